@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <sys/syslog.h>
+#include <time.h>
+
+#include <systemd/sd-id128.h>
+
+#include "core.h"
+#include "hook-presence.h"
+#include "log.h"
+
+/* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
+#define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
+
+typedef struct {
+    ApmigReplyFunc reply;
+    ApmigAdmitFunc admit;
+    gpointer user_data;
+} Caller;
+
+struct ApmigCore {
+    ApmigEngine *engine;
+    ApmigStore *store;
+    ApmigHypervisor *hypervisor;
+    ApmigCoreListener listener;
+    gpointer listener_data;
+    char *hooks_dir;
+    gboolean has_hook;
+    gint64 hook_last_called;
+    ApmigCaller last_caller;
+    GHashTable *callers; /* number -> Caller */
+    GQueue replies;      /* of ApmigAction: answers not given yet */
+    GSource *reply_source;
+    GSource *deadline_source;
+};
+
+static gint64
+boot_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
+/* --- answering callers --------------------------------------------------------------------------- */
+
+static void
+answer(ApmigCore *core, const ApmigAction *action)
+{
+    Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(action->caller));
+    g_autoptr(GError) error = NULL;
+
+    if (!caller)
+        return; /* gone meanwhile */
+    if (action->type == APMIG_ACTION_REPLY_ERROR)
+        error = g_error_new_literal(APMIG_ERROR, action->code, action->message);
+    if (caller->admit)
+        caller->admit(action->allowed, action->message, caller->user_data);
+    else
+        caller->reply(action->id, error, caller->user_data);
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
+}
+
+static gboolean
+answer_all(gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    g_clear_pointer(&core->reply_source, g_source_unref);
+    while (!g_queue_is_empty(&core->replies)) {
+        g_autoptr(ApmigAction) action = g_queue_pop_head(&core->replies);
+
+        answer(core, action);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Deferred, so that a caller never gets its answer from within its own call. */
+static void
+answer_soon(ApmigCore *core, ApmigAction *action)
+{
+    g_queue_push_tail(&core->replies, action);
+    if (core->reply_source)
+        return;
+    core->reply_source = g_idle_source_new();
+    g_source_set_priority(core->reply_source, G_PRIORITY_HIGH);
+    g_source_set_callback(core->reply_source, answer_all, core, NULL);
+    g_source_attach(core->reply_source, NULL);
+}
+
+static ApmigCaller
+add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data)
+{
+    Caller *caller = g_new0(Caller, 1);
+
+    caller->reply = reply;
+    caller->admit = admit;
+    caller->user_data = user_data;
+    g_hash_table_insert(core->callers, GSIZE_TO_POINTER(++core->last_caller), caller);
+    return core->last_caller;
+}
+
+/* --- carrying out actions ------------------------------------------------------------------------ */
+
+static void
+publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
+{
+    if (func)
+        func(id, core->listener_data);
+}
+
+/* Returns: whether @action was taken over. */
+static gboolean
+carry_out(ApmigCore *core, ApmigAction *action)
+{
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+        apmig_store_persist_lock(core->store, action->op, action->record);
+        break;
+    case APMIG_ACTION_REMOVE_LOCK:
+        apmig_store_remove_lock(core->store, action->op, action->record);
+        break;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+        apmig_store_persist_admission(core->store, action->op, action->admission);
+        break;
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        apmig_store_remove_admission(core->store, action->admission->uuid);
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+        core->hypervisor->list_guests(core->hypervisor, action->token);
+        break;
+    case APMIG_ACTION_QUERY_GUEST:
+        core->hypervisor->query_guest(core->hypervisor, action->token, action->uuid, action->want_facts);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
+        break;
+    case APMIG_ACTION_REPLY_TAKEN:
+    case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_ERROR:
+        answer_soon(core, action);
+        return TRUE;
+    case APMIG_ACTION_PUBLISH_LOCK:
+        publish(core, core->listener.lock_changed, action->id);
+        break;
+    case APMIG_ACTION_FORGET_LOCK:
+        publish(core, core->listener.lock_forgotten, action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_MIGRATION:
+        publish(core, core->listener.migration_changed, action->id);
+        break;
+    case APMIG_ACTION_FORGET_MIGRATION:
+        publish(core, core->listener.migration_forgotten, action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_VIEW:
+        if (core->listener.view_changed)
+            core->listener.view_changed(core->listener_data);
+        break;
+    case APMIG_ACTION_LOG:
+        apmig_log_entry(action);
+        break;
+    }
+    return FALSE;
+}
+
+/* The deadline is one of boot time, the source's of monotonic time: they differ while the host sleeps, after which
+ * the source is late by that much at most once. */
+static void
+set_deadline(ApmigCore *core)
+{
+    gint64 deadline = apmig_engine_next_deadline(core->engine);
+
+    if (deadline == G_MAXINT64)
+        g_source_set_ready_time(core->deadline_source, -1);
+    else
+        g_source_set_ready_time(core->deadline_source,
+                                MAX(g_get_monotonic_time() + deadline - boot_time(), 0));
+}
+
+static void
+handle(ApmigCore *core, ApmigEvent *event)
+{
+    g_autoptr(GPtrArray) actions = g_ptr_array_new();
+
+    event->now = boot_time();
+    event->realtime = g_get_real_time();
+    apmig_engine_handle(core->engine, event, actions);
+    for (guint i = 0; i < actions->len; i++) {
+        ApmigAction *action = g_ptr_array_index(actions, i);
+
+        if (!carry_out(core, action))
+            apmig_action_free(action);
+    }
+    set_deadline(core);
+}
+
+static gboolean
+deadline_reached(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    return callback(user_data);
+}
+
+static gboolean
+handle_deadline(gpointer user_data)
+{
+    handle(user_data, &(ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs deadline_funcs = {.dispatch = deadline_reached};
+
+/* --- what the store answers ---------------------------------------------------------------------- */
+
+static void
+lock_persisted(guint64 op, const char *error, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {op, error}});
+}
+
+static void
+lock_removed(guint64 op, const char *error, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {op, error}});
+}
+
+static void
+admission_persisted(guint64 op, const char *error, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, error}});
+}
+
+static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted};
+
+/* --- what the hypervisor says --------------------------------------------------------------------- */
+
+static void
+view_started(const char *uri, gboolean has_hook, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    apmig_log(LOG_INFO, "connected to %s", uri);
+    core->has_hook = has_hook;
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+}
+
+static void
+view_lost(const char *reason, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
+}
+
+static void
+listed(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests, gpointer core)
+{
+    handle(core,
+           &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, error, guests, n_guests}});
+}
+
+static void
+answered(const ApmigEvent *guest_answer, gpointer core)
+{
+    ApmigEvent event = *guest_answer;
+
+    handle(core, &event);
+}
+
+static void
+step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, message}});
+}
+
+static void
+guest_changed(const char *uuid, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid}});
+}
+
+static void
+guest_stopped(const char *uuid, gboolean migrated, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
+}
+
+static void
+hint(const char *uuid, const char *name, gpointer core)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, name}});
+}
+
+static const ApmigHypervisorCallbacks hypervisor_callbacks = {
+    view_started, view_lost, listed, answered, step_finished, guest_changed, guest_stopped, hint};
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+ApmigCore *
+apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
+               const char *hooks_dir, gboolean has_hook)
+{
+    ApmigCore *core = g_new0(ApmigCore, 1);
+    char run_id[SD_ID128_STRING_MAX];
+    sd_id128_t random;
+
+    if (sd_id128_randomize(&random) < 0)
+        random = SD_ID128_NULL; /* ids then repeat those of an earlier run, at worst */
+    sd_id128_to_string(random, run_id);
+    run_id[8] = '\0';
+    core->engine = apmig_engine_new(policy, run_id);
+    core->store = store;
+    core->hypervisor = hypervisor;
+    core->hooks_dir = g_strdup(hooks_dir);
+    core->has_hook = has_hook;
+    core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    g_queue_init(&core->replies);
+    core->deadline_source = g_source_new(&deadline_funcs, sizeof(GSource));
+    g_source_set_name(core->deadline_source, "apmigd deadline");
+    g_source_set_callback(core->deadline_source, handle_deadline, core, NULL);
+    g_source_attach(core->deadline_source, NULL);
+    return core;
+}
+
+void
+apmig_core_free(ApmigCore *core)
+{
+    if (!core)
+        return;
+    g_source_destroy(core->deadline_source);
+    g_source_unref(core->deadline_source);
+    if (core->reply_source)
+        g_source_destroy(core->reply_source);
+    g_clear_pointer(&core->reply_source, g_source_unref);
+    core->hypervisor->free(core->hypervisor);
+    apmig_store_free(core->store);
+    apmig_engine_free(core->engine);
+    g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
+    g_hash_table_unref(core->callers);
+    g_free(core->hooks_dir);
+    g_free(core);
+}
+
+void
+apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data)
+{
+    core->listener = *listener;
+    core->listener_data = user_data;
+}
+
+gboolean
+apmig_core_start(ApmigCore *core, GError **error)
+{
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) admissions = NULL;
+    g_autoptr(GPtrArray) damage = NULL;
+
+    if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
+        return FALSE;
+    for (guint i = 0; i < damage->len; i++)
+        apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
+    apmig_store_start(core->store, &store_callbacks, core);
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
+    core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
+    return TRUE;
+}
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static char *
+new_lock_id(ApmigCore *core)
+{
+    for (;;) {
+        g_autofree char *id = apmig_store_new_lock_id(core->store);
+
+        if (!apmig_engine_lookup_lock(core->engine, id))
+            return g_steal_pointer(&id);
+    }
+}
+
+ApmigCaller
+apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
+                     gpointer user_data)
+{
+    ApmigCaller caller = add_caller(core, func, NULL, user_data);
+    g_autofree char *id = new_lock_id(core);
+    g_autofree char *problem = NULL;
+
+    if (core->has_hook && !request->allow_missing_hook)
+        apmig_core_hook_installed(core, &problem);
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
+                               .take = {.caller = caller,
+                                        .id = id,
+                                        .scope = request->scope,
+                                        .reason = request->reason,
+                                        .change_id = request->change_id,
+                                        .origin = APMIG_LOCK_BY_REQUEST,
+                                        .uid = request->uid,
+                                        .user = request->user,
+                                        .on_busy = request->on_busy,
+                                        .timeout_usec = request->timeout_usec,
+                                        .expected_duration_usec = request->expected_duration_usec,
+                                        .no_wait = request->no_wait,
+                                        .hook_problem = problem}});
+    return caller;
+}
+
+ApmigCaller
+apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func,
+                        gpointer user_data)
+{
+    ApmigCaller caller = add_caller(core, func, NULL, user_data);
+
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force}});
+    return caller;
+}
+
+ApmigCaller
+apmig_core_admit(ApmigCore *core, const char *uuid, const char *name, gboolean restore,
+                 const ApmigGuestFacts *facts, ApmigAdmitFunc func, gpointer user_data)
+{
+    ApmigCaller caller = add_caller(core, NULL, func, user_data);
+
+    core->hook_last_called = g_get_real_time();
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT, .admit = {caller, uuid, name, restore, *facts}});
+    return caller;
+}
+
+void
+apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller)
+{
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(caller));
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {caller}});
+}
+
+void
+apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
+{
+    core->hypervisor->look_up_facts(core->hypervisor, guest, func, user_data);
+}
+
+const ApmigEngine *
+apmig_core_engine(const ApmigCore *core)
+{
+    return core->engine;
+}
+
+void
+apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
+{
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
+}
+
+gboolean
+apmig_core_hook_installed(const ApmigCore *core, char **ret_problem)
+{
+    return apmig_hook_is_installed(core->hooks_dir, ret_problem);
+}
+
+gint64
+apmig_core_hook_last_called(const ApmigCore *core)
+{
+    return core->hook_last_called;
+}
+
+gboolean
+apmig_core_is_alive(ApmigCore *core)
+{
+    return !apmig_store_writer_is_stuck(core->store, boot_time(), WRITER_LIMIT_USEC);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Named points at which a crash test ends the process, as kill -9 would: built with the option "failpoints",
+ * apmig_failpoint("NAME") does so when the environment variable APMIGD_FAILPOINT is NAME. Otherwise it is nothing.
+ */
+#pragma once
+
+#ifdef APMIGD_FAILPOINTS
+void
+apmig_failpoint(const char *name);
+#else
+#define apmig_failpoint(name) ((void)0)
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A hypervisor: active guests, their job states, and the one call that ends an outgoing migration. libvirt is
+ * one implementation (libvirt-hypervisor.c); the test suites bring a scripted one. Every function is called in
+ * the main loop's thread and returns at once; every callback comes in that thread, never from within the call.
+ */
+#pragma once
+
+#include "engine.h"
+
+typedef struct ApmigHypervisor ApmigHypervisor;
+
+typedef struct {
+    /* Connected, events registered: from here on nothing is missed. @has_hook: it is the QEMU driver, whose
+     * hook script gates what comes in. */
+    void (*view_started)(const char *uri, gboolean has_hook, gpointer user_data);
+    /* Also after each failed attempt to connect; every question under way is void, a late answer is ignored. */
+    void (*view_lost)(const char *reason, gpointer user_data);
+    /* @error NULL: complete. @guests is borrowed. */
+    void (*listed)(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests, gpointer user_data);
+    /* @answer: an event of type APMIG_EVENT_GUEST_ANSWERED without its times; borrowed. */
+    void (*answered)(const ApmigEvent *answer, gpointer user_data);
+    void (*step_finished)(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data);
+    void (*guest_changed)(const char *uuid, gpointer user_data);
+    void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer user_data);
+    void (*hint)(const char *uuid, const char *name, gpointer user_data);
+} ApmigHypervisorCallbacks;
+
+/* @facts NULL: @error says why (APMIG_ERROR_NO_SUCH_GUEST, APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */
+typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *error, gpointer user_data);
+
+struct ApmigHypervisor {
+    void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
+    /* Asks for a list of the active guests. */
+    void (*list_guests)(ApmigHypervisor *self, guint64 token);
+    /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
+     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). */
+    void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
+    /* Ends the outgoing migration of one, after making sure that this is what its job is. */
+    void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
+    /* Facts of a guest by name or UUID, active or not. */
+    void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func, gpointer user_data);
+    /* No callback after it. Ends within a second even when calls hang. */
+    void (*free)(ApmigHypervisor *self);
+};
+
+/**
+ * apmig_libvirt_hypervisor_new:
+ * @uri: such as "qemu:///system"
+ * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints; NULL: none
+ *
+ * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
+ */
+ApmigHypervisor *
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir);

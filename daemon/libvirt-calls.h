@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The questions to libvirt and the one call that changes something. All of them block, some for 30 s and more,
+ * and belong into a worker thread.
+ */
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include "engine.h"
+#include "guest-xml.h"
+
+/* What one query found out. */
+typedef struct {
+    ApmigJob job;
+    gboolean postcopy;
+    ApmigProgress progress;
+    ApmigGuest *guest; /* (nullable): what its XML says, when asked for and readable */
+    char *error;       /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
+} ApmigLibvirtReading;
+
+void apmig_libvirt_reading_free(ApmigLibvirtReading *reading);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigLibvirtReading, apmig_libvirt_reading_free)
+
+/**
+ * apmig_libvirt_list:
+ * @error: #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's sentence
+ *
+ * Returns: (transfer full) (nullable) (element-type ApmigGuestName): the active guests, which own their strings.
+ */
+GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_libvirt_query:
+ * @want_facts: also read its XML, unless it is an incoming guest: libvirt >= 10 then waits 30 s and fails
+ *   (qemuDomainGetXMLDesc() takes a job that an incoming migration does not allow)
+ *
+ * The job is that of virDomainGetJobStats(), which fails with VIR_ERR_OPERATION_UNSUPPORTED for an incoming guest,
+ * before it waits for anything (qemuDomainGetJobStatsInternal()). A driver without job information has no jobs.
+ * A transfer that is over but not yet cleaned up after (type COMPLETED, FAILED or CANCELLED) still is a job.
+ *
+ * Returns: (transfer full): always; with APMIG_JOB_UNKNOWN its error is set.
+ */
+ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *uuid,
+                                         gboolean want_facts) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_libvirt_abort: ends the outgoing migration of a guest, and nothing else
+ * @ret_message: (out) (transfer full): a clause to the outcome
+ *
+ * virDomainAbortJob() would also kill a save, a dump, a snapshot or a backup, so the job is looked at first; one
+ * that takes the migration's place between the two calls cannot be told. A migration in post-copy is left alone:
+ * the guest already runs at the other side. APMIG_STEP_REQUESTED proves nothing: a migration whose transfer is
+ * complete goes on although libvirt said yes.
+ */
+ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid, char **ret_message);
+
+/**
+ * apmig_libvirt_look_up: what the XML of a guest says, whether it is active or not
+ * @guest: its UUID, or else its name
+ * @ret_guest: (out) (transfer full): NULL for an incoming guest, whose XML is not asked for
+ * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_INVALID_GUEST, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with
+ *   libvirt's sentence
+ */
+gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, ApmigGuest **ret_guest,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Watches libvirt's status folder. The QEMU driver rewrites NAME.xml there, by a rename, whenever a job of the
+ * guest begins, a good third of a second before its first event about an outgoing migration (virDomainObjSave()
+ * called by qemuDomainSaveStatus(); virXMLSaveFile() renames). The files are libvirt's own format and are never
+ * read. inotify(7), no polling; also of a folder that is not there yet.
+ */
+#pragma once
+
+#include <glib.h>
+
+typedef struct ApmigStatusWatch ApmigStatusWatch;
+
+/* @name: (nullable): of the guest that something happened to; NULL: perhaps to any, changes went unseen. */
+typedef void (*ApmigStatusFunc)(const char *name, gpointer user_data);
+
+/**
+ * apmig_status_watch_new:
+ * @dir: an absolute path; need not exist
+ * @func: called in the main loop's thread, never from within this call
+ *
+ * Where it cannot be watched (no permission, no inotify instance left) there are no hints until a folder on the
+ * way changes; hints only make things faster. Main loop's thread only.
+ */
+ApmigStatusWatch *apmig_status_watch_new(const char *dir, ApmigStatusFunc func, gpointer user_data);
+void apmig_status_watch_free(ApmigStatusWatch *watch);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStatusWatch, apmig_status_watch_free)

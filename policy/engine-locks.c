@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a lock: requested -> draining -> held <-> breached -> verifying -> gone.
+ */
+#include "engine-private.h"
+
+#define HOLD_AGAIN_USEC (5 * G_USEC_PER_SEC) /* pause after a failed write of held_at that nobody waits for */
+
+void
+lock_free(Lock *lock)
+{
+    apmig_lock_record_free(lock->pub.record);
+    g_clear_pointer(&lock->heir, apmig_lock_record_free);
+    g_free(lock->pub.result);
+    g_free(lock->pub.message);
+    g_free(lock->end_message);
+    g_array_unref(lock->releasers);
+    g_hash_table_unref(lock->breached_by);
+    g_ptr_array_unref(lock->blockers);
+    g_free(lock);
+}
+
+static Lock *
+lock_new(ApmigEngine *engine, ApmigLockRecord *record)
+{
+    Lock *lock = g_new0(Lock, 1);
+
+    lock->pub.record = record;
+    lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
+    lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    lock->blockers = g_ptr_array_new_with_free_func(g_free);
+    lock->request_token = lock->proof_token = engine->last_token;
+    lock->dirty = TRUE;
+    g_ptr_array_add(engine->locks, lock);
+    return lock;
+}
+
+Lock *
+engine_find_lock(const ApmigEngine *engine, const char *id)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (g_str_equal(lock->pub.record->id, id))
+            return lock;
+    }
+    return NULL;
+}
+
+Lock *
+engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (apmig_scope_overlaps(lock->pub.record->scope, scope))
+            return lock;
+    }
+    return NULL;
+}
+
+/* --- writing ------------------------------------------------------------------------------------- */
+
+static void
+lock_write(ApmigEngine *engine, Lock *lock, Write write)
+{
+    ApmigAction *action =
+        engine_act(engine, write == WRITE_REMOVE ? APMIG_ACTION_REMOVE_LOCK : APMIG_ACTION_PERSIST_LOCK);
+
+    action->op = ++engine->last_op;
+    action->record = apmig_lock_record_copy(write == WRITE_ADOPT ? lock->heir : lock->pub.record);
+    lock->op = action->op;
+    lock->write = write;
+}
+
+/* For what nobody waits for. A write under way is not overtaken: its answer is waited for by somebody, and the
+ * next write takes the change along, since each writes the whole record. */
+static void
+lock_update(ApmigEngine *engine, Lock *lock)
+{
+    if (!lock->op && lock->pub.record->origin != APMIG_LOCK_RECOVERED)
+        lock_write(engine, lock, WRITE_UPDATE);
+}
+
+/* --- ending -------------------------------------------------------------------------------------- */
+
+static void
+lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code, const char *message)
+{
+    if (lock->ending)
+        return;
+    lock->ending = TRUE;
+    lock->end_result = result;
+    lock->end_code = code;
+    g_free(lock->end_message);
+    lock->end_message = g_strdup(message);
+    lock->pub.state = APMIG_LOCK_VERIFYING;
+    lock->dirty = TRUE;
+    lock_write(engine, lock, WRITE_REMOVE);
+}
+
+static void
+lock_finish(ApmigEngine *engine, Lock *lock, ApmigError taker_code, const char *taker_message)
+{
+    guint index;
+
+    lock->pub.result = g_strdup(lock->end_result);
+    lock->pub.message = g_strdup(lock->end_message);
+    lock->ended_at = engine->now;
+    engine_log(engine, APMIG_LOG_LOCK_ENDED, LOG_NOTICE, lock, NULL, "lock %s ended: %s: %s",
+               lock->pub.record->id, lock->pub.result, lock->pub.message);
+    engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
+    if (lock->taker)
+        engine_reply_error(engine, lock->taker, taker_code, taker_message);
+    lock->taker = 0;
+    for (guint i = 0; i < lock->releasers->len; i++)
+        engine_act(engine, APMIG_ACTION_REPLY_RELEASED)->caller =
+            g_array_index(lock->releasers, ApmigCaller, i);
+    if (g_ptr_array_find(engine->locks, lock, &index))
+        g_ptr_array_add(engine->ended_locks, g_ptr_array_steal_index(engine->locks, index));
+}
+
+/* The lock could not be removed: it stays, and is written anew, since a part of the removal may have succeeded. */
+static void
+lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
+{
+    const char *id = lock->pub.record->id;
+    g_autofree char *message = g_strdup_printf(
+        "lock %s could not be removed from disk (%s); it stays: mend the state folder and release it "
+        "with: apmigctl unlock %s",
+        id, error, id);
+
+    engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, lock, NULL, "%s", message);
+    if (lock->taker)
+        engine_reply_error(engine, lock->taker, APMIG_ERROR_STATE_FAILURE, message);
+    lock->taker = 0;
+    lock->deadline = 0;
+    for (guint i = 0; i < lock->releasers->len; i++)
+        engine_reply_error(engine, g_array_index(lock->releasers, ApmigCaller, i), APMIG_ERROR_STATE_FAILURE,
+                           message);
+    g_array_set_size(lock->releasers, 0);
+    lock->ending = FALSE;
+    lock->durable = TRUE;
+    lock->pub.state = APMIG_LOCK_DRAINING;
+    lock->dirty = TRUE;
+    lock_update(engine, lock);
+    engine_hurry(engine);
+}
+
+static Lock *
+find_by_op(const ApmigEngine *engine, guint64 op)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (lock->op == op)
+            return lock;
+    }
+    return NULL; /* overtaken by a removal, or ended */
+}
+
+void
+engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error)
+{
+    Lock *lock = find_by_op(engine, op);
+
+    if (!lock)
+        return;
+    lock->op = 0;
+    if (!error || lock->never_written)
+        lock_finish(engine, lock, lock->end_code, lock->end_message);
+    else
+        lock_keep(engine, lock, error);
+}
+
+/* --- written ------------------------------------------------------------------------------------- */
+
+static void
+lock_created(ApmigEngine *engine, Lock *lock)
+{
+    ApmigAction *reply;
+
+    lock->durable = TRUE;
+    lock->proof_token = engine->last_token;
+    lock->pub.state = APMIG_LOCK_DRAINING;
+    lock->dirty = TRUE;
+    engine_hurry(engine);
+    if (!lock->no_wait)
+        return;
+    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+    reply->caller = lock->taker;
+    reply->id = g_strdup(lock->pub.record->id);
+    lock->taker = 0;
+}
+
+static void
+lock_adopted(ApmigEngine *engine, Lock *lock)
+{
+    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+
+    apmig_lock_record_free(lock->pub.record);
+    lock->pub.record = g_steal_pointer(&lock->heir);
+    lock->dirty = TRUE;
+    reply->caller = lock->taker;
+    reply->id = g_strdup(lock->pub.record->id);
+    lock->taker = 0;
+    engine_log(engine, APMIG_LOG_LOCK_ADOPTED, LOG_NOTICE, lock, NULL, "lock %s was adopted by %s: \"%s\"",
+               lock->pub.record->id, lock->pub.record->owner_name, lock->pub.record->reason);
+}
+
+static void
+lock_write_failed(ApmigEngine *engine, Lock *lock, Write write, const char *error)
+{
+    g_autofree char *message =
+        g_strdup_printf("lock %s could not be written (%s): mend the state folder and ask again",
+                        lock->pub.record->id, error);
+
+    engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, lock, NULL, "%s", message);
+    lock->never_written = write == WRITE_CREATE;
+    if (write == WRITE_CREATE || (write == WRITE_HOLD && lock->taker))
+        lock_begin_end(engine, lock, "failed", APMIG_ERROR_STATE_FAILURE, message);
+    if (write == WRITE_ADOPT) {
+        engine_reply_error(engine, lock->taker, APMIG_ERROR_STATE_FAILURE, message);
+        lock->taker = 0;
+        g_clear_pointer(&lock->heir, apmig_lock_record_free);
+    }
+    if (write == WRITE_HOLD) {
+        lock->pub.record->held_at = 0;
+        lock->hold_again_at = engine->now + HOLD_AGAIN_USEC;
+    }
+}
+
+void
+engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
+{
+    Lock *lock = find_by_op(engine, op);
+    Write write;
+
+    if (!lock)
+        return;
+    write = lock->write;
+    lock->op = 0;
+    lock->write = WRITE_NONE;
+    if (error) {
+        lock_write_failed(engine, lock, write, error);
+        return;
+    }
+    if (write == WRITE_CREATE)
+        lock_created(engine, lock);
+    else if (write == WRITE_HOLD)
+        lock->was_held = TRUE;
+    else if (write == WRITE_ADOPT)
+        lock_adopted(engine, lock);
+}
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+void
+engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
+{
+    Lock *lock = lock_new(engine, apmig_lock_record_copy(record));
+    gboolean recovered = record->origin == APMIG_LOCK_RECOVERED;
+
+    lock->durable = TRUE;
+    lock->no_wait = TRUE;
+    lock->was_held = recovered || record->held_at != 0;
+    lock->pub.state = APMIG_LOCK_DRAINING;
+    if (record->expected_duration_usec)
+        lock->overdue_at =
+            MAX(engine->now + record->requested_at + record->expected_duration_usec - engine->realtime, 1);
+    if (recovered)
+        engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
+                   "%s: affected guests are locked until it is released with: apmigctl unlock --force %s",
+                   record->reason, record->id);
+}
+
+static guint
+count_locks_of(const ApmigEngine *engine, guint32 uid)
+{
+    guint count = 0;
+
+    for (guint i = 0; i < engine->locks->len; i++)
+        count += ((Lock *)g_ptr_array_index(engine->locks, i))->pub.record->owner_uid == uid;
+    return count;
+}
+
+/* Returns: (nullable) (transfer full): why the request is refused at once. */
+static char *
+refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_code)
+{
+    const Lock *other = engine_overlapping_lock(engine, event->take.scope);
+
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup("the locks on disk have not been read yet: ask again");
+    }
+    if (other) {
+        g_autofree char *description = lock_describe(other);
+
+        *ret_code = APMIG_ERROR_LOCKED;
+        return g_strdup_printf("scope %s overlaps %s; it is released with: apmigctl unlock %s",
+                               apmig_scope_to_string(event->take.scope), description, other->pub.record->id);
+    }
+    if (event->take.hook_problem) {
+        *ret_code = APMIG_ERROR_HOOK_NOT_INSTALLED;
+        return g_strdup_printf(
+            "nothing would keep incoming migrations out: %s; install the hook and reload libvirt, "
+            "or set allow-missing-hook",
+            event->take.hook_problem);
+    }
+    *ret_code = APMIG_ERROR_LIMIT_EXCEEDED;
+    if (engine->locks->len >= engine->policy->max_locks)
+        return g_strdup_printf("there are %u locks, the limit: release one first", engine->locks->len);
+    if (event->take.uid != 0 && count_locks_of(engine, event->take.uid) >= engine->policy->max_locks_per_user)
+        return g_strdup_printf("%s has %u locks, the limit: release one first", event->take.user,
+                               engine->policy->max_locks_per_user);
+    return NULL;
+}
+
+static void
+lock_fill(ApmigLockRecord *record, const ApmigEvent *event)
+{
+    g_free(record->reason);
+    g_free(record->change_id);
+    g_free(record->owner_name);
+    record->reason = g_strdup(event->take.reason);
+    record->change_id = g_strdup(event->take.change_id ? event->take.change_id : "");
+    record->origin = event->take.origin;
+    record->owner_uid = event->take.uid;
+    record->owner_name = g_strdup(event->take.user);
+    record->on_busy = event->take.on_busy;
+    record->expected_duration_usec = event->take.expected_duration_usec;
+}
+
+/* When the caller is to be answered; 0: no deadline. */
+static gint64
+take_deadline(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    if (event->take.timeout_usec)
+        return engine->now + event->take.timeout_usec;
+    return event->take.no_wait ? 0 : engine->now + engine->policy->request_timeout_usec;
+}
+
+static void
+lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    lock->taker = event->take.caller;
+    lock->no_wait = event->take.no_wait;
+    lock->overdue_at =
+        event->take.expected_duration_usec ? engine->now + event->take.expected_duration_usec : 0;
+}
+
+/* A lock that apmigd took by itself gets the first administrator who asks for its scope as its owner. */
+static void
+adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    lock->heir = apmig_lock_record_copy(lock->pub.record);
+    lock_fill(lock->heir, event);
+    lock_set_caller(engine, lock, event);
+    lock_write(engine, lock, WRITE_ADOPT);
+}
+
+static gboolean
+is_adoption(const Lock *other, const ApmigEvent *event)
+{
+    return other && other->pub.record->origin == APMIG_LOCK_BY_ITSELF &&
+           other->pub.state == APMIG_LOCK_HELD && !other->op && event->take.origin == APMIG_LOCK_BY_REQUEST &&
+           apmig_scope_equal(other->pub.record->scope, event->take.scope);
+}
+
+void
+engine_take(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Lock *other = engine_overlapping_lock(engine, event->take.scope);
+    g_autofree char *refusal = NULL;
+    ApmigLockRecord *record;
+    ApmigError code;
+    Lock *lock;
+
+    if (is_adoption(other, event)) {
+        adopt(engine, other, event);
+        return;
+    }
+    refusal = refuse_take(engine, event, &code);
+    if (refusal) {
+        engine_reply_error(engine, event->take.caller, code, refusal);
+        return;
+    }
+    record = g_new0(ApmigLockRecord, 1);
+    lock_fill(record, event);
+    record->id = g_strdup(event->take.id);
+    record->scope = apmig_scope_ref(event->take.scope);
+    record->requested_at = engine->realtime;
+    lock = lock_new(engine, record);
+    lock->pub.state = APMIG_LOCK_REQUESTED;
+    lock->deadline = take_deadline(engine, event);
+    lock_set_caller(engine, lock, event);
+    engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
+               "lock %s of scope %s requested by %s: \"%s\"", record->id,
+               apmig_scope_to_string(record->scope), record->owner_name, record->reason);
+    lock_write(engine, lock, WRITE_CREATE);
+}
+
+void
+engine_release(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Lock *lock = engine_find_lock(engine, event->release.id);
+    g_autofree char *message = NULL;
+
+    if (!lock) {
+        message = g_strdup_printf("there is no lock %s: see apmigctl list", event->release.id);
+        engine_reply_error(engine, event->release.caller, APMIG_ERROR_NO_SUCH_LOCK, message);
+        return;
+    }
+    if (lock->pub.record->origin == APMIG_LOCK_RECOVERED && !event->release.force) {
+        message = g_strdup_printf(
+            "lock %s stands for damage (%s): when the keys are known to be in step, release it "
+            "with: apmigctl unlock --force %s",
+            lock->pub.record->id, lock->pub.record->reason, lock->pub.record->id);
+        engine_reply_error(engine, event->release.caller, APMIG_ERROR_STATE_FAILURE, message);
+        return;
+    }
+    g_array_append_val(lock->releasers, event->release.caller);
+    if (lock->was_held)
+        lock_begin_end(engine, lock, "released", APMIG_ERROR_CANCELLED, "released");
+    else
+        lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED, "released before it was held");
+}
+
+void
+engine_caller_gone(ApmigEngine *engine, ApmigCaller caller)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (lock->taker != caller)
+            continue;
+        lock->taker = 0;
+        if (!lock->no_wait && !lock->was_held)
+            lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED,
+                           "the caller disconnected before the lock was held");
+        return;
+    }
+}
+
+/* --- migrations under a lock ---------------------------------------------------------------------- */
+
+gboolean
+lock_is_blocked_by(const Lock *lock, const Migration *migration)
+{
+    return apmig_scope_overlaps(lock->pub.record->scope, migration->pub.scope);
+}
+
+/* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
+static gboolean
+lock_is_breached_by(const Lock *lock, const Migration *migration)
+{
+    if (migration->pub.phase == APMIG_MIGRATION_ADMITTED)
+        return FALSE;
+    return lock->was_held || migration->began_after > lock->request_token;
+}
+
+static ApmigOnBusy
+lock_on_busy(const ApmigEngine *engine, const Lock *lock)
+{
+    return lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET ? lock->pub.record->on_busy
+                                                            : engine->policy->on_busy;
+}
+
+gboolean
+lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration)
+{
+    if (!lock->durable || lock->ending || !lock_is_blocked_by(lock, migration))
+        return FALSE;
+    return lock_is_breached_by(lock, migration) || lock_on_busy(engine, lock) == APMIG_ON_BUSY_ABORT;
+}
+
+static void
+count_breach(ApmigEngine *engine, Lock *lock, const Migration *migration)
+{
+    if (!g_hash_table_add(lock->breached_by, g_strdup(migration->pub.id)))
+        return;
+    lock->pub.record->breaches++;
+    lock->dirty = TRUE;
+    engine_log(engine, APMIG_LOG_LOCK_BREACHED, LOG_ALERT, lock, migration,
+               "migration %s of guest %s is in progress under lock %s: do not change keys until it is over",
+               apmig_migration_direction(&migration->pub), migration->pub.guest, lock->pub.record->id);
+    lock_update(engine, lock);
+}
+
+/* Returns: whether an overlapping migration is in progress, whose breach is counted if it is one. */
+static gboolean
+lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached)
+{
+    gboolean met = FALSE;
+
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!lock_is_blocked_by(lock, migration))
+            continue;
+        met = TRUE;
+        if (!lock_is_breached_by(lock, migration))
+            continue;
+        *ret_breached = lock->was_held;
+        count_breach(engine, lock, migration);
+    }
+    return met;
+}
+
+/* Returns: (nullable): an overlapping migration that is older than the request. */
+static const Migration *
+find_older_migration(const ApmigEngine *engine, const Lock *lock)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (lock_is_blocked_by(lock, migration) && !lock_is_breached_by(lock, migration))
+            return migration;
+    }
+    return NULL;
+}
+
+/* --- settling ------------------------------------------------------------------------------------ */
+
+static void
+lock_time_out(ApmigEngine *engine, Lock *lock)
+{
+    g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
+    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+    gboolean view_is_clear = engine_view_is_clear(engine, lock);
+    ApmigError code =
+        blockers->len || view_is_clear ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
+    g_autofree char *message = g_strdup_printf("the lock was not held in time, and is gone: %s",
+                                               *wait ? wait : "the disk did not answer");
+
+    lock_begin_end(engine, lock, "timeout", code, message);
+}
+
+static void
+lock_be_held(ApmigEngine *engine, Lock *lock)
+{
+    ApmigAction *reply;
+
+    if (lock->pub.state == APMIG_LOCK_BREACHED)
+        engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
+                   "no migration is in progress under lock %s", lock->pub.record->id);
+    else
+        engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
+                   "lock %s is held: no migration of scope %s is in progress", lock->pub.record->id,
+                   apmig_scope_to_string(lock->pub.record->scope));
+    lock->pub.state = APMIG_LOCK_HELD;
+    lock->dirty = TRUE;
+    lock->deadline = 0;
+    if (!lock->taker)
+        return;
+    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+    reply->caller = lock->taker;
+    reply->id = g_strdup(lock->pub.record->id);
+    lock->taker = 0;
+}
+
+static void
+lock_proceed(ApmigEngine *engine, Lock *lock)
+{
+    gboolean breached = FALSE;
+    gboolean met = lock_meets_migrations(engine, lock, &breached);
+
+    if (breached && lock->pub.state != APMIG_LOCK_BREACHED) {
+        lock->pub.state = APMIG_LOCK_BREACHED;
+        lock->proof_token = engine->last_token;
+        lock->dirty = TRUE;
+        engine_hurry(engine);
+    }
+    if (met || lock->pub.state == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock))
+        return;
+    if (lock->was_held && lock->op == 0)
+        lock_be_held(engine, lock);
+    else if (lock->op == 0 && engine->now >= lock->hold_again_at) {
+        lock->pub.record->held_at = engine->realtime;
+        lock_write(engine, lock, WRITE_HOLD);
+    }
+}
+
+void
+engine_settle_lock(ApmigEngine *engine, Lock *lock)
+{
+    gboolean waits = lock->pub.state == APMIG_LOCK_REQUESTED || lock->pub.state == APMIG_LOCK_DRAINING;
+
+    if (lock->overdue_at && !lock->pub.overdue && engine->now >= lock->overdue_at) {
+        lock->pub.overdue = TRUE;
+        lock->dirty = TRUE;
+        engine_log(engine, APMIG_LOG_LOCK_OVERDUE, LOG_WARNING, lock, NULL,
+                   "lock %s is older than announced; it stays until it is released with: apmigctl unlock %s",
+                   lock->pub.record->id, lock->pub.record->id);
+    }
+    if (lock->ending || !lock->durable) {
+        if (!lock->ending && lock->deadline && engine->now >= lock->deadline)
+            lock_time_out(engine, lock);
+        return;
+    }
+    if (waits && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE && !lock->was_held) {
+        const Migration *older = find_older_migration(engine, lock);
+
+        if (older) {
+            g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
+
+            lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, wait);
+            return;
+        }
+    }
+    lock_proceed(engine, lock);
+    if (lock->pub.state != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
+        lock_time_out(engine, lock);
+}
+
+void
+engine_publish_locks(ApmigEngine *engine)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+        g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+        gboolean same = blockers->len == lock->blockers->len;
+
+        for (guint j = 0; same && j < blockers->len; j++)
+            same = g_str_equal(((Migration *)g_ptr_array_index(blockers, j))->pub.id,
+                               g_ptr_array_index(lock->blockers, j));
+        if (same && !lock->dirty)
+            continue;
+        g_ptr_array_set_size(lock->blockers, 0);
+        for (guint j = 0; j < blockers->len; j++)
+            g_ptr_array_add(lock->blockers, g_strdup(((Migration *)g_ptr_array_index(blockers, j))->pub.id));
+        lock->dirty = FALSE;
+        engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
+    }
+}
+
+gint64
+lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
+{
+    gint64 deadline = G_MAXINT64;
+
+    if (!lock->pub.overdue)
+        engine_earlier(&deadline, lock->overdue_at);
+    if (!lock->ending)
+        engine_earlier(&deadline, lock->deadline);
+    if (lock->hold_again_at > engine->now)
+        engine_earlier(&deadline, lock->hold_again_at);
+    return deadline;
+}

@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a migration: in: admitted -> incoming -> ended; out: outgoing -> ended. And the steps that end one.
+ */
+#include "engine-private.h"
+
+/* libvirt's event of how a guest stopped and the answer that it is gone travel on different paths: how long the
+ * event may come later. */
+#define STOP_EVENT_GRACE_USEC (200 * 1000)
+
+#define ARRIVALS_MAX 4096
+
+static void
+step_record_free(ApmigStepRecord *record)
+{
+    g_free(record->message);
+    g_free(record);
+}
+
+void
+migration_free(Migration *migration)
+{
+    g_free(migration->pub.id);
+    g_free(migration->pub.uuid);
+    g_free(migration->pub.guest);
+    apmig_scope_unref(migration->pub.scope);
+    g_strfreev(migration->pub.devices);
+    g_ptr_array_unref(migration->pub.steps);
+    g_free(migration->pub.message);
+    g_free(migration);
+}
+
+void
+pending_admission_free(PendingAdmission *pending)
+{
+    g_free(pending->uuid);
+    g_free(pending);
+}
+
+Migration *
+engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!migration->pub.outgoing == !outgoing && g_str_equal(migration->pub.uuid, uuid))
+            return migration;
+    }
+    return NULL;
+}
+
+gboolean
+engine_guest_migrates(const ApmigEngine *engine, const char *uuid)
+{
+    return engine_find_migration(engine, uuid, TRUE) || engine_find_migration(engine, uuid, FALSE);
+}
+
+static Migration *
+migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
+              const ApmigScope *scope, const char *const *devices)
+{
+    Migration *migration = g_new0(Migration, 1);
+
+    migration->pub.id = g_strdup_printf("%s_%u", engine->run_id, ++engine->n_migrations);
+    migration->pub.uuid = g_strdup(uuid);
+    migration->pub.guest = g_strdup(name);
+    migration->pub.phase = phase;
+    migration->pub.outgoing = phase == APMIG_MIGRATION_OUTGOING;
+    migration->pub.scope_known = scope != NULL;
+    migration->pub.scope = scope ? apmig_scope_ref((ApmigScope *)scope) : apmig_scope_new_all();
+    migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
+    migration->pub.started_at = engine->realtime;
+    migration->pub.steps = g_ptr_array_new_with_free_func((GDestroyNotify)step_record_free);
+    migration->pub.result = "";
+    migration->pub.message = g_strdup("");
+    migration->dirty = TRUE;
+    g_ptr_array_add(engine->migrations, migration);
+    return migration;
+}
+
+static void
+migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message)
+{
+    guint index;
+
+    migration->pub.phase = APMIG_MIGRATION_ENDED;
+    migration->pub.result = result;
+    g_free(migration->pub.message);
+    migration->pub.message = g_strdup(message);
+    migration->ended_at = engine->now;
+    engine_log(engine, APMIG_LOG_MIGRATION_ENDED, LOG_NOTICE, NULL, migration,
+               "migration %s of guest %s ended: %s%s%s", apmig_migration_direction(&migration->pub),
+               migration->pub.guest, result, *message ? ": " : "", message);
+    engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
+    if (!migration->pub.outgoing) {
+        ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
+
+        action->admission = g_new0(ApmigAdmission, 1);
+        action->admission->uuid = g_strdup(migration->pub.uuid);
+    }
+    if (g_ptr_array_find(engine->migrations, migration, &index))
+        g_ptr_array_add(engine->ended_migrations, g_ptr_array_steal_index(engine->migrations, index));
+}
+
+/* --- admissions ---------------------------------------------------------------------------------- */
+
+static void
+reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const char *reason)
+{
+    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_ADMIT);
+
+    reply->caller = caller;
+    reply->allowed = allowed;
+    reply->message = g_strdup(reason);
+}
+
+static void
+deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
+{
+    g_autofree char *description = lock_describe(lock);
+    g_autofree char *reason =
+        g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s", description,
+                        lock->pub.record->id);
+    ApmigAction *entry;
+
+    reply_admit(engine, caller, FALSE, reason);
+    engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL, "guest %s was not let in: %s",
+               name, reason);
+    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
+    entry->uuid = g_strdup(uuid);
+    entry->guest = g_strdup(name);
+}
+
+static guint
+count_admissions(const ApmigEngine *engine)
+{
+    guint count = engine->pending->len;
+
+    for (guint i = 0; i < engine->migrations->len; i++)
+        count += ((Migration *)g_ptr_array_index(engine->migrations, i))->admitted_until != 0;
+    return count;
+}
+
+/* The record of what comes in: an open one is the same guest's earlier attempt, which a guest that is seen from now
+ * on may belong to. */
+static Migration *
+find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope)
+{
+    Migration *migration = engine_find_migration(engine, event->admit.uuid, FALSE);
+
+    if (migration) {
+        ApmigScope *both = apmig_scope_union(migration->pub.scope, scope);
+
+        apmig_scope_unref(migration->pub.scope);
+        migration->pub.scope = both;
+        migration->bindable = FALSE;
+        migration->dirty = TRUE;
+        return migration;
+    }
+    migration = migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope,
+                              event->admit.facts.devices);
+    migration->bindable = !g_hash_table_contains(engine->guests, event->admit.uuid);
+    return migration;
+}
+
+static void
+begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope)
+{
+    Migration *migration = find_or_begin_incoming(engine, event, scope);
+    PendingAdmission *pending = g_new0(PendingAdmission, 1);
+    ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
+
+    migration->admitted_until = engine->now + engine->policy->admission_usec;
+    migration->admit_token = engine->last_token;
+    migration->expiry_token = 0;
+    action->op = pending->op = ++engine->last_op;
+    action->admission = g_new0(ApmigAdmission, 1);
+    action->admission->uuid = g_strdup(event->admit.uuid);
+    action->admission->name = g_strdup(event->admit.name);
+    action->admission->scope = apmig_scope_ref(migration->pub.scope);
+    action->admission->devices = g_strdupv(migration->pub.devices);
+    action->admission->admitted_at = engine->now;
+    pending->caller = event->admit.caller;
+    pending->uuid = g_strdup(event->admit.uuid);
+    g_ptr_array_add(engine->pending, pending);
+}
+
+static void
+expect_unaffected(ApmigEngine *engine, const char *uuid)
+{
+    if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
+        g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
+    g_hash_table_add(engine->arrivals, g_strdup(uuid));
+}
+
+void
+engine_admit(ApmigEngine *engine, const ApmigEvent *event)
+{
+    g_autoptr(ApmigScope) all = apmig_scope_new_all();
+    const ApmigScope *scope = event->admit.facts.scope ? event->admit.facts.scope : all;
+    const Lock *lock;
+
+    if (!engine->loaded) {
+        reply_admit(engine, event->admit.caller, FALSE, "apmigd has not read its locks yet: try again");
+        return;
+    }
+    if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
+        if (!event->admit.restore)
+            expect_unaffected(engine, event->admit.uuid);
+        reply_admit(engine, event->admit.caller, TRUE, "");
+        return;
+    }
+    g_hash_table_remove(engine->arrivals, event->admit.uuid);
+    lock = engine_overlapping_lock(engine, scope);
+    if (lock) {
+        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name, lock);
+        return;
+    }
+    if (event->admit.restore) {
+        reply_admit(engine, event->admit.caller, TRUE, "");
+        return;
+    }
+    if (count_admissions(engine) >= engine->policy->max_admissions) {
+        reply_admit(engine, event->admit.caller, FALSE,
+                    "as many guests as the policy's max-admissions allows are coming in: try again later");
+        return;
+    }
+    begin_admission(engine, event, scope);
+}
+
+static PendingAdmission *
+steal_pending(ApmigEngine *engine, guint64 op)
+{
+    for (guint i = 0; i < engine->pending->len; i++) {
+        PendingAdmission *pending = g_ptr_array_index(engine->pending, i);
+
+        if (pending->op == op)
+            return g_ptr_array_steal_index(engine->pending, i);
+    }
+    return NULL;
+}
+
+static gboolean
+admission_is_pending(const ApmigEngine *engine, const char *uuid)
+{
+    for (guint i = 0; i < engine->pending->len; i++) {
+        const PendingAdmission *pending = g_ptr_array_index(engine->pending, i);
+
+        if (g_str_equal(pending->uuid, uuid))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* The hook is told no after all: what is left of the admission is an earlier yes, if there was one. */
+static void
+take_back(ApmigEngine *engine, Migration *migration, const char *why)
+{
+    migration->dirty = TRUE;
+    if (migration->grants || admission_is_pending(engine, migration->pub.uuid))
+        return;
+    migration->admitted_until = 0;
+    if (!migration->incoming_seen)
+        migration_end(engine, migration, "failed", why);
+}
+
+void
+engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
+{
+    PendingAdmission *pending = steal_pending(engine, op);
+    Migration *migration = pending ? engine_find_migration(engine, pending->uuid, FALSE) : NULL;
+    const Lock *lock = migration ? engine_overlapping_lock(engine, migration->pub.scope) : NULL;
+
+    if (!pending)
+        return;
+    if (!migration || error) {
+        g_autofree char *reason =
+            g_strdup_printf("the admission could not be written (%s): mend apmigd's runtime "
+                            "folder and try again",
+                            error ? error : "it has ended");
+
+        reply_admit(engine, pending->caller, FALSE, reason);
+        if (migration)
+            take_back(engine, migration, reason);
+    } else if (lock) {
+        deny(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
+        take_back(engine, migration, "a lock was requested before the hook was answered");
+    } else {
+        migration->grants++;
+        migration->admitted_until = engine->now + engine->policy->admission_usec;
+        reply_admit(engine, pending->caller, TRUE, "");
+        engine_log(engine, APMIG_LOG_ADMISSION_ALLOWED, LOG_INFO, NULL, migration, "guest %s was let in",
+                   migration->pub.guest);
+    }
+    pending_admission_free(pending);
+}
+
+void
+engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
+{
+    Migration *migration = migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED,
+                                         admission->scope, (const char *const *)admission->devices);
+
+    migration->grants = 1;
+    migration->bindable = TRUE;
+    migration->admit_token = engine->last_token;
+    migration->admitted_until = MIN(admission->admitted_at, engine->now) + engine->policy->admission_usec;
+}
+
+/* --- what answers say ---------------------------------------------------------------------------- */
+
+static void
+incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, guint64 token)
+{
+    gboolean newer = token > migration->admit_token;
+
+    if (guest->job == APMIG_JOB_INCOMING) {
+        migration->dirty |= !migration->incoming_seen;
+        migration->incoming_seen = TRUE;
+        migration->pub.phase = APMIG_MIGRATION_INCOMING;
+        if (newer && migration->bindable)
+            migration->admitted_until = 0;
+    } else if (migration->incoming_seen || (newer && migration->bindable)) {
+        if (newer && migration->bindable)
+            migration->admitted_until = 0;
+        migration->incoming_seen = FALSE;
+        if (!migration->admitted_until)
+            migration_end(engine, migration, "completed", "the guest has arrived");
+        else
+            migration->pub.phase = APMIG_MIGRATION_ADMITTED;
+    }
+    if (migration->expiry_token && token > migration->expiry_token && migration->admitted_until) {
+        migration->admitted_until = 0;
+        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED)
+            migration_end(engine, migration, "completed", "the guest is active here");
+    }
+}
+
+static void
+incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
+{
+    if (migration->expiry_token && token > migration->expiry_token)
+        migration->admitted_until = 0;
+    if (token > migration->admit_token)
+        migration->bindable = TRUE;
+    if (migration->incoming_seen && !migration->admitted_until)
+        migration_end(engine, migration, "failed", "the guest is gone; it goes on at its source");
+    else if (!migration->admitted_until)
+        migration_end(engine, migration, "vanished", "the guest was let in and never came");
+    else if (migration->incoming_seen) {
+        migration->incoming_seen = FALSE;
+        migration->pub.phase = APMIG_MIGRATION_ADMITTED;
+        migration->dirty = TRUE;
+    }
+}
+
+static gboolean
+was_asked_to_end(const Migration *migration)
+{
+    for (guint i = 0; i < migration->pub.steps->len; i++) {
+        const ApmigStepRecord *record = g_ptr_array_index(migration->pub.steps, i);
+
+        if (record->outcome == APMIG_STEP_REQUESTED || record->outcome == APMIG_STEP_LATE)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void
+outgoing_left(ApmigEngine *engine, Migration *migration)
+{
+    if (!migration->stopped_known)
+        migration_end(engine, migration, "unknown",
+                      "the guest is gone from this host; look for it at its destination");
+    else if (!migration->stopped_migrated)
+        migration_end(engine, migration, "failed", "the guest stopped at its source");
+    else if (migration->not_abortable)
+        migration_end(engine, migration, "not-abortable", "the guest runs at its destination");
+    else if (was_asked_to_end(migration))
+        migration_end(engine, migration, "completed-anyway", "the request to end it came too late");
+    else
+        migration_end(engine, migration, "completed", "the guest runs at its destination");
+}
+
+static void
+outgoing_stayed(ApmigEngine *engine, Migration *migration)
+{
+    if (was_asked_to_end(migration))
+        migration_end(engine, migration, "aborted", "the guest runs on at its source");
+    else
+        migration_end(engine, migration, "failed", "it ended by itself; the guest is at its source");
+}
+
+static void
+outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, const ApmigEvent *event)
+{
+    if (guest->job != APMIG_JOB_OUTGOING) {
+        outgoing_stayed(engine, migration);
+        return;
+    }
+    migration->seen_token = event->answered.token;
+    migration->dirty |= !migration->pub.postcopy && event->answered.postcopy;
+    migration->pub.postcopy |= event->answered.postcopy;
+    migration->pub.progress = event->answered.progress;
+}
+
+static void
+follow_scope(Migration *migration, const Guest *guest)
+{
+    if (migration->pub.scope_known || guest->affected != APMIG_AFFECTED_YES)
+        return;
+    migration->pub.scope_known = TRUE;
+    apmig_scope_unref(migration->pub.scope);
+    migration->pub.scope = apmig_scope_ref(guest->scope);
+    g_strfreev(migration->pub.devices);
+    migration->pub.devices = g_strdupv(guest->devices);
+    migration->dirty = TRUE;
+}
+
+static void
+begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
+{
+    gboolean outgoing = guest->job == APMIG_JOB_OUTGOING;
+    gboolean known = guest->affected == APMIG_AFFECTED_YES;
+    Migration *migration = migration_new(engine, guest->uuid, guest->name,
+                                         outgoing ? APMIG_MIGRATION_OUTGOING : APMIG_MIGRATION_INCOMING,
+                                         known ? guest->scope : NULL, (const char *const *)guest->devices);
+
+    migration->began_after = guest->clear_token;
+    migration->seen_token = event->answered.token;
+    migration->incoming_seen = !outgoing;
+    migration->pub.postcopy = event->answered.postcopy;
+    migration->pub.progress = event->answered.progress;
+    engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
+               guest->name, apmig_migration_direction(&migration->pub),
+               known ? "" : "; its queues are not known, it counts as one of every scope");
+}
+
+void
+engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
+{
+    Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);
+    Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
+
+    if (incoming)
+        incoming_answered(engine, incoming, guest, event->answered.token);
+    else if (guest->job == APMIG_JOB_INCOMING && guest->affected != APMIG_AFFECTED_NO)
+        begin_seen(engine, guest, event);
+    if (outgoing && guest->affected == APMIG_AFFECTED_NO && !outgoing->pub.scope_known) {
+        migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
+        return;
+    }
+    if (outgoing) {
+        follow_scope(outgoing, guest);
+        outgoing_answered(engine, outgoing, guest, event);
+    } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
+        begin_seen(engine, guest, event);
+    }
+}
+
+void
+engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token)
+{
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (incoming)
+        incoming_absent(engine, incoming, token);
+    if (outgoing && token > outgoing->seen_token && !outgoing->gone_since)
+        outgoing->gone_since = engine->now;
+}
+
+void
+engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
+{
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (outgoing) {
+        outgoing->stopped_known = TRUE;
+        outgoing->stopped_migrated = migrated;
+    }
+    engine_hint(engine, uuid, NULL);
+}
+
+/* --- steps --------------------------------------------------------------------------------------- */
+
+static ApmigStepRecord *
+add_step(ApmigEngine *engine, Migration *migration, ApmigStepOutcome outcome, const char *message)
+{
+    ApmigStepRecord *record = g_new0(ApmigStepRecord, 1);
+
+    record->step = engine->policy->steps[migration->step_index % engine->policy->n_steps].step;
+    record->outcome = outcome;
+    record->at = engine->realtime;
+    record->message = g_strdup(message);
+    g_ptr_array_add(migration->pub.steps, record);
+    migration->dirty = TRUE;
+    return record;
+}
+
+static ApmigStepRecord *
+last_step(Migration *migration)
+{
+    return g_ptr_array_index(migration->pub.steps, migration->pub.steps->len - 1);
+}
+
+static void
+log_step(ApmigEngine *engine, const Migration *migration, const ApmigStepRecord *record)
+{
+    engine_log(engine, APMIG_LOG_STEP_FINISHED, LOG_NOTICE, NULL, migration, "%s of guest %s: %s%s%s",
+               apmig_step_to_string(record->step), migration->pub.guest,
+               apmig_step_outcome_to_string(record->outcome), *record->message ? ": " : "", record->message);
+}
+
+static void
+start_step(ApmigEngine *engine, Migration *migration)
+{
+    const ApmigPolicyStep *step = &engine->policy->steps[migration->step_index % engine->policy->n_steps];
+    ApmigAction *action = engine_act(engine, APMIG_ACTION_RUN_STEP);
+
+    action->op = migration->step_op = ++engine->last_op;
+    action->step = step->step;
+    action->uuid = g_strdup(migration->pub.uuid);
+    add_step(engine, migration, APMIG_STEP_RUNNING, "");
+    migration->step_deadline = engine->now + step->deadline_usec;
+    engine_log(engine, APMIG_LOG_STEP_STARTED, LOG_NOTICE, NULL, migration,
+               "ending migration out of guest %s: %s", migration->pub.guest,
+               apmig_step_to_string(step->step));
+}
+
+void
+engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(engine->migrations, i);
+        ApmigStepRecord *record;
+
+        if (migration->step_op != op)
+            continue;
+        migration->step_op = 0;
+        record = last_step(migration);
+        if (record->outcome == APMIG_STEP_RUNNING) {
+            record->outcome = outcome;
+            g_free(record->message);
+            record->message = g_strdup(message ? message : "");
+            log_step(engine, migration, record);
+        }
+        migration->not_abortable |= outcome == APMIG_STEP_NOT_ABORTABLE;
+        migration->dirty = TRUE;
+        engine_hint(engine, migration->pub.uuid, NULL);
+        return;
+    }
+}
+
+/* The connection on which they ran is gone: their answers will not come. */
+void
+engine_steps_lost(ApmigEngine *engine)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!migration->step_op)
+            continue;
+        engine_step_finished(engine, migration->step_op, APMIG_STEP_FAILED,
+                             "the connection to libvirt was lost");
+        migration->step_deadline = engine->now;
+    }
+}
+
+static gboolean
+is_to_end(const ApmigEngine *engine, const Migration *migration)
+{
+    if (!engine->connected || !migration->pub.outgoing || !migration->pub.scope_known ||
+        migration->gone_since)
+        return FALSE;
+    for (guint i = 0; i < engine->locks->len; i++)
+        if (lock_wants_end(engine, g_ptr_array_index(engine->locks, i), migration))
+            return TRUE;
+    return FALSE;
+}
+
+/* One step is under way at a time. When its deadline has passed and the migration is still there, the next is tried,
+ * after the last the first again: a step that once did nothing may be in time for what is left. */
+static void
+settle_steps(ApmigEngine *engine, Migration *migration)
+{
+    if (!is_to_end(engine, migration) || migration->not_abortable)
+        return;
+    if (migration->pub.postcopy) {
+        migration->not_abortable = TRUE;
+        log_step(engine, migration,
+                 add_step(engine, migration, APMIG_STEP_NOT_ABORTABLE,
+                          "post-copy: the guest already runs at its destination"));
+        return;
+    }
+    if (migration->pub.steps->len && engine->now < migration->step_deadline)
+        return;
+    if (migration->step_op) {
+        ApmigStepRecord *record = last_step(migration);
+
+        if (record->outcome == APMIG_STEP_RUNNING) {
+            record->outcome = APMIG_STEP_LATE;
+            migration->dirty = TRUE;
+            log_step(engine, migration, record);
+        }
+        return;
+    }
+    if (migration->pub.steps->len)
+        migration->step_index++;
+    start_step(engine, migration);
+}
+
+/* --- settling ------------------------------------------------------------------------------------ */
+
+void
+engine_settle_migration(ApmigEngine *engine, Migration *migration)
+{
+    if (migration->gone_since &&
+        (migration->stopped_known || engine->now >= migration->gone_since + STOP_EVENT_GRACE_USEC)) {
+        outgoing_left(engine, migration);
+        return;
+    }
+    if (migration->admitted_until && !migration->expiry_token && engine->now >= migration->admitted_until &&
+        !admission_is_pending(engine, migration->pub.uuid)) {
+        migration->expiry_token = MAX(engine->last_token, 1);
+        engine_hurry(engine);
+    }
+    settle_steps(engine, migration);
+}
+
+gint64
+migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
+{
+    gint64 deadline = G_MAXINT64;
+
+    if (migration->gone_since)
+        engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
+    if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
+        engine_earlier(&deadline, migration->admitted_until);
+    if (migration->step_deadline > engine->now && is_to_end(engine, migration) && !migration->not_abortable)
+        engine_earlier(&deadline, migration->step_deadline);
+    return deadline;
+}

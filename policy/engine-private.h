@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the engine's files share. engine.c dispatches events and settles what follows from them;
+ * engine-locks.c is the life of a lock, engine-migrations.c that of a migration and an admission,
+ * engine-view.c what is known of the hypervisor's guests and what is to be asked.
+ *
+ * An event changes facts; settling then derives, from the facts alone, every state change and action that is
+ * due. Settling twice does nothing the second time.
+ */
+#pragma once
+
+#include <syslog.h>
+
+#include "engine.h"
+
+#define RETAIN_USEC (10 * 60 * G_USEC_PER_SEC) /* how long an ended object stays readable */
+#define RETAIN_MAX  64
+
+/* What a lock's last write was for. */
+typedef enum {
+    WRITE_NONE,
+    WRITE_CREATE,
+    WRITE_HOLD,   /* held_at */
+    WRITE_UPDATE, /* a new breach: nobody waits for it */
+    WRITE_ADOPT,  /* a new owner */
+    WRITE_REMOVE,
+} Write;
+
+typedef struct {
+    ApmigLock pub;
+    ApmigCaller taker; /* who waits for held; 0: nobody */
+    gboolean no_wait;
+    GArray *releasers; /* of ApmigCaller */
+    guint64 op;        /* of the write under way; 0: none */
+    Write write;
+    ApmigLockRecord *heir; /* (nullable): the record with the new owner, with WRITE_ADOPT */
+    gboolean durable;
+    gboolean never_written; /* its creation failed */
+    gboolean was_held;      /* whatever migrates under it is a breach */
+    guint64 request_token;  /* questions above it were put after the request */
+    guint64 proof_token;    /* questions above it count for held */
+    gint64 deadline;        /* boot time; 0: none */
+    gint64 overdue_at;      /* boot time; 0: none */
+    gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
+    gboolean ending;
+    const char *end_result; /* with ending */
+    ApmigError end_code;    /* for the taker */
+    char *end_message;
+    GHashTable *breached_by; /* set of migration ids that were counted */
+    GPtrArray *blockers;     /* of migration ids, as last published */
+    gboolean dirty;
+    gint64 ended_at; /* boot time */
+} Lock;
+
+typedef struct {
+    ApmigMigration pub;
+    guint64 seen_token;  /* outgoing: the newest question whose answer showed it */
+    guint64 began_after; /* outgoing: it began after this question was put; 0: not known */
+    gboolean incoming_seen;
+    guint grants;           /* how often the hook was told yes */
+    gint64 admitted_until;  /* boot time; 0: no admission is open */
+    guint64 admit_token;    /* questions above it were put after the newest admission */
+    guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
+    gboolean bindable;      /* a guest seen now can only be the one admitted last */
+    gboolean stopped_known; /* libvirt has told how the guest stopped */
+    gboolean stopped_migrated;
+    gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
+    guint64 step_op;   /* under way; 0: none */
+    guint step_index;
+    gint64 step_deadline; /* boot time: when the next step is due; 0: at once */
+    gboolean not_abortable;
+    gboolean dirty;
+    gint64 ended_at;
+} Migration;
+
+typedef struct {
+    char *uuid;
+    char *name;
+    ApmigAffected affected;
+    ApmigScope *scope; /* never NULL */
+    GStrv devices;
+    guint64 facts_token;   /* only questions above it may tell the facts */
+    guint64 present_token; /* the newest question that found it active */
+    guint64 asked;         /* the question under way; 0: none */
+    gint64 asked_at;
+    gboolean ask_again;
+    guint64 answer_token;
+    ApmigJob job;
+    guint64 clear_token; /* the newest question that found it without a migration, or not there */
+    char *trouble;       /* (nullable): why its state is unknown */
+} Guest;
+
+typedef struct {
+    guint64 op;
+    ApmigCaller caller;
+    char *uuid;
+} PendingAdmission;
+
+struct ApmigEngine {
+    ApmigPolicy *policy;
+    char *run_id;
+    guint n_migrations;
+    gboolean loaded;
+    GPtrArray *locks;            /* of Lock, living, oldest first */
+    GPtrArray *ended_locks;      /* of Lock, oldest first */
+    GPtrArray *migrations;       /* of Migration, in progress, oldest first */
+    GPtrArray *ended_migrations; /* of Migration, oldest first */
+    GPtrArray *pending;          /* of PendingAdmission */
+    guint64 last_op;
+    guint64 last_token;
+
+    gboolean connected;
+    char *view_trouble;
+    GHashTable *guests; /* uuid -> Guest: the active ones */
+    GHashTable
+        *arrivals; /* set of uuids of unaffected guests that the hook told of: their XML cannot be read while
+                             they come in */
+    guint64 list_asked; /* the question under way; 0: none */
+    gboolean list_again;
+    guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
+    gint64 next_sweep;  /* boot time; 0: at once */
+    const char *published_view;
+
+    /* for the time of one event */
+    gint64 now;
+    gint64 realtime;
+    GPtrArray *actions;
+};
+
+/* engine.c */
+ApmigAction *engine_act(ApmigEngine *engine, ApmigActionType type);
+void engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, const Migration *migration,
+                const char *format, ...) G_GNUC_PRINTF(6, 7);
+void engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message);
+/* The earlier of the two, where 0 stands for never. */
+void engine_earlier(gint64 *deadline, gint64 candidate);
+
+/* engine-locks.c */
+void lock_free(Lock *lock);
+Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
+void engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record);
+void engine_take(ApmigEngine *engine, const ApmigEvent *event);
+void engine_release(ApmigEngine *engine, const ApmigEvent *event);
+void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
+void engine_lock_written(ApmigEngine *engine, guint64 op, const char *error);
+void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
+/* Returns: (nullable): the oldest living lock that overlaps @scope. */
+Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
+/* Returns: (transfer full): a clause that says whose lock it is, why and since when. */
+char *lock_describe(const Lock *lock);
+/* Whether @migration stands between @lock and held. */
+gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);
+/* Whether @lock wants @migration ended now. */
+gboolean lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration);
+void engine_settle_lock(ApmigEngine *engine, Lock *lock);
+void engine_publish_locks(ApmigEngine *engine);
+gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-migrations.c */
+void migration_free(Migration *migration);
+void pending_admission_free(PendingAdmission *pending);
+Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
+gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
+void engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission);
+void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
+void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
+/* What an answer about @guest means for its migrations. */
+void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
+/* A question with @token found no active guest of that UUID. */
+void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
+void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
+void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+void engine_steps_lost(ApmigEngine *engine);
+void engine_settle_migration(ApmigEngine *engine, Migration *migration);
+gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
+
+/* engine-view.c */
+void guest_free(Guest *guest);
+void engine_view_started(ApmigEngine *engine);
+void engine_view_lost(ApmigEngine *engine, const char *reason);
+void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
+void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
+void engine_guest_changed(ApmigEngine *engine, const char *uuid);
+void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
+/* Read everything that matters at once, not at the next interval. */
+void engine_hurry(ApmigEngine *engine);
+/* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
+gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
+/* Appends a sentence for what the view still lacks for @lock. */
+void engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text);
+void engine_settle_view(ApmigEngine *engine);
+gint64 engine_view_next_deadline(const ApmigEngine *engine);

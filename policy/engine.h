@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine: decides everything about locks, admissions and migrations, and does nothing. It is handed
+ * events, with the time, and appends actions to be carried out; the answer to an action is another event.
+ * It reads no clock, file, bus or hypervisor: the same events give the same actions.
+ *
+ * Readings. The engine asks for a list of active guests and for the job state of single guests, and gives
+ * each question a token, a number that only grows. What an answer proves, it proves of the time after its
+ * question was put; so an answer counts for a lock only if its token was given out after the lock was
+ * durable. One question per guest is under way at a time. Answers may come in any order, late or never.
+ *
+ * Ownership: events are borrowed for the call; what the engine keeps it copies. Actions own what they hold.
+ * Not thread-safe: one thread, the main loop's, owns an engine.
+ */
+#pragma once
+
+#include "error.h"
+#include "lock.h"
+#include "migration.h"
+#include "policy.h"
+#include "scope.h"
+
+typedef struct ApmigEngine ApmigEngine;
+
+/* --- what is known of a guest ------------------------------------------------------------------- */
+
+typedef enum {
+    APMIG_AFFECTED_UNKNOWN, /* counts as scope all, is never acted on */
+    APMIG_AFFECTED_NO,
+    APMIG_AFFECTED_YES,
+} ApmigAffected;
+
+typedef struct {
+    ApmigAffected affected;
+    ApmigScope *scope;          /* (nullable): with APMIG_AFFECTED_YES; what cannot be read is scope all */
+    const char *const *devices; /* (nullable): UUIDs of its mediated devices */
+} ApmigGuestFacts;
+
+typedef enum {
+    APMIG_JOB_NONE,     /* active, and no job */
+    APMIG_JOB_OUTGOING, /* a job with operation "migration out", in whatever phase */
+    APMIG_JOB_INCOMING, /* VIR_ERR_OPERATION_UNSUPPORTED on an active guest */
+    APMIG_JOB_OTHER,    /* save, dump, snapshot, backup, ... */
+    APMIG_JOB_GONE,     /* no such guest any more, or it is not active */
+    APMIG_JOB_UNKNOWN,  /* the question failed */
+} ApmigJob;
+
+typedef struct {
+    const char *uuid;
+    const char *name;
+} ApmigGuestName;
+
+/* --- events -------------------------------------------------------------------------------------- */
+
+typedef enum {
+    APMIG_EVENT_STORE_LOADED,
+    APMIG_EVENT_TAKE,
+    APMIG_EVENT_RELEASE,
+    APMIG_EVENT_CALLER_GONE,
+    APMIG_EVENT_ADMIT,
+    APMIG_EVENT_LOCK_PERSISTED,
+    APMIG_EVENT_LOCK_REMOVED,
+    APMIG_EVENT_ADMISSION_PERSISTED,
+    APMIG_EVENT_VIEW_STARTED,
+    APMIG_EVENT_VIEW_LOST,
+    APMIG_EVENT_GUESTS_LISTED,
+    APMIG_EVENT_GUEST_ANSWERED,
+    APMIG_EVENT_GUEST_CHANGED,
+    APMIG_EVENT_GUEST_STOPPED,
+    APMIG_EVENT_HINT,
+    APMIG_EVENT_STEP_FINISHED,
+    APMIG_EVENT_POLICY_CHANGED,
+    APMIG_EVENT_DEADLINE,
+} ApmigEventType;
+
+/* An admission as kept in the runtime directory. */
+typedef struct {
+    char *uuid;
+    char *name;
+    ApmigScope *scope;
+    GStrv devices;
+    gint64 admitted_at; /* boot time, usec */
+} ApmigAdmission;
+
+ApmigAdmission *
+apmig_admission_copy(const ApmigAdmission *admission);
+void
+apmig_admission_free(ApmigAdmission *admission);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAdmission, apmig_admission_free)
+
+/* A question or request of a caller gets a number of the caller's choice, unique among those open and not 0;
+ * the reply action carries it. */
+typedef guint64 ApmigCaller;
+
+typedef struct {
+    ApmigEventType type;
+    gint64 now;      /* boot time (CLOCK_BOOTTIME), usec: never goes back */
+    gint64 realtime; /* usec; may jump */
+    union {
+        struct {
+            GPtrArray *locks;      /* of ApmigLockRecord; a damaged one comes as APMIG_LOCK_RECOVERED */
+            GPtrArray *admissions; /* of ApmigAdmission */
+        } store_loaded;
+        struct {
+            ApmigCaller caller;
+            const char *id; /* fresh: in no lock that is on disk or readable */
+            ApmigScope *scope;
+            const char *reason;
+            const char *change_id;
+            ApmigLockOrigin origin; /* APMIG_LOCK_BY_REQUEST or APMIG_LOCK_BY_ITSELF */
+            guint32 uid;
+            const char *user;
+            ApmigOnBusy on_busy;
+            gint64 timeout_usec; /* 0: the policy's, or none with no_wait */
+            gint64 expected_duration_usec;
+            gboolean no_wait;
+            const char *hook_problem; /* (nullable): why the hook would not be called; NULL also when the caller
+                                         allowed a missing hook or the driver has none */
+        } take;
+        struct {
+            ApmigCaller caller;
+            const char *id;
+            gboolean force;
+        } release; /* the caller is authorized already */
+        struct {
+            ApmigCaller caller;
+        } caller_gone;
+        struct {
+            ApmigCaller caller;
+            const char *uuid;
+            const char *name;
+            gboolean restore; /* else a migration */
+            ApmigGuestFacts facts;
+        } admit;
+        struct {
+            guint64 op;
+            const char *error; /* (nullable): NULL is success */
+        } persisted;           /* LOCK_PERSISTED, LOCK_REMOVED, ADMISSION_PERSISTED */
+        struct {
+            const char *reason; /* why, as a clause: "libvirtd closed the connection" */
+        } view_lost;
+        struct {
+            guint64 token;
+            const char *error; /* (nullable): NULL is success */
+            const ApmigGuestName *guests;
+            guint n_guests;
+        } listed;
+        struct {
+            guint64 token;
+            const char *uuid;
+            ApmigJob job;
+            gboolean postcopy;
+            gboolean facts_read; /* @facts is new */
+            ApmigGuestFacts facts;
+            ApmigProgress progress;
+            const char *error; /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
+        } answered;
+        struct {
+            const char *uuid; /* GUEST_CHANGED: its devices or metadata are to be read again */
+        } changed;
+        struct {
+            const char *uuid;
+            gboolean migrated; /* VIR_DOMAIN_EVENT_STOPPED_MIGRATED; else it failed, crashed or was destroyed */
+        } stopped;
+        struct {
+            const char *uuid; /* (nullable) */
+            const char *name; /* (nullable); both NULL: anything may have changed */
+        } hint;
+        struct {
+            guint64 op;
+            ApmigStepOutcome outcome;
+            const char *message;
+        } step;
+        const ApmigPolicy *policy;
+    };
+} ApmigEvent;
+
+/* --- actions ------------------------------------------------------------------------------------- */
+
+typedef enum {
+    APMIG_ACTION_PERSIST_LOCK,      /* op, record; then LOCK_PERSISTED. Carried out in order with REMOVE_LOCK */
+    APMIG_ACTION_REMOVE_LOCK,       /* op, record; then LOCK_REMOVED */
+    APMIG_ACTION_PERSIST_ADMISSION, /* op, admission; then ADMISSION_PERSISTED */
+    APMIG_ACTION_REMOVE_ADMISSION,  /* admission->uuid; no answer */
+    APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
+    APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
+    APMIG_ACTION_RUN_STEP,          /* op, step, uuid; then STEP_FINISHED */
+    APMIG_ACTION_REPLY_TAKEN,       /* caller, id */
+    APMIG_ACTION_REPLY_RELEASED,    /* caller */
+    APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
+    APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
+    APMIG_ACTION_PUBLISH_LOCK,      /* id: look it up; new, changed or just ended */
+    APMIG_ACTION_FORGET_LOCK,       /* id: an ended lock is no longer readable */
+    APMIG_ACTION_PUBLISH_MIGRATION, /* id */
+    APMIG_ACTION_FORGET_MIGRATION,  /* id */
+    APMIG_ACTION_PUBLISH_VIEW,      /* the hypervisor state changed */
+    APMIG_ACTION_LOG,               /* log, message, lock id, migration id, uuid, guest */
+} ApmigActionType;
+
+/* What happened, for the journal: one message id each. */
+typedef enum {
+    APMIG_LOG_LOCK_REQUESTED,
+    APMIG_LOG_LOCK_HELD,
+    APMIG_LOG_LOCK_ENDED,
+    APMIG_LOG_LOCK_BREACHED,
+    APMIG_LOG_BREACH_OVER,
+    APMIG_LOG_LOCK_OVERDUE,
+    APMIG_LOG_LOCK_RECOVERED,
+    APMIG_LOG_LOCK_ADOPTED,
+    APMIG_LOG_STATE_FAILURE,
+    APMIG_LOG_ADMISSION_DENIED,
+    APMIG_LOG_ADMISSION_ALLOWED,
+    APMIG_LOG_MIGRATION_SEEN,
+    APMIG_LOG_MIGRATION_ENDED,
+    APMIG_LOG_STEP_STARTED,
+    APMIG_LOG_STEP_FINISHED,
+    APMIG_LOG_VIEW_STARTED,
+    APMIG_LOG_VIEW_LOST,
+} ApmigLog;
+
+#define APMIG_N_LOGS (APMIG_LOG_VIEW_LOST + 1)
+
+typedef struct {
+    ApmigActionType type;
+    guint64 op; /* numbers an action that is answered */
+    guint64 token;
+    ApmigCaller caller;
+    ApmigError code;
+    gboolean allowed;
+    gboolean want_facts;
+    ApmigStep step;
+    ApmigLog log;
+    int priority; /* of a log entry: LOG_ERR .. LOG_INFO of syslog(3) */
+    char *id;     /* of a lock, or of a migration for those actions that concern one */
+    char *migration_id;
+    char *uuid;
+    char *guest;
+    char *message;
+    ApmigLockRecord *record;
+    ApmigAdmission *admission;
+} ApmigAction;
+
+void
+apmig_action_free(ApmigAction *action);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAction, apmig_action_free)
+
+/* --- the engine ---------------------------------------------------------------------------------- */
+
+/**
+ * apmig_engine_new:
+ * @policy: copied
+ * @run_id: prefix of migration ids, unlike that of any earlier run; lower-case hexadecimal digits
+ */
+ApmigEngine *
+apmig_engine_new(const ApmigPolicy *policy, const char *run_id);
+void
+apmig_engine_free(ApmigEngine *engine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigEngine, apmig_engine_free)
+
+/**
+ * apmig_engine_handle:
+ * @event: what happened; its @now is not before that of the event before
+ * @actions: (element-type ApmigAction): what is to be done is appended, in order
+ */
+void
+apmig_engine_handle(ApmigEngine *engine, const ApmigEvent *event, GPtrArray *actions);
+
+/* Returns: the boot time (usec) at which APMIG_EVENT_DEADLINE is due, or G_MAXINT64 for never. */
+gint64
+apmig_engine_next_deadline(const ApmigEngine *engine);
+
+/* Lookups return what the engine owns, valid until the next event; ended objects are found until forgotten. */
+const ApmigLock *
+apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);
+const ApmigMigration *
+apmig_engine_lookup_migration(const ApmigEngine *engine, const char *id);
+
+/* Returns: (transfer container) (element-type ApmigLock): living locks, oldest first. */
+GPtrArray *
+apmig_engine_list_locks(const ApmigEngine *engine);
+/* Returns: (transfer container) (element-type ApmigMigration): migrations in progress, oldest first. */
+GPtrArray *
+apmig_engine_list_migrations(const ApmigEngine *engine);
+
+/* Returns: (transfer container) (element-type ApmigMigration): what stands between @lock and held. */
+GPtrArray *
+apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);
+
+/* Returns: (transfer full): a sentence on what @lock waits for; "" when for nothing. It also names guests that
+ * have not answered and a view that is missing, which are no migrations. */
+char *
+apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock);
+
+/**
+ * apmig_engine_check_guest: the dry run of an admission
+ * @ret_reason: (out) (transfer full): why not; "" when allowed
+ *
+ * Returns: (transfer container) (element-type ApmigLock): the locks in the way; empty: allowed.
+ */
+GPtrArray *
+apmig_engine_check_guest(const ApmigEngine *engine, const ApmigGuestFacts *facts, char **ret_reason);
+
+/* "disconnected"; "connected": nothing needs to be read; "reading"; "complete": the job state of every guest that
+ * matters is known. */
+const char *
+apmig_engine_view_state(const ApmigEngine *engine);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The policy: what is done with a migration that is in progress when a lock is asked for, and the times and
+ * limits of the engine. It is a JSON object; the shipped default is policy/default.json.
+ */
+#pragma once
+
+#include <glib.h>
+
+#define APMIG_POLICY_MAX_BYTES (1024 * 1024)
+#define APMIG_POLICY_MAX_STEPS 8
+
+typedef enum {
+    APMIG_ON_BUSY_UNSET = 0, /* the request names none: the policy decides */
+    APMIG_ON_BUSY_ABORT,
+    APMIG_ON_BUSY_WAIT,
+    APMIG_ON_BUSY_REFUSE,
+} ApmigOnBusy;
+
+typedef enum {
+    APMIG_STEP_LIBVIRT_ABORT, /* "libvirt-abort": virDomainAbortJob on the source */
+} ApmigStep;
+
+typedef struct {
+    ApmigStep step;
+    gint64 deadline_usec; /* when the next step is tried although this one has not answered */
+} ApmigPolicyStep;
+
+/* Filled by apmig_policy_parse() and not changed afterwards. All times in microseconds. Before each member: its
+ * key in the JSON object, the range that is accepted, and what it means. */
+typedef struct {
+    /* "on-busy": "abort", "wait" or "refuse"; never UNSET */
+    ApmigOnBusy on_busy;
+    /* "steps": an array of 1 .. APMIG_POLICY_MAX_STEPS objects, each with both "step" ("libvirt-abort") and
+     * "deadline-usec" (100 ms .. 10 min); it replaces the base's as a whole */
+    ApmigPolicyStep steps[APMIG_POLICY_MAX_STEPS];
+    guint n_steps;
+    /* "admission-usec", 1 s .. 1 h: how long an admitted guest may take to appear */
+    gint64 admission_usec;
+    /* "draining-interval-usec", 10 ms .. 10 s: job states are read this often while a lock drains */
+    gint64 draining_interval_usec;
+    /* "held-interval-usec", 100 ms .. 1 min: and this often while one is held */
+    gint64 held_interval_usec;
+    /* "request-timeout-usec", 100 ms .. 1 day: deadline of a TakeLock without a timeout-usec of its own */
+    gint64 request_timeout_usec;
+    /* "max-locks", 1 .. 1024 */
+    guint max_locks;
+    /* "max-locks-per-user", 1 .. 1024; root is not limited by it */
+    guint max_locks_per_user;
+    /* "max-admissions", 1 .. 65536 */
+    guint max_admissions;
+} ApmigPolicy;
+
+/**
+ * apmig_policy_parse:
+ * @json: the text, not necessarily terminated
+ * @length: its bytes, at most %APMIG_POLICY_MAX_BYTES
+ * @origin: what it is called in errors, such as a file name
+ * @base: (nullable): what a missing key keeps; %NULL: the built-in default, which equals policy/default.json
+ * @error: #APMIG_ERROR_INVALID_OPTION with @origin in the sentence, and where: line and column, or line, of what
+ *   is no strict JSON; the JSON path ("$.steps[0].deadline-usec") of what is no policy
+ *
+ * Strict, see strict-json.h; besides, an unknown key, a wrong type, and a number that is no integer or out of
+ * range are errors.
+ *
+ * Returns: (transfer full) (nullable): the policy; free it with apmig_policy_free().
+ */
+ApmigPolicy *apmig_policy_parse(const char *json, gsize length, const char *origin, const ApmigPolicy *base,
+                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Returns: (transfer full): the built-in default. */
+ApmigPolicy *apmig_policy_new_default(void);
+ApmigPolicy *apmig_policy_copy(const ApmigPolicy *policy);
+/* @policy: (nullable) */
+void apmig_policy_free(ApmigPolicy *policy);
+
+/* "abort", "wait", "refuse"; "" for UNSET. */
+const char *apmig_on_busy_to_string(ApmigOnBusy on_busy);
+/* Returns: FALSE when @text names none of the three; @ret_on_busy is then untouched. */
+gboolean apmig_on_busy_from_string(const char *text, ApmigOnBusy *ret_on_busy);
+const char *apmig_step_to_string(ApmigStep step);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigPolicy, apmig_policy_free)
