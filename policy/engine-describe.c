@@ -4,6 +4,9 @@
  */
 #include "engine-private.h"
 
+#define SCOPE_SHOWN    200 /* bytes of a scope in a sentence */
+#define MIGRATIONS_MAX 8   /* named in one sentence */
+
 char *
 lock_describe(const Lock *lock)
 {
@@ -11,9 +14,9 @@ lock_describe(const Lock *lock)
     g_autoptr(GDateTime) since = g_date_time_new_from_unix_utc(record->requested_at / G_USEC_PER_SEC);
     g_autofree char *since_text = since ? g_date_time_format(since, "%Y-%m-%d %H:%M:%S UTC") : g_strdup("?");
 
-    return g_strdup_printf("lock %s (%s, scope %s) of %s since %s: \"%s\"", record->id,
-                           apmig_lock_state_to_string(&lock->pub), apmig_scope_to_string(record->scope),
-                           record->owner_name, since_text, record->reason);
+    return g_strdup_printf(
+        "lock %s (%s, scope %.*s) of %s since %s: \"%s\"", record->id, apmig_lock_state_to_string(&lock->pub),
+        SCOPE_SHOWN, apmig_scope_to_string(record->scope), record->owner_name, since_text, record->reason);
 }
 
 GPtrArray *
@@ -50,13 +53,25 @@ describe_migration(GString *text, const Migration *migration)
 }
 
 char *
-apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
+engine_describe_blockers(const ApmigEngine *engine, const Lock *lock)
 {
-    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, lock);
+    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
     GString *text = g_string_new(NULL);
 
-    for (guint i = 0; i < blockers->len; i++)
+    for (guint i = 0; i < MIN(blockers->len, MIGRATIONS_MAX); i++)
         describe_migration(text, g_ptr_array_index(blockers, i));
+    if (blockers->len > MIGRATIONS_MAX)
+        g_string_append_printf(text, " and %u more", blockers->len - MIGRATIONS_MAX);
+    return g_string_free(text, FALSE);
+}
+
+char *
+apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
+{
+    GString *text = g_string_new(NULL);
+    g_autofree char *blockers = engine_describe_blockers(engine, (const Lock *)lock);
+
+    g_string_append(text, blockers);
     if (!lock->result && lock->state == APMIG_LOCK_DRAINING)
         engine_describe_view(engine, (const Lock *)lock, text);
     return g_string_free(text, FALSE);

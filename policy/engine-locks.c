@@ -599,15 +599,14 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
             lock_time_out(engine, lock);
         return;
     }
-    if (waits && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE && !lock->was_held) {
-        const Migration *older = find_older_migration(engine, lock);
+    if (waits && !lock->was_held && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE &&
+        find_older_migration(engine, lock)) {
+        g_autofree char *busy = engine_describe_blockers(engine, lock);
+        g_autofree char *message =
+            g_strdup_printf("%s; ask again when it is over, or with on-busy=abort", busy);
 
-        if (older) {
-            g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
-
-            lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, wait);
-            return;
-        }
+        lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
+        return;
     }
     lock_proceed(engine, lock);
     if (lock->pub.state != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)

@@ -622,7 +622,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
     }
     if (migration->admitted_until && !migration->expiry_token && engine->now >= migration->admitted_until &&
         !admission_is_pending(engine, migration->pub.uuid)) {
-        migration->expiry_token = MAX(engine->last_token, 1);
+        migration->expiry_token = engine->last_token;
         engine_hurry(engine);
     }
     settle_steps(engine, migration);

@@ -148,6 +148,8 @@ void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
 /* Returns: (transfer full): a clause that says whose lock it is, why and since when. */
 char *lock_describe(const Lock *lock);
+/* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
+char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
 /* Whether @migration stands between @lock and held. */
 gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);
 /* Whether @lock wants @migration ended now. */

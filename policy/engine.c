@@ -16,6 +16,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->pending = g_ptr_array_new_with_free_func((GDestroyNotify)pending_admission_free);
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
     engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
     return engine;

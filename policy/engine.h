@@ -82,10 +82,8 @@ typedef struct {
     gint64 admitted_at; /* boot time, usec */
 } ApmigAdmission;
 
-ApmigAdmission *
-apmig_admission_copy(const ApmigAdmission *admission);
-void
-apmig_admission_free(ApmigAdmission *admission);
+ApmigAdmission *apmig_admission_copy(const ApmigAdmission *admission);
+void apmig_admission_free(ApmigAdmission *admission);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAdmission, apmig_admission_free)
 
 /* A question or request of a caller gets a number of the caller's choice, unique among those open and not 0;
@@ -114,7 +112,8 @@ typedef struct {
             gint64 timeout_usec; /* 0: the policy's, or none with no_wait */
             gint64 expected_duration_usec;
             gboolean no_wait;
-            const char *hook_problem; /* (nullable): why the hook would not be called; NULL also when the caller
+            const char
+                *hook_problem; /* (nullable): why the hook would not be called; NULL also when the caller
                                          allowed a missing hook or the driver has none */
         } take;
         struct {
@@ -160,7 +159,8 @@ typedef struct {
         } changed;
         struct {
             const char *uuid;
-            gboolean migrated; /* VIR_DOMAIN_EVENT_STOPPED_MIGRATED; else it failed, crashed or was destroyed */
+            gboolean
+                migrated; /* VIR_DOMAIN_EVENT_STOPPED_MIGRATED; else it failed, crashed or was destroyed */
         } stopped;
         struct {
             const char *uuid; /* (nullable) */
@@ -178,8 +178,8 @@ typedef struct {
 /* --- actions ------------------------------------------------------------------------------------- */
 
 typedef enum {
-    APMIG_ACTION_PERSIST_LOCK,      /* op, record; then LOCK_PERSISTED. Carried out in order with REMOVE_LOCK */
-    APMIG_ACTION_REMOVE_LOCK,       /* op, record; then LOCK_REMOVED */
+    APMIG_ACTION_PERSIST_LOCK, /* op, record; then LOCK_PERSISTED. Carried out in order with REMOVE_LOCK */
+    APMIG_ACTION_REMOVE_LOCK,  /* op, record; then LOCK_REMOVED */
     APMIG_ACTION_PERSIST_ADMISSION, /* op, admission; then ADMISSION_PERSISTED */
     APMIG_ACTION_REMOVE_ADMISSION,  /* admission->uuid; no answer */
     APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
@@ -240,8 +240,7 @@ typedef struct {
     ApmigAdmission *admission;
 } ApmigAction;
 
-void
-apmig_action_free(ApmigAction *action);
+void apmig_action_free(ApmigAction *action);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAction, apmig_action_free)
 
 /* --- the engine ---------------------------------------------------------------------------------- */
@@ -251,10 +250,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAction, apmig_action_free)
  * @policy: copied
  * @run_id: prefix of migration ids, unlike that of any earlier run; lower-case hexadecimal digits
  */
-ApmigEngine *
-apmig_engine_new(const ApmigPolicy *policy, const char *run_id);
-void
-apmig_engine_free(ApmigEngine *engine);
+ApmigEngine *apmig_engine_new(const ApmigPolicy *policy, const char *run_id);
+void apmig_engine_free(ApmigEngine *engine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigEngine, apmig_engine_free)
 
 /**
@@ -262,34 +259,26 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigEngine, apmig_engine_free)
  * @event: what happened; its @now is not before that of the event before
  * @actions: (element-type ApmigAction): what is to be done is appended, in order
  */
-void
-apmig_engine_handle(ApmigEngine *engine, const ApmigEvent *event, GPtrArray *actions);
+void apmig_engine_handle(ApmigEngine *engine, const ApmigEvent *event, GPtrArray *actions);
 
 /* Returns: the boot time (usec) at which APMIG_EVENT_DEADLINE is due, or G_MAXINT64 for never. */
-gint64
-apmig_engine_next_deadline(const ApmigEngine *engine);
+gint64 apmig_engine_next_deadline(const ApmigEngine *engine);
 
 /* Lookups return what the engine owns, valid until the next event; ended objects are found until forgotten. */
-const ApmigLock *
-apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);
-const ApmigMigration *
-apmig_engine_lookup_migration(const ApmigEngine *engine, const char *id);
+const ApmigLock *apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);
+const ApmigMigration *apmig_engine_lookup_migration(const ApmigEngine *engine, const char *id);
 
 /* Returns: (transfer container) (element-type ApmigLock): living locks, oldest first. */
-GPtrArray *
-apmig_engine_list_locks(const ApmigEngine *engine);
+GPtrArray *apmig_engine_list_locks(const ApmigEngine *engine);
 /* Returns: (transfer container) (element-type ApmigMigration): migrations in progress, oldest first. */
-GPtrArray *
-apmig_engine_list_migrations(const ApmigEngine *engine);
+GPtrArray *apmig_engine_list_migrations(const ApmigEngine *engine);
 
 /* Returns: (transfer container) (element-type ApmigMigration): what stands between @lock and held. */
-GPtrArray *
-apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);
+GPtrArray *apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);
 
 /* Returns: (transfer full): a sentence on what @lock waits for; "" when for nothing. It also names guests that
  * have not answered and a view that is missing, which are no migrations. */
-char *
-apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock);
+char *apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock);
 
 /**
  * apmig_engine_check_guest: the dry run of an admission
@@ -297,10 +286,9 @@ apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock);
  *
  * Returns: (transfer container) (element-type ApmigLock): the locks in the way; empty: allowed.
  */
-GPtrArray *
-apmig_engine_check_guest(const ApmigEngine *engine, const ApmigGuestFacts *facts, char **ret_reason);
+GPtrArray *apmig_engine_check_guest(const ApmigEngine *engine, const ApmigGuestFacts *facts,
+                                    char **ret_reason);
 
 /* "disconnected"; "connected": nothing needs to be read; "reading"; "complete": the job state of every guest that
  * matters is known. */
-const char *
-apmig_engine_view_state(const ApmigEngine *engine);
+const char *apmig_engine_view_state(const ApmigEngine *engine);

@@ -7,9 +7,9 @@
 #include "policy.h"
 #include "scope.h"
 
-#define APMIG_LOCK_ID_LENGTH     8 /* lower-case hexadecimal digits */
-#define APMIG_REASON_MAX_LENGTH  256
-#define APMIG_CHANGE_MAX_LENGTH  128
+#define APMIG_LOCK_ID_LENGTH    8 /* lower-case hexadecimal digits */
+#define APMIG_REASON_MAX_LENGTH 256
+#define APMIG_CHANGE_MAX_LENGTH 128
 
 typedef enum {
     APMIG_LOCK_REQUESTED, /* gate closed, not yet durable */
@@ -41,10 +41,8 @@ typedef struct {
     guint breaches;
 } ApmigLockRecord;
 
-ApmigLockRecord *
-apmig_lock_record_copy(const ApmigLockRecord *record);
-void
-apmig_lock_record_free(ApmigLockRecord *record);
+ApmigLockRecord *apmig_lock_record_copy(const ApmigLockRecord *record);
+void apmig_lock_record_free(ApmigLockRecord *record);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigLockRecord, apmig_lock_record_free)
 
 typedef struct {
@@ -57,12 +55,8 @@ typedef struct {
 
 /* "requested", "draining", "held", "breached", "verifying"; "recovered" is the state shown of such a lock;
  * "ended" once it has a result. */
-const char *
-apmig_lock_state_to_string(const ApmigLock *lock);
-const char *
-apmig_lock_origin_to_string(ApmigLockOrigin origin);
-gboolean
-apmig_lock_origin_from_string(const char *text, ApmigLockOrigin *ret_origin);
+const char *apmig_lock_state_to_string(const ApmigLock *lock);
+const char *apmig_lock_origin_to_string(ApmigLockOrigin origin);
+gboolean apmig_lock_origin_from_string(const char *text, ApmigLockOrigin *ret_origin);
 /* Whether @text has the form of a lock's id: exactly APMIG_LOCK_ID_LENGTH lower-case hexadecimal digits. */
-gboolean
-apmig_lock_id_is_valid(const char *text);
+gboolean apmig_lock_id_is_valid(const char *text);

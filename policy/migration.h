@@ -47,22 +47,20 @@ typedef struct {
     gboolean postcopy;
     gboolean scope_known; /* FALSE: counts as scope all, is waited for and never acted on */
     ApmigScope *scope;
-    GStrv devices;      /* UUIDs of its mediated devices; may be empty */
-    gint64 started_at;  /* realtime, usec, of its first sight */
+    GStrv devices;     /* UUIDs of its mediated devices; may be empty */
+    gint64 started_at; /* realtime, usec, of its first sight */
     ApmigProgress progress;
     GPtrArray *steps; /* of ApmigStepRecord */
-    const char *result; /* "" while it lives, then "completed", "completed-anyway" (an end was asked for too late),
+    const char
+        *result;   /* "" while it lives, then "completed", "completed-anyway" (an end was asked for too late),
                            "aborted", "failed", "not-abortable", "unknown" (the guest is gone, nobody told where to),
                            "vanished" (an admitted guest that never came) or "unaffected" (it has no AP queues) */
-    char *message;      /* the sentence to the result; "" if none */
+    char *message; /* the sentence to the result; "" if none */
 } ApmigMigration;
 
 /* "admitted", "incoming", "outgoing", "ended". */
-const char *
-apmig_migration_phase_to_string(ApmigMigrationPhase phase);
+const char *apmig_migration_phase_to_string(ApmigMigrationPhase phase);
 /* "in" or "out". */
-const char *
-apmig_migration_direction(const ApmigMigration *migration);
+const char *apmig_migration_direction(const ApmigMigration *migration);
 /* "running", "requested", "no-job", "not-abortable", "failed", "late". */
-const char *
-apmig_step_outcome_to_string(ApmigStepOutcome outcome);
+const char *apmig_step_outcome_to_string(ApmigStepOutcome outcome);

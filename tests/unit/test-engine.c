@@ -1,0 +1,842 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine, case by case: each test is one rule of a lock's or a migration's life, told as the events that lead to
+ * it. The simulation looks for what these stories do not think of.
+ */
+#include "engine.h"
+
+#define G1 "11111111-1111-4111-8111-111111111111"
+#define G2 "22222222-2222-4222-8222-222222222222"
+
+typedef struct {
+    ApmigEngine *engine;
+    ApmigPolicy *policy;
+    GPtrArray *actions; /* not yet looked at */
+    gint64 now;
+} Story;
+
+static void
+tell(Story *story, ApmigEvent event)
+{
+    event.now = story->now;
+    event.realtime = G_GINT64_CONSTANT(1800000000000000) + story->now;
+    apmig_engine_handle(story->engine, &event, story->actions);
+}
+
+/* Returns: (transfer full) (nullable): the oldest action of @type not yet looked at. */
+static ApmigAction *
+next(Story *story, ApmigActionType type)
+{
+    for (guint i = 0; i < story->actions->len; i++) {
+        ApmigAction *action = g_ptr_array_index(story->actions, i);
+
+        if (action->type == type)
+            return g_ptr_array_steal_index(story->actions, i);
+    }
+    return NULL;
+}
+
+static ApmigAction *
+expect(Story *story, ApmigActionType type)
+{
+    ApmigAction *action = next(story, type);
+
+    g_assert_nonnull(action);
+    return action;
+}
+
+static void
+expect_none(Story *story, ApmigActionType type)
+{
+    g_autoptr(ApmigAction) action = next(story, type);
+
+    g_assert_null(action);
+}
+
+static void
+load(Story *story, ApmigLockRecord *lock, ApmigAdmission *admission)
+{
+    g_autoptr(GPtrArray) locks = g_ptr_array_new();
+    g_autoptr(GPtrArray) admissions = g_ptr_array_new();
+
+    if (lock)
+        g_ptr_array_add(locks, lock);
+    if (admission)
+        g_ptr_array_add(admissions, admission);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
+}
+
+static void
+begin(Story *story)
+{
+    story->policy = apmig_policy_new_default();
+    story->engine = apmig_engine_new(story->policy, "5708");
+    story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
+    story->now = G_USEC_PER_SEC;
+}
+
+static void
+end(Story *story)
+{
+    apmig_engine_free(story->engine);
+    apmig_policy_free(story->policy);
+    g_ptr_array_unref(story->actions);
+}
+
+static void
+take(Story *story, ApmigCaller caller, const char *id, const char *scope_text, ApmigOnBusy on_busy,
+     gboolean no_wait)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
+                             .take = {.caller = caller,
+                                      .id = id,
+                                      .scope = scope,
+                                      .reason = "AES rotation",
+                                      .change_id = "",
+                                      .uid = 1000,
+                                      .user = "cora",
+                                      .on_busy = on_busy,
+                                      .no_wait = no_wait}});
+}
+
+static void
+release(Story *story, ApmigCaller caller, const char *id, gboolean force)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force}});
+}
+
+static void
+written(Story *story, ApmigActionType type, const char *error)
+{
+    g_autoptr(ApmigAction) action = expect(story, type);
+    ApmigEventType answer = type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
+                            : type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
+                                                               : APMIG_EVENT_ADMISSION_PERSISTED;
+
+    tell(story, (ApmigEvent){.type = answer, .persisted = {action->op, error}});
+}
+
+static void
+listed(Story *story, guint n_guests)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_LIST_GUESTS);
+    const ApmigGuestName guests[] = {{G1, "g1"}, {G2, "g2"}};
+
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->token, NULL, guests, n_guests}});
+}
+
+static void
+answered(Story *story, ApmigJob job, const char *scope_text)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
+    g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                             .answered = {.token = action->token,
+                                          .uuid = action->uuid,
+                                          .job = job,
+                                          .facts_read = action->want_facts && job != APMIG_JOB_INCOMING,
+                                          .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope}}});
+}
+
+static void
+pass(Story *story, gint64 usec)
+{
+    story->now += usec;
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+}
+
+static void
+admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text, gboolean restore)
+{
+    g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                             .admit = {.caller = caller,
+                                       .uuid = uuid,
+                                       .name = "g1",
+                                       .restore = restore,
+                                       .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope}}});
+}
+
+static void
+expect_admit(Story *story, gboolean allowed, const char *needle)
+{
+    g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ADMIT);
+
+    g_assert_cmpint(reply->allowed, ==, allowed);
+    g_assert_nonnull(strstr(reply->message, needle));
+}
+
+static void
+expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *needle)
+{
+    g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ERROR);
+
+    g_assert_cmpuint(reply->caller, ==, caller);
+    g_assert_cmpstr(apmig_error_name(reply->code), ==, apmig_error_name(code));
+    g_assert_nonnull(strstr(reply->message, needle));
+}
+
+static void
+expect_state(Story *story, const char *id, const char *state)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(story->engine, id);
+
+    g_assert_nonnull(lock);
+    g_assert_cmpstr(apmig_lock_state_to_string(lock), ==, state);
+}
+
+/* A lock of @scope that is held, with guest g1 of scope 04.0012 active and idle. */
+static void
+hold(Story *story, const char *scope)
+{
+    g_autoptr(ApmigAction) reply = NULL;
+
+    load(story, NULL, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(story, 1, "aaaaaaaa", scope, APMIG_ON_BUSY_UNSET, FALSE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(story, 1);
+    answered(story, APMIG_JOB_NONE, "04.0012");
+    listed(story, 1);
+    pass(story, 50000);
+    answered(story, APMIG_JOB_NONE, NULL);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    reply = expect(story, APMIG_ACTION_REPLY_TAKEN);
+    expect_state(story, "aaaaaaaa", "held");
+    listed(story, 1); /* what is still being asked */
+    g_ptr_array_set_size(story->actions, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------- */
+
+static void
+test_held_only_after_durable_and_read(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_state(&story, "aaaaaaaa", "requested");
+    listed(&story, 1); /* asked before the lock was durable: proves nothing */
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "draining");
+    listed(&story, 1);
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN); /* held_at is not durable */
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    end(&story);
+}
+
+static void
+test_gate_closes_with_the_request(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    admit(&story, 3, G1, "04.0012", TRUE);
+    expect_admit(&story, FALSE, "cora");
+    admit(&story, 4, G1, "04.0013", TRUE);
+    expect_admit(&story, TRUE, "");
+    admit(&story, 5, G2, NULL, FALSE); /* unaffected */
+    expect_admit(&story, TRUE, "");
+    end(&story);
+}
+
+static void
+test_nothing_is_admitted_before_the_store_is_loaded(void)
+{
+    Story story;
+
+    begin(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "not read");
+    end(&story);
+}
+
+static void
+test_admission_is_written_before_yes_and_blocks(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_none(&story, APMIG_ACTION_REPLY_ADMIT);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 0);
+    expect_state(&story, "aaaaaaaa", "draining");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    pass(&story, 50000);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    pass(&story, 50000);
+    answered(&story, APMIG_JOB_NONE, "04.0012"); /* it has arrived */
+    pass(&story, 50000);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_lock_between_question_and_yes_denies(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_admission_expires_only_by_a_reading(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    pass(&story, story.policy->admission_usec - 1);
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    pass(&story, 1);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    listed(&story, 0);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_outgoing_is_aborted_and_held_when_gone(void)
+{
+    g_autoptr(ApmigAction) step = NULL;
+    const ApmigMigration *migration;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    step = expect(&story, APMIG_ACTION_RUN_STEP);
+    g_assert_cmpstr(step->uuid, ==, G1);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
+    answered(&story, APMIG_JOB_OUTGOING, NULL); /* a yes proves nothing */
+    expect_state(&story, "aaaaaaaa", "draining");
+    listed(&story, 1);
+    pass(&story, 50000);
+    answered(&story, APMIG_JOB_NONE, NULL);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    migration = apmig_engine_lookup_migration(story.engine, "5708_1");
+    g_assert_cmpstr(migration->result, ==, "aborted");
+    end(&story);
+}
+
+static void
+test_completed_anyway(void)
+{
+    g_autoptr(ApmigAction) step = NULL;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    step = expect(&story, APMIG_ACTION_RUN_STEP);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}});
+    answered(&story, APMIG_JOB_GONE, NULL);
+    g_assert_cmpstr(apmig_engine_lookup_migration(story.engine, "5708_1")->result, ==, "completed-anyway");
+    end(&story);
+}
+
+static void
+test_postcopy_is_left_alone(void)
+{
+    const ApmigMigration *migration;
+    const ApmigStepRecord *record;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    {
+        g_autoptr(ApmigAction) query = expect(&story, APMIG_ACTION_QUERY_GUEST);
+        g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+
+        tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                                  .answered = {.token = query->token,
+                                               .uuid = G1,
+                                               .job = APMIG_JOB_OUTGOING,
+                                               .postcopy = TRUE,
+                                               .facts_read = TRUE,
+                                               .facts = {APMIG_AFFECTED_YES, scope}}});
+    }
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    migration = apmig_engine_lookup_migration(story.engine, "5708_1");
+    g_assert_cmpuint(migration->steps->len, ==, 1);
+    record = g_ptr_array_index(migration->steps, 0);
+    g_assert_cmpstr(apmig_step_outcome_to_string(record->outcome), ==, "not-abortable");
+    pass(&story, story.policy->request_timeout_usec);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_TIMEOUT, "post-copy");
+    end(&story);
+}
+
+static void
+test_unknown_guest_blocks_and_is_left_alone(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "ff.00ff", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    pass(&story, story.policy->request_timeout_usec);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_TIMEOUT, "g1");
+    end(&story);
+}
+
+static void
+test_unaffected_guest_on_its_way_in_is_no_blocker(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    admit(&story, 2, G1, NULL, FALSE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    listed(&story, 1);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+static void
+test_refuse(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_REFUSE, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_BUSY, "g1");
+    g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "aaaaaaaa")->result, ==, "busy");
+    end(&story);
+}
+
+static void
+test_wait_acts_only_on_the_later_one(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 2);
+    {
+        g_autoptr(ApmigAction) first = expect(&story, APMIG_ACTION_QUERY_GUEST);
+        g_autoptr(ApmigAction) second = expect(&story, APMIG_ACTION_QUERY_GUEST);
+        g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+        ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED,
+                             .answered = {.token = first->token,
+                                          .uuid = first->uuid,
+                                          .job = APMIG_JOB_OUTGOING,
+                                          .facts_read = TRUE,
+                                          .facts = {APMIG_AFFECTED_YES, scope}}};
+
+        tell(&story, answer);
+        expect_none(&story, APMIG_ACTION_RUN_STEP);
+        answer.answered.token = second->token;
+        answer.answered.uuid = second->uuid;
+        answer.answered.job = APMIG_JOB_NONE;
+        tell(&story, answer);
+        tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {second->uuid, NULL}});
+    }
+    answered(&story, APMIG_JOB_OUTGOING, NULL); /* the second began after the request */
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+static void
+test_breach(void)
+{
+    const ApmigLock *lock;
+    Story story;
+
+    begin(&story);
+    hold(&story, "*.0012");
+    lock = apmig_engine_lookup_lock(story.engine, "aaaaaaaa");
+    pass(&story, story.policy->held_interval_usec);
+    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    expect_state(&story, "aaaaaaaa", "breached");
+    g_assert_cmpuint(lock->record->breaches, ==, 1);
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* the count */
+    listed(&story, 1);
+    pass(&story, 50000);
+    answered(&story, APMIG_JOB_NONE, NULL);
+    expect_state(&story, "aaaaaaaa", "breached"); /* the list is older than the breach */
+    listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "held");
+    g_assert_cmpuint(lock->record->breaches, ==, 1);
+    end(&story);
+}
+
+static void
+test_locked_and_disjoint(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "*.0012");
+    take(&story, 2, "bbbbbbbb", "04.0010-0020", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_error(&story, 2, APMIG_ERROR_LOCKED, "cora");
+    take(&story, 3, "bbbbbbbb", "*.0013", APMIG_ON_BUSY_UNSET, TRUE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    expect_state(&story, "bbbbbbbb", "draining");
+    end(&story);
+}
+
+static void
+test_release_opens_the_gate_after_the_removal(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 7, "cccccccc", FALSE);
+    expect_error(&story, 7, APMIG_ERROR_NO_SUCH_LOCK, "cccccccc");
+    release(&story, 8, "aaaaaaaa", FALSE);
+    expect_state(&story, "aaaaaaaa", "verifying");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "verifying");
+    expect_none(&story, APMIG_ACTION_REPLY_RELEASED);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_RELEASED));
+    expect_state(&story, "aaaaaaaa", "ended");
+    admit(&story, 10, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    end(&story);
+}
+
+static void
+test_release_fails_and_the_lock_stays(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", FALSE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, "Read-only file system");
+    expect_error(&story, 8, APMIG_ERROR_STATE_FAILURE, "Read-only");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    end(&story);
+}
+
+static void
+test_write_fails_and_the_lock_is_gone(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, "No space left on device");
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_STATE_FAILURE, "No space");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    end(&story);
+}
+
+static void
+test_caller_gone_cancels(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {1}});
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "aaaaaaaa")->result, ==, "cancelled");
+    end(&story);
+}
+
+static void
+test_no_view_is_hypervisor_unavailable(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd is not running"}});
+    pass(&story, story.policy->request_timeout_usec);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "libvirtd is not running");
+    end(&story);
+}
+
+static ApmigLockRecord *
+record_on_disk(ApmigLockOrigin origin, gint64 held_at)
+{
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+
+    record->id = g_strdup("dddddddd");
+    record->scope = apmig_scope_new_all();
+    record->reason = g_strdup("EP11 key change");
+    record->change_id = g_strdup("");
+    record->origin = origin;
+    record->owner_name = g_strdup("root");
+    record->requested_at = G_GINT64_CONSTANT(1800000000000000);
+    record->held_at = held_at;
+    return record;
+}
+
+static void
+test_restart(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    expect_state(&story, "dddddddd", "draining");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "dddddddd");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012"); /* under a lock that was held: a breach */
+    expect_state(&story, "dddddddd", "breached");
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    end(&story);
+}
+
+static void
+test_restart_held_again(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_state(&story, "dddddddd", "held");
+    g_assert_cmpint(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->held_at, ==, 5);
+    end(&story);
+}
+
+static void
+test_recovered_needs_force(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_RECOVERED, 0);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    expect_state(&story, "dddddddd", "recovered");
+    release(&story, 1, "dddddddd", FALSE);
+    expect_error(&story, 1, APMIG_ERROR_STATE_FAILURE, "--force");
+    release(&story, 2, "dddddddd", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_RELEASED));
+    end(&story);
+}
+
+static void
+test_own_lock_is_adopted(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_ITSELF, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 0);
+    expect_state(&story, "dddddddd", "held");
+    take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_error(&story, 1, APMIG_ERROR_LOCKED, "scope all");
+    take(&story, 2, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->owner_name, ==, "cora");
+    end(&story);
+}
+
+static void
+test_overdue(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    record->expected_duration_usec = 60 * G_USEC_PER_SEC;
+    load(&story, record, NULL);
+    g_assert_false(apmig_engine_lookup_lock(story.engine, "dddddddd")->overdue);
+    pass(&story, 61 * G_USEC_PER_SEC);
+    g_assert_true(apmig_engine_lookup_lock(story.engine, "dddddddd")->overdue);
+    admit(&story, 9, G1, "04.0012", FALSE); /* loud, but still a lock */
+    expect_admit(&story, FALSE, "dddddddd");
+    end(&story);
+}
+
+static void
+test_limits(void)
+{
+    g_autofree char *id = NULL;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    for (guint i = 0; i < story.policy->max_locks_per_user; i++) {
+        g_autofree char *scope = g_strdup_printf("01.%04x", i);
+
+        g_free(id);
+        id = g_strdup_printf("%08x", i);
+        take(&story, i + 1, id, scope, APMIG_ON_BUSY_UNSET, TRUE);
+    }
+    expect_none(&story, APMIG_ACTION_REPLY_ERROR);
+    take(&story, 99, "eeeeeeee", "02.0001", APMIG_ON_BUSY_UNSET, TRUE);
+    expect_error(&story, 99, APMIG_ERROR_LIMIT_EXCEEDED, "cora");
+    end(&story);
+}
+
+static void
+test_hook_missing(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
+                              .take = {.caller = 1,
+                                       .id = "aaaaaaaa",
+                                       .scope = scope,
+                                       .reason = "AES rotation",
+                                       .user = "root",
+                                       .hook_problem = "/etc/libvirt/hooks/qemu.d/zz-apmigd is missing"}});
+    expect_error(&story, 1, APMIG_ERROR_HOOK_NOT_INSTALLED, "zz-apmigd");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    end(&story);
+}
+
+static void
+test_ended_objects_are_forgotten(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", FALSE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    pass(&story, 10 * 60 * G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_FORGET_LOCK);
+    pass(&story, 1);
+    apmig_action_free(expect(&story, APMIG_ACTION_FORGET_LOCK));
+    g_assert_null(apmig_engine_lookup_lock(story.engine, "aaaaaaaa"));
+    g_assert_cmpint(apmig_engine_next_deadline(story.engine), ==, G_MAXINT64);
+    end(&story);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/held-only-after-durable-and-read", test_held_only_after_durable_and_read);
+    g_test_add_func("/engine/gate-closes-with-the-request", test_gate_closes_with_the_request);
+    g_test_add_func("/engine/nothing-admitted-before-loaded",
+                    test_nothing_is_admitted_before_the_store_is_loaded);
+    g_test_add_func("/engine/admission-written-before-yes", test_admission_is_written_before_yes_and_blocks);
+    g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
+    g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
+    g_test_add_func("/engine/outgoing-aborted", test_outgoing_is_aborted_and_held_when_gone);
+    g_test_add_func("/engine/completed-anyway", test_completed_anyway);
+    g_test_add_func("/engine/post-copy", test_postcopy_is_left_alone);
+    g_test_add_func("/engine/unknown-guest", test_unknown_guest_blocks_and_is_left_alone);
+    g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
+    g_test_add_func("/engine/refuse", test_refuse);
+    g_test_add_func("/engine/wait", test_wait_acts_only_on_the_later_one);
+    g_test_add_func("/engine/breach", test_breach);
+    g_test_add_func("/engine/locked-and-disjoint", test_locked_and_disjoint);
+    g_test_add_func("/engine/release", test_release_opens_the_gate_after_the_removal);
+    g_test_add_func("/engine/release-fails", test_release_fails_and_the_lock_stays);
+    g_test_add_func("/engine/write-fails", test_write_fails_and_the_lock_is_gone);
+    g_test_add_func("/engine/caller-gone", test_caller_gone_cancels);
+    g_test_add_func("/engine/no-view", test_no_view_is_hypervisor_unavailable);
+    g_test_add_func("/engine/restart-breach", test_restart);
+    g_test_add_func("/engine/restart-held", test_restart_held_again);
+    g_test_add_func("/engine/recovered", test_recovered_needs_force);
+    g_test_add_func("/engine/adopted", test_own_lock_is_adopted);
+    g_test_add_func("/engine/overdue", test_overdue);
+    g_test_add_func("/engine/limits", test_limits);
+    g_test_add_func("/engine/hook-missing", test_hook_missing);
+    g_test_add_func("/engine/forgotten", test_ended_objects_are_forgotten);
+    return g_test_run();
+}
