@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who may call what: the one table of methods and polkit actions, and the question to polkit. Root needs no
+ * polkit; without polkit there is only root.
+ */
+#pragma once
+
+#include <glib.h>
+#include <systemd/sd-bus.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
+
+typedef enum {
+    APMIG_ACCESS_FREE,   /* everybody: it tells what is and changes nothing */
+    APMIG_ACCESS_ROOT,   /* root alone */
+    APMIG_ACCESS_POLKIT, /* root, and whom polkit allows @action */
+} ApmigAccess;
+
+typedef struct {
+    const char *interface;
+    const char *member;
+    ApmigAccess access;
+    const char *action;        /* polkit's, with APMIG_ACCESS_POLKIT */
+    const char *others_action; /* (nullable): instead of it, on what belongs to another user */
+    const char *force_action;  /* (nullable): in addition, when the caller forces it */
+} ApmigMethodRule;
+
+/* Returns: (nullable): the row of the method that @message calls; a method without one is nobody's. */
+const ApmigMethodRule *apmig_method_rule(sd_bus_message *message);
+
+typedef struct ApmigAuthorization ApmigAuthorization;
+
+/* @denied: (nullable): NULL is yes; else G_IO_ERROR_PERMISSION_DENIED with a sentence that names the action */
+typedef void (*ApmigAuthorizationFunc)(const GError *denied, gpointer user_data);
+
+/**
+ * apmig_authorization_new:
+ * @message: whose sender is the subject; it is let into a dialogue only if the message allows it
+ * @action: polkit's
+ * @error: the question could not be sent
+ *
+ * Asks org.freedesktop.PolicyKit1.Authority.CheckAuthorization on the message's bus. @func is called once,
+ * later, unless the authorization is freed before: then polkit is told to close its dialogue. In @func the
+ * authorization may be freed.
+ */
+ApmigAuthorization *apmig_authorization_new(sd_bus_message *message, const char *action,
+                                            ApmigAuthorizationFunc func, gpointer user_data,
+                                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void apmig_authorization_free(ApmigAuthorization *authorization);

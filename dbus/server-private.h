@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the bus server share. Everything runs in the main loop's thread.
+ */
+#pragma once
+
+#include "authorize.h"
+#include "names.h"
+#include "server.h"
+#include "text.h"
+#include "user-name.h"
+
+#include <systemd/sd-event.h>
+
+#define APMIG_SHOWN_MAX_BYTES 80 /* of what a caller gave, as a message shows it */
+
+/* --- the server and its objects (server.c) --------------------------------------------------------- */
+
+struct ApmigServer {
+    ApmigCore *core;
+    sd_event *event;
+    GSource *source;
+    sd_bus *bus;
+    GHashTable *locks;      /* id -> ApmigObject, also ended ones until they are forgotten */
+    GHashTable *migrations; /* the same */
+    GHashTable *calls;      /* set of ApmigCall: those not answered yet */
+    GStrv manager_texts;    /* see apmig_server_emit_changes() */
+    GSourceFunc lost_func;
+    gpointer lost_data;
+    guint lost_id;
+};
+
+/* A lock or a migration on the bus; the userdata of its vtable. */
+typedef struct {
+    ApmigServer *server;
+    char *id;
+    char *path;
+    GStrv texts;         /* see apmig_server_emit_changes() */
+    gboolean end_is_out; /* of a lock: LockEnded was sent */
+} ApmigObject;
+
+/* Each registers the objects of its kind. Returns: negative errno on failure. */
+int apmig_manager_register(ApmigServer *server);
+int apmig_lock_objects_register(ApmigServer *server);
+int apmig_migration_objects_register(ApmigServer *server);
+
+/* Bring the bus up to date with the engine. */
+void apmig_manager_refresh(ApmigServer *server);
+void apmig_lock_object_refresh(ApmigServer *server, const char *id);
+void apmig_migration_object_refresh(ApmigServer *server, const char *id);
+
+/**
+ * apmig_object_find_or_add:
+ * @objects: the server's table of the kind
+ *
+ * A new object is not announced yet: that is apmig_object_announce()'s, once it can be read.
+ */
+ApmigObject *apmig_object_find_or_add(ApmigServer *server, GHashTable *objects, const char *prefix,
+                                      const char *id, gboolean *ret_added);
+void apmig_object_announce(ApmigObject *object);
+void apmig_object_remove(GHashTable *objects, const char *id);
+
+/* Of a fallback vtable and a node enumerator; @prefix: of the paths of @objects. */
+int apmig_objects_find(GHashTable *objects, const char *prefix, const char *path, void **ret_found);
+int apmig_objects_enumerate(GHashTable *objects, char ***ret_paths);
+
+/**
+ * apmig_server_emit_changes: PropertiesChanged for what differs from what was sent last
+ * @names: NULL-terminated, properties that emit a change
+ * @last: (inout): what these properties were, as texts in the order of @names; NULL: never announced
+ * @now: what they are, NULL-terminated; its texts are taken over, not the array
+ */
+void apmig_server_emit_changes(ApmigServer *server, const char *path, const char *interface,
+                               const char *const *names, GStrv *last, char **now);
+
+/* The same text with what is not valid UTF-8 replaced: sd-bus refuses to send anything else. NULL is "". */
+char *apmig_bus_text(const char *text);
+int apmig_append_text(sd_bus_message *message, const char *text);
+/* Appends an "ao". @locks: of ApmigLock */
+int apmig_append_lock_paths(sd_bus_message *message, GPtrArray *locks);
+/* Returns: (transfer none): its canonical scope; what is not known counts as all. */
+const char *apmig_migration_scope_text(const ApmigMigration *migration);
+
+/* --- method calls that are answered later (server-call.c) ------------------------------------------- */
+
+typedef struct ApmigCall ApmigCall;
+
+/* The next step of a call; @denied NULL: go on. It is the step's duty to answer a denied call. */
+typedef void (*ApmigCallFunc)(ApmigCall *call, const GError *denied);
+
+struct ApmigCall {
+    ApmigServer *server;
+    sd_bus_message *message;
+    const ApmigMethodRule *rule;
+    gboolean identified;
+    guint32 uid;
+    sd_bus_slot *identity;             /* the question to the bus whose the caller is */
+    sd_bus_slot *watch;                /* of the caller's connection */
+    ApmigAuthorization *authorization; /* the question to polkit under way */
+    ApmigUserLookup *user_lookup;
+    ApmigCallFunc next;
+    ApmigCaller caller; /* the core's number while it works for the call, else 0 */
+    gpointer data;      /* the method's own */
+    GDestroyNotify free_data;
+};
+
+/**
+ * apmig_call_start: for a method's handler, to be returned from it
+ * @data: (transfer full): what the method read of its arguments
+ * @next: called later, when the caller is known, is within its limit and, with APMIG_ACCESS_ROOT, root
+ *
+ * A call whose caller vanishes ends silently, and the core is told. Only methods with APMIG_ACCESS_POLKIT
+ * watch their caller: the others are over soon and leave nothing behind.
+ */
+int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
+                     ApmigCallFunc next);
+
+/* @action: polkit's, from the call's rule. @next may be called from within. */
+void apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next);
+
+/* Each answers the call and frees it. @signature: as of sd_bus_message_append(). */
+void apmig_call_reply(ApmigCall *call, const char *signature, ...);
+/* @r: negative when @reply could not be made. */
+void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
+void apmig_call_fail(ApmigCall *call, const GError *error);
+/* Frees it without an answer. */
+void apmig_call_free(ApmigCall *call);
+
+/* Answers @message with the D-Bus name of @error. Returns: what a handler returns. */
+int apmig_reply_error(sd_bus_message *message, const GError *error);
+/* For the handler of a method with APMIG_ACCESS_FREE that answers at once. Returns: FALSE when its row does not
+ * say so; then @error is set. */
+gboolean apmig_method_is_free(sd_bus_message *message, GError **error);
+
+/* --- arguments (server-options.c) ------------------------------------------------------------------- */
+
+/* One option of a method; arrays of them end with a name of NULL. */
+typedef struct {
+    const char *name;
+    char type; /* 's', 't' or 'b' */
+    gboolean given;
+    union {
+        const char *text; /* borrowed from the message */
+        guint64 number;
+        int flag;
+    };
+} ApmigOption;
+
+/* Reads an a{sv}. @error: APMIG_ERROR_INVALID_OPTION for an unknown key, a wrong type, a key twice. */
+gboolean apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error);
+/* @option: not given, or from 1 to @maximum microseconds; else APMIG_ERROR_INVALID_OPTION. */
+gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GError **error);
+/* Whether @text is 1 to @max_bytes bytes of UTF-8, not all white space, without control characters and line
+ * separators. @what: subject of the sentence in @error, which has @code. */
+gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
+                                   GError **error);
+
+/* --- methods (server-take.c) ------------------------------------------------------------------------- */
+
+/* A handler of sd-bus, with the server as userdata. */
+int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/**
+ * apmig_release_lock: ReleaseLock and Lock.Release from their options on
+ * @id: of the lock
+ * @message: read up to its options
+ */
+int apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id);

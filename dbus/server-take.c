@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* TakeLock and the release of a lock: arguments first, then authorization, then the core. */
+#include "server-private.h"
+
+#include <gio/gio.h>
+#include <string.h>
+
+#define USEC_PER_DAY               (24 * 3600 * (guint64)G_USEC_PER_SEC)
+#define MAX_TIMEOUT_USEC           (30 * USEC_PER_DAY)
+#define MAX_EXPECTED_DURATION_USEC (3652 * USEC_PER_DAY)
+
+/* --- TakeLock: arguments ------------------------------------------------------------------------------ */
+
+/* An ApmigTakeRequest that owns what it points to. */
+typedef struct {
+    ApmigTakeRequest request;
+    char *reason;
+    char *change_id;
+} Take;
+
+static void
+take_free(gpointer data)
+{
+    Take *take = data;
+
+    g_clear_pointer(&take->request.scope, apmig_scope_unref);
+    g_free(take->reason);
+    g_free(take->change_id);
+    g_free(take);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Take, take_free)
+
+enum {
+    OPTION_ON_BUSY,
+    OPTION_TIMEOUT,
+    OPTION_EXPECTED_DURATION,
+    OPTION_NO_WAIT,
+    OPTION_ALLOW_MISSING_HOOK,
+    OPTION_CHANGE_ID,
+    N_OPTIONS,
+};
+
+static gboolean
+read_on_busy(const ApmigOption *option, ApmigOnBusy *ret_on_busy, GError **error)
+{
+    g_autofree char *shown = NULL;
+
+    if (!option->given || apmig_on_busy_from_string(option->text, ret_on_busy))
+        return TRUE;
+
+    shown = apmig_text_escape(option->text, APMIG_SHOWN_MAX_BYTES);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
+                "Option \"on-busy\" is \"%s\": give abort, wait or refuse.", shown);
+    return FALSE;
+}
+
+static gboolean
+take_read_options(Take *take, sd_bus_message *message, GError **error)
+{
+    ApmigOption options[N_OPTIONS + 1] = {
+        [OPTION_ON_BUSY] = {"on-busy", 's'},
+        [OPTION_TIMEOUT] = {"timeout-usec", 't'},
+        [OPTION_EXPECTED_DURATION] = {"expected-duration-usec", 't'},
+        [OPTION_NO_WAIT] = {"no-wait", 'b'},
+        [OPTION_ALLOW_MISSING_HOOK] = {"allow-missing-hook", 'b'},
+        [OPTION_CHANGE_ID] = {"change-id", 's'},
+    };
+    const char *change_id;
+
+    if (!apmig_options_read(message, options, error) ||
+        !read_on_busy(&options[OPTION_ON_BUSY], &take->request.on_busy, error) ||
+        !apmig_option_is_duration(&options[OPTION_TIMEOUT], MAX_TIMEOUT_USEC, error) ||
+        !apmig_option_is_duration(&options[OPTION_EXPECTED_DURATION], MAX_EXPECTED_DURATION_USEC, error))
+        return FALSE;
+
+    change_id = options[OPTION_CHANGE_ID].given ? options[OPTION_CHANGE_ID].text : "";
+    if (options[OPTION_CHANGE_ID].given &&
+        !apmig_text_is_presentable(change_id, APMIG_CHANGE_MAX_LENGTH, "Option \"change-id\"",
+                                   APMIG_ERROR_INVALID_OPTION, error))
+        return FALSE;
+
+    take->change_id = g_strdup(change_id);
+    take->request.timeout_usec = (gint64)options[OPTION_TIMEOUT].number;
+    take->request.expected_duration_usec = (gint64)options[OPTION_EXPECTED_DURATION].number;
+    take->request.no_wait = options[OPTION_NO_WAIT].flag;
+    take->request.allow_missing_hook = options[OPTION_ALLOW_MISSING_HOOK].flag;
+    return TRUE;
+}
+
+static Take *
+take_read(sd_bus_message *message, GError **error)
+{
+    g_autoptr(Take) take = g_new0(Take, 1);
+    const char *scope = NULL;
+    const char *reason = NULL;
+    int r = sd_bus_message_read(message, "ss", &scope, &reason);
+
+    if (r < 0) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read (%s).",
+                    g_strerror(-r));
+        return NULL;
+    }
+
+    take->request.scope = apmig_scope_parse(scope, error);
+    if (!take->request.scope || !apmig_text_is_presentable(reason, APMIG_REASON_MAX_LENGTH, "The reason",
+                                                           APMIG_ERROR_INVALID_REASON, error))
+        return NULL;
+
+    take->reason = g_strdup(reason);
+    if (!take_read_options(take, message, error))
+        return NULL;
+    return g_steal_pointer(&take);
+}
+
+/* --- TakeLock: steps ---------------------------------------------------------------------------------- */
+
+static void
+on_taken(const char *id, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+    g_autofree char *path = g_strconcat(APMIG_BUS_LOCK_PREFIX "/", id, NULL);
+
+    call->caller = 0;
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        apmig_call_reply(call, "o", path);
+}
+
+static void
+take_with_name(const char *name, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+    Take *take = call->data;
+
+    call->user_lookup = NULL;
+    take->request.reason = take->reason;
+    take->request.change_id = take->change_id;
+    take->request.uid = call->uid;
+    take->request.user = name;
+    call->caller = apmig_core_take_lock(call->server->core, &take->request, on_taken, call);
+}
+
+static void
+take_authorized(ApmigCall *call, const GError *denied)
+{
+    if (denied)
+        apmig_call_fail(call, denied);
+    else if (call->uid == 0)
+        take_with_name("root", call); /* at an hour when nothing may be in the way, the name service is not */
+    else
+        call->user_lookup = apmig_user_name_look_up(call->uid, take_with_name, call);
+}
+
+static void
+take_identified(ApmigCall *call, const GError *denied)
+{
+    apmig_call_authorize(call, call->rule->action, take_authorized);
+}
+
+int
+apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    g_autoptr(GError) error = NULL;
+    Take *take = take_read(message, &error);
+
+    if (!take)
+        return apmig_reply_error(message, error);
+    return apmig_call_start(user_data, message, take, take_free, take_identified);
+}
+
+/* --- release ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    char *id;
+    gboolean force;
+    guint32 owner_uid; /* on which the choice of the polkit action rests */
+} Release;
+
+static void
+release_free(gpointer data)
+{
+    Release *release = data;
+
+    g_free(release->id);
+    g_free(release);
+}
+
+static void
+on_released(const char *id, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+
+    call->caller = 0;
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        apmig_call_reply(call, "");
+}
+
+static const ApmigLock *
+find_living_lock(const ApmigServer *server, const char *id, GError **error)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(apmig_core_engine(server->core), id);
+    g_autofree char *shown = NULL;
+
+    if (lock && !lock->result)
+        return lock;
+
+    shown = apmig_text_escape(id, APMIG_SHOWN_MAX_BYTES);
+    if (lock)
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
+                    "Lock %s has ended already (%s): \"apmigctl list\" shows the locks there are.", shown,
+                    lock->result);
+    else
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
+                    "There is no lock %s: \"apmigctl list\" shows the locks there are.", shown);
+    return NULL;
+}
+
+static void
+release_now(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock;
+
+    if (denied) {
+        apmig_call_fail(call, denied);
+        return;
+    }
+
+    /* Somebody may have typed a password meanwhile: the lock may be gone, or be another's now. */
+    lock = find_living_lock(call->server, release->id, &error);
+    if (lock && lock->record->owner_uid != release->owner_uid)
+        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
+                            "Lock %s has changed hands to %s meanwhile: ask for its release again.",
+                            release->id, lock->record->owner_name);
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        call->caller =
+            apmig_core_release_lock(call->server->core, release->id, release->force, on_released, call);
+}
+
+static void
+release_owner_settled(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+
+    if (!denied && release->force)
+        apmig_call_authorize(call, call->rule->force_action, release_now);
+    else
+        release_now(call, denied);
+}
+
+static void
+release_others_settled(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock;
+
+    if (!denied) {
+        release_owner_settled(call, NULL);
+        return;
+    }
+
+    lock = find_living_lock(call->server, release->id, &error);
+    if (lock)
+        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
+                            "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
+                            "), who took it for \"%s\": ask them or "
+                            "root to release it. %s",
+                            release->id, lock->record->owner_name, lock->record->owner_uid,
+                            lock->record->reason, denied->message);
+    apmig_call_fail(call, error);
+}
+
+static void
+release_identified(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock = find_living_lock(call->server, release->id, &error);
+
+    if (!lock) {
+        apmig_call_fail(call, error);
+        return;
+    }
+
+    release->owner_uid = lock->record->owner_uid;
+    if (release->owner_uid == call->uid)
+        apmig_call_authorize(call, call->rule->action, release_owner_settled);
+    else
+        apmig_call_authorize(call, call->rule->others_action, release_others_settled);
+}
+
+int
+apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
+{
+    ApmigOption options[] = {{"force", 'b'}, {NULL}};
+    g_autoptr(GError) error = NULL;
+    Release *release;
+
+    if (!apmig_options_read(message, options, &error) || !find_living_lock(server, id, &error))
+        return apmig_reply_error(message, error);
+
+    release = g_new0(Release, 1);
+    release->id = g_strdup(id);
+    release->force = options[0].flag;
+    return apmig_call_start(server, message, release, release_free, release_identified);
+}

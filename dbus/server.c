@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "event-source.h"
+#include "server-private.h"
+
+#include <gio/gio.h>
+#include <string.h>
+
+/* --- texts -------------------------------------------------------------------------------------------- */
+
+char *
+apmig_bus_text(const char *text)
+{
+    return g_utf8_make_valid(text ? text : "", -1);
+}
+
+int
+apmig_append_text(sd_bus_message *message, const char *text)
+{
+    g_autofree char *valid = apmig_bus_text(text);
+
+    return sd_bus_message_append(message, "s", valid);
+}
+
+int
+apmig_append_lock_paths(sd_bus_message *message, GPtrArray *locks)
+{
+    int r = sd_bus_message_open_container(message, 'a', "o");
+
+    for (guint i = 0; r >= 0 && i < locks->len; i++) {
+        const ApmigLock *lock = g_ptr_array_index(locks, i);
+        g_autofree char *path = g_strconcat(APMIG_BUS_LOCK_PREFIX "/", lock->record->id, NULL);
+
+        r = sd_bus_message_append(message, "o", path);
+    }
+    return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+/* --- objects ------------------------------------------------------------------------------------------ */
+
+static void
+object_free(gpointer data)
+{
+    ApmigObject *object = data;
+
+    g_free(object->id);
+    g_free(object->path);
+    g_strfreev(object->texts);
+    g_free(object);
+}
+
+ApmigObject *
+apmig_object_find_or_add(ApmigServer *server, GHashTable *objects, const char *prefix, const char *id,
+                         gboolean *ret_added)
+{
+    ApmigObject *object = g_hash_table_lookup(objects, id);
+
+    *ret_added = !object;
+    if (object)
+        return object;
+
+    object = g_new0(ApmigObject, 1);
+    object->server = server;
+    object->id = g_strdup(id);
+    object->path = g_strconcat(prefix, "/", id, NULL);
+    g_hash_table_insert(objects, object->id, object);
+    return object;
+}
+
+void
+apmig_object_announce(ApmigObject *object)
+{
+    (void)sd_bus_emit_object_added(object->server->bus, object->path);
+}
+
+void
+apmig_object_remove(GHashTable *objects, const char *id)
+{
+    ApmigObject *object = g_hash_table_lookup(objects, id);
+
+    if (!object)
+        return;
+
+    /* sd-bus finds out by our find functions which interfaces it had: it goes out of the table last. */
+    (void)sd_bus_emit_object_removed(object->server->bus, object->path);
+    g_hash_table_remove(objects, id);
+}
+
+int
+apmig_objects_find(GHashTable *objects, const char *prefix, const char *path, void **ret_found)
+{
+    gsize length = strlen(prefix);
+    ApmigObject *object = NULL;
+
+    if (strncmp(path, prefix, length) == 0 && path[length] == '/')
+        object = g_hash_table_lookup(objects, path + length + 1);
+    if (!object)
+        return 0;
+
+    *ret_found = object;
+    return 1;
+}
+
+/* sd-bus frees what it gets with free(3); GLib's memory is that too (since 2.46). */
+int
+apmig_objects_enumerate(GHashTable *objects, char ***ret_paths)
+{
+    GStrv paths = g_new0(char *, g_hash_table_size(objects) + 1);
+    GHashTableIter iter;
+    gpointer value;
+    guint n = 0;
+
+    g_hash_table_iter_init(&iter, objects);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        paths[n++] = g_strdup(((ApmigObject *)value)->path);
+
+    *ret_paths = paths;
+    return 0;
+}
+
+void
+apmig_server_emit_changes(ApmigServer *server, const char *path, const char *interface,
+                          const char *const *names, GStrv *last, char **now)
+{
+    guint n = g_strv_length(now);
+    g_auto(GStrv) before = *last;
+    g_autofree const char **changed = g_new0(const char *, n + 1);
+    guint n_changed = 0;
+
+    *last = g_new0(char *, n + 1);
+    for (guint i = 0; i < n; i++) {
+        (*last)[i] = now[i];
+        if (before && strcmp(before[i], now[i]) != 0)
+            changed[n_changed++] = names[i];
+    }
+    if (n_changed > 0)
+        (void)sd_bus_emit_properties_changed_strv(server->bus, path, interface, (char **)changed);
+}
+
+/* --- what the core tells ------------------------------------------------------------------------------ */
+
+static void
+on_lock_changed(const char *id, gpointer user_data)
+{
+    apmig_lock_object_refresh(user_data, id);
+    apmig_manager_refresh(user_data);
+}
+
+static void
+on_lock_forgotten(const char *id, gpointer user_data)
+{
+    apmig_object_remove(((ApmigServer *)user_data)->locks, id);
+    apmig_manager_refresh(user_data);
+}
+
+static void
+on_migration_changed(const char *id, gpointer user_data)
+{
+    apmig_migration_object_refresh(user_data, id);
+}
+
+static void
+on_migration_forgotten(const char *id, gpointer user_data)
+{
+    apmig_object_remove(((ApmigServer *)user_data)->migrations, id);
+}
+
+static void
+on_view_changed(gpointer user_data)
+{
+    apmig_manager_refresh(user_data);
+}
+
+static const ApmigCoreListener core_listener = {
+    .lock_changed = on_lock_changed,
+    .lock_forgotten = on_lock_forgotten,
+    .migration_changed = on_migration_changed,
+    .migration_forgotten = on_migration_forgotten,
+    .view_changed = on_view_changed,
+};
+
+static const ApmigCoreListener no_listener;
+
+/* What the core knew before it had a listener. */
+static void
+add_known_objects(ApmigServer *server)
+{
+    const ApmigEngine *engine = apmig_core_engine(server->core);
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(engine);
+    g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(engine);
+
+    for (guint i = 0; i < locks->len; i++)
+        apmig_lock_object_refresh(server, ((const ApmigLock *)g_ptr_array_index(locks, i))->record->id);
+    for (guint i = 0; i < migrations->len; i++)
+        apmig_migration_object_refresh(server,
+                                       ((const ApmigMigration *)g_ptr_array_index(migrations, i))->id);
+    apmig_manager_refresh(server);
+}
+
+/* --- the connection ----------------------------------------------------------------------------------- */
+
+static gboolean
+call_lost_func(gpointer user_data)
+{
+    ApmigServer *server = user_data;
+
+    server->lost_id = 0;
+    if (server->lost_func)
+        server->lost_func(server->lost_data);
+    return G_SOURCE_REMOVE;
+}
+
+/* Later, not from within sd-bus: the function may free the server. */
+static gboolean
+on_lost(gpointer user_data)
+{
+    ApmigServer *server = user_data;
+
+    if (server->lost_id == 0)
+        server->lost_id = g_idle_add(call_lost_func, server);
+    return G_SOURCE_REMOVE;
+}
+
+static int
+on_disconnected(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
+{
+    on_lost(user_data);
+    return 0;
+}
+
+static int
+open_bus(ApmigServer *server)
+{
+    int r = sd_event_new(&server->event);
+
+    if (r >= 0)
+        r = sd_bus_open_system_with_description(&server->bus, "apmigd");
+    if (r >= 0)
+        r = sd_bus_attach_event(server->bus, server->event, SD_EVENT_PRIORITY_NORMAL);
+    if (r >= 0)
+        r = sd_bus_match_signal(server->bus, NULL, "org.freedesktop.DBus.Local", NULL,
+                                "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, server);
+    return r;
+}
+
+static int
+register_objects(ApmigServer *server)
+{
+    int r = sd_bus_add_object_manager(server->bus, NULL, APMIG_BUS_PATH);
+
+    if (r >= 0)
+        r = apmig_manager_register(server);
+    if (r >= 0)
+        r = apmig_lock_objects_register(server);
+    if (r >= 0)
+        r = apmig_migration_objects_register(server);
+    return r;
+}
+
+ApmigServer *
+apmig_server_new(ApmigCore *core, GError **error)
+{
+    g_autoptr(ApmigServer) server = g_new0(ApmigServer, 1);
+    int r;
+
+    server->core = core;
+    server->locks = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, object_free);
+    server->migrations = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, object_free);
+    server->calls = g_hash_table_new(NULL, NULL);
+
+    r = open_bus(server);
+    if (r < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-r), "Cannot connect to the system bus: %s.",
+                    g_strerror(-r));
+        return NULL;
+    }
+    r = register_objects(server);
+    if (r < 0) {
+        g_set_error(error, G_IO_ERROR, g_io_error_from_errno(-r),
+                    "Cannot register the objects on the bus: %s.", g_strerror(-r));
+        return NULL;
+    }
+
+    server->source = apmig_event_source_new(server->event);
+    g_source_set_callback(server->source, on_lost, server, NULL);
+    g_source_attach(server->source, NULL);
+
+    apmig_core_set_listener(core, &core_listener, server);
+    add_known_objects(server);
+    return g_steal_pointer(&server);
+}
+
+gboolean
+apmig_server_take_name(ApmigServer *server, GError **error)
+{
+    int r = sd_bus_request_name(server->bus, APMIG_BUS_NAME, 0);
+
+    if (r >= 0)
+        return TRUE;
+
+    if (r == -EEXIST)
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_EXISTS,
+                    "The name %s on the system bus is taken: another apmigd is running.", APMIG_BUS_NAME);
+    else
+        g_set_error(
+            error, G_IO_ERROR, g_io_error_from_errno(-r),
+            "The bus does not give the name %s: %s; the bus policy org.apmigd1.conf must allow it to the "
+            "user of apmigd.",
+            APMIG_BUS_NAME, g_strerror(-r));
+    return FALSE;
+}
+
+void
+apmig_server_set_lost_func(ApmigServer *server, GSourceFunc func, gpointer user_data)
+{
+    server->lost_func = func;
+    server->lost_data = user_data;
+}
+
+static void
+end_calls(ApmigServer *server)
+{
+    GHashTableIter iter;
+    gpointer call;
+
+    for (g_hash_table_iter_init(&iter, server->calls); g_hash_table_iter_next(&iter, &call, NULL);
+         g_hash_table_iter_init(&iter, server->calls))
+        apmig_call_free(call);
+}
+
+void
+apmig_server_free(ApmigServer *server)
+{
+    if (!server)
+        return;
+
+    end_calls(server);
+    if (server->source) {
+        apmig_core_set_listener(server->core, &no_listener, NULL);
+        g_source_destroy(server->source);
+        g_source_unref(server->source);
+    }
+    g_clear_handle_id(&server->lost_id, g_source_remove);
+    if (server->bus)
+        sd_bus_detach_event(server->bus);
+    sd_bus_flush_close_unref(server->bus);
+    sd_event_unref(server->event);
+    g_hash_table_unref(server->calls);
+    g_hash_table_unref(server->locks);
+    g_hash_table_unref(server->migrations);
+    g_strfreev(server->manager_texts);
+    g_free(server);
+}
