@@ -17,7 +17,8 @@ typedef struct {
     /* Also after each failed attempt to connect; every question under way is void, a late answer is ignored. */
     void (*view_lost)(const char *reason, gpointer user_data);
     /* @error NULL: complete. @guests is borrowed. */
-    void (*listed)(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests, gpointer user_data);
+    void (*listed)(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests,
+                   gpointer user_data);
     /* @answer: an event of type APMIG_EVENT_GUEST_ANSWERED without its times; borrowed. */
     void (*answered)(const ApmigEvent *answer, gpointer user_data);
     void (*step_finished)(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data);
@@ -39,7 +40,8 @@ struct ApmigHypervisor {
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
     /* Facts of a guest by name or UUID, active or not. */
-    void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func, gpointer user_data);
+    void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
+                          gpointer user_data);
     /* No callback after it. Ends within a second even when calls hang. */
     void (*free)(ApmigHypervisor *self);
 };
@@ -51,5 +53,4 @@ struct ApmigHypervisor {
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
  */
-ApmigHypervisor *
-apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir);
+ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir);
