@@ -7,9 +7,9 @@
 #include <glib.h>
 
 typedef struct {
-    char *libvirt_uri;  /* [Libvirt] URI=, default qemu:///system */
-    char *hooks_dir;    /* [Libvirt] HooksDirectory=, default /etc/libvirt/hooks */
-    char *status_dir;   /* [Libvirt] StatusDirectory=, default /run/libvirt/qemu; empty: none is watched */
+    char *libvirt_uri; /* [Libvirt] URI=, default qemu:///system */
+    char *hooks_dir;   /* [Libvirt] HooksDirectory=, default /etc/libvirt/hooks */
+    char *status_dir;  /* [Libvirt] StatusDirectory=, default /run/libvirt/qemu; empty: none is watched */
     gint64 hook_timeout_usec;       /* [Hook] Timeout=, seconds, 1..60, default 5 */
     gboolean hook_deny_unreachable; /* [Hook] OnUnreachable=deny|allow, default deny */
 } ApmigConfig;
@@ -19,8 +19,7 @@ typedef struct {
  * @path: a missing file is the defaults when @must_exist is FALSE
  * @error: any; the sentence names file, group and key
  */
-ApmigConfig *
-apmig_config_load(const char *path, gboolean must_exist, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-void
-apmig_config_free(ApmigConfig *config);
+ApmigConfig *apmig_config_load(const char *path, gboolean must_exist,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void apmig_config_free(ApmigConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigConfig, apmig_config_free)

@@ -17,7 +17,8 @@ typedef void (*ApmigAdmitFunc)(gboolean allowed, const char *reason, gpointer us
 
 /* What a listener is told; it looks the object up by its id. */
 typedef struct {
-    void (*lock_changed)(const char *id, gpointer user_data); /* new, changed, or just ended: then lock->result is set */
+    void (*lock_changed)(const char *id,
+                         gpointer user_data); /* new, changed, or just ended: then lock->result is set */
     void (*lock_forgotten)(const char *id, gpointer user_data);
     void (*migration_changed)(const char *id, gpointer user_data);
     void (*migration_forgotten)(const char *id, gpointer user_data);
@@ -44,52 +45,41 @@ typedef struct {
  * @hooks_dir: libvirt's hooks folder, where our script must stand
  * @has_hook: whether the hypervisor is one that calls it, as far as is known before it is connected
  */
-ApmigCore *
-apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor, const char *hooks_dir,
-               gboolean has_hook);
-void
-apmig_core_free(ApmigCore *core);
+ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
+                          const char *hooks_dir, gboolean has_hook);
+void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
-void
-apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
+void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 
 /* Loads the store into the engine and starts the writer and the hypervisor. */
-gboolean
-apmig_core_start(ApmigCore *core, GError **error);
+gboolean apmig_core_start(ApmigCore *core, GError **error);
 
 /* Requests: @func is called once, later, never from within the call. The number returned is the caller's, for
  * apmig_core_caller_gone(), after which @func is not called any more. */
-ApmigCaller
-apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func, gpointer user_data);
-ApmigCaller
-apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func, gpointer user_data);
-ApmigCaller
-apmig_core_admit(ApmigCore *core, const char *uuid, const char *name, gboolean restore, const ApmigGuestFacts *facts,
-                 ApmigAdmitFunc func, gpointer user_data);
-void
-apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller);
+ApmigCaller apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
+                                 gpointer user_data);
+ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func,
+                                    gpointer user_data);
+ApmigCaller apmig_core_admit(ApmigCore *core, const char *uuid, const char *name, gboolean restore,
+                             const ApmigGuestFacts *facts, ApmigAdmitFunc func, gpointer user_data);
+void apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller);
 
 /* Facts of a guest, by name or UUID, from the hypervisor. */
-void
-apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func, gpointer user_data);
+void apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func,
+                              gpointer user_data);
 
 /* For reading: see engine.h. */
-const ApmigEngine *
-apmig_core_engine(const ApmigCore *core);
+const ApmigEngine *apmig_core_engine(const ApmigCore *core);
 
-void
-apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy);
+void apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy);
 
 /* Whether the script stands where libvirt looks and is executable. @ret_problem: (out) (optional) (transfer
  * full): a clause with the path and what is wrong with it, when it is not. */
-gboolean
-apmig_core_hook_installed(const ApmigCore *core, char **ret_problem);
+gboolean apmig_core_hook_installed(const ApmigCore *core, char **ret_problem);
 /* Realtime, usec, of the last AdmitMigration; 0: never since the start of the daemon. */
-gint64
-apmig_core_hook_last_called(const ApmigCore *core);
+gint64 apmig_core_hook_last_called(const ApmigCore *core);
 
 /* Whether the parts that the watchdog vouches for are alive: the writer thread. (The main loop vouches for
  * itself by calling this.) */
-gboolean
-apmig_core_is_alive(ApmigCore *core);
+gboolean apmig_core_is_alive(ApmigCore *core);

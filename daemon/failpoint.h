@@ -6,8 +6,7 @@
 #pragma once
 
 #ifdef APMIGD_FAILPOINTS
-void
-apmig_failpoint(const char *name);
+void apmig_failpoint(const char *name);
 #else
 #define apmig_failpoint(name) ((void)0)
 #endif

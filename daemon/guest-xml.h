@@ -13,7 +13,7 @@
 
 typedef struct {
     char *name;
-    char *uuid; /* lower case */
+    char *uuid;             /* lower case */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
     GStrv devices;
@@ -30,13 +30,10 @@ typedef struct {
  *
  * Returns: (transfer full) (nullable)
  */
-ApmigGuest *
-apmig_guest_parse(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-void
-apmig_guest_free(ApmigGuest *guest);
+ApmigGuest *apmig_guest_parse(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void apmig_guest_free(ApmigGuest *guest);
 /* Borrowed by the result. */
-ApmigGuestFacts
-apmig_guest_facts(const ApmigGuest *guest);
+ApmigGuestFacts apmig_guest_facts(const ApmigGuest *guest);
 
 /**
  * apmig_guest_reduce:
@@ -44,7 +41,6 @@ apmig_guest_facts(const ApmigGuest *guest);
  * Returns: (transfer full): the <domain> with name, uuid, our metadata and the vfio-ap hostdevs only: what the
  * hook hands to the daemon. Passwords and the rest stay where they were. Parsing it again gives the same guest.
  */
-char *
-apmig_guest_reduce(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+char *apmig_guest_reduce(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigGuest, apmig_guest_free)

@@ -17,5 +17,4 @@
  * Judges for libvirt, which runs as root, not for this process. That libvirt has noticed the folder (it looks
  * when it starts or is told to reload) cannot be told from here. Any thread; reads the disk.
  */
-gboolean
-apmig_hook_is_installed(const char *hooks_dir, char **ret_problem);
+gboolean apmig_hook_is_installed(const char *hooks_dir, char **ret_problem);

@@ -149,18 +149,21 @@ job_from_stats(const JobStats *stats)
 
 /* Returns: -1 with libvirt's error set. */
 static int
-read_postcopy(virDomainPtr domain, gboolean *ret_postcopy)
+read_state(virDomainPtr domain, ApmigLibvirtReading *reading)
 {
     int state, reason;
 
     if (virDomainGetState(domain, &state, &reason, 0) < 0)
         return -1;
-    *ret_postcopy = (state == VIR_DOMAIN_PAUSED &&
-                     (reason == VIR_DOMAIN_PAUSED_POSTCOPY || reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)) ||
+    reading->postcopy = (state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_POSTCOPY ||
+                                                        reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)) ||
 #if LIBVIR_CHECK_VERSION(8, 5, 0)
-                    (state == VIR_DOMAIN_RUNNING && reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED) ||
+                        (state == VIR_DOMAIN_RUNNING && reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED) ||
 #endif
-                    (state == VIR_DOMAIN_RUNNING && reason == VIR_DOMAIN_RUNNING_POSTCOPY);
+                        (state == VIR_DOMAIN_RUNNING && reason == VIR_DOMAIN_RUNNING_POSTCOPY);
+    /* qemuMigrationAnyConnectionClosed() leaves it so when it cannot know how the migration ended. */
+    reading->stranded =
+        reading->job == APMIG_JOB_NONE && state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION;
     return 0;
 }
 
@@ -183,8 +186,9 @@ query_job(virDomainPtr domain, ApmigLibvirtReading *reading, int *ret_operation)
         if (reading->job == APMIG_JOB_UNKNOWN)
             reading->error = apmig_libvirt_error_message();
     }
-    if ((reading->job == APMIG_JOB_OUTGOING || reading->job == APMIG_JOB_INCOMING) &&
-        read_postcopy(domain, &reading->postcopy) < 0) {
+    if ((reading->job == APMIG_JOB_OUTGOING || reading->job == APMIG_JOB_INCOMING ||
+         reading->job == APMIG_JOB_NONE) &&
+        read_state(domain, reading) < 0) {
         reading->job = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_JOB_GONE : APMIG_JOB_UNKNOWN;
         if (reading->job == APMIG_JOB_UNKNOWN)
             reading->error = apmig_libvirt_error_message();

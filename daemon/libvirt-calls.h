@@ -14,6 +14,7 @@
 typedef struct {
     ApmigJob job;
     gboolean postcopy;
+    gboolean stranded; /* paused for a migration that is no more; see qemuMigrationAnyConnectionClosed() */
     ApmigProgress progress;
     ApmigGuest *guest; /* (nullable): what its XML says, when asked for and readable */
     char *error;       /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */

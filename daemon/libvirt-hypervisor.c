@@ -110,6 +110,7 @@ hand_on_answer(gpointer owner, gpointer data)
     answer.answered.uuid = query->uuid;
     answer.answered.job = reading->job;
     answer.answered.postcopy = reading->postcopy;
+    answer.answered.stranded = reading->stranded;
     answer.answered.progress = reading->progress;
     answer.answered.error = reading->error;
     answer.answered.facts_read = reading->guest != NULL;

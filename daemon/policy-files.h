@@ -14,5 +14,4 @@
  *
  * Returns: (transfer full) (nullable)
  */
-ApmigPolicy *
-apmig_policy_load(const char *dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigPolicy *apmig_policy_load(const char *dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -11,34 +11,29 @@
 typedef struct ApmigDisk ApmigDisk;
 
 /* See apmig_store_open() and apmig_store_load(). */
-ApmigDisk *
-apmig_disk_open(const char *state_dir, const char *runtime_dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-gboolean
-apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_damage,
-                GError **error) G_GNUC_WARN_UNUSED_RESULT;
-void
-apmig_disk_free(ApmigDisk *disk);
+ApmigDisk *apmig_disk_open(const char *state_dir, const char *runtime_dir,
+                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions,
+                         GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void apmig_disk_free(ApmigDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDisk, apmig_disk_free)
 
 /* Any thread: whether a lock file has the id @id, or is about to be written for it. Reads no disk. */
-gboolean
-apmig_disk_has_lock(ApmigDisk *disk, const char *id);
+gboolean apmig_disk_has_lock(ApmigDisk *disk, const char *id);
 /* Any thread: says that it is about to be written. */
-void
-apmig_disk_expect_lock(ApmigDisk *disk, const char *id);
+void apmig_disk_expect_lock(ApmigDisk *disk, const char *id);
 
 /* On an error a lock that is new is not there, also after a restart; of one that was there before, the old
  * record or the new one is. */
-gboolean
-apmig_disk_write_lock(ApmigDisk *disk, const ApmigLockRecord *record, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_write_lock(ApmigDisk *disk, const ApmigLockRecord *record,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Takes away the file that the lock was loaded from or written to. On an error the lock is still there. */
-gboolean
-apmig_disk_remove_lock(ApmigDisk *disk, const ApmigLockRecord *record, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_remove_lock(ApmigDisk *disk, const ApmigLockRecord *record,
+                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Survives the end of this process, not of the boot. */
-gboolean
-apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission,
-                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
-gboolean
-apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission,
+                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid,
+                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;

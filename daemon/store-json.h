@@ -16,31 +16,28 @@
  *
  * Returns: (transfer full) (nullable): the text of its file
  */
-char *
-apmig_lock_record_encode(const ApmigLockRecord *record, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+char *apmig_lock_record_encode(const ApmigLockRecord *record, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_lock_record_decode:
  * @text: terminated
  * @id: what its id must be
  */
-ApmigLockRecord *
-apmig_lock_record_decode(const char *text, gsize length, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigLockRecord *apmig_lock_record_decode(const char *text, gsize length, const char *id,
+                                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* @boot_id: of this boot, 32 hexadecimal digits; @now: boot time (usec), not before which it was admitted. */
-char *
-apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gint64 now,
-                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+char *apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gint64 now,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_admission_decode:
  * @uuid: what its UUID must be
  * @ret_stale: (out): TRUE, with %NULL and no error, for one of another boot
  */
-ApmigAdmission *
-apmig_admission_decode(const char *text, gsize length, const char *uuid, const char *boot_id, gint64 now,
-                       gboolean *ret_stale, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigAdmission *apmig_admission_decode(const char *text, gsize length, const char *uuid, const char *boot_id,
+                                       gint64 now, gboolean *ret_stale,
+                                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Whether @text is a UUID as apmigd writes it: lower case, 36 characters. */
-gboolean
-apmig_uuid_is_canonical(const char *text);
+gboolean apmig_uuid_is_canonical(const char *text);

@@ -28,8 +28,8 @@ typedef struct {
  *
  * Takes a flock on @state_dir for the life of the store.
  */
-ApmigStore *
-apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigStore *apmig_store_open(const char *state_dir, const char *runtime_dir,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_store_load: reads everything; called once, before the first write, in the caller's thread
@@ -43,34 +43,25 @@ apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error)
  * @ret_damage: (out) (element-type utf8): a sentence for each damage found, for the log
  * @error: the folder cannot be read at all
  */
-gboolean
-apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_damage,
-                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
+                          GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Starts the writer thread. */
-void
-apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
+void apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
 
 /* @record, @admission: copied. */
-void
-apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
-void
-apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
-void
-apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
-void
-apmig_store_remove_admission(ApmigStore *store, const char *uuid);
+void apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
+void apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
+void apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
+void apmig_store_remove_admission(ApmigStore *store, const char *uuid);
 
 /* Returns: (transfer full): an id that no lock file on disk has. */
-char *
-apmig_store_new_lock_id(ApmigStore *store);
+char *apmig_store_new_lock_id(ApmigStore *store);
 
 /* Boot time (usec) at which the writer was last seen alive: idle, or having finished an operation. The watchdog
  * is fed only while this is recent or the writer idle. */
-gboolean
-apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec);
+gboolean apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec);
 
 /* Finishes the operations under way, joins the writer, calls no callback. */
-void
-apmig_store_free(ApmigStore *store);
+void apmig_store_free(ApmigStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStore, apmig_store_free)

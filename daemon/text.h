@@ -8,8 +8,7 @@
 #include <glib.h>
 
 /* Returns: whether @text is UTF-8 of at most @max_bytes without control characters (C0, DEL, C1). */
-gboolean
-apmig_text_is_plain(const char *text, gsize max_bytes);
+gboolean apmig_text_is_plain(const char *text, gsize max_bytes);
 
 /**
  * apmig_text_escape:
@@ -19,5 +18,4 @@ apmig_text_is_plain(const char *text, gsize max_bytes);
  * Returns: (transfer full): @text with control characters and bytes that are no UTF-8 written as \xNN, cut to
  * @max_bytes with "..." at its end when longer.
  */
-char *
-apmig_text_escape(const char *text, gsize max_bytes);
+char *apmig_text_escape(const char *text, gsize max_bytes);

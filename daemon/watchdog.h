@@ -12,8 +12,6 @@ typedef struct ApmigWatchdog ApmigWatchdog;
 typedef gboolean (*ApmigIsAliveFunc)(gpointer user_data);
 
 /* Returns: (nullable): NULL when systemd has asked for no watchdog. */
-ApmigWatchdog *
-apmig_watchdog_new(ApmigIsAliveFunc is_alive, gpointer user_data);
-void
-apmig_watchdog_free(ApmigWatchdog *watchdog);
+ApmigWatchdog *apmig_watchdog_new(ApmigIsAliveFunc is_alive, gpointer user_data);
+void apmig_watchdog_free(ApmigWatchdog *watchdog);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigWatchdog, apmig_watchdog_free)

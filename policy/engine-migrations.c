@@ -88,9 +88,10 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
     g_free(migration->pub.message);
     migration->pub.message = g_strdup(message);
     migration->ended_at = engine->now;
-    engine_log(engine, APMIG_LOG_MIGRATION_ENDED, LOG_NOTICE, NULL, migration,
-               "migration %s of guest %s ended: %s%s%s", apmig_migration_direction(&migration->pub),
-               migration->pub.guest, result, *message ? ": " : "", message);
+    engine_log(engine, APMIG_LOG_MIGRATION_ENDED, g_str_equal(result, "unknown") ? LOG_ALERT : LOG_NOTICE,
+               NULL, migration, "migration %s of guest %s ended: %s%s%s",
+               apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
+               message);
     engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
     if (!migration->pub.outgoing) {
         ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
@@ -383,9 +384,14 @@ outgoing_left(ApmigEngine *engine, Migration *migration)
 }
 
 static void
-outgoing_stayed(ApmigEngine *engine, Migration *migration)
+outgoing_stayed(ApmigEngine *engine, Migration *migration, gboolean stranded)
 {
-    if (was_asked_to_end(migration))
+    if (stranded)
+        migration_end(
+            engine, migration, "unknown",
+            "libvirt left the guest paused (migrating) without a job and does not know where it runs: before "
+            "resuming anything look on both hosts with: virsh domstate --reason GUEST");
+    else if (was_asked_to_end(migration))
         migration_end(engine, migration, "aborted", "the guest runs on at its source");
     else
         migration_end(engine, migration, "failed", "it ended by itself; the guest is at its source");
@@ -395,7 +401,7 @@ static void
 outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, const ApmigEvent *event)
 {
     if (guest->job != APMIG_JOB_OUTGOING) {
-        outgoing_stayed(engine, migration);
+        outgoing_stayed(engine, migration, event->answered.stranded);
         return;
     }
     migration->seen_token = event->answered.token;

@@ -149,6 +149,7 @@ typedef struct {
             const char *uuid;
             ApmigJob job;
             gboolean postcopy;
+            gboolean stranded;   /* paused for a migration, and no job: libvirt does not know where it runs */
             gboolean facts_read; /* @facts is new */
             ApmigGuestFacts facts;
             ApmigProgress progress;

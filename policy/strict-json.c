@@ -115,11 +115,13 @@ skip_escape(Scanner *scanner, GError **error)
                 return fail(scanner, error, "\\u needs four hexadecimal digits");
             code = code * 16 + (gunichar)g_ascii_xdigit_value(*scanner->at++);
         }
-        if (code != 0)
+        /* Halves of surrogate pairs: json-glib makes no UTF-8 of those that stand alone. */
+        if (code != 0 && (code < 0xd800 || code > 0xdfff))
             return TRUE;
     }
     scanner->at = backslash;
-    return fail(scanner, error, "this escape is none of JSON, or is \\u0000");
+    return fail(scanner, error,
+                "this escape is none of JSON, is \\u0000, or a surrogate (write the character itself)");
 }
 
 static gboolean

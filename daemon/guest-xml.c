@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "guest-xml.h"
+#include "text.h"
+
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+#include <string.h>
+
+#define KEYS_NAMESPACE  "urn:apmigd:1"
+#define KEYS_PREFIX     "apmigd"
+#define MAX_NAME_LENGTH 255
+
+/* What the XML says, before it is drawn together. */
+typedef struct {
+    char *name, *uuid;
+    char *declared;   /* the scope in our metadata element, one that reads; NULL: there is no such element */
+    guint n_devices;  /* vfio-ap hostdevs */
+    GPtrArray *uuids; /* their UUIDs, as far as they can be read; each once */
+} Description;
+
+static void
+description_clear(Description *description)
+{
+    g_free(description->name);
+    g_free(description->uuid);
+    g_free(description->declared);
+    g_clear_pointer(&description->uuids, g_ptr_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, description_clear)
+
+typedef xmlDoc Document;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Document, xmlFreeDoc)
+typedef xmlParserCtxt ParserContext;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ParserContext, xmlFreeParserCtxt)
+
+G_GNUC_PRINTF(2, 3)
+static gboolean
+fail(GError **error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (error)
+        *error = g_error_new_valist(APMIG_ERROR, APMIG_ERROR_INVALID_GUEST, format, args);
+    va_end(args);
+    return FALSE;
+}
+
+/* --- parsing ------------------------------------------------------------------------------------- */
+
+/* No entity can be declared without a document type, so there is nothing to expand and nothing to fetch. */
+static void
+stop_at_document_type(void *data, const xmlChar *name, const xmlChar *external_id, const xmlChar *system_id)
+{
+    ParserContext *context = data;
+
+    context->_private = context;
+    xmlStopParser(context);
+}
+
+static gboolean
+fail_to_parse(ParserContext *context, GError **error)
+{
+    const xmlError *cause = xmlCtxtGetLastError(context);
+    g_autofree char *text = g_strchomp(g_strdup(cause && cause->message ? cause->message : "it is no XML"));
+    g_autofree char *message = apmig_text_escape(text, 200);
+
+    if (context->_private)
+        return fail(error, "the domain XML has a document type, which is not allowed");
+    return fail(error, "the domain XML does not parse, line %d: %s", cause ? cause->line : 1, message);
+}
+
+/* Without XML_PARSE_HUGE libxml2 bounds depth (256) and the sizes of names and texts by itself. */
+static Document *
+parse(const char *xml, gsize length, GError **error)
+{
+    g_autoptr(ParserContext) context = NULL;
+    g_autoptr(Document) document = NULL;
+
+    if (length > APMIG_GUEST_XML_MAX_BYTES) {
+        fail(error, "the domain XML has %" G_GSIZE_FORMAT " bytes, more than %d", length,
+             APMIG_GUEST_XML_MAX_BYTES);
+        return NULL;
+    }
+    if (!g_utf8_validate(xml, length, NULL)) {
+        fail(error, "the domain XML is no UTF-8 text");
+        return NULL;
+    }
+    context = xmlNewParserCtxt();
+    context->sax->internalSubset = stop_at_document_type;
+    document = xmlCtxtReadMemory(context, xml, length, NULL, "UTF-8",
+                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    if (!document || context->_private) {
+        fail_to_parse(context, error);
+        return NULL;
+    }
+    return g_steal_pointer(&document);
+}
+
+/* --- reading ------------------------------------------------------------------------------------- */
+
+static gboolean
+is_element(const xmlNode *node, const char *name)
+{
+    return node->type == XML_ELEMENT_NODE && !node->ns && strcmp((const char *)node->name, name) == 0;
+}
+
+static xmlNode *
+first_child(const xmlNode *parent, const char *name)
+{
+    for (xmlNode *node = parent->children; node; node = node->next)
+        if (is_element(node, name))
+            return node;
+    return NULL;
+}
+
+/* Returns: (transfer full) (nullable) */
+static char *
+get_attribute(xmlNode *node, const char *name)
+{
+    xmlChar *value = xmlGetNoNsProp(node, (const xmlChar *)name);
+    char *copy = g_strdup((const char *)value);
+
+    xmlFree(value);
+    return copy;
+}
+
+static gboolean
+attribute_is(xmlNode *node, const char *name, const char *expected)
+{
+    g_autofree char *value = get_attribute(node, name);
+
+    return g_strcmp0(value, expected) == 0;
+}
+
+/* The text of the one child of that name. */
+static gboolean
+read_child_text(const xmlNode *parent, const char *name, char **ret_text, GError **error)
+{
+    xmlNode *child = first_child(parent, name);
+    xmlChar *content;
+
+    if (!child)
+        return fail(error, "the domain XML has no <%s>", name);
+    for (xmlNode *node = child->next; node; node = node->next)
+        if (is_element(node, name))
+            return fail(error, "the domain XML has more than one <%s>", name);
+    content = xmlNodeGetContent(child);
+    *ret_text = g_strdup((const char *)content);
+    xmlFree(content);
+    return TRUE;
+}
+
+static gboolean
+read_identity(const xmlNode *domain, Description *description, GError **error)
+{
+    g_autofree char *uuid = NULL;
+
+    if (!read_child_text(domain, "name", &description->name, error) ||
+        !read_child_text(domain, "uuid", &uuid, error))
+        return FALSE;
+    if (*description->name == '\0' || !apmig_text_is_plain(description->name, MAX_NAME_LENGTH))
+        return fail(error,
+                    "the <name> in the domain XML is empty, longer than %d bytes, or has control characters",
+                    MAX_NAME_LENGTH);
+    if (!g_uuid_string_is_valid(uuid))
+        return fail(error, "the <uuid> in the domain XML is no UUID");
+    description->uuid = g_ascii_strdown(uuid, -1);
+    return TRUE;
+}
+
+/* What does not read, or stands there twice, is all. */
+static void
+read_keys(xmlNode *keys, Description *description)
+{
+    g_autofree char *text = get_attribute(keys, "scope");
+    g_autoptr(ApmigScope) scope = text && !description->declared ? apmig_scope_parse(text, NULL) : NULL;
+
+    g_free(description->declared);
+    description->declared = scope ? g_steal_pointer(&text) : g_strdup("all");
+}
+
+static void
+read_metadata(const xmlNode *metadata, Description *description)
+{
+    for (xmlNode *node = metadata->children; node; node = node->next)
+        if (node->type == XML_ELEMENT_NODE && node->ns && strcmp((const char *)node->name, "keys") == 0 &&
+            strcmp((const char *)node->ns->href, KEYS_NAMESPACE) == 0)
+            read_keys(node, description);
+}
+
+/* libvirt takes a hostdev without a mode for one of mode subsystem (virDomainHostdevDefParseXML). */
+static gboolean
+is_vfio_ap(xmlNode *hostdev)
+{
+    g_autofree char *mode = get_attribute(hostdev, "mode");
+
+    return (!mode || strcmp(mode, "subsystem") == 0) && attribute_is(hostdev, "type", "mdev") &&
+           attribute_is(hostdev, "model", "vfio-ap");
+}
+
+/* One without a readable UUID still counts. */
+static void
+read_hostdev(const xmlNode *hostdev, Description *description)
+{
+    xmlNode *source = first_child(hostdev, "source");
+    xmlNode *address = source ? first_child(source, "address") : NULL;
+    g_autofree char *uuid = address ? get_attribute(address, "uuid") : NULL;
+    g_autofree char *lower = uuid && g_uuid_string_is_valid(uuid) ? g_ascii_strdown(uuid, -1) : NULL;
+
+    description->n_devices++;
+    if (lower && !g_ptr_array_find_with_equal_func(description->uuids, lower, g_str_equal, NULL))
+        g_ptr_array_add(description->uuids, g_steal_pointer(&lower));
+}
+
+static gboolean
+read_devices(const xmlNode *devices, Description *description, GError **error)
+{
+    for (xmlNode *node = devices->children; node; node = node->next) {
+        if (!is_element(node, "hostdev") || !is_vfio_ap(node))
+            continue;
+        if (description->n_devices == APMIG_GUEST_MAX_DEVICES)
+            return fail(error, "the domain XML has more than %d mediated devices of model vfio-ap",
+                        APMIG_GUEST_MAX_DEVICES);
+        read_hostdev(node, description);
+    }
+    return TRUE;
+}
+
+static gboolean
+describe(const char *xml, gsize length, Description *description, GError **error)
+{
+    g_autoptr(Document) document = parse(xml, length, error);
+    const xmlNode *domain = document ? xmlDocGetRootElement(document) : NULL;
+
+    if (!document)
+        return FALSE;
+    if (!domain || !is_element(domain, "domain"))
+        return fail(error, "the XML is no <domain>");
+    description->uuids = g_ptr_array_new_with_free_func(g_free);
+    if (!read_identity(domain, description, error))
+        return FALSE;
+    for (const xmlNode *node = domain->children; node; node = node->next) {
+        if (is_element(node, "metadata"))
+            read_metadata(node, description);
+        else if (is_element(node, "devices") && !read_devices(node, description, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* --- the guest ----------------------------------------------------------------------------------- */
+
+ApmigGuest *
+apmig_guest_parse(const char *xml, gsize length, GError **error)
+{
+    g_auto(Description) description = {0};
+    ApmigGuest *guest;
+
+    if (!describe(xml, length, &description, error))
+        return NULL;
+    guest = g_new0(ApmigGuest, 1);
+    guest->name = g_steal_pointer(&description.name);
+    guest->uuid = g_steal_pointer(&description.uuid);
+    g_ptr_array_add(description.uuids, NULL);
+    guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
+    guest->affected =
+        description.n_devices > 0 || description.declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
+    if (description.n_devices > 0)
+        guest->scope = apmig_scope_new_all();
+    else if (description.declared)
+        guest->scope = apmig_scope_parse(description.declared, NULL);
+    return guest;
+}
+
+void
+apmig_guest_free(ApmigGuest *guest)
+{
+    if (!guest)
+        return;
+    g_free(guest->name);
+    g_free(guest->uuid);
+    apmig_scope_unref(guest->scope);
+    g_strfreev(guest->devices);
+    g_free(guest);
+}
+
+ApmigGuestFacts
+apmig_guest_facts(const ApmigGuest *guest)
+{
+    return (ApmigGuestFacts){guest->affected, guest->scope, (const char *const *)guest->devices};
+}
+
+/* --- the reduced XML ----------------------------------------------------------------------------- */
+
+static xmlNode *
+add_element(xmlNode *parent, const char *name, const char *text)
+{
+    return xmlNewTextChild(parent, NULL, (const xmlChar *)name, (const xmlChar *)text);
+}
+
+static void
+set_attribute(xmlNode *node, const char *name, const char *value)
+{
+    xmlNewProp(node, (const xmlChar *)name, (const xmlChar *)value);
+}
+
+/* The namespace is declared on the element itself, as libvirt has it. */
+static void
+add_keys(xmlNode *domain, const char *scope)
+{
+    xmlNode *keys = add_element(add_element(domain, "metadata", NULL), "keys", NULL);
+
+    xmlSetNs(keys, xmlNewNs(keys, (const xmlChar *)KEYS_NAMESPACE, (const xmlChar *)KEYS_PREFIX));
+    set_attribute(keys, "scope", scope);
+}
+
+static void
+add_hostdev(xmlNode *devices, const char *uuid)
+{
+    xmlNode *hostdev = add_element(devices, "hostdev", NULL);
+
+    set_attribute(hostdev, "mode", "subsystem");
+    set_attribute(hostdev, "type", "mdev");
+    set_attribute(hostdev, "model", "vfio-ap");
+    if (uuid)
+        set_attribute(add_element(add_element(hostdev, "source", NULL), "address", NULL), "uuid", uuid);
+}
+
+/* Built anew, so that nothing comes along. */
+char *
+apmig_guest_reduce(const char *xml, gsize length, GError **error)
+{
+    g_auto(Description) description = {0};
+    g_autoptr(Document) document = NULL;
+    xmlNode *domain, *devices;
+    xmlChar *dump = NULL;
+    char *reduced;
+
+    if (!describe(xml, length, &description, error))
+        return NULL;
+    document = xmlNewDoc((const xmlChar *)"1.0");
+    domain = xmlNewDocNode(document, NULL, (const xmlChar *)"domain", NULL);
+    xmlDocSetRootElement(document, domain);
+    add_element(domain, "name", description.name);
+    add_element(domain, "uuid", description.uuid);
+    if (description.declared)
+        add_keys(domain, description.declared);
+    devices = add_element(domain, "devices", NULL);
+    for (guint i = 0; i < description.uuids->len; i++)
+        add_hostdev(devices, description.uuids->pdata[i]);
+    if (description.n_devices > 0 && description.uuids->len == 0)
+        add_hostdev(devices, NULL);
+    xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
+    reduced = g_strdup((const char *)dump);
+    xmlFree(dump);
+    return reduced;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is read of a domain XML, which may be hostile, and what the hook passes on of it. */
+#include "guest-xml.h"
+
+#include <string.h>
+
+#define UUID      "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+#define MDEV      "aaaaaaaa-1234-9455-926a-d65c16db1809"
+#define MDEV2     "bbbbbbbb-1234-9455-926a-d65c16db1809"
+#define IDENTITY  "<name>g1</name><uuid>" UUID "</uuid>"
+#define DOMAIN(x) "<domain type='kvm'>" IDENTITY x "</domain>"
+#define AP(uuid)                                                                                             \
+    "<hostdev mode='subsystem' type='mdev' managed='no' model='vfio-ap'>"                                    \
+    "<source><address uuid='" uuid "'/></source></hostdev>"
+#define KEYS(scope) "<metadata><apmigd:keys xmlns:apmigd='urn:apmigd:1' scope='" scope "'/></metadata>"
+
+static ApmigGuest *
+parse(const char *xml)
+{
+    g_autoptr(GError) error = NULL;
+    ApmigGuest *guest = apmig_guest_parse(xml, strlen(xml), &error);
+
+    g_assert_no_error(error);
+    g_assert_nonnull(guest);
+    return guest;
+}
+
+/* The guest is the same after the hook has reduced its XML. */
+static void
+assert_guest(const char *xml, const char *scope, const char *devices)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *reduced = apmig_guest_reduce(xml, strlen(xml), &error);
+    const char *const texts[] = {xml, reduced};
+
+    g_assert_no_error(error);
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(ApmigGuest) guest = parse(texts[i]);
+        g_autofree char *joined = g_strjoinv(",", guest->devices);
+
+        g_assert_cmpstr(guest->name, ==, "g1");
+        g_assert_cmpstr(guest->uuid, ==, UUID);
+        g_assert_cmpint(guest->affected, ==, scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO);
+        g_assert_cmpstr(guest->scope ? apmig_scope_to_string(guest->scope) : NULL, ==, scope);
+        g_assert_cmpstr(joined, ==, devices);
+    }
+}
+
+static void
+assert_refused(const char *xml, gssize length, const char *hint)
+{
+    gsize bytes = length < 0 ? strlen(xml) : (gsize)length;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) same = NULL;
+
+    g_assert_null(apmig_guest_parse(xml, bytes, &error));
+    g_assert_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST);
+    if (!strstr(error->message, hint))
+        g_error("\"%s\" does not say \"%s\"", error->message, hint);
+    g_assert_cmpuint(strlen(error->message), <, 400);
+    g_assert_true(g_utf8_validate(error->message, -1, NULL));
+    g_assert_null(strchr(error->message, '\n'));
+    g_assert_null(apmig_guest_reduce(xml, bytes, &same));
+    g_assert_error(same, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST);
+}
+
+/* --- affected, and not ---------------------------------------------------------------------------- */
+
+static void
+test_devices(void)
+{
+    assert_guest(DOMAIN(""), NULL, "");
+    assert_guest(DOMAIN("<devices/>"), NULL, "");
+    assert_guest(DOMAIN("<devices>" AP(MDEV) "</devices>"), "all", MDEV);
+    assert_guest(DOMAIN("<devices>" AP("AAAAAAAA-1234-9455-926A-D65C16DB1809") "</devices>"), "all", MDEV);
+    assert_guest(DOMAIN("<devices>" AP(MDEV) AP(MDEV2) AP(MDEV) "</devices>"), "all", MDEV "," MDEV2);
+    assert_guest(DOMAIN("<devices/><devices>" AP(MDEV) "</devices>"), "all", MDEV);
+    assert_guest(DOMAIN("<devices><hostdev type='mdev' model='vfio-ap'/></devices>"), "all", "");
+    assert_guest(DOMAIN("<devices>" AP("no uuid") "</devices>"), "all", "");
+    assert_guest(DOMAIN("<devices>" AP("") AP(MDEV) "</devices>"), "all", MDEV);
+}
+
+static void
+test_other_devices(void)
+{
+    assert_guest(
+        DOMAIN("<devices><hostdev mode='subsystem' type='mdev' model='vfio-ccw'><source><address uuid='" MDEV
+               "'/></source></hostdev></devices>"),
+        NULL, "");
+    assert_guest(DOMAIN("<devices><hostdev mode='subsystem' type='mdev' model='vfio-pci'/></devices>"), NULL,
+                 "");
+    assert_guest(DOMAIN("<devices><hostdev mode='subsystem' type='pci'/></devices>"), NULL, "");
+    assert_guest(DOMAIN("<devices><hostdev mode='capabilities' type='mdev' model='vfio-ap'/></devices>"),
+                 NULL, "");
+    assert_guest(DOMAIN(AP(MDEV)), NULL, ""); /* no device: not under <devices> */
+    assert_guest(DOMAIN("<description>"
+                        "&lt;hostdev model='vfio-ap'/&gt; urn:apmigd:1</description>"),
+                 NULL, "");
+}
+
+static void
+test_declared(void)
+{
+    assert_guest(DOMAIN(KEYS("04.0012")), "04.0012", "");
+    assert_guest(DOMAIN(KEYS("4.12,04.0012,*.0001")), "*.0001,04.0012", "");
+    assert_guest(DOMAIN(KEYS("all")), "all", "");
+    assert_guest(DOMAIN(KEYS("04.0012") "<devices>" AP(MDEV) "</devices>"), "all", MDEV);
+}
+
+static void
+test_declared_garbage_is_all(void)
+{
+    g_autofree char *long_scope = g_strnfill(100000, '4');
+    g_autofree char *xml = g_strdup_printf(DOMAIN(KEYS("%s")), long_scope);
+
+    assert_guest(DOMAIN(KEYS("")), "all", "");
+    assert_guest(DOMAIN(KEYS("none")), "all", "");
+    assert_guest(DOMAIN(KEYS("04.0012,")), "all", "");
+    assert_guest(DOMAIN(KEYS("\xc3\xa9&#10;")), "all", "");
+    assert_guest(DOMAIN("<metadata><a:keys xmlns:a='urn:apmigd:1'/></metadata>"), "all", "");
+    assert_guest(DOMAIN("<metadata><a:keys xmlns:a='urn:apmigd:1' a:scope='04.0012'/></metadata>"), "all",
+                 "");
+    assert_guest(DOMAIN(KEYS("04.0012") KEYS("05.0012")), "all", "");
+    assert_guest(xml, "all", "");
+}
+
+/* The name counts, not the prefix. */
+static void
+test_namespaces(void)
+{
+    assert_guest(DOMAIN("<metadata><x:keys xmlns:x='urn:apmigd:1' scope='04.0012'/></metadata>"), "04.0012",
+                 "");
+    assert_guest(DOMAIN("<metadata><keys xmlns='urn:apmigd:1' scope='04.0012'/></metadata>"), "04.0012", "");
+    assert_guest("<domain xmlns:q='urn:apmigd:1'>" IDENTITY
+                 "<metadata><q:keys scope='04.0012'/></metadata></domain>",
+                 "04.0012", "");
+    assert_guest(DOMAIN("<metadata><apmigd:keys xmlns:apmigd='urn:other:1' scope='all'/></metadata>"), NULL,
+                 "");
+    assert_guest(DOMAIN("<metadata><keys scope='all'/></metadata>"), NULL, "");
+    assert_guest(DOMAIN("<metadata><a:lock xmlns:a='urn:apmigd:1' scope='all'/></metadata>"), NULL, "");
+    assert_guest(DOMAIN("<devices><n:hostdev xmlns:n='urn:n' type='mdev' model='vfio-ap'/></devices>"), NULL,
+                 "");
+    assert_refused("<domain xmlns='urn:x'>" IDENTITY "</domain>", -1, "no <domain>");
+}
+
+/* --- who it is ------------------------------------------------------------------------------------ */
+
+static void
+test_identity(void)
+{
+    g_autofree char *long_name = g_strnfill(256, 'n');
+    g_autofree char *long_xml =
+        g_strdup_printf("<domain><name>%s</name><uuid>" UUID "</uuid></domain>", long_name);
+    g_autoptr(ApmigGuest) guest = parse("<domain><uuid>C7A5FDBD-EDAF-9455-926A-D65C16DB1809</uuid>"
+                                        "<name>&lt;K\xc3\xb6nig&amp;<![CDATA[<]]></name></domain>");
+
+    g_assert_cmpstr(guest->name, ==, "<K\xc3\xb6nig&<");
+    g_assert_cmpstr(guest->uuid, ==, UUID);
+    assert_refused("<domain><name>g1</name></domain>", -1, "no <uuid>");
+    assert_refused("<domain><uuid>" UUID "</uuid></domain>", -1, "no <name>");
+    assert_refused("<domain><name>g1</name><uuid>5</uuid></domain>", -1, "no UUID");
+    assert_refused("<domain><name/><uuid>" UUID "</uuid></domain>", -1, "<name>");
+    assert_refused("<domain><name>a&#10;b</name><uuid>" UUID "</uuid></domain>", -1, "control");
+    assert_refused("<domain><name>a\xc2\x9b"
+                   "2J</name><uuid>" UUID "</uuid></domain>",
+                   -1, "control");
+    assert_refused(long_xml, -1, "longer");
+    assert_refused(DOMAIN("<name>g2</name>"), -1, "more than one <name>");
+    assert_refused(DOMAIN("<uuid>" MDEV "</uuid>"), -1, "more than one <uuid>");
+}
+
+static void
+test_reduced_carries_nothing_else(void)
+{
+    static const char xml[] = DOMAIN(KEYS("04.0012") "<devices><graphics type='vnc' passwd='geheim'/>" AP(
+        MDEV) "<disk><auth><secret usage='geheim'/></auth></disk></devices><!-- geheim --><?geheim?>");
+    g_autofree char *reduced = apmig_guest_reduce(xml, strlen(xml), NULL);
+
+    g_assert_nonnull(strstr(reduced, MDEV));
+    g_assert_nonnull(strstr(reduced, "urn:apmigd:1"));
+    g_assert_null(strstr(reduced, "geheim"));
+    g_assert_null(strstr(reduced, "disk"));
+}
+
+/* --- hostile -------------------------------------------------------------------------------------- */
+
+static void
+test_no_xml(void)
+{
+    assert_refused("", -1, "");
+    assert_refused("g1", -1, "");
+    assert_refused("<domain>", -1, "line 1");
+    assert_refused("<network>" IDENTITY "</network>", -1, "no <domain>");
+    assert_refused(DOMAIN("") "<domain/>", -1, "");
+    assert_refused(DOMAIN("\xff"), -1, "UTF-8");
+    assert_refused(DOMAIN("\0"), sizeof(DOMAIN("\0")) - 1, "UTF-8");
+    assert_refused(DOMAIN("&undeclared;"), -1, "");
+    assert_refused("<?xml version='1.0' encoding='UTF-16'?>\xff\xfe<domain/>", -1, "UTF-8");
+    assert_refused("<domain><\x1b[2J></domain>", -1, "");
+}
+
+static void
+test_document_types(void)
+{
+    assert_refused("<!DOCTYPE domain><domain>" IDENTITY "</domain>", -1, "document type");
+    assert_refused("<!DOCTYPE d SYSTEM 'file:///etc/passwd'><domain>" IDENTITY "</domain>", -1,
+                   "document type");
+    assert_refused("<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><domain><name>&x;</name><uuid>" UUID
+                   "</uuid></domain>",
+                   -1, "document type");
+    assert_refused("<!DOCTYPE d [<!ENTITY % p SYSTEM 'http://127.0.0.1:1/x'> %p;]>" DOMAIN(""), -1,
+                   "document type");
+}
+
+static void
+test_entity_bomb(void)
+{
+    g_autoptr(GString) xml = g_string_new("<?xml version='1.0'?><!DOCTYPE d [<!ENTITY a0 'lol'>");
+    gint64 start = g_get_monotonic_time();
+
+    for (guint i = 1; i < 30; i++) {
+        g_string_append_printf(xml, "<!ENTITY a%u '", i);
+        for (guint k = 0; k < 10; k++)
+            g_string_append_printf(xml, "&a%u;", i - 1);
+        g_string_append(xml, "'>");
+    }
+    g_string_append(xml, "]><domain a='&a29;'><name>&a29;</name></domain>");
+    assert_refused(xml->str, xml->len, "document type");
+    g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC);
+}
+
+static void
+test_large(void)
+{
+    gsize length = 20 * 1024 * 1024;
+    g_autofree char *large = g_strnfill(length, ' ');
+    g_autofree char *head = g_strdup(DOMAIN(""));
+    g_autoptr(GString) many = g_string_new("<domain>" IDENTITY "<devices>");
+
+    memcpy(large, head, strlen(head));
+    assert_refused(large, length, "bytes");
+    for (guint i = 0; i <= APMIG_GUEST_MAX_DEVICES; i++)
+        g_string_append(many, AP(MDEV));
+    g_string_append(many, "</devices></domain>");
+    assert_refused(many->str, many->len, "more than 16");
+}
+
+static void
+test_deep(void)
+{
+    g_autoptr(GString) deep = g_string_new("<domain>" IDENTITY);
+
+    for (guint i = 0; i < 200000; i++)
+        g_string_append(deep, "<devices>");
+    assert_refused(deep->str, deep->len, "");
+}
+
+/* Nothing that is cut off anywhere is taken for a guest. */
+static void
+test_cut(void)
+{
+    static const char xml[] = DOMAIN(KEYS("04.0012") "<devices>" AP(MDEV) "</devices>");
+
+    for (gsize length = 0; length < sizeof(xml) - 1; length++)
+        assert_refused(xml, length, "");
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/guest-xml/devices", test_devices);
+    g_test_add_func("/guest-xml/other-devices", test_other_devices);
+    g_test_add_func("/guest-xml/declared", test_declared);
+    g_test_add_func("/guest-xml/declared-garbage-is-all", test_declared_garbage_is_all);
+    g_test_add_func("/guest-xml/namespaces", test_namespaces);
+    g_test_add_func("/guest-xml/identity", test_identity);
+    g_test_add_func("/guest-xml/reduced-carries-nothing-else", test_reduced_carries_nothing_else);
+    g_test_add_func("/guest-xml/no-xml", test_no_xml);
+    g_test_add_func("/guest-xml/document-types", test_document_types);
+    g_test_add_func("/guest-xml/entity-bomb", test_entity_bomb);
+    g_test_add_func("/guest-xml/large", test_large);
+    g_test_add_func("/guest-xml/deep", test_deep);
+    g_test_add_func("/guest-xml/cut", test_cut);
+    return g_test_run();
+}
