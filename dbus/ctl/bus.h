@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one way from apmigctl to apmigd: calls on the system bus with a deadline over everything, connecting and
+ * authenticating included (sd_bus_call() bounds only the wait for the reply), and values read as JSON.
+ */
+#pragma once
+
+#include <json-glib/json-glib.h>
+#include <systemd/sd-bus.h>
+
+/* For what apmigd answers from memory. */
+#define CTL_CALL_USEC (10 * G_USEC_PER_SEC)
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus, sd_bus_close_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
+
+/**
+ * ctl_bus_open: begins to connect to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured); does not block
+ * @error: #CTL_EXIT_UNREACHABLE
+ */
+sd_bus *ctl_bus_open(GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Returns: (transfer full): a call of the daemon, to be filled by sd_bus_message_append(). */
+sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member,
+                                 GError **error);
+
+/* Sets @error when @r, of an sd-bus function, is negative. Returns: whether it is not. */
+gboolean ctl_bus_check(int r, GError **error);
+
+typedef void (*CtlTickFunc)(gpointer user_data);
+
+/**
+ * ctl_bus_call: sends @call and waits for its reply
+ * @timeout_usec: over everything; G_MAXINT64 for no limit
+ * @tick: (nullable): called about once per second while waiting; may make calls itself
+ * @error: the sentence of the daemon's error or of ours; its code is an exit status
+ *
+ * Returns: (transfer full) (nullable): the reply
+ */
+sd_bus_message *ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc tick,
+                             gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Returns: (transfer full) (nullable): the next value of @message; dictionaries with string keys are objects. */
+JsonNode *ctl_bus_read_json(sd_bus_message *message, GError **error);
+
+/* Returns: (transfer full) (nullable): the properties of the manager object. */
+JsonObject *ctl_bus_get_manager(sd_bus *bus, GError **error);
+
+/**
+ * ctl_bus_get_objects: locks and migrations, with all their properties and the object path as "Path"
+ * @with_ended: also those that have ended, which the daemon keeps readable for a while
+ * @ret_locks: (out) (element-type JsonObject): oldest first
+ * @ret_migrations: (out) (element-type JsonObject): oldest first
+ */
+gboolean ctl_bus_get_objects(sd_bus *bus, gint64 timeout_usec, gboolean with_ended, GPtrArray **ret_locks,
+                             GPtrArray **ret_migrations, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Properties of such an object; "" or 0 when missing. */
+const char *ctl_string(JsonObject *object, const char *name);
+gint64 ctl_int(JsonObject *object, const char *name);
+gboolean ctl_bool(JsonObject *object, const char *name);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * apmigctl's verbs. Each parses its own arguments (argv[0] is the verb), does its work over the bus alone, and
+ * returns an exit status; with @error set, main prints the sentence and takes the status from the error's code.
+ */
+#pragma once
+
+#include <glib.h>
+
+int ctl_verb_lock(int argc, char **argv, GError **error);
+int ctl_verb_unlock(int argc, char **argv, GError **error);
+int ctl_verb_status(int argc, char **argv, GError **error);
+int ctl_verb_list(int argc, char **argv, GError **error);
+int ctl_verb_migrations(int argc, char **argv, GError **error);
+int ctl_verb_check(int argc, char **argv, GError **error);
+
+/* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */
+int ctl_verb_hook(int argc, char **argv, GError **error);

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "format.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "names.h"
+
+G_DEFINE_QUARK(apmigctl - error - quark, ctl_error)
+
+/* --- exit statuses ------------------------------------------------------------------------------- */
+
+const char *
+ctl_exit_statuses(void)
+{
+    return "Exit status:\n"
+           "   0  done\n"
+           "   1  another failure; hook: the guest may not come in\n"
+           "   2  the command line is wrong\n"
+           "   3  the scope, an option or the reason is not valid\n"
+           "   4  not authorized, or another user's lock\n"
+           "   5  an overlapping lock exists\n"
+           "   6  a migration is in progress and was not to be ended (--on-busy=refuse)\n"
+           "   7  the time was up before the lock was held\n"
+           "   8  no such lock or guest\n"
+           "   9  the hypervisor cannot be reached\n"
+           "  10  the qemu hook is not installed\n"
+           "  11  the master keys are not in step\n"
+           "  12  apmigd could not store its state, a limit is reached, or the request was cancelled\n"
+           "  13  apmigd cannot be reached\n"
+           "  20  check: the guest may not come in now\n";
+}
+
+static const struct {
+    const char *name;
+    CtlExit status;
+} dbus_errors[] = {
+    {APMIG_BUS_ERROR_PREFIX "InvalidScope", CTL_EXIT_INVALID},
+    {APMIG_BUS_ERROR_PREFIX "InvalidOption", CTL_EXIT_INVALID},
+    {APMIG_BUS_ERROR_PREFIX "InvalidReason", CTL_EXIT_INVALID},
+    {APMIG_BUS_ERROR_PREFIX "NotOwner", CTL_EXIT_DENIED},
+    {APMIG_BUS_ERROR_PREFIX "Locked", CTL_EXIT_LOCKED},
+    {APMIG_BUS_ERROR_PREFIX "Busy", CTL_EXIT_BUSY},
+    {APMIG_BUS_ERROR_PREFIX "Timeout", CTL_EXIT_TIMEOUT},
+    {APMIG_BUS_ERROR_PREFIX "NoSuchLock", CTL_EXIT_NOT_FOUND},
+    {APMIG_BUS_ERROR_PREFIX "NoSuchGuest", CTL_EXIT_NOT_FOUND},
+    {APMIG_BUS_ERROR_PREFIX "HypervisorUnavailable", CTL_EXIT_HYPERVISOR},
+    {APMIG_BUS_ERROR_PREFIX "HookNotInstalled", CTL_EXIT_HOOK},
+    {APMIG_BUS_ERROR_PREFIX "KeyChangeUnfinished", CTL_EXIT_KEYS},
+    {APMIG_BUS_ERROR_PREFIX "KeysDiffer", CTL_EXIT_KEYS},
+    {APMIG_BUS_ERROR_PREFIX "StateFailure", CTL_EXIT_REFUSED},
+    {APMIG_BUS_ERROR_PREFIX "LimitExceeded", CTL_EXIT_REFUSED},
+    {APMIG_BUS_ERROR_PREFIX "Cancelled", CTL_EXIT_REFUSED},
+    {"org.freedesktop.DBus.Error.AccessDenied", CTL_EXIT_DENIED},
+    {"org.freedesktop.DBus.Error.AuthFailed", CTL_EXIT_DENIED},
+    {"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", CTL_EXIT_DENIED},
+    {"org.freedesktop.DBus.Error.ServiceUnknown", CTL_EXIT_UNREACHABLE},
+    {"org.freedesktop.DBus.Error.NameHasNoOwner", CTL_EXIT_UNREACHABLE},
+    {"org.freedesktop.DBus.Error.NoReply", CTL_EXIT_UNREACHABLE},
+    {"org.freedesktop.DBus.Error.Timeout", CTL_EXIT_UNREACHABLE},
+    {"org.freedesktop.DBus.Error.TimedOut", CTL_EXIT_UNREACHABLE},
+    {"org.freedesktop.DBus.Error.Disconnected", CTL_EXIT_UNREACHABLE},
+};
+
+CtlExit
+ctl_exit_from_dbus(const char *name)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(dbus_errors); i++) {
+        if (strcmp(name, dbus_errors[i].name) == 0)
+            return dbus_errors[i].status;
+    }
+    /* The daemon could not be activated. */
+    if (g_str_has_prefix(name, "org.freedesktop.DBus.Error.Spawn.") ||
+        g_str_has_prefix(name, "org.freedesktop.systemd1."))
+        return CTL_EXIT_UNREACHABLE;
+    return CTL_EXIT_FAILURE;
+}
+
+/* --- JSON and text ------------------------------------------------------------------------------- */
+
+void
+ctl_print_json(JsonNode *node, CtlJson json)
+{
+    g_autofree char *text = json_to_string(node, json == CTL_JSON_PRETTY);
+
+    puts(text);
+    json_node_unref(node);
+}
+
+static gboolean
+prints_as_itself(gunichar c)
+{
+    /* Of category "format" are the marks that reorder a line, and others that are not seen. */
+    return g_unichar_isprint(c) && g_unichar_type(c) != G_UNICODE_FORMAT &&
+           g_unichar_type(c) != G_UNICODE_PRIVATE_USE;
+}
+
+char *
+ctl_escape(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *out = g_string_new(NULL);
+
+    for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        if (prints_as_itself(c))
+            g_string_append_unichar(out, c);
+        else
+            g_string_append_printf(out, "\\u{%x}", c);
+    }
+    return g_string_free(out, FALSE);
+}
+
+static guint
+columns_of(const char *text)
+{
+    guint columns = 0;
+
+    for (const char *p = text; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        columns += g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
+    }
+    return columns;
+}
+
+static void
+print_row(const char *const *cells, const guint *widths, guint n, const char *indent)
+{
+    fputs(indent, stdout);
+    for (guint i = 0; i < n; i++) {
+        fputs(cells[i], stdout);
+        if (i + 1 < n)
+            printf("%*s", (int)(widths[i] - columns_of(cells[i]) + 2), "");
+    }
+    putchar('\n');
+}
+
+void
+ctl_print_table(const char *const *titles, GPtrArray *rows, const char *indent)
+{
+    guint n = g_strv_length((char **)titles);
+    g_autofree guint *widths = g_new0(guint, n);
+    g_autoptr(GPtrArray) safe = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+
+    for (guint i = 0; i < n; i++)
+        widths[i] = columns_of(titles[i]);
+    for (guint row = 0; row < rows->len; row++) {
+        char **cells = rows->pdata[row];
+        char **escaped = g_new0(char *, n + 1);
+
+        for (guint i = 0; i < n; i++) {
+            escaped[i] = ctl_escape(cells[i]);
+            widths[i] = MAX(widths[i], columns_of(escaped[i]));
+        }
+        g_ptr_array_add(safe, escaped);
+    }
+
+    print_row(titles, widths, n, indent);
+    for (guint row = 0; row < safe->len; row++)
+        print_row((const char *const *)safe->pdata[row], widths, n, indent);
+}
+
+/* --- times --------------------------------------------------------------------------------------- */
+
+char *
+ctl_format_time(gint64 usec)
+{
+    g_autoptr(GDateTime) time = usec > 0 ? g_date_time_new_from_unix_local(usec / G_USEC_PER_SEC) : NULL;
+
+    return time ? g_date_time_format(time, "%Y-%m-%d %H:%M:%S") : g_strdup("never");
+}
+
+#define SECOND G_GINT64_CONSTANT(1000000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define WEEK   (7 * DAY)
+
+#define LONGEST_DURATION (10 * 365 * DAY)
+
+char *
+ctl_format_duration(gint64 usec)
+{
+    static const struct {
+        gint64 usec;
+        const char *name;
+    } units[] = {{DAY, "d"}, {HOUR, "h"}, {MINUTE, "min"}, {SECOND, "s"}};
+    guint first = 0;
+
+    while (first < G_N_ELEMENTS(units) - 1 && usec < units[first].usec)
+        first++;
+
+    gint64 large = usec / units[first].usec;
+    gint64 small = first + 1 < G_N_ELEMENTS(units) ? usec % units[first].usec / units[first + 1].usec : 0;
+
+    if (small == 0)
+        return g_strdup_printf("%" G_GINT64_FORMAT " %s", large, units[first].name);
+    return g_strdup_printf("%" G_GINT64_FORMAT " %s %" G_GINT64_FORMAT " %s", large, units[first].name, small,
+                           units[first + 1].name);
+}
+
+/* Returns: the unit that @text begins with, and its @length; 0 when it is none. */
+static gint64
+parse_unit(const char *text, gsize *length)
+{
+    static const struct {
+        const char *name;
+        gint64 usec;
+    } units[] = {
+        {"", SECOND},  {"s", SECOND},   {"sec", SECOND},    {"second", SECOND},  {"seconds", SECOND},
+        {"m", MINUTE}, {"min", MINUTE}, {"minute", MINUTE}, {"minutes", MINUTE}, {"h", HOUR},
+        {"hr", HOUR},  {"hour", HOUR},  {"hours", HOUR},    {"d", DAY},          {"day", DAY},
+        {"days", DAY}, {"w", WEEK},     {"week", WEEK},     {"weeks", WEEK},
+    };
+
+    *length = 0;
+    while (g_ascii_isalpha(text[*length]))
+        (*length)++;
+    for (guint i = 0; i < G_N_ELEMENTS(units); i++) {
+        if (strlen(units[i].name) == *length && strncmp(units[i].name, text, *length) == 0)
+            return units[i].usec;
+    }
+    return 0;
+}
+
+gboolean
+ctl_parse_duration(const char *text, gint64 *ret_usec, GError **error)
+{
+    gint64 total = 0;
+    const char *p = text;
+
+    while (*p == ' ')
+        p++;
+    while (g_ascii_isdigit(*p)) {
+        char *end;
+        guint64 number = g_ascii_strtoull(p, &end, 10);
+        gsize length;
+
+        while (*end == ' ')
+            end++;
+
+        gint64 unit = parse_unit(end, &length);
+
+        if (unit == 0 || number > (guint64)((LONGEST_DURATION - total) / unit))
+            break;
+        total += (gint64)number * unit;
+        p = end + length;
+        while (*p == ' ')
+            p++;
+    }
+    if (*p == '\0' && total > 0) {
+        *ret_usec = total;
+        return TRUE;
+    }
+
+    g_autofree char *shown = ctl_escape(text);
+
+    g_set_error(error, CTL_ERROR, CTL_EXIT_USAGE,
+                "'%s' is not a time: give numbers with s, min, h, d or w, such as 90s, 20min or '1d 12h', "
+                "ten years at most",
+                shown);
+    return FALSE;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What apmigctl tells whoever called it: exit statuses, JSON, and text that is safe on a terminal.
+ */
+#pragma once
+
+#include <json-glib/json-glib.h>
+
+/* The domain of every error that apmigctl raises itself; its codes are the exit statuses below. */
+#define CTL_ERROR (ctl_error_quark())
+
+/* Exit statuses: part of the interface, never renumbered. ctl_exit_statuses() has the same table in words. */
+typedef enum {
+    CTL_EXIT_OK = 0,
+    CTL_EXIT_FAILURE = 1,      /* none of the others; "hook": the guest may not come in */
+    CTL_EXIT_USAGE = 2,        /* the command line is wrong */
+    CTL_EXIT_INVALID = 3,      /* InvalidScope, InvalidOption, InvalidReason */
+    CTL_EXIT_DENIED = 4,       /* AccessDenied, NotOwner */
+    CTL_EXIT_LOCKED = 5,       /* Locked */
+    CTL_EXIT_BUSY = 6,         /* Busy */
+    CTL_EXIT_TIMEOUT = 7,      /* Timeout */
+    CTL_EXIT_NOT_FOUND = 8,    /* NoSuchLock, NoSuchGuest */
+    CTL_EXIT_HYPERVISOR = 9,   /* HypervisorUnavailable */
+    CTL_EXIT_HOOK = 10,        /* HookNotInstalled */
+    CTL_EXIT_KEYS = 11,        /* KeyChangeUnfinished, KeysDiffer */
+    CTL_EXIT_REFUSED = 12,     /* StateFailure, LimitExceeded, Cancelled */
+    CTL_EXIT_UNREACHABLE = 13, /* no bus, no apmigd, or no answer from it */
+    CTL_EXIT_WOULD_DENY = 20,  /* "check": the guest may not come in now */
+} CtlExit;
+
+GQuark ctl_error_quark(void);
+
+/* Returns: (transfer none): the exit statuses as text for --help, with a newline at its end. */
+const char *ctl_exit_statuses(void);
+
+/* Returns: the status for the D-Bus error @name: those of the contract, of the bus itself and of systemd's activation. */
+CtlExit ctl_exit_from_dbus(const char *name);
+
+typedef enum {
+    CTL_JSON_OFF,
+    CTL_JSON_SHORT,
+    CTL_JSON_PRETTY,
+} CtlJson;
+
+/* @node: (transfer full) */
+void ctl_print_json(JsonNode *node, CtlJson json);
+
+/* Returns: (transfer full): @text with everything that does not print as itself (control characters, terminal
+ * escapes, marks that change the direction of writing) as \u{HEX}. Never contains a newline. */
+char *ctl_escape(const char *text);
+
+/* Returns: (transfer full): @usec of the real-time clock as local time; "never" for 0. */
+char *ctl_format_time(gint64 usec);
+/* Returns: (transfer full): such as "2 h 5 min"; two units at most. */
+char *ctl_format_duration(gint64 usec);
+
+/**
+ * ctl_parse_duration:
+ * @text: numbers with units, as in systemd.time(7): "90s", "20min", "3h", "1d 12h"; without a unit: seconds
+ * @ret_usec: > 0, ten years at most; untouched on failure
+ * @error: #CTL_EXIT_USAGE
+ */
+gboolean ctl_parse_duration(const char *text, gint64 *ret_usec, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A table of aligned columns on standard output. @titles is terminated by NULL; each row is a GStrv of as many
+ * cells (escaped by the table). @indent goes before every line. */
+void ctl_print_table(const char *const *titles, GPtrArray *rows, const char *indent);

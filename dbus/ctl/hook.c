@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hook's decision on a guest that comes in. libvirt waits for it without a limit of its own, so everything
+ * here ends at one deadline; and a guest that has nothing to do with crypto comes in whatever apmigd says.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "bus.h"
+#include "config.h"
+#include "ctl.h"
+#include "format.h"
+#include "guest-xml.h"
+#include "names.h"
+#include "options.h"
+
+/* How long a guest that has nothing to do with crypto may wait for apmigd to be told of it. */
+#define ANNOUNCE_USEC (250 * 1000)
+
+typedef struct {
+    const char *guest;
+    const char *operation;
+    const char *suboperation;
+    const char *extra;
+    gboolean restore;
+    gint64 deadline; /* monotonic */
+    gboolean deny_unreachable;
+    gboolean activate; /* apmigd is started when it does not run */
+} Hook;
+
+static const char hook_summary[] =
+    "Reads the domain XML of a guest that comes in from standard input, as libvirt hands it to its hook "
+    "scripts,\n"
+    "and exits with 0 to let it in, 1 to refuse it with a line on standard error. Operations other than "
+    "migrate\n"
+    "and restore are let pass. It ends within [Hook] Timeout= of the configuration.";
+
+/* --- input --------------------------------------------------------------------------------------- */
+
+/* Returns: FALSE at the deadline. */
+static gboolean
+wait_for_input(const Hook *hook)
+{
+    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+    int r;
+
+    do {
+        gint64 left = hook->deadline - g_get_monotonic_time();
+
+        r = left > 0 ? poll(&input, 1, (int)((left + 999) / 1000)) : 0;
+    } while (r < 0 && errno == EINTR);
+    return r != 0;
+}
+
+/* One byte more than the limit is kept, for the parser to refuse; the rest stays unread, which libvirt takes
+ * (virCommandProcessIO ignores EPIPE). */
+static GByteArray *
+read_xml(const Hook *hook, GError **error)
+{
+    g_autoptr(GByteArray) xml = g_byte_array_new();
+    guint8 buffer[65536];
+    gssize n = 1;
+
+    while (n > 0 && xml->len <= APMIG_GUEST_XML_MAX_BYTES) {
+        if (!wait_for_input(hook)) {
+            g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE,
+                                "its XML did not come in time on standard input");
+            return NULL;
+        }
+        n = read(STDIN_FILENO, buffer, MIN(sizeof(buffer), APMIG_GUEST_XML_MAX_BYTES + 1 - xml->len));
+        if (n < 0 && errno == EINTR) {
+            n = 1;
+        } else if (n < 0) {
+            g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE, "its XML cannot be read from standard input: %s",
+                        g_strerror(errno));
+            return NULL;
+        } else {
+            g_byte_array_append(xml, buffer, (guint)n);
+        }
+    }
+    return g_steal_pointer(&xml);
+}
+
+/* Returns: (transfer full) (nullable): what may go over the bus. */
+static char *
+read_guest(const Hook *hook, gboolean *ret_affected, GError **error)
+{
+    g_autoptr(GByteArray) xml = read_xml(hook, error);
+    g_autofree char *reduced = NULL;
+    g_autoptr(ApmigGuest) guest = NULL;
+
+    if (!xml)
+        return NULL;
+    reduced = apmig_guest_reduce((const char *)xml->data, xml->len, error);
+    guest = reduced ? apmig_guest_parse(reduced, strlen(reduced), error) : NULL;
+    if (!guest)
+        return NULL;
+    *ret_affected = guest->affected != APMIG_AFFECTED_NO;
+    return g_steal_pointer(&reduced);
+}
+
+/* --- asking -------------------------------------------------------------------------------------- */
+
+/* Returns: FALSE without an answer. */
+static gboolean
+ask(const Hook *hook, const char *xml, gboolean *ret_allowed, char **ret_reason, GError **error)
+{
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus_message) call =
+        bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "AdmitMigration", error) : NULL;
+    const char *reason;
+    int allowed;
+
+    if (!call ||
+        !ctl_bus_check(sd_bus_message_append(call, "sssss", hook->guest, hook->operation, hook->suboperation,
+                                             hook->extra, xml),
+                       error) ||
+        !ctl_bus_check(sd_bus_message_set_auto_start(call, hook->activate), error))
+        return FALSE;
+
+    g_autoptr(sd_bus_message) reply =
+        ctl_bus_call(bus, call, MAX(hook->deadline - g_get_monotonic_time(), 0), NULL, NULL, error);
+
+    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "bs", &allowed, &reason), error))
+        return FALSE;
+    *ret_allowed = allowed != 0;
+    *ret_reason = g_strdup(reason);
+    return TRUE;
+}
+
+/* libvirt does not show the XML of a guest while it comes in: unless apmigd hears of an unaffected one here, it has to
+ * count it as one that may be affected. Whether it hears makes no difference to the guest. */
+static void
+announce(const Hook *hook, const char *xml)
+{
+    Hook brief = *hook;
+    g_autofree char *reason = NULL;
+    gboolean allowed;
+
+    brief.deadline = MIN(hook->deadline, g_get_monotonic_time() + ANNOUNCE_USEC);
+    brief.activate = FALSE;
+    ask(&brief, xml, &allowed, &reason, NULL);
+}
+
+/* --- without an answer --------------------------------------------------------------------------- */
+
+/* Returns: (transfer full) (nullable): a clause on a lock, or damage, that the state folder shows. */
+static char *
+find_lock_on_disk(void)
+{
+    const char *state_dir = g_getenv("STATE_DIRECTORY");
+    g_autofree char *path =
+        g_build_filename(state_dir && *state_dir ? state_dir : "/var/lib/apmigd", "locks", NULL);
+    g_autofree char *marker = g_build_filename(path, ".in-use", NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
+    const char *name;
+
+    if (!dir && g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        return NULL;
+    if (!dir)
+        return g_strdup_printf("its locks cannot be read: %s", error->message);
+    while ((name = g_dir_read_name(dir))) {
+        if (name[0] != '.')
+            return g_strdup_printf("there is a lock, %s/%s", path, name);
+    }
+    return g_file_test(marker, G_FILE_TEST_EXISTS) ? g_strdup_printf("locks are missing from %s", path)
+                                                   : NULL;
+}
+
+static void
+say(const Hook *hook, const char *verdict, const char *why)
+{
+    g_autofree char *guest = ctl_escape(hook->guest);
+    g_autofree char *safe = ctl_escape(why);
+
+    fprintf(stderr, "apmigd: guest '%s' %s: %s\n", guest, verdict, safe);
+}
+
+static int
+deny(const Hook *hook, const char *why)
+{
+    say(hook, "may not come in", why);
+    return CTL_EXIT_FAILURE;
+}
+
+/* How guests come back after a reboot: only what can be read keeps one out. */
+static int
+restore_unasked(const Hook *hook, const char *problem)
+{
+    g_autofree char *lock = find_lock_on_disk();
+
+    if (!lock) {
+        say(hook, "is let in unasked", problem);
+        return CTL_EXIT_OK;
+    }
+
+    g_autofree char *why = g_strdup_printf(
+        "%s, and %s; start apmigd with 'systemctl start apmigd' and see 'apmigctl status'", problem, lock);
+
+    return deny(hook, why);
+}
+
+static int
+decide_unasked(const Hook *hook, const GError *error)
+{
+    gboolean unreachable = g_error_matches(error, CTL_ERROR, CTL_EXIT_UNREACHABLE);
+    g_autofree char *problem = unreachable ? g_strdup_printf("apmigd does not answer (%s)", error->message)
+                                           : g_strdup(error->message);
+
+    if (hook->restore)
+        return restore_unasked(hook, problem);
+    if (!unreachable)
+        return deny(hook, problem);
+    if (!hook->deny_unreachable) {
+        say(hook, "is let in unasked", problem);
+        return CTL_EXIT_OK;
+    }
+
+    g_autofree char *why = g_strdup_printf(
+        "%s: start it with 'systemctl start apmigd' or set OnUnreachable=allow in " APMIG_CONFIG_FILE,
+        problem);
+
+    return deny(hook, why);
+}
+
+/* --- the verb ------------------------------------------------------------------------------------ */
+
+/* A broken configuration must not change what happens to guests: then the defaults hold, the strict ones. */
+static void
+configure(Hook *hook, const char *config_file)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApmigConfig) config =
+        apmig_config_load(config_file ? config_file : APMIG_CONFIG_FILE, config_file != NULL, &error);
+    gint64 timeout = config ? config->hook_timeout_usec : 5 * G_USEC_PER_SEC;
+    gint64 last = timeout + G_USEC_PER_SEC;
+    const struct itimerval alarm = {.it_value = {last / G_USEC_PER_SEC, last % G_USEC_PER_SEC}};
+
+    if (!config) {
+        g_autofree char *safe = ctl_escape(error->message);
+
+        fprintf(stderr, "apmigd: %s; the defaults are used\n", safe);
+    }
+    hook->deadline = g_get_monotonic_time() + timeout;
+    hook->deny_unreachable = !config || config->hook_deny_unreachable;
+    /* For a call that hangs in spite of the deadline: SIGALRM ends the process, and the script decides. */
+    setitimer(ITIMER_REAL, &alarm, NULL);
+}
+
+int
+ctl_verb_hook(int argc, char **argv, GError **error)
+{
+    g_autofree char *config_file = NULL;
+    const GOptionEntry entries[] = {
+        {"config", 0, 0, G_OPTION_ARG_FILENAME, &config_file, "Read FILE instead of " APMIG_CONFIG_FILE,
+         "FILE"},
+        {NULL},
+    };
+    const CtlUsage usage = {"NAME OPERATION SUBOPERATION EXTRA", hook_summary, NULL, entries, 4, 4};
+    g_autofree char *xml = NULL;
+    g_autofree char *reason = NULL;
+    g_autoptr(GError) problem = NULL;
+    gboolean affected = TRUE;
+    gboolean allowed = FALSE;
+
+    if (!ctl_parse_options(&argc, &argv, &usage, NULL, error))
+        return CTL_EXIT_USAGE;
+
+    Hook hook = {argv[1], argv[2], argv[3], argv[4], g_str_equal(argv[2], "restore"), .activate = TRUE};
+
+    if (!hook.restore && !g_str_equal(hook.operation, "migrate"))
+        return CTL_EXIT_OK;
+    configure(&hook, config_file);
+
+    xml = read_guest(&hook, &affected, &problem);
+    if (!affected) {
+        if (!hook.restore)
+            announce(&hook, xml);
+        return CTL_EXIT_OK;
+    }
+    if (!xml || !ask(&hook, xml, &allowed, &reason, &problem))
+        return decide_unasked(&hook, problem);
+    return allowed ? CTL_EXIT_OK : deny(&hook, reason);
+}

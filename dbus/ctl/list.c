@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "bus.h"
+#include "ctl.h"
+#include "format.h"
+#include "lock.h"
+#include "names.h"
+#include "options.h"
+
+/* --- rows ---------------------------------------------------------------------------------------- */
+
+static const char *const lock_titles[] = {"LOCK", "STATE", "SCOPE", "OWNER", "SINCE", "REASON", NULL};
+static const char *const migration_titles[] = {"GUEST", "DIRECTION", "PHASE", "SCOPE", "LEFT", "SINCE", NULL};
+
+static char *
+describe_state(JsonObject *lock)
+{
+    GString *text = g_string_new(ctl_string(lock, "State"));
+    gint64 breaches = ctl_int(lock, "Breaches");
+
+    if (ctl_bool(lock, "Overdue"))
+        g_string_append(text, ", overdue");
+    if (breaches > 0)
+        g_string_append_printf(text, ", %" G_GINT64_FORMAT " breach%s", breaches, breaches == 1 ? "" : "es");
+    return g_string_free(text, FALSE);
+}
+
+static char *
+describe_owner(JsonObject *lock)
+{
+    const char *name = ctl_string(lock, "OwnerName");
+
+    return *name ? g_strdup(name) : g_strdup_printf("%" G_GINT64_FORMAT, ctl_int(lock, "OwnerUid"));
+}
+
+static char *
+describe_since(JsonObject *lock)
+{
+    gint64 held_at = ctl_int(lock, "HeldAt");
+
+    return ctl_format_time(held_at > 0 ? held_at : ctl_int(lock, "RequestedAt"));
+}
+
+static GPtrArray *
+lock_rows(GPtrArray *locks)
+{
+    GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+
+    for (guint i = 0; i < locks->len; i++) {
+        JsonObject *lock = locks->pdata[i];
+        char **row = g_new0(char *, G_N_ELEMENTS(lock_titles));
+
+        row[0] = g_strdup(ctl_string(lock, "Id"));
+        row[1] = describe_state(lock);
+        row[2] = g_strdup(ctl_string(lock, "Scope"));
+        row[3] = describe_owner(lock);
+        row[4] = describe_since(lock);
+        row[5] = g_strdup(ctl_string(lock, "Reason"));
+        g_ptr_array_add(rows, row);
+    }
+    return rows;
+}
+
+static char *
+describe_left(JsonObject *migration)
+{
+    JsonNode *node = json_object_get_member(migration, "Progress");
+    gint64 left =
+        node && JSON_NODE_HOLDS_OBJECT(node) ? ctl_int(json_node_get_object(node), "data-remaining") : 0;
+
+    return left > 0 ? g_format_size_full((guint64)left, G_FORMAT_SIZE_IEC_UNITS) : g_strdup("-");
+}
+
+static GPtrArray *
+migration_rows(GPtrArray *migrations)
+{
+    GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+
+    for (guint i = 0; i < migrations->len; i++) {
+        JsonObject *migration = migrations->pdata[i];
+        char **row = g_new0(char *, G_N_ELEMENTS(migration_titles));
+
+        row[0] = g_strdup(ctl_string(migration, "Guest"));
+        row[1] = g_strdup(ctl_string(migration, "Direction"));
+        row[2] = g_strconcat(ctl_string(migration, "Phase"),
+                             ctl_bool(migration, "PostCopy") ? ", post-copy" : "", NULL);
+        row[3] = g_strdup(ctl_string(migration, "Scope"));
+        row[4] = describe_left(migration);
+        row[5] = ctl_format_time(ctl_int(migration, "StartedAt"));
+        g_ptr_array_add(rows, row);
+    }
+    return rows;
+}
+
+static void
+print_locks(GPtrArray *locks, const char *indent)
+{
+    g_autoptr(GPtrArray) rows = lock_rows(locks);
+
+    if (locks->len == 0)
+        printf("%sNo locks.\n", indent);
+    else
+        ctl_print_table(lock_titles, rows, indent);
+}
+
+static void
+print_migrations(GPtrArray *migrations, const char *indent)
+{
+    g_autoptr(GPtrArray) rows = migration_rows(migrations);
+
+    if (migrations->len == 0)
+        printf("%sNo migrations of affected guests in progress.\n", indent);
+    else
+        ctl_print_table(migration_titles, rows, indent);
+}
+
+static JsonNode *
+array_of(GPtrArray *objects)
+{
+    g_autoptr(JsonArray) array = json_array_new();
+
+    for (guint i = 0; i < objects->len; i++)
+        json_array_add_object_element(array, json_object_ref(objects->pdata[i]));
+    return json_node_init_array(json_node_alloc(), array);
+}
+
+/* --- list, migrations ---------------------------------------------------------------------------- */
+
+static void
+print_field(const char *name, const char *value)
+{
+    g_autofree char *safe = ctl_escape(value);
+
+    if (*safe)
+        printf("%12s: %s\n", name, safe);
+}
+
+static void
+print_lock(JsonObject *lock)
+{
+    gint64 expected = ctl_int(lock, "ExpectedDuration");
+    g_autofree char *state = describe_state(lock);
+    g_autofree char *owner = describe_owner(lock);
+    g_autofree char *requested = ctl_format_time(ctl_int(lock, "RequestedAt"));
+    g_autofree char *held = ctl_format_time(ctl_int(lock, "HeldAt"));
+    g_autofree char *announced = expected > 0 ? ctl_format_duration(expected) : g_strdup("");
+
+    print_field("Lock", ctl_string(lock, "Id"));
+    print_field("State", state);
+    print_field("Waiting for", ctl_string(lock, "Waiting"));
+    print_field("Scope", ctl_string(lock, "Scope"));
+    print_field("Reason", ctl_string(lock, "Reason"));
+    print_field("Change", ctl_string(lock, "ChangeId"));
+    print_field("Owner", owner);
+    print_field("Origin", ctl_string(lock, "Origin"));
+    print_field("On busy", ctl_string(lock, "OnBusy"));
+    print_field("Requested", requested);
+    print_field("Held since", held);
+    print_field("Announced", announced);
+    print_field("Result", ctl_string(lock, "Result"));
+    print_field("Message", ctl_string(lock, "Message"));
+    if (!*ctl_string(lock, "Result"))
+        printf("%12s: apmigctl unlock %s\n", "Release", ctl_string(lock, "Id"));
+}
+
+int
+ctl_verb_list(int argc, char **argv, GError **error)
+{
+    CtlCommon common = {0};
+    const CtlUsage usage = {"[LOCK]",
+                            "Lists the locks of this host, oldest first; with LOCK, that one in full, for a "
+                            "while also when it has ended.",
+                            NULL,
+                            NULL,
+                            0,
+                            1};
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+
+    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+
+    if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, argc > 1, &locks, &migrations, error))
+        return CTL_EXIT_FAILURE;
+
+    JsonObject *only = argc > 1 ? ctl_find_lock(locks, argv[1], error) : NULL;
+
+    if (argc > 1 && !only)
+        return CTL_EXIT_FAILURE;
+    if (common.json != CTL_JSON_OFF)
+        ctl_print_json(only ? json_node_init_object(json_node_alloc(), only) : array_of(locks), common.json);
+    else if (only)
+        print_lock(only);
+    else if (locks->len > 0 || !common.quiet)
+        print_locks(locks, "");
+    return CTL_EXIT_OK;
+}
+
+int
+ctl_verb_migrations(int argc, char **argv, GError **error)
+{
+    CtlCommon common = {0};
+    const CtlUsage usage = {
+        "", "Lists the migrations of affected guests that are in progress on this host.", NULL, NULL, 0, 0};
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+
+    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+
+    if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
+        return CTL_EXIT_FAILURE;
+    if (common.json != CTL_JSON_OFF)
+        ctl_print_json(array_of(migrations), common.json);
+    else if (migrations->len > 0 || !common.quiet)
+        print_migrations(migrations, "");
+    return CTL_EXIT_OK;
+}
+
+/* --- status -------------------------------------------------------------------------------------- */
+
+static void
+print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
+{
+    gboolean hook = ctl_bool(manager, "HookInstalled");
+    g_autofree char *called = ctl_format_time(ctl_int(manager, "HookLastCalled"));
+    g_autofree char *version = ctl_escape(ctl_string(manager, "Version"));
+    g_autofree char *hypervisor = ctl_escape(ctl_string(manager, "HypervisorState"));
+
+    printf("   Version: %s\n"
+           "Hypervisor: %s\n"
+           "      Hook: %s, last called: %s\n"
+           "    Locked: %s\n\n",
+           version, hypervisor, hook ? "installed" : "NOT INSTALLED: guests can come in under a lock", called,
+           ctl_bool(manager, "Locked") ? "yes" : "no");
+    puts("Locks:");
+    print_locks(locks, "  ");
+    puts("\nMigrations:");
+    print_migrations(migrations, "  ");
+}
+
+int
+ctl_verb_status(int argc, char **argv, GError **error)
+{
+    CtlCommon common = {0};
+    const CtlUsage usage = {
+        "", "Shows apmigd's state, the locks, and the migrations in progress.", NULL, NULL, 0, 0};
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+
+    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(JsonObject) manager = bus ? ctl_bus_get_manager(bus, error) : NULL;
+
+    if (!manager || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
+        return CTL_EXIT_FAILURE;
+    if (common.json != CTL_JSON_OFF) {
+        json_object_set_member(manager, "Locks", array_of(locks));
+        json_object_set_member(manager, "Migrations", array_of(migrations));
+        ctl_print_json(json_node_init_object(json_node_alloc(), manager), common.json);
+    } else {
+        print_status(manager, locks, migrations);
+    }
+    return CTL_EXIT_OK;
+}
+
+/* --- check --------------------------------------------------------------------------------------- */
+
+static void
+print_check(const char *guest, gboolean allowed, const char *reason, JsonNode *locks, const CtlCommon *common)
+{
+    g_autofree char *safe_guest = ctl_escape(guest);
+    g_autofree char *safe_reason = ctl_escape(reason);
+
+    if (common->json != CTL_JSON_OFF) {
+        g_autoptr(JsonObject) object = json_object_new();
+
+        json_object_set_string_member(object, "Guest", guest);
+        json_object_set_boolean_member(object, "Allowed", allowed);
+        json_object_set_string_member(object, "Reason", reason);
+        json_object_set_member(object, "Locks", json_node_copy(locks));
+        ctl_print_json(json_node_init_object(json_node_alloc(), object), common->json);
+    } else if (!common->quiet) {
+        if (allowed)
+            printf("guest '%s' may come in\n", safe_guest);
+        else
+            printf("guest '%s' may not come in: %s\n", safe_guest, safe_reason);
+    }
+}
+
+int
+ctl_verb_check(int argc, char **argv, GError **error)
+{
+    CtlCommon common = {0};
+    const CtlUsage usage = {
+        "GUEST",
+        "Asks what the hook would be told if GUEST, a name or UUID known to this host, came in now.\n"
+        "Exits with 0 when it may, with 20 when it may not. Nothing is changed.",
+        NULL,
+        NULL,
+        1,
+        1};
+    const char *reason;
+    int allowed;
+
+    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus_message) call =
+        bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "CheckGuest", error) : NULL;
+
+    if (!call || !ctl_bus_check(sd_bus_message_append(call, "s", argv[1]), error))
+        return CTL_EXIT_FAILURE;
+
+    /* The daemon asks libvirt for the guest: longer than what it answers from memory. */
+    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, 4 * CTL_CALL_USEC, NULL, NULL, error);
+
+    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "bs", &allowed, &reason), error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(JsonNode) locks = ctl_bus_read_json(reply, error);
+
+    if (!locks)
+        return CTL_EXIT_FAILURE;
+    print_check(argv[1], allowed, reason, locks, &common);
+    return allowed ? CTL_EXIT_OK : CTL_EXIT_WOULD_DENY;
+}

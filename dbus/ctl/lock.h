@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Locks as the verbs show and name them.
+ */
+#pragma once
+
+#include "bus.h"
+
+/**
+ * ctl_find_lock:
+ * @locks: (element-type JsonObject): as of ctl_bus_get_objects()
+ * @name: an id, the beginning of exactly one, or an object path
+ * @error: #CTL_EXIT_NOT_FOUND, also when several begin so
+ *
+ * Returns: (transfer none): one of @locks
+ */
+JsonObject *ctl_find_lock(GPtrArray *locks, const char *name, GError **error);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * apmigctl: the command line of apmigd, for crypto administrators, and what libvirt's hook script calls.
+ */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "format.h"
+
+static const struct {
+    const char *name;
+    const char *arguments;
+    const char *summary;
+    int (*run)(int argc, char **argv, GError **error);
+} verbs[] = {
+    {"lock", "SCOPE REASON", "Keep guests from migrating while master keys change", ctl_verb_lock},
+    {"unlock", "LOCK", "Release a lock, or cancel one that is not held yet", ctl_verb_unlock},
+    {"status", "", "Show apmigd, locks and migrations on one page", ctl_verb_status},
+    {"list", "[LOCK]", "List locks, or show one in full", ctl_verb_list},
+    {"migrations", "", "List migrations of affected guests in progress", ctl_verb_migrations},
+    {"check", "GUEST", "Tell whether a guest could come in now", ctl_verb_check},
+    {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
+     ctl_verb_hook},
+};
+
+static void
+print_help(FILE *stream)
+{
+    fputs("Usage: apmigctl VERB [OPTIONS...] [ARGUMENTS...]\n\n"
+          "Locks migrations of guests with Crypto Express queues while their master keys change.\n\n"
+          "Verbs:\n",
+          stream);
+    for (guint i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        g_autofree char *usage = g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
+
+        fprintf(stream, "  %-20s %s\n", usage, verbs[i].summary);
+    }
+    fprintf(stream,
+            "\nOptions:\n"
+            "  --help               Print this; 'apmigctl VERB --help' explains a verb\n"
+            "  --version            Print the version\n\n"
+            "%s",
+            ctl_exit_statuses());
+}
+
+static int
+usage_error(const char *what, const char *word)
+{
+    g_autofree char *shown = ctl_escape(word);
+
+    fprintf(stderr, "apmigctl: %s%s. See 'apmigctl --help'\n", what, shown);
+    return CTL_EXIT_USAGE;
+}
+
+static int
+run_verb(guint verb, int argc, char **argv)
+{
+    g_autoptr(GError) error = NULL;
+    int status = verbs[verb].run(argc, argv, &error);
+
+    if (!error)
+        return status;
+
+    g_autofree char *message = ctl_escape(error->message);
+
+    fprintf(stderr, "apmigctl: %s%s\n", message,
+            error->code == CTL_EXIT_UNREACHABLE ? "; apmigd cannot be reached: see 'systemctl status apmigd'"
+                                                : "");
+    return error->domain == CTL_ERROR ? error->code : CTL_EXIT_FAILURE;
+}
+
+int
+main(int argc, char **argv)
+{
+    setlocale(LC_ALL, "");
+    if (argc < 2)
+        return usage_error("a verb is needed", "");
+    if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help")) {
+        print_help(stdout);
+        return CTL_EXIT_OK;
+    }
+    if (g_str_equal(argv[1], "--version")) {
+        puts("apmigctl " APMIG_VERSION);
+        return CTL_EXIT_OK;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        if (g_str_equal(argv[1], verbs[i].name))
+            return run_verb(i, argc - 1, argv + 1);
+    }
+    return usage_error("there is no verb ", argv[1]);
+}

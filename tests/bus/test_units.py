@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is installed for systemd, the bus and polkit: does it say to them what it should?"""
+import configparser
+import os
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
+# Tenths; the reference for small daemons, systemd-oomd, has 2.0.
+EXPOSURE_LIMIT = 10
+# Newer than the oldest systemd that is supported, which ignores them with a line in the journal.
+NEWER_KEYS = ("RestartSteps", "RestartMaxDelaySec")
+
+
+def run(*args, **kwargs):
+    return subprocess.run(args, capture_output=True, text=True, timeout=60, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The folder that everything is installed below."""
+    folder = tmp_path_factory.mktemp("install")
+    done = run("meson", "install", "-C", str(BUILD), "--no-rebuild", "--quiet", "--destdir", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unit(tree):
+    return tree / "usr/lib/systemd/system/apmigd.service"
+
+
+def settings(unit):
+    """Section and key to the list of values."""
+    found, section = {}, None
+    for line in unit.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            found.setdefault((section, key), []).append(value)
+    return found
+
+
+def test_installed_files(tree):
+    """At the places that the interface fixes, with the rights they need."""
+    executables = ["usr/sbin/apmigd", "usr/bin/apmigctl", "etc/libvirt/hooks/qemu.d/zz-apmigd"]
+    others = ["usr/lib/systemd/system/apmigd.service", "usr/lib/sysusers.d/apmigd.conf",
+              "usr/lib/systemd/catalog/apmigd.catalog", "usr/share/dbus-1/system-services/org.apmigd1.service",
+              "usr/share/dbus-1/system.d/org.apmigd1.conf", "usr/share/dbus-1/interfaces/org.apmigd1.xml",
+              "usr/share/polkit-1/actions/org.apmigd1.policy", "usr/share/polkit-1/rules.d/60-apmigd.rules",
+              "etc/apmigd/apmigd.conf"]
+    for name in executables + others:
+        mode = (tree / name).stat().st_mode
+        assert stat.S_ISREG(mode), name
+        assert bool(mode & 0o111) == (name in executables), name
+        assert not mode & 0o022, name
+        assert mode & 0o044 == 0o044, name
+
+
+def test_hook_script_runs_what_is_installed(tree):
+    script = (tree / "etc/libvirt/hooks/qemu.d/zz-apmigd").read_text()
+    path = re.search(r"^apmigctl=/(.*)$", script, re.MULTILINE).group(1)
+    assert (tree / path).exists()
+
+
+def test_unit_verifies(tree, unit, tmp_path):
+    copy = tmp_path / "apmigd.service"
+    copy.write_text(unit.read_text().replace("ExecStart=/", f"ExecStart={tree}/"))
+    done = run("systemd-analyze", "verify", "--man=no", str(copy))
+    complaints = [line for line in (done.stdout + done.stderr).splitlines()
+                  if "apmigd" in line and not any(f"'{key}'" in line for key in NEWER_KEYS)]
+    assert complaints == []
+    assert done.returncode == 0
+
+
+def test_unit_is_sandboxed(unit):
+    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_LIMIT}", str(unit))
+    assert done.returncode == 0, done.stdout
+
+
+def test_unit_keeps_its_promises(unit):
+    """Those that no tool checks."""
+    found = settings(unit)
+    single = {key: values[0] for key, values in found.items() if len(values) == 1}
+    assert single["Unit", "StartLimitIntervalSec"] == "0"
+    assert single["Service", "Restart"] == "always"
+    assert set(single["Unit", "Before"].split()) == {"libvirtd.service", "virtqemud.service"}
+    assert single["Service", "Type"] == "notify" and "WatchdogSec" in str(single)
+    assert single["Service", "StateDirectoryMode"] == "0700"
+    assert single["Service", "RuntimeDirectoryPreserve"] == "yes"
+    assert single["Service", "LimitCORE"] == "0"
+    assert single["Service", "CapabilityBoundingSet"] == ""
+    assert single["Service", "RestrictAddressFamilies"] == "AF_UNIX"
+    # A dependency on libvirt would stop the gate together with what it guards.
+    for key in ("Requires", "BindsTo", "PartOf", "Requisite"):
+        assert ("Unit", key) not in found
+
+
+def test_bus_activation_leads_to_the_unit(tree, unit):
+    service = configparser.ConfigParser()
+    service.read(tree / "usr/share/dbus-1/system-services/org.apmigd1.service")
+    section = service["D-BUS Service"]
+    assert section["SystemdService"] == unit.name
+    assert section["Name"] == "org.apmigd1" == settings(unit)["Service", "BusName"][0]
+
+
+def test_user_is_one_everywhere(tree, unit):
+    """The unit's, sysusers', polkit's and the bus's."""
+    user = settings(unit)["Service", "User"][0]
+    assert f'subject.user == "{user}"' in (tree / "usr/share/polkit-1/rules.d/60-apmigd.rules").read_text()
+    policy = xml.etree.ElementTree.parse(tree / "usr/share/dbus-1/system.d/org.apmigd1.conf")
+    owners = [rule.get("user") for rule in policy.findall("policy") if rule.find("allow[@own='org.apmigd1']") is not None]
+    assert user in owners
+
+
+def test_user_can_be_made(tree, unit, tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("systemd-sysusers --root needs root")
+    (tmp_path / "etc").mkdir()
+    done = run("systemd-sysusers", f"--root={tmp_path}", str(tree / "usr/lib/sysusers.d/apmigd.conf"))
+    assert done.returncode == 0, done.stderr
+    user = settings(unit)["Service", "User"][0]
+    fields = [line.split(":") for line in (tmp_path / "etc/passwd").read_text().splitlines()]
+    made = [entry for entry in fields if entry[0] == user]
+    assert len(made) == 1 and made[0][2] != "0" and made[0][6].endswith("nologin")
+
+
+def test_catalog_compiles(tree, tmp_path):
+    source = tree / "usr/lib/systemd/catalog/apmigd.catalog"
+    folder = tmp_path / "usr/lib/systemd/catalog"
+    folder.mkdir(parents=True)
+    (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
+    shutil.copy(source, folder)
+    done = run("journalctl", f"--root={tmp_path}", "--update-catalog")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    listed = run("journalctl", f"--root={tmp_path}", "--list-catalog").stdout
+    ids = re.findall(r"^-- ([0-9a-f]{32})$", source.read_text(), re.MULTILINE)
+    assert ids and len(ids) == len(set(ids))
+    for message_id in ids:
+        assert message_id in listed
