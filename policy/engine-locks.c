@@ -70,6 +70,8 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
     action->op = ++engine->last_op;
     action->record = apmig_lock_record_copy(write == WRITE_ADOPT ? lock->heir : lock->pub.record);
     lock->op = action->op;
+    if (write == WRITE_CREATE)
+        lock->create_op = action->op;
     lock->write = write;
 }
 
@@ -140,6 +142,7 @@ lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
                            message);
     g_array_set_size(lock->releasers, 0);
     lock->ending = FALSE;
+    lock->kept = TRUE;
     lock->durable = TRUE;
     lock->pub.state = APMIG_LOCK_DRAINING;
     lock->dirty = TRUE;
@@ -167,8 +170,14 @@ engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error)
     if (!lock)
         return;
     lock->op = 0;
+    if (error && lock->never_written) {
+        for (guint i = 0; i < lock->releasers->len; i++)
+            engine_reply_error(engine, g_array_index(lock->releasers, ApmigCaller, i),
+                               APMIG_ERROR_STATE_FAILURE, error);
+        g_array_set_size(lock->releasers, 0);
+    }
     if (!error || lock->never_written)
-        lock_finish(engine, lock, lock->end_code, lock->end_message);
+        lock_finish(engine, lock, error ? APMIG_ERROR_STATE_FAILURE : lock->end_code, lock->end_message);
     else
         lock_keep(engine, lock, error);
 }
@@ -185,7 +194,7 @@ lock_created(ApmigEngine *engine, Lock *lock)
     lock->pub.state = APMIG_LOCK_DRAINING;
     lock->dirty = TRUE;
     engine_hurry(engine);
-    if (!lock->no_wait)
+    if (!lock->no_wait || !lock->taker)
         return;
     reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
     reply->caller = lock->taker;
@@ -196,13 +205,19 @@ lock_created(ApmigEngine *engine, Lock *lock)
 static void
 lock_adopted(ApmigEngine *engine, Lock *lock)
 {
-    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
-
+    lock->heir->breaches = lock->pub.record->breaches;
     apmig_lock_record_free(lock->pub.record);
     lock->pub.record = g_steal_pointer(&lock->heir);
+    lock->pub.overdue = FALSE;
+    lock->overdue_at =
+        lock->pub.record->expected_duration_usec ? engine->now + lock->pub.record->expected_duration_usec : 0;
     lock->dirty = TRUE;
-    reply->caller = lock->taker;
-    reply->id = g_strdup(lock->pub.record->id);
+    if (lock->taker) {
+        ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+
+        reply->caller = lock->taker;
+        reply->id = g_strdup(lock->pub.record->id);
+    }
     lock->taker = 0;
     engine_log(engine, APMIG_LOG_LOCK_ADOPTED, LOG_NOTICE, lock, NULL, "lock %s was adopted by %s: \"%s\"",
                lock->pub.record->id, lock->pub.record->owner_name, lock->pub.record->reason);
@@ -236,6 +251,12 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
     Lock *lock = find_by_op(engine, op);
     Write write;
 
+    for (guint i = 0; error && !lock && i < engine->locks->len; i++) {
+        Lock *other = g_ptr_array_index(engine->locks, i);
+
+        if (other->create_op == op)
+            other->never_written = TRUE; /* overtaken by its removal */
+    }
     if (!lock)
         return;
     write = lock->write;
@@ -356,7 +377,8 @@ adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
     lock->heir = apmig_lock_record_copy(lock->pub.record);
     lock_fill(lock->heir, event);
-    lock_set_caller(engine, lock, event);
+    lock->taker = event->take.caller;
+    lock->no_wait = event->take.no_wait;
     lock_write(engine, lock, WRITE_ADOPT);
 }
 
@@ -599,7 +621,7 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
             lock_time_out(engine, lock);
         return;
     }
-    if (waits && !lock->was_held && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE &&
+    if (waits && !lock->was_held && !lock->kept && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE &&
         find_older_migration(engine, lock)) {
         g_autofree char *busy = engine_describe_blockers(engine, lock);
         g_autofree char *message =

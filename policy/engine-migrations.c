@@ -34,6 +34,7 @@ void
 pending_admission_free(PendingAdmission *pending)
 {
     g_free(pending->uuid);
+    apmig_scope_unref(pending->scope);
     g_free(pending);
 }
 
@@ -160,7 +161,7 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     }
     migration = migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope,
                               event->admit.facts.devices);
-    migration->bindable = !g_hash_table_contains(engine->guests, event->admit.uuid);
+    migration->bindable = !engine_guest_is_active(engine, event->admit.uuid);
     return migration;
 }
 
@@ -183,15 +184,19 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     action->admission->admitted_at = engine->now;
     pending->caller = event->admit.caller;
     pending->uuid = g_strdup(event->admit.uuid);
+    pending->scope = apmig_scope_ref((ApmigScope *)scope);
     g_ptr_array_add(engine->pending, pending);
 }
 
 static void
 expect_unaffected(ApmigEngine *engine, const char *uuid)
 {
+    gint64 *until = g_new(gint64, 1);
+
+    *until = engine->now + engine->policy->admission_usec;
     if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
         g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
-    g_hash_table_add(engine->arrivals, g_strdup(uuid));
+    g_hash_table_replace(engine->arrivals, g_strdup(uuid), until);
 }
 
 void
@@ -270,7 +275,7 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
 {
     PendingAdmission *pending = steal_pending(engine, op);
     Migration *migration = pending ? engine_find_migration(engine, pending->uuid, FALSE) : NULL;
-    const Lock *lock = migration ? engine_overlapping_lock(engine, migration->pub.scope) : NULL;
+    const Lock *lock = migration ? engine_overlapping_lock(engine, pending->scope) : NULL;
 
     if (!pending)
         return;
@@ -318,6 +323,7 @@ incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
     if (guest->job == APMIG_JOB_INCOMING) {
         migration->dirty |= !migration->incoming_seen;
         migration->incoming_seen = TRUE;
+        migration->seen_token = engine->last_token;
         migration->pub.phase = APMIG_MIGRATION_INCOMING;
         if (newer && migration->bindable)
             migration->admitted_until = 0;
@@ -340,6 +346,8 @@ incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
 static void
 incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
 {
+    if (migration->incoming_seen && token <= migration->seen_token)
+        return;
     if (migration->expiry_token && token > migration->expiry_token)
         migration->admitted_until = 0;
     if (token > migration->admit_token)
@@ -404,18 +412,21 @@ outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
         outgoing_stayed(engine, migration, event->answered.stranded);
         return;
     }
-    migration->seen_token = event->answered.token;
+    migration->seen_token = engine->last_token;
     migration->dirty |= !migration->pub.postcopy && event->answered.postcopy;
     migration->pub.postcopy |= event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
 }
 
+/* Devices may have come and gone since the migration was first seen, or this may be another one already. */
 static void
 follow_scope(Migration *migration, const Guest *guest)
 {
-    if (migration->pub.scope_known || guest->affected != APMIG_AFFECTED_YES)
+    gboolean known = guest->affected == APMIG_AFFECTED_YES;
+
+    if (!known == !migration->pub.scope_known && apmig_scope_equal(migration->pub.scope, guest->scope))
         return;
-    migration->pub.scope_known = TRUE;
+    migration->pub.scope_known = known;
     apmig_scope_unref(migration->pub.scope);
     migration->pub.scope = apmig_scope_ref(guest->scope);
     g_strfreev(migration->pub.devices);
@@ -433,7 +444,7 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
                                          known ? guest->scope : NULL, (const char *const *)guest->devices);
 
     migration->began_after = guest->clear_token;
-    migration->seen_token = event->answered.token;
+    migration->seen_token = engine->last_token;
     migration->incoming_seen = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
@@ -448,11 +459,15 @@ engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigE
     Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);
     Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
 
+    if (outgoing && outgoing->stopped_known && event->answered.token > outgoing->stop_token) {
+        outgoing_left(engine, outgoing); /* this is the guest's next life */
+        outgoing = NULL;
+    }
     if (incoming)
         incoming_answered(engine, incoming, guest, event->answered.token);
     else if (guest->job == APMIG_JOB_INCOMING && guest->affected != APMIG_AFFECTED_NO)
         begin_seen(engine, guest, event);
-    if (outgoing && guest->affected == APMIG_AFFECTED_NO && !outgoing->pub.scope_known) {
+    if (outgoing && guest->affected == APMIG_AFFECTED_NO) {
         migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
         return;
     }
@@ -483,8 +498,10 @@ engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
 
     if (outgoing) {
         outgoing->stopped_known = TRUE;
+        outgoing->stop_token = engine->last_token;
         outgoing->stopped_migrated = migrated;
     }
+    engine_view_guest_stopped(engine, uuid);
     engine_hint(engine, uuid, NULL);
 }
 
@@ -576,8 +593,12 @@ engine_steps_lost(ApmigEngine *engine)
 static gboolean
 is_to_end(const ApmigEngine *engine, const Migration *migration)
 {
+    const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
+
+    if (!guest || guest->affected != APMIG_AFFECTED_YES)
+        return FALSE;
     if (!engine->connected || !migration->pub.outgoing || !migration->pub.scope_known ||
-        migration->gone_since)
+        migration->gone_since || migration->stopped_known)
         return FALSE;
     for (guint i = 0; i < engine->locks->len; i++)
         if (lock_wants_end(engine, g_ptr_array_index(engine->locks, i), migration))

@@ -32,6 +32,7 @@ typedef struct {
     gboolean no_wait;
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
+    guint64 create_op; /* of its creation */
     Write write;
     ApmigLockRecord *heir; /* (nullable): the record with the new owner, with WRITE_ADOPT */
     gboolean durable;
@@ -43,6 +44,7 @@ typedef struct {
     gint64 overdue_at;      /* boot time; 0: none */
     gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
     gboolean ending;
+    gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
     ApmigError end_code;    /* for the taker */
     char *end_message;
@@ -62,6 +64,7 @@ typedef struct {
     guint64 admit_token;    /* questions above it were put after the newest admission */
     guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
     gboolean bindable;      /* a guest seen now can only be the one admitted last */
+    guint64 stop_token;     /* questions above it were put after that */
     gboolean stopped_known; /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
@@ -87,6 +90,8 @@ typedef struct {
     guint64 answer_token;
     ApmigJob job;
     guint64 clear_token; /* the newest question that found it without a migration, or not there */
+    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
+    guint64 stop_token;  /* questions above it were put after that */
     char *trouble;       /* (nullable): why its state is unknown */
 } Guest;
 
@@ -94,6 +99,7 @@ typedef struct {
     guint64 op;
     ApmigCaller caller;
     char *uuid;
+    ApmigScope *scope;
 } PendingAdmission;
 
 struct ApmigEngine {
@@ -112,9 +118,9 @@ struct ApmigEngine {
     gboolean connected;
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
-    GHashTable
-        *arrivals; /* set of uuids of unaffected guests that the hook told of: their XML cannot be read while
-                             they come in */
+    /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
+     * read while it comes in */
+    GHashTable *arrivals;
     guint64 list_asked; /* the question under way; 0: none */
     gboolean list_again;
     guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
@@ -183,6 +189,9 @@ void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
 void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
 void engine_guest_changed(ApmigEngine *engine, const char *uuid);
+void engine_view_guest_stopped(ApmigEngine *engine, const char *uuid);
+/* Whether a guest of that UUID was active when last heard of. */
+gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 /* Read everything that matters at once, not at the next interval. */
 void engine_hurry(ApmigEngine *engine);

@@ -6,7 +6,8 @@
  */
 #include "engine-private.h"
 
-#define NAMED_MAX 8 /* guests named in one sentence */
+#define NAMED_MAX              8 /* guests named in one sentence */
+#define INCOMING_INTERVAL_USEC (G_USEC_PER_SEC / 2)
 
 void
 guest_free(Guest *guest)
@@ -135,6 +136,7 @@ engine_view_started(ApmigEngine *engine)
 {
     engine->connected = TRUE;
     g_clear_pointer(&engine->view_trouble, g_free);
+    g_hash_table_remove_all(engine->arrivals); /* they may have come and gone unseen */
     g_hash_table_remove_all(engine->guests);
     engine->list_asked = 0;
     engine->list_token = 0;
@@ -225,6 +227,14 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
         ask_list(engine);
 }
 
+static gboolean
+is_unaffected_arrival(const ApmigEngine *engine, const char *uuid)
+{
+    const gint64 *until = g_hash_table_lookup(engine->arrivals, uuid);
+
+    return until && engine->now <= *until;
+}
+
 static void
 learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
@@ -232,7 +242,7 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
         guest_learn_facts(guest, &event->answered.facts);
         g_hash_table_remove(engine->arrivals, guest->uuid);
     } else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
-               g_hash_table_contains(engine->arrivals, guest->uuid)) {
+               event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid)) {
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
     }
 }
@@ -241,7 +251,8 @@ static void
 guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
     guest->answer_token = event->answered.token;
-    guest->present_token = MAX(guest->present_token, event->answered.token);
+    guest->present_token = engine->last_token;
+    guest->stopped &= event->answered.token <= guest->stop_token;
     guest->job = event->answered.job;
     if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
         guest->clear_token = event->answered.token;
@@ -258,6 +269,12 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
         return;
     guest->asked = 0;
     g_clear_pointer(&guest->trouble, g_free);
+    if (event->answered.job == APMIG_JOB_GONE && guest->present_token > event->answered.token) {
+        guest->trouble = g_strdup("it was gone, and is there again");
+        if (reading_is_needed(engine))
+            ask_guest(engine, guest);
+        return;
+    }
     if (event->answered.job == APMIG_JOB_GONE) {
         g_autofree char *uuid = g_strdup(guest->uuid);
 
@@ -277,10 +294,33 @@ void
 engine_guest_changed(ApmigEngine *engine, const char *uuid)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
 
     if (guest)
         guest_forget_facts(guest, engine->last_token);
+    if (arrival_until && engine->now <= *arrival_until)
+        *arrival_until = G_MAXINT64; /* it has come, and is what the hook told of until it stops */
     engine_hint(engine, uuid, NULL);
+}
+
+void
+engine_view_guest_stopped(ApmigEngine *engine, const char *uuid)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+    g_hash_table_remove(engine->arrivals, uuid);
+    if (!guest)
+        return;
+    guest->stopped = TRUE;
+    guest->stop_token = engine->last_token;
+}
+
+gboolean
+engine_guest_is_active(const ApmigEngine *engine, const char *uuid)
+{
+    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+    return guest && !guest->stopped;
 }
 
 void
@@ -302,11 +342,14 @@ engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
 
 /* --- what it tells ------------------------------------------------------------------------------- */
 
+/* A guest that comes in is judged by its migration, which knows its scope from the hook: its XML cannot be read. */
 static gboolean
-guest_is_clear(const Guest *guest, guint64 proof_token)
+guest_is_clear(const ApmigEngine *engine, const Guest *guest, guint64 proof_token)
 {
-    return guest->answer_token > proof_token &&
-           (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER);
+    if (guest->answer_token <= proof_token)
+        return FALSE;
+    return guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER ||
+           (guest->job == APMIG_JOB_INCOMING && engine_find_migration(engine, guest->uuid, FALSE));
 }
 
 gboolean
@@ -320,7 +363,7 @@ engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
         if (apmig_scope_overlaps(lock->pub.record->scope, guest->scope) &&
-            !guest_is_clear(guest, lock->proof_token))
+            !guest_is_clear(engine, guest, lock->proof_token))
             return FALSE;
     return TRUE;
 }
@@ -351,27 +394,6 @@ engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text)
         g_string_append_printf(text, " and %u more", named - NAMED_MAX);
 }
 
-const char *
-apmig_engine_view_state(const ApmigEngine *engine)
-{
-    GHashTableIter iter;
-    Guest *guest;
-
-    if (!engine->connected)
-        return "disconnected";
-    if (!reading_is_needed(engine))
-        return "connected";
-    if (!engine->list_token)
-        return "reading";
-    g_hash_table_iter_init(&iter, engine->guests);
-    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if ((!guest->answer_token || guest->trouble) && guest_matters(engine, guest))
-            return "reading";
-    return "complete";
-}
-
-/* --- settling ------------------------------------------------------------------------------------ */
-
 /* Returns: usec between two readings; 0: none is due. */
 static gint64
 sweep_interval(const ApmigEngine *engine)
@@ -387,9 +409,39 @@ sweep_interval(const ApmigEngine *engine)
     for (guint i = 0; !needed && i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
-        needed = migration->pub.outgoing || migration->expiry_token;
+        needed = migration->pub.outgoing || migration->expiry_token || migration->incoming_seen;
     }
     return needed ? engine->policy->held_interval_usec : 0;
+}
+
+const char *
+apmig_engine_view_state(const ApmigEngine *engine)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->connected)
+        return "disconnected";
+    if (!sweep_interval(engine))
+        return "connected";
+    if (!engine->list_token)
+        return "reading";
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if ((!guest->answer_token || guest->trouble) && guest_matters(engine, guest))
+            return "reading";
+    return "complete";
+}
+
+/* --- settling ------------------------------------------------------------------------------------ */
+
+/* libvirtd writes an error into its log each time it is asked about a guest that comes in. Its arrival and its end are
+ * events, so a longer interval will do. */
+static gboolean
+guest_is_due(const ApmigEngine *engine, const Guest *guest)
+{
+    return !guest->answer_token || guest->job != APMIG_JOB_INCOMING ||
+           engine->now >= guest->asked_at + INCOMING_INTERVAL_USEC;
 }
 
 void
@@ -406,7 +458,7 @@ engine_settle_view(ApmigEngine *engine)
         ask_list(engine);
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (!guest->asked && guest_matters(engine, guest))
+        if (!guest->asked && guest_is_due(engine, guest) && guest_matters(engine, guest))
             ask_guest(engine, guest);
 }
 

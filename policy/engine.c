@@ -15,7 +15,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->ended_migrations = g_ptr_array_new_with_free_func((GDestroyNotify)migration_free);
     engine->pending = g_ptr_array_new_with_free_func((GDestroyNotify)pending_admission_free);
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
-    engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
@@ -71,8 +71,11 @@ engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, co
 void
 engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message)
 {
-    ApmigAction *action = engine_act(engine, APMIG_ACTION_REPLY_ERROR);
+    ApmigAction *action;
 
+    if (!caller) /* it is gone */
+        return;
+    action = engine_act(engine, APMIG_ACTION_REPLY_ERROR);
     action->caller = caller;
     action->code = code;
     action->message = g_strdup(message);

@@ -289,7 +289,7 @@ test_admission_is_written_before_yes_and_blocks(void)
     pass(&story, 50000);
     listed(&story, 1);
     answered(&story, APMIG_JOB_INCOMING, NULL);
-    pass(&story, 50000);
+    pass(&story, G_USEC_PER_SEC);
     answered(&story, APMIG_JOB_NONE, "04.0012"); /* it has arrived */
     pass(&story, 50000);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
@@ -455,6 +455,79 @@ test_unaffected_guest_on_its_way_in_is_no_blocker(void)
     listed(&story, 1);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+/* The guest of an admission, seen coming in; the lock with its token is durable and waits. */
+static void
+come_in(Story *story, const char *lock_scope)
+{
+    load(story, NULL, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    admit(story, 2, G1, "04.0012", FALSE);
+    written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    take(story, 1, "aaaaaaaa", lock_scope, APMIG_ON_BUSY_UNSET, FALSE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(story, 1);
+    answered(story, APMIG_JOB_INCOMING, NULL);
+    listed(story, 1);
+    pass(story, G_USEC_PER_SEC);
+    answered(story, APMIG_JOB_INCOMING, NULL);
+}
+
+static void
+test_incoming_guest_has_the_scope_of_its_admission(void)
+{
+    Story story;
+
+    begin(&story);
+    come_in(&story, "05.*");
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+
+    begin(&story);
+    come_in(&story, "04.*");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    expect_state(&story, "aaaaaaaa", "draining");
+    end(&story);
+}
+
+static void
+test_guest_that_left_may_come_back(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", FALSE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}}); /* nobody asks about it */
+    admit(&story, 9, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    g_assert_cmpstr(apmig_engine_view_state(story.engine), ==, "connected");
+    end(&story);
+}
+
+static void
+test_open_admission_alone_reads_nothing(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+    char *no_devices[] = {NULL};
+    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, &admission);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    g_assert_cmpstr(apmig_engine_view_state(story.engine), ==, "connected");
     end(&story);
 }
 
@@ -821,6 +894,9 @@ main(int argc, char **argv)
     g_test_add_func("/engine/post-copy", test_postcopy_is_left_alone);
     g_test_add_func("/engine/unknown-guest", test_unknown_guest_blocks_and_is_left_alone);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
+    g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
+    g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
+    g_test_add_func("/engine/admission-alone", test_open_admission_alone_reads_nothing);
     g_test_add_func("/engine/refuse", test_refuse);
     g_test_add_func("/engine/wait", test_wait_acts_only_on_the_later_one);
     g_test_add_func("/engine/breach", test_breach);

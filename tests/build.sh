@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# For run.sh and demo.sh: the packages that are needed, and the builds. Sourced, with $source set to the checkout.
+
+builds=$source/build
+if ! mkdir -p "$builds" 2>/dev/null || ! [ -w "$builds" ]; then
+    builds=${TMPDIR:-/tmp}/apmigd-tests-$(id -u)
+fi
+results=$builds/results
+mkdir -p "$results"
+python=/usr/bin/python3 # Debian's, which Debian's pytest belongs to; another one may come first in PATH
+export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # root of a bare system may lack them
+
+build_packages='gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libjson-glib-dev libxml2-dev libsystemd-dev
+    libvirt-dev libvirt-glib-1.0-dev'
+bus_packages='dbus-daemon systemd python3 python3-pytest python3-gi'
+hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest polkitd libvirt-daemon-system
+    libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
+
+# Prints those of the named packages that are not installed.
+missing_packages()
+{
+    for package; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || echo "$package"
+    done
+}
+
+need_packages()
+{
+    command -v dpkg-query >/dev/null || return 0
+    missing=$(missing_packages "$@")
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "tests/run.sh: packages are missing; as root: apt-get install" $missing >&2
+        return 1
+    fi
+    echo "installing:" $missing
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086 # a list
+    apt-get -qq install -y --no-install-recommends $missing >"$results/apt.log" 2>&1 ||
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends $missing; } >"$results/apt.log" 2>&1 ||
+        { cat "$results/apt.log" >&2; return 1; }
+}
+
+# build NAME [MESON OPTION...]: configures once, then builds
+build()
+{
+    name=$1
+    shift
+    if ! [ -f "$builds/$name/build.ninja" ]; then
+        rm -rf "${builds:?}/$name"
+        meson setup "$builds/$name" "$source" -Dwerror=true -Dfailpoints=true "$@" >"$results/$name-build.log" 2>&1 ||
+            { tail -n 40 "$results/$name-build.log" >&2; return 1; }
+    fi
+    ninja -C "$builds/$name" -j "$(nproc)" >>"$results/$name-build.log" 2>&1 ||
+        { tail -n 60 "$results/$name-build.log" >&2; return 1; }
+}
+
+build_plain()
+{
+    build plain
+}
+
+build_sanitized()
+{
+    build sanitized -Db_sanitize=address,undefined -Db_lundef=false
+}
+
+# The plain build as a distribution would install it, in $builds/plain-install.
+install_plain()
+{
+    rm -rf "$builds/plain-install"
+    DESTDIR=$builds/plain-install meson install -C "$builds/plain" --no-rebuild --quiet >"$results/install.log" 2>&1 ||
+        { cat "$results/install.log" >&2; return 1; }
+}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the tests of this folder assert again and again, about both hosts at once."""
+
+from host import wait_for
+
+KEYS = "04.0012"  # the keys of an affected guest here
+REASON = "AES rotation"
+
+
+def assert_at_rest(rig, guest, host):
+    """The guest runs on @host and there alone, and nobody, libvirt or apmigd, knows of a migration of it."""
+    assert rig.where(guest) is host
+    for other in rig.hosts:
+        wait_for(lambda other=other: (guest.name in other.guests()) == (other is host),
+                 f"{guest} to be known on {host.name} alone, seen from {other.name}", 10)
+    assert host.state_of(guest.name).startswith("running")
+    assert not host.job(guest.name)
+    for other in rig.hosts:
+        assert other.apmigd.status is None
+        wait_for(lambda other=other: guest.uuid not in uuids(other.migrations()),
+                 f"{guest} to be in no migration on {other.name}", 10)
+
+
+def uuids(migrations):
+    return {migration["uuid"] for migration in migrations}
+
+
+def assert_held(host, lock_id, breaches=0):
+    """The only lock, and held."""
+    locks = host.locks()
+    assert [lock["id"] for lock in locks] == [lock_id]
+    assert locks[0]["state"] == "held"
+    assert host.lock_property(lock_id, "State") == "held"
+    assert host.lock_property(lock_id, "Blockers") == []
+    assert host.lock_property(lock_id, "Breaches") == breaches
+    assert host.get_property("/org/apmigd1", "Manager", "Locked") is True
+
+
+def assert_unlocked(host):
+    assert host.locks() == []
+    assert host.get_property("/org/apmigd1", "Manager", "Locked") is False
+
+
+def assert_refused_by(migration, lock_id, reason=REASON, timeout=30):
+    """`virsh migrate` failed, and says which lock was in the way, whose it is, and why it was taken."""
+    assert not migration.wait(timeout)
+    message = migration.message
+    for word in (lock_id, reason, "root"):
+        assert word in message
+
+
+def assert_aborted(migration, timeout=30):
+    """`virsh migrate` failed because somebody ended the job."""
+    assert not migration.wait(timeout)
+    message = migration.message
+    assert "cancel" in message or "abort" in message
+
+
+def take_held(host, **options):
+    """Takes a lock where nothing stands in its way; returns its id."""
+    taken = host.take(**options).wait()
+    assert taken.error is None, taken.message
+    assert_held(host, taken.lock_id)
+    return taken.lock_id
+
+
+def wait_state(host, lock_id, state, timeout=20):
+    def seen():
+        return {lock["id"]: lock["state"] for lock in host.locks()}.get(lock_id) == state
+
+    wait_for(seen, f"lock {lock_id} on {host.name} to be {state}", timeout)
+
+
+def only_lock(host, timeout=10):
+    """The id of the one lock there is, or will be in a moment."""
+    return wait_for(host.locks, f"a lock on {host.name}", timeout)[0]["id"]
+
+
+def migrate_back_and_forth(rig, guest, source, destination):
+    """The proof that nothing stands in the way any more."""
+    assert rig.migrate(guest, source, destination).wait()
+    assert_at_rest(rig, guest, destination)
+    assert rig.migrate(guest, destination, source, direct=True).wait()
+    assert_at_rest(rig, guest, source)

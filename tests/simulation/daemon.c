@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon without its daemon: hands events to the engine, carries out its actions, dies at any moment and
+ * starts again from what is durable.
+ */
+#include "simulation.h"
+
+/* --- callers ------------------------------------------------------------------------------------- */
+
+Caller *
+daemon_new_caller(Sim *sim, CallerKind kind)
+{
+    Caller *caller = g_new0(Caller, 1);
+
+    caller->number = ++sim->last_caller;
+    caller->kind = kind;
+    caller->opened_at = sim->now;
+    caller->faults = sim->disk_faults;
+    g_ptr_array_add(sim->callers, caller);
+    return caller;
+}
+
+Caller *
+daemon_find_caller(Sim *sim, ApmigCaller number)
+{
+    for (guint i = 0; i < sim->callers->len; i++) {
+        Caller *caller = g_ptr_array_index(sim->callers, i);
+
+        if (caller->number == number)
+            return caller;
+    }
+    return NULL;
+}
+
+void
+daemon_close_caller(Sim *sim, ApmigCaller number)
+{
+    Caller *caller = daemon_find_caller(sim, number);
+
+    if (caller)
+        g_ptr_array_remove(sim->callers, caller);
+}
+
+void
+daemon_caller_gone(Sim *sim, ApmigCaller number)
+{
+    Caller *caller = daemon_find_caller(sim, number);
+    ApmigEvent event = {.type = APMIG_EVENT_CALLER_GONE};
+
+    if (!caller || caller->gone)
+        return;
+    if (caller->kind == CALLER_TAKE && !caller->no_wait && caller->lock->living &&
+        !caller->lock->hold_decided) {
+        caller->lock->gone_early = TRUE;
+        if (caller->lock->state == APMIG_LOCK_DRAINING)
+            sim_cover(sim, COVER_CALLER_GONE);
+    }
+    caller->gone = TRUE;
+    caller->migration = NULL;
+    event.caller_gone.caller = number;
+    daemon_deliver(sim, &event);
+}
+
+/* --- events and actions ---------------------------------------------------------------------------- */
+
+static void
+answer_hook(Sim *sim, const ApmigAction *action)
+{
+    Caller *caller = daemon_find_caller(sim, action->caller);
+    Migration *migration = caller ? caller->migration : NULL;
+
+    daemon_close_caller(sim, action->caller);
+    if (migration)
+        migration_answered(sim, migration, action->type == APMIG_ACTION_REPLY_ADMIT && action->allowed);
+}
+
+static void
+carry_out(Sim *sim, const ApmigAction *action)
+{
+    Guest *guest = guest_by_uuid(sim, action->uuid);
+
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+    case APMIG_ACTION_REMOVE_LOCK:
+    case APMIG_ACTION_PERSIST_ADMISSION:
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        disk_write(sim, action);
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+        hypervisor_list(sim, action->token);
+        break;
+    case APMIG_ACTION_QUERY_GUEST:
+        hypervisor_query(sim, action->token, guest, action->want_facts);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        hypervisor_step(sim, action->op, guest);
+        break;
+    case APMIG_ACTION_REPLY_TAKEN:
+    case APMIG_ACTION_REPLY_RELEASED:
+        daemon_close_caller(sim, action->caller);
+        break;
+    case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_ERROR:
+        answer_hook(sim, action);
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+note_deadline(Sim *sim)
+{
+    gint64 deadline = apmig_engine_next_deadline(sim->engine);
+
+    if (deadline == sim->deadline)
+        return;
+    sim->deadline = deadline;
+    sim->deadline_late = dice_chance(&sim->dice, 100) ? dice_spread(&sim->dice, 10, 20 * MSEC) : 0;
+}
+
+void
+daemon_deliver(Sim *sim, ApmigEvent *event)
+{
+    if (!sim->engine || sim->violation)
+        return;
+    event->now = sim_boot_time(sim);
+    event->realtime = sim_realtime(sim);
+    sim->n_events++;
+    trace_event(sim, event);
+    g_ptr_array_set_size(sim->actions, 0);
+    sim->was_open = has_open(sim);
+    apmig_engine_handle(sim->engine, event, sim->actions);
+    if (event->type == APMIG_EVENT_STORE_LOADED)
+        sim->loaded = TRUE;
+    for (guint i = 0; i < sim->actions->len && !sim->violation; i++) {
+        const ApmigAction *action = g_ptr_array_index(sim->actions, i);
+
+        trace_action(sim, action);
+        check_action(sim, action);
+        if (!sim->violation)
+            carry_out(sim, action);
+    }
+    if (!sim->violation)
+        check_state(sim, event);
+    note_deadline(sim);
+}
+
+void
+daemon_deadline(Sim *sim)
+{
+    ApmigEvent event = {.type = APMIG_EVENT_DEADLINE};
+
+    daemon_deliver(sim, &event);
+    if (sim->engine && sim->deadline <= sim_boot_time(sim))
+        sim->deadlines_in_place++;
+    else
+        sim->deadlines_in_place = 0;
+    if (sim->deadlines_in_place > 3)
+        sim_violation(sim, "live", "the engine's deadline has passed, and stays so however often it is told");
+}
+
+/* --- start and end ----------------------------------------------------------------------------------- */
+
+/* A lock file that cannot be read any more, as the store reports it. */
+static void
+damage(Sim *sim, ApmigLockRecord *record)
+{
+    Lock *lock = known_lock(sim, record->id);
+
+    if (record->origin == APMIG_LOCK_RECOVERED || !dice_chance(&sim->dice, sim->profile.damage))
+        return;
+    sim_trace(sim, "the file of lock %s is damaged", record->id);
+    record->origin = APMIG_LOCK_RECOVERED;
+    apmig_scope_unref(record->scope);
+    record->scope = apmig_scope_ref(sim_scope(sim, MASK_ALL));
+    g_free(record->reason);
+    record->reason = g_strdup("its file is damaged");
+    record->owner_uid = 0;
+    record->on_busy = APMIG_ON_BUSY_UNSET;
+    record->requested_at = record->held_at = record->expected_duration_usec = 0;
+    record->breaches = 0;
+    lock->origin = APMIG_LOCK_RECOVERED;
+    lock->mask = MASK_ALL;
+    lock->held_at = 0;
+    lock->on_busy = APMIG_ON_BUSY_UNSET;
+    sim_cover(sim, COVER_RECOVERED);
+}
+
+static void
+load(Sim *sim, gpointer object, guint64 incarnation)
+{
+    g_autoptr(GPtrArray) locks = g_ptr_array_new();
+    g_autoptr(GPtrArray) admissions = g_ptr_array_new();
+    ApmigEvent event = {.type = APMIG_EVENT_STORE_LOADED};
+    GHashTableIter iter;
+    gpointer value;
+
+    if (sim->incarnation != incarnation || !sim->engine)
+        return;
+    g_hash_table_iter_init(&iter, sim->durable_locks);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        damage(sim, value);
+        g_ptr_array_add(locks, value);
+    }
+    g_hash_table_iter_init(&iter, sim->durable_admissions);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        g_ptr_array_add(admissions, value);
+    event.store_loaded.locks = locks;
+    event.store_loaded.admissions = admissions;
+    check_loaded(sim);
+    daemon_deliver(sim, &event);
+}
+
+static void
+start(Sim *sim, gpointer object, guint64 incarnation)
+{
+    g_autofree char *run_id = g_strdup_printf("%04x", sim->incarnation);
+
+    if (sim->incarnation != incarnation || sim->engine)
+        return;
+    sim_trace(sim, "the daemon starts");
+    sim->engine = apmig_engine_new(sim->policy, run_id);
+    sim->loaded = FALSE;
+    sim->deadline = G_MAXINT64;
+    sim->started_at = sim->now;
+    if (dice_chance(&sim->dice, 800))
+        load(sim, NULL, incarnation);
+    else
+        sim_queue(sim, dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND), load, NULL, incarnation, NULL);
+    hypervisor_connect(sim, dice_spread(&sim->dice, 5 * MSEC, 2 * SECOND));
+}
+
+void
+daemon_start(Sim *sim, gint64 delay)
+{
+    sim->incarnation++;
+    sim_queue(sim, delay, start, NULL, sim->incarnation, NULL);
+}
+
+/* Clients see their connection end; for the hook that is a no. */
+static void
+drop_callers(Sim *sim)
+{
+    while (sim->callers->len) {
+        Caller *caller = g_ptr_array_index(sim->callers, 0);
+        Migration *migration = caller->migration;
+
+        g_ptr_array_remove_index(sim->callers, 0);
+        if (migration)
+            migration_answered(sim, migration, FALSE);
+    }
+}
+
+static void
+die(Sim *sim, gboolean reboot)
+{
+    check_crash(sim, reboot);
+    g_clear_pointer(&sim->engine, apmig_engine_free);
+    sim->loaded = FALSE;
+    sim->deadlines_in_place = 0;
+    disk_drop_writes(sim);
+    hypervisor_forget(sim);
+    drop_callers(sim);
+    daemon_start(sim, dice_spread(&sim->dice, 5 * MSEC, 20 * SECOND));
+}
+
+void
+daemon_crash(Sim *sim)
+{
+    if (!sim->engine)
+        return;
+    sim_trace(sim, "the daemon dies");
+    die(sim, FALSE);
+}
+
+void
+daemon_reboot(Sim *sim)
+{
+    if (!sim->engine)
+        return;
+    sim_trace(sim, "the host reboots");
+    die(sim, TRUE);
+    guests_reboot(sim);
+    g_hash_table_remove_all(sim->durable_admissions);
+    sim->boot_base = sim->now - 5 * SECOND;
+}

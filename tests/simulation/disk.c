@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is durable. Writes are carried out in order, one at a time; the answer comes a little later, and a crash
+ * may fall in between.
+ */
+#include "simulation.h"
+
+typedef struct {
+    ApmigActionType type;
+    guint64 op;
+    ApmigLockRecord *record;
+    ApmigAdmission *admission;
+    guint incarnation;
+    gboolean failed;
+} Write;
+
+static void
+write_free(Write *write)
+{
+    apmig_lock_record_free(write->record);
+    apmig_admission_free(write->admission);
+    g_free(write);
+}
+
+gboolean
+disk_is_busy(const Sim *sim)
+{
+    return !g_queue_is_empty(sim->writes) || sim->unanswered > 0;
+}
+
+void
+disk_set_state(Sim *sim, DiskState state)
+{
+    if (state != sim->disk)
+        sim_trace(sim, "the disk is %s",
+                  state == DISK_GOOD   ? "good"
+                  : state == DISK_FULL ? "full"
+                                       : "read-only");
+    sim->disk = state;
+}
+
+static gboolean
+is_removal(const Write *write)
+{
+    return write->type == APMIG_ACTION_REMOVE_LOCK || write->type == APMIG_ACTION_REMOVE_ADMISSION;
+}
+
+/* Admissions are in memory (tmpfs): a state folder that is full or read-only does not concern them, but that
+ * one may be full, too. */
+static gboolean
+write_fails(Sim *sim, const Write *write)
+{
+    if (sim->disk == DISK_GOOD || write->type == APMIG_ACTION_REMOVE_ADMISSION)
+        return FALSE;
+    if (write->type == APMIG_ACTION_PERSIST_ADMISSION)
+        return dice_chance(&sim->dice, 500);
+    return sim->disk == DISK_READONLY || !is_removal(write);
+}
+
+static void
+lock_is_durable(Sim *sim, Lock *lock, const ApmigLockRecord *record)
+{
+    if (!lock->durable_at)
+        lock->durable_at = lock->counts_from = sim->now;
+    lock->held_at = record->held_at;
+    lock->on_busy = record->on_busy;
+}
+
+static void
+apply(Sim *sim, Write *write)
+{
+    const char *id = write->record ? write->record->id : NULL;
+    Lock *lock = id ? known_lock(sim, id) : NULL;
+
+    switch (write->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+        g_hash_table_replace(sim->durable_locks, g_strdup(id), apmig_lock_record_copy(write->record));
+        if (lock && !write->failed)
+            lock_is_durable(sim, lock, write->record);
+        break;
+    case APMIG_ACTION_REMOVE_LOCK:
+        g_hash_table_remove(sim->durable_locks, id);
+        if (lock)
+            lock->durable_at = 0;
+        break;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+        g_hash_table_replace(sim->durable_admissions, g_strdup(write->admission->uuid),
+                             apmig_admission_copy(write->admission));
+        break;
+    default:
+        g_hash_table_remove(sim->durable_admissions, write->admission->uuid);
+        break;
+    }
+}
+
+static void
+carry_out(Sim *sim, Write *write)
+{
+    Lock *lock = write->record ? known_lock(sim, write->record->id) : NULL;
+
+    write->failed = write_fails(sim, write);
+    if (write->failed) {
+        if (lock && is_removal(write))
+            lock->removal_failed = TRUE;
+        else if (lock) {
+            lock->write_failed = TRUE;
+            lock->hold_decided = lock->held_at != 0;
+        }
+    }
+    /* A write that failed in its last step may be there all the same. */
+    if (!write->failed || (!is_removal(write) && dice_chance(&sim->dice, 200)))
+        apply(sim, write);
+    sim_trace(sim, "disk: op %" G_GUINT64_FORMAT " %s", write->op, write->failed ? "failed" : "is durable");
+}
+
+static void
+answer(Sim *sim, gpointer object, guint64 number)
+{
+    Write *write = object;
+    ApmigEvent event = {0};
+
+    if (write->incarnation != sim->incarnation)
+        return;
+    sim->unanswered--;
+    sim->disk_idle_since = sim->now;
+    sim->disk_faults += write->failed;
+    event.type = write->type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
+                 : write->type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
+                                                           : APMIG_EVENT_ADMISSION_PERSISTED;
+    event.persisted.op = write->op;
+    event.persisted.error = write->failed ? "No space left on device" : NULL;
+    daemon_deliver(sim, &event);
+}
+
+static void next_write(Sim *sim, gpointer object, guint64 incarnation);
+
+static void
+start_next(Sim *sim)
+{
+    gint64 slowest = sim->calm ? 20 * MSEC : sim->profile.disk_slowest;
+
+    if (!g_queue_is_empty(sim->writes))
+        sim_queue(sim, dice_spread(&sim->dice, 100, slowest), next_write, NULL, sim->incarnation, NULL);
+}
+
+static void
+next_write(Sim *sim, gpointer object, guint64 incarnation)
+{
+    Write *write;
+
+    if (sim->incarnation != incarnation)
+        return;
+    write = g_queue_pop_head(sim->writes);
+    carry_out(sim, write);
+    if (write->type == APMIG_ACTION_REMOVE_ADMISSION)
+        write_free(write);
+    else {
+        sim->unanswered++;
+        gint64 at = sim->now + dice_spread(&sim->dice, 20, 5 * MSEC);
+
+        sim->last_answer_at = MAX(sim->last_answer_at, at);
+        sim_queue(sim, sim->last_answer_at - sim->now, answer, write, 0, (GDestroyNotify)write_free);
+    }
+    sim->disk_idle_since = sim->now;
+    start_next(sim);
+    if (!sim->calm && dice_chance(&sim->dice, sim->profile.crash_on_write)) {
+        if (sim->unanswered)
+            sim_cover(sim, COVER_CRASH_UNANSWERED);
+        daemon_crash(sim);
+    }
+}
+
+void
+disk_write(Sim *sim, const ApmigAction *action)
+{
+    Write *write = g_new0(Write, 1);
+
+    write->type = action->type;
+    write->op = action->op;
+    write->record = action->record ? apmig_lock_record_copy(action->record) : NULL;
+    write->admission = action->admission ? apmig_admission_copy(action->admission) : NULL;
+    write->incarnation = sim->incarnation;
+    g_queue_push_tail(sim->writes, write);
+    if (g_queue_get_length(sim->writes) == 1)
+        start_next(sim);
+}
+
+void
+disk_drop_writes(Sim *sim)
+{
+    g_queue_clear_full(sim->writes, (GDestroyNotify)write_free);
+    sim->unanswered = 0;
+    sim->disk_idle_since = sim->now;
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The true state of the host: its guests, and each migration from its real beginning to its real end.
+ */
+#include "simulation.h"
+
+static void next_stage(Sim *sim, gpointer object, guint64 turn);
+
+static void
+enter(Sim *sim, Migration *migration, Stage stage, gint64 delay)
+{
+    migration->stage = stage;
+    migration->turn++;
+    if (stage != STAGE_ENDED)
+        sim_queue(sim, delay, next_stage, migration, migration->turn, NULL);
+}
+
+Guest *
+guest_by_uuid(Sim *sim, const char *uuid)
+{
+    for (guint i = 0; uuid && i < sim->n_guests; i++)
+        if (g_str_equal(sim->guests[i].uuid, uuid))
+            return &sim->guests[i];
+    return NULL;
+}
+
+ApmigJob
+guest_job(const Guest *guest)
+{
+    if (guest->presence == GUEST_ABSENT)
+        return APMIG_JOB_GONE;
+    if (guest->presence == GUEST_INCOMING)
+        return APMIG_JOB_INCOMING;
+    if (guest->migration)
+        return APMIG_JOB_OUTGOING;
+    return guest->other_job ? APMIG_JOB_OTHER : APMIG_JOB_NONE;
+}
+
+static void
+choose_queues(Sim *sim, Guest *guest)
+{
+    guint kind = (guint)dice_roll(&sim->dice, 0, 9);
+
+    guest->kind = kind < 2 ? APMIG_AFFECTED_NO : kind < 3 ? APMIG_AFFECTED_UNKNOWN : APMIG_AFFECTED_YES;
+    if (guest->kind == APMIG_AFFECTED_NO)
+        guest->mask = 0;
+    else if (guest->kind == APMIG_AFFECTED_UNKNOWN || kind == 3)
+        guest->mask = MASK_ALL;
+    else
+        guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+}
+
+static void
+set_presence(Sim *sim, Guest *guest, Presence presence)
+{
+    guest->life += (guest->presence == GUEST_ABSENT) != (presence == GUEST_ABSENT);
+    guest->presence = presence;
+    guest->stranded = FALSE;
+    guest->since = sim->now;
+    if (presence == GUEST_ABSENT)
+        guest->other_job = FALSE;
+}
+
+void
+guests_init(Sim *sim)
+{
+    sim->n_guests = (guint)dice_roll(&sim->dice, 1, MAX_GUESTS);
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        guest->index = i;
+        g_snprintf(guest->uuid, sizeof(guest->uuid), "%08x-1111-4222-8333-444455556666", i);
+        g_snprintf(guest->name, sizeof(guest->name), "g%u", i % 100);
+        choose_queues(sim, guest);
+        set_presence(sim, guest, dice_chance(&sim->dice, 700) ? GUEST_ACTIVE : GUEST_ABSENT);
+    }
+}
+
+/* --- outside of migrations ------------------------------------------------------------------------- */
+
+static gboolean
+is_idle(const Guest *guest)
+{
+    return !guest->migration && !guest->expected && !guest->other_job && !guest->changing;
+}
+
+void
+guest_start(Sim *sim, Guest *guest)
+{
+    /* A start takes longer than the news of the stop before. */
+    if (guest->presence != GUEST_ABSENT || !is_idle(guest) || sim->now - guest->since < SECOND)
+        return;
+    if (dice_chance(&sim->dice, 300))
+        choose_queues(sim, guest);
+    set_presence(sim, guest, GUEST_ACTIVE);
+    guest->changing = sim->connected;
+    sim_trace(sim, "%s starts, queues %02x", guest->name, guest->mask);
+    hypervisor_tell(sim, NEWS_CHANGED, guest);
+}
+
+void
+guest_stop(Sim *sim, Guest *guest)
+{
+    if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
+        return;
+    set_presence(sim, guest, GUEST_ABSENT);
+    sim_trace(sim, "%s stops", guest->name);
+    hypervisor_tell(sim, NEWS_STOPPED, guest);
+}
+
+void
+guest_replug(Sim *sim, Guest *guest)
+{
+    if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
+        return;
+    choose_queues(sim, guest);
+    guest->changing = sim->connected;
+    sim_trace(sim, "%s has other devices now, queues %02x", guest->name, guest->mask);
+    hypervisor_tell(sim, NEWS_CHANGED, guest);
+}
+
+static void
+end_other_job(Sim *sim, gpointer object, guint64 number)
+{
+    Guest *guest = object;
+
+    guest->other_job = FALSE;
+    hypervisor_tell(sim, NEWS_HINT, guest);
+}
+
+void
+guest_begin_other_job(Sim *sim, Guest *guest)
+{
+    if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
+        return;
+    guest->other_job = TRUE;
+    sim_trace(sim, "%s is being dumped", guest->name);
+    hypervisor_tell(sim, NEWS_HINT, guest);
+    sim_queue(sim, dice_spread(&sim->dice, 10 * MSEC, 30 * SECOND), end_other_job, guest, 0, NULL);
+}
+
+/* --- migrations ------------------------------------------------------------------------------------ */
+
+static Migration *
+migration_new(Sim *sim, Guest *guest, gboolean outgoing)
+{
+    Migration *migration = g_new0(Migration, 1);
+
+    migration->number = sim->migrations->len;
+    migration->guest = guest;
+    migration->outgoing = outgoing;
+    migration->mask = guest->mask;
+    migration->completes = dice_chance(&sim->dice, 700);
+    migration->asked_at = sim->now;
+    g_ptr_array_add(sim->migrations, migration);
+    return migration;
+}
+
+static void
+end(Sim *sim, Migration *migration, gboolean completed)
+{
+    Guest *guest = migration->guest;
+    gboolean began = migration->began_at != 0;
+
+    if (migration->stage == STAGE_ENDED)
+        return;
+    sim_trace(sim, "migration %u of %s %s, %s", migration->number, guest->name,
+              migration->outgoing ? "out" : "in", completed ? "completes" : "has failed");
+    if (guest->expected == migration)
+        guest->expected = NULL;
+    if (guest->migration == migration)
+        guest->migration = NULL;
+    enter(sim, migration, STAGE_ENDED, 0);
+    if (!began)
+        return;
+    if (migration->outgoing && completed) {
+        set_presence(sim, guest, GUEST_ABSENT);
+        hypervisor_tell(sim, NEWS_STOPPED_MIGRATED, guest);
+    } else if (!migration->outgoing && completed) {
+        set_presence(sim, guest, GUEST_ACTIVE);
+        hypervisor_tell(sim, NEWS_HINT, guest);
+    } else if (!migration->outgoing) {
+        set_presence(sim, guest, GUEST_ABSENT);
+        hypervisor_tell(sim, NEWS_STOPPED, guest);
+    } else if (dice_chance(&sim->dice, 200)) {
+        /* libvirt has no event for it; only its status folder may move. */
+        hypervisor_tell(sim, NEWS_HINT, guest);
+    }
+}
+
+void
+guest_migrate_out(Sim *sim, Guest *guest)
+{
+    Migration *migration;
+
+    if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
+        return;
+    migration = migration_new(sim, guest, TRUE);
+    migration->began_at = sim->now;
+    guest->migration = migration;
+    guest->stranded = FALSE;
+    if (guest->told.asking)
+        sim_cover(sim, COVER_DURING_READING);
+    sim_trace(sim, "migration %u of %s out begins, queues %02x", migration->number, guest->name,
+              migration->mask);
+    hypervisor_tell(sim, NEWS_HINT, guest);
+    enter(sim, migration, STAGE_BEGIN, dice_spread(&sim->dice, 5 * MSEC, 5 * SECOND));
+}
+
+void
+guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
+{
+    Migration *migration;
+
+    /* The hook may also ask for a guest that turns out to be active here already. */
+    if (guest->expected || guest->migration || guest->changing || sim->now - guest->since < SECOND)
+        return;
+    /* One that the hook has let in is not mistaken for another that nobody asked for. */
+    if (hookless && sim->now < guest->let_in_at + 2 * sim->policy->admission_usec)
+        return;
+    if (guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
+        choose_queues(sim, guest);
+    migration = migration_new(sim, guest, FALSE);
+    migration->hookless = hookless;
+    guest->expected = migration;
+    sim_trace(sim, "migration %u of %s in is asked for, queues %02x", migration->number, guest->name,
+              migration->mask);
+    if (hookless)
+        enter(sim, migration, STAGE_ALLOWED, 0);
+    else {
+        enter(sim, migration, STAGE_ASKING, 5 * SECOND);
+        actors_ask_hook(sim, guest, migration);
+    }
+}
+
+/* How long after the hook's yes a guest appears: other hook scripts may be slow. */
+static gint64
+appearance_delay(Sim *sim)
+{
+    if (!dice_chance(&sim->dice, sim->profile.slow_hook))
+        return dice_roll(&sim->dice, 40 * MSEC, 120 * MSEC);
+    if (dice_chance(&sim->dice, 600))
+        return dice_spread(&sim->dice, 1, 8 * SECOND);
+    return dice_roll(&sim->dice, sim->policy->admission_usec - 2 * SECOND, 2 * sim->policy->admission_usec);
+}
+
+void
+migration_answered(Sim *sim, Migration *migration, gboolean allowed)
+{
+    if (migration->stage != STAGE_ASKING)
+        return;
+    migration->caller = 0;
+    if (!allowed || migration->guest->presence != GUEST_ABSENT)
+        end(sim, migration, FALSE);
+    else {
+        migration->never = dice_chance(&sim->dice, 100);
+        enter(sim, migration, STAGE_ALLOWED,
+              migration->never ? sim->policy->admission_usec + 5 * SECOND : appearance_delay(sim));
+    }
+}
+
+static gboolean
+is_late(const Sim *sim, const Migration *migration)
+{
+    return migration->hookless || sim->now > migration->asked_at + sim->policy->admission_usec;
+}
+
+static void
+appear(Sim *sim, Migration *migration)
+{
+    Guest *guest = migration->guest;
+
+    if (migration->never || guest->presence != GUEST_ABSENT) {
+        end(sim, migration, FALSE);
+        return;
+    }
+    migration->stray = is_late(sim, migration);
+    migration->began_at = sim->now;
+    guest->expected = NULL;
+    guest->migration = migration;
+    set_presence(sim, guest, GUEST_INCOMING);
+    if (migration->stray && !migration->hookless)
+        sim_cover(sim, COVER_STRAY);
+    sim_trace(sim, "migration %u of %s in: the guest appears%s", migration->number, guest->name,
+              migration->stray ? ", unexpected" : "");
+    hypervisor_tell(sim, NEWS_CHANGED, guest);
+    enter(sim, migration, STAGE_TRANSFER, dice_spread(&sim->dice, 20 * MSEC, 30 * SECOND));
+}
+
+static void
+transferred(Sim *sim, Migration *migration)
+{
+    if (!migration->completes)
+        end(sim, migration, FALSE);
+    else if (migration->outgoing && dice_chance(&sim->dice, sim->profile.postcopy)) {
+        sim_trace(sim, "migration %u of %s out is in post-copy", migration->number, migration->guest->name);
+        enter(sim, migration, STAGE_POSTCOPY, dice_spread(&sim->dice, 100 * MSEC, 20 * SECOND));
+    } else
+        enter(sim, migration, STAGE_DONE, dice_spread(&sim->dice, 5 * MSEC, 3 * SECOND));
+}
+
+static void
+next_stage(Sim *sim, gpointer object, guint64 turn)
+{
+    Migration *migration = object;
+
+    if (migration->turn != turn)
+        return;
+    switch (migration->stage) {
+    case STAGE_ASKING: /* the hook's own deadline: it gives up, and that is a no */
+        daemon_caller_gone(sim, migration->caller);
+        end(sim, migration, FALSE);
+        break;
+    case STAGE_ALLOWED:
+        appear(sim, migration);
+        break;
+    case STAGE_BEGIN:
+        if (dice_chance(&sim->dice, 80))
+            end(sim, migration, FALSE); /* refused at the destination */
+        else
+            enter(sim, migration, STAGE_TRANSFER, dice_spread(&sim->dice, 20 * MSEC, 60 * SECOND));
+        break;
+    case STAGE_TRANSFER:
+        transferred(sim, migration);
+        break;
+    case STAGE_DONE:
+    case STAGE_POSTCOPY:
+        end(sim, migration, TRUE);
+        break;
+    case STAGE_CANCELLING:
+        end(sim, migration, FALSE);
+        break;
+    case STAGE_ENDED:
+        break;
+    }
+}
+
+ApmigStepOutcome
+migration_abort(Sim *sim, Guest *guest)
+{
+    Migration *migration = guest->migration;
+
+    if (guest_job(guest) != APMIG_JOB_OUTGOING)
+        return APMIG_STEP_NO_JOB;
+    if (migration->stage == STAGE_POSTCOPY)
+        return APMIG_STEP_NOT_ABORTABLE;
+    if (dice_chance(&sim->dice, sim->profile.failing))
+        return APMIG_STEP_FAILED;
+    if (migration->stage == STAGE_DONE || migration->stage == STAGE_CANCELLING ||
+        dice_chance(&sim->dice, sim->profile.lying))
+        return APMIG_STEP_REQUESTED;
+    enter(sim, migration, STAGE_CANCELLING,
+          dice_chance(&sim->dice, 950) ? dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND) : 28 * SECOND);
+    return APMIG_STEP_REQUESTED;
+}
+
+/* --- misfortune ------------------------------------------------------------------------------------ */
+
+void
+guests_disturbed(Sim *sim)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (guest->migration && dice_chance(&sim->dice, 500)) {
+            gboolean done = guest->migration->outgoing && guest->migration->stage == STAGE_DONE;
+
+            guest->stranded = done && dice_chance(&sim->dice, 500);
+            end(sim, guest->migration, done && !guest->stranded);
+        } else if (guest->expected && guest->expected->stage == STAGE_ALLOWED && dice_chance(&sim->dice, 300))
+            guest->expected->completes = FALSE;
+    }
+}
+
+void
+guests_reboot(Sim *sim)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (guest->migration)
+            enter(sim, guest->migration, STAGE_ENDED, 0);
+        if (guest->expected)
+            enter(sim, guest->expected, STAGE_ENDED, 0);
+        guest->migration = guest->expected = NULL;
+        guest->changing = FALSE;
+        set_presence(sim, guest, GUEST_ABSENT);
+    }
+}
+
+void
+guests_calm_down(Sim *sim)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Migration *migration = sim->guests[i].migration;
+
+        if (migration)
+            enter(sim, migration, migration->stage, dice_roll(&sim->dice, 1, 8 * SECOND));
+    }
+}

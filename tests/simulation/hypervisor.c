@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the engine can learn of the true state, and do about it. An answer shows the truth of some moment
+ * between question and delivery. Answers may be slow, fail or never come; a call that says it aborted proves
+ * nothing; the connection may be lost, and what was under way then comes late, as an answer to a question that
+ * is void, or never.
+ */
+#include "simulation.h"
+
+typedef struct {
+    guint64 token;
+    Guest *guest; /* NULL: the list */
+    gboolean want_facts;
+    gboolean fails;
+    guint incarnation;
+    guint connection;
+    gint64 asked_at;
+    gint64 deliver_at;
+    gint64 since;     /* of the guest's presence, when the question was put */
+    gboolean crossed; /* the guest came or went between question and truth */
+    /* the truth, when it was looked at */
+    guint present; /* bits by guest */
+    ApmigJob job;
+    gboolean postcopy;
+    gboolean stranded;
+    Migration *migration;
+    ApmigAffected kind;
+    guint mask;
+} Question;
+
+typedef struct {
+    guint64 op;
+    Guest *guest;
+    guint incarnation;
+    guint connection;
+    ApmigStepOutcome outcome;
+} Step;
+
+typedef struct {
+    News news;
+    Guest *guest;
+    guint connection;
+} Message;
+
+static gboolean
+is_current(const Sim *sim, guint incarnation, guint connection)
+{
+    return sim->connected && sim->incarnation == incarnation && sim->connection == connection;
+}
+
+static gint64
+answer_delay(Sim *sim)
+{
+    if (!sim->calm && dice_chance(&sim->dice, sim->profile.slow))
+        return dice_spread(&sim->dice, 50 * MSEC, 40 * SECOND);
+    return dice_spread(&sim->dice, 150, 3 * MSEC);
+}
+
+/* --- news ---------------------------------------------------------------------------------------- */
+
+static void
+deliver_message(Sim *sim, gpointer object, guint64 number)
+{
+    Message *message = object;
+    Guest *guest = message->guest;
+    ApmigEvent event = {0};
+
+    if (!sim->connected || sim->connection != message->connection)
+        return;
+    if (message->news == NEWS_HINT) {
+        event.type = APMIG_EVENT_HINT;
+        event.hint.uuid = dice_chance(&sim->dice, 300) ? NULL : guest->uuid;
+        event.hint.name = dice_chance(&sim->dice, 300) ? NULL : guest->name;
+    } else if (message->news == NEWS_CHANGED) {
+        event.type = APMIG_EVENT_GUEST_CHANGED;
+        event.changed.uuid = guest->uuid;
+        guest->changing = FALSE;
+        guest->told.facts = FALSE;
+    } else {
+        event.type = APMIG_EVENT_GUEST_STOPPED;
+        event.stopped.uuid = guest->uuid;
+        event.stopped.migrated = message->news == NEWS_STOPPED_MIGRATED;
+    }
+    daemon_deliver(sim, &event);
+}
+
+void
+hypervisor_tell(Sim *sim, News news, Guest *guest)
+{
+    Message *message;
+    gint64 at;
+
+    if (!sim->connected || (news == NEWS_HINT && dice_chance(&sim->dice, sim->profile.hints_lost)))
+        return;
+    message = g_new0(Message, 1);
+    message->news = news;
+    message->guest = guest;
+    message->connection = sim->connection;
+    at = sim->now + dice_spread(&sim->dice, 100, 20 * MSEC);
+    sim->last_event_at = MAX(sim->last_event_at, at);
+    sim_queue(sim, sim->last_event_at - sim->now, deliver_message, message, 0, g_free);
+}
+
+/* --- questions ------------------------------------------------------------------------------------- */
+
+static void
+look(Sim *sim, gpointer object, guint64 number)
+{
+    Question *question = object;
+    Guest *guest = question->guest;
+
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (sim->guests[i].presence != GUEST_ABSENT)
+            question->present |= 1u << i;
+    if (!guest)
+        return;
+    question->crossed = guest->since != question->since;
+    question->job = guest_job(guest);
+    question->migration = guest->migration;
+    question->postcopy = guest->migration && guest->migration->stage == STAGE_POSTCOPY;
+    question->stranded = question->job == APMIG_JOB_NONE && guest->stranded;
+    question->kind = guest->kind;
+    question->mask = guest->mask;
+}
+
+/* Who is not in it, and has not answered since it was asked for, is forgotten: one that comes back is another. */
+static void
+note_list(Sim *sim, const Question *question)
+{
+    if (question->fails)
+        return;
+    sim->listed_from = MAX(sim->listed_from, question->asked_at);
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
+            sim->guests[i].told = (Told){0};
+}
+
+/* The first answer that shows a migration. When the end of the one before it was not seen, they look like one. */
+static void
+note_migration(Sim *sim, const Question *question)
+{
+    Migration *migration = question->migration;
+    Guest *guest = question->guest;
+    gboolean merged = guest->last_job == question->job && guest->last_incarnation == sim->incarnation;
+
+    guest->last_job = question->job;
+    guest->last_incarnation = sim->incarnation;
+
+    if (!migration || question->crossed || migration->told_incarnation == sim->incarnation)
+        return;
+    migration->told_incarnation = sim->incarnation;
+    migration->told_at = merged ? sim->now - 1 : sim->now;
+    migration->steps = merged ? 1 : 0;
+}
+
+/* The engine is about to be told: remember what it can know from now on. */
+static void
+note_answer(Sim *sim, const Question *question, gboolean facts)
+{
+    Told *told = &question->guest->told;
+
+    if (question->token != told->asking)
+        return; /* overtaken by a question to a later life of the guest */
+    told->asking = 0;
+    told->answered_at = sim->now;
+    if (question->fails)
+        return;
+    note_migration(sim, question);
+    told->heard_at = sim->now;
+    told->asked_at = question->asked_at;
+    told->job = question->job;
+    told->postcopy = question->postcopy;
+    told->migration = question->migration;
+    if (facts) {
+        told->facts = TRUE;
+        told->affected = question->kind;
+        told->mask = question->mask;
+    }
+}
+
+static void
+answer_list(Sim *sim, const Question *question, gboolean current)
+{
+    ApmigGuestName names[MAX_GUESTS];
+    ApmigEvent event = {.type = APMIG_EVENT_GUESTS_LISTED};
+    guint count = 0;
+
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (question->present & (1u << i))
+            names[count++] = (ApmigGuestName){sim->guests[i].uuid, sim->guests[i].name};
+    event.listed.token = question->token;
+    event.listed.error = question->fails ? "the call timed out" : NULL;
+    event.listed.guests = question->fails ? NULL : names;
+    event.listed.n_guests = question->fails ? 0 : count;
+    if (current)
+        note_list(sim, question);
+    daemon_deliver(sim, &event);
+}
+
+static void
+answer_query(Sim *sim, const Question *question, gboolean current)
+{
+    ApmigEvent event = {.type = APMIG_EVENT_GUEST_ANSWERED};
+    gboolean facts = question->want_facts && !question->fails &&
+                     (question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
+                      question->job == APMIG_JOB_OTHER);
+
+    event.answered.token = question->token;
+    event.answered.uuid = question->guest->uuid;
+    event.answered.job = question->fails ? APMIG_JOB_UNKNOWN : question->job;
+    event.answered.error = question->fails ? "the call timed out" : NULL;
+    event.answered.postcopy = !question->fails && question->postcopy;
+    event.answered.facts_read = facts;
+    event.answered.stranded = !question->fails && question->stranded;
+    if (facts) {
+        event.answered.facts.affected = question->kind;
+        event.answered.facts.scope =
+            question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL;
+    }
+    if (current)
+        note_answer(sim, question, facts);
+    daemon_deliver(sim, &event);
+}
+
+static void
+answer(Sim *sim, gpointer object, guint64 number)
+{
+    Question *question = object;
+    gboolean current = is_current(sim, question->incarnation, question->connection);
+
+    if (sim->incarnation != question->incarnation)
+        return;
+    if (!current) {
+        if (dice_chance(&sim->dice, 500))
+            return;
+        sim_cover(sim, COVER_STALE_ANSWER);
+    }
+    if (question->guest)
+        answer_query(sim, question, current);
+    else
+        answer_list(sim, question, current);
+}
+
+static void
+looked(Sim *sim, gpointer object, guint64 number)
+{
+    Question *question = object;
+
+    look(sim, question, 0);
+    sim_queue(sim, question->deliver_at - sim->now, answer, g_rc_box_acquire(question), 0, g_rc_box_release);
+}
+
+static void
+ask(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
+{
+    Question *question;
+    gint64 delay = answer_delay(sim);
+
+    if (!sim->calm && dice_chance(&sim->dice, sim->profile.silent))
+        return; /* it hangs until the connection is lost */
+    question = g_rc_box_new0(Question);
+    question->token = token;
+    question->guest = guest;
+    question->want_facts = want_facts;
+    question->fails = !sim->connected || (!sim->calm && dice_chance(&sim->dice, sim->profile.failing));
+    question->incarnation = sim->incarnation;
+    question->connection = sim->connection;
+    question->asked_at = sim->now;
+    question->since = guest ? guest->since : 0;
+    question->deliver_at = sim->now + delay;
+    sim_queue(sim, dice_roll(&sim->dice, 0, delay), looked, question, 0, g_rc_box_release);
+}
+
+void
+hypervisor_list(Sim *sim, guint64 token)
+{
+    sim->list_asked = TRUE;
+    ask(sim, token, NULL, FALSE);
+}
+
+void
+hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
+{
+    guest->told.asking = token;
+    guest->told.life = guest->life;
+    ask(sim, token, guest, want_facts);
+}
+
+/* --- steps --------------------------------------------------------------------------------------- */
+
+static void
+step_finished(Sim *sim, gpointer object, guint64 number)
+{
+    Step *step = object;
+    ApmigEvent event = {.type = APMIG_EVENT_STEP_FINISHED};
+
+    if (sim->incarnation != step->incarnation)
+        return;
+    if (!is_current(sim, step->incarnation, step->connection)) {
+        if (dice_chance(&sim->dice, 500))
+            return;
+        step->outcome = APMIG_STEP_FAILED;
+    }
+    event.step.op = step->op;
+    event.step.outcome = step->outcome;
+    event.step.message = step->outcome == APMIG_STEP_REQUESTED ? ""
+                         : step->outcome == APMIG_STEP_NO_JOB  ? "no migration is in progress"
+                         : step->outcome == APMIG_STEP_NOT_ABORTABLE
+                             ? "cannot abort migration in post-copy mode"
+                             : "the call failed";
+    if (step->outcome == APMIG_STEP_NOT_ABORTABLE)
+        sim_cover(sim, COVER_POSTCOPY);
+    daemon_deliver(sim, &event);
+}
+
+static void
+step_arrives(Sim *sim, gpointer object, guint64 number)
+{
+    Step *step = object;
+
+    step->outcome = migration_abort(sim, step->guest);
+    sim_trace(sim, "the abort of %s arrives", step->guest->name);
+    sim_queue(sim, answer_delay(sim), step_finished, g_rc_box_acquire(step), 0, g_rc_box_release);
+}
+
+void
+hypervisor_step(Sim *sim, guint64 op, Guest *guest)
+{
+    Step *step = g_rc_box_new0(Step);
+
+    step->op = op;
+    step->guest = guest;
+    step->incarnation = sim->incarnation;
+    step->connection = sim->connection;
+    sim_queue(sim, answer_delay(sim), step_arrives, step, 0, g_rc_box_release);
+}
+
+/* --- the connection ---------------------------------------------------------------------------------- */
+
+static void
+forget_told(Sim *sim)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        sim->guests[i].changing = FALSE;
+        sim->guests[i].told = (Told){0};
+    }
+    sim->listed_from = 0;
+    sim->list_asked = FALSE;
+}
+
+static void
+tell_view_lost(Sim *sim, const char *reason)
+{
+    ApmigEvent event = {.type = APMIG_EVENT_VIEW_LOST};
+
+    event.view_lost.reason = reason;
+    daemon_deliver(sim, &event);
+}
+
+static void
+try_connect(Sim *sim, gpointer object, guint64 incarnation)
+{
+    ApmigEvent event = {.type = APMIG_EVENT_VIEW_STARTED};
+
+    if (sim->incarnation != incarnation || !sim->engine || sim->connected)
+        return;
+    if (!sim->libvirtd_up) {
+        hypervisor_connect(sim, dice_roll(&sim->dice, 1, 10) * SECOND);
+        tell_view_lost(sim, "there is nobody at libvirt's socket");
+        return;
+    }
+    sim->connected = TRUE;
+    sim->connection++;
+    sim->connected_at = sim->last_event_at = sim->now;
+    forget_told(sim);
+    daemon_deliver(sim, &event);
+}
+
+void
+hypervisor_connect(Sim *sim, gint64 delay)
+{
+    sim_queue(sim, delay, try_connect, NULL, sim->incarnation, NULL);
+}
+
+static void
+libvirtd_returns(Sim *sim, gpointer object, guint64 number)
+{
+    sim_trace(sim, "libvirtd is there again");
+    sim->libvirtd_up = TRUE;
+}
+
+void
+hypervisor_lose(Sim *sim, gboolean libvirtd_too)
+{
+    if (!sim->libvirtd_up)
+        return;
+    if (libvirtd_too) {
+        sim_trace(sim, "libvirtd goes away");
+        sim->libvirtd_up = FALSE;
+        sim_queue(sim, dice_spread(&sim->dice, 100 * MSEC, 30 * SECOND), libvirtd_returns, NULL, 0, NULL);
+        guests_disturbed(sim);
+    }
+    if (!sim->connected)
+        return;
+    sim->connected = FALSE;
+    forget_told(sim);
+    hypervisor_connect(sim, dice_spread(&sim->dice, 10 * MSEC, 2 * SECOND));
+    tell_view_lost(sim, libvirtd_too ? "libvirtd closed the connection" : "the connection broke");
+}
+
+void
+hypervisor_forget(Sim *sim)
+{
+    sim->connected = FALSE;
+    forget_told(sim);
+}

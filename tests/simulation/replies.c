@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Rules for single actions: what may be said to a caller, asked of the hypervisor and done to a guest.
+ */
+#include "simulation.h"
+
+Lock *
+known_lock(Sim *sim, const char *id)
+{
+    for (guint i = sim->locks->len; id && i > 0; i--) {
+        Lock *lock = g_ptr_array_index(sim->locks, i - 1);
+
+        if (g_str_equal(lock->id, id))
+            return lock;
+    }
+    return NULL;
+}
+
+Lock *
+known_lock_new(Sim *sim, const char *id, guint mask)
+{
+    Lock *lock = g_new0(Lock, 1);
+
+    lock->id = g_strdup(id);
+    lock->mask = mask;
+    lock->asked_at = sim->now;
+    lock->requested_at = sim_realtime(sim);
+    g_ptr_array_add(sim->locks, lock);
+    return lock;
+}
+
+void
+known_lock_free(Lock *lock)
+{
+    g_free(lock->id);
+    g_free(lock);
+}
+
+static const ApmigLockRecord *
+on_disk(Sim *sim, const char *id)
+{
+    return g_hash_table_lookup(sim->durable_locks, id);
+}
+
+/* Whether the engine has it as a living lock. */
+static gboolean
+is_alive(Sim *sim, const char *id)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(sim->engine, id);
+
+    return lock && !lock->result;
+}
+
+static Lock *
+overlapping_lock(Sim *sim, guint mask, const Lock *except)
+{
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+
+        if (lock != except && lock->living && (lock->mask & mask))
+            return lock;
+    }
+    return NULL;
+}
+
+/* --- what is written ------------------------------------------------------------------------------- */
+
+static void
+check_persist(Sim *sim, const ApmigLockRecord *record)
+{
+    Lock *lock = known_lock(sim, record->id);
+
+    if (!lock) {
+        sim_violation(sim, "I3", "lock %s is written, and nobody asked for it", record->id);
+        return;
+    }
+    if (lock->origin == APMIG_LOCK_RECOVERED)
+        sim_violation(sim, "I3", "the damaged file of lock %s is overwritten", record->id);
+    if (!apmig_scope_equal(record->scope, sim_scope(sim, lock->mask)))
+        sim_violation(sim, "I3", "lock %s is written with scope %s", record->id,
+                      apmig_scope_to_string(record->scope));
+    if (lock->was_held && lock->held_at && record->held_at != lock->held_at)
+        sim_violation(sim, "I3",
+                      "lock %s was held since %" G_GINT64_FORMAT
+                      " and is written as held since %" G_GINT64_FORMAT,
+                      record->id, lock->held_at, record->held_at);
+    if (!record->reason || !record->change_id || !record->owner_name)
+        sim_violation(sim, "I3", "the record of lock %s is incomplete", record->id);
+    if (record->held_at)
+        lock->hold_decided = TRUE;
+    lock->living = TRUE;
+}
+
+/* --- replies to those who lock ----------------------------------------------------------------------- */
+
+static void
+check_taken(Sim *sim, Caller *caller, const char *id)
+{
+    const ApmigLockRecord *record = on_disk(sim, id);
+    const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, id);
+    Lock *lock = known_lock(sim, id);
+    gboolean adopted = lock != caller->lock;
+
+    if (!lock || !record || !is_alive(sim, id)) {
+        sim_violation(sim, "I3", "a caller is told of lock %s, which is not durable", id);
+        return;
+    }
+    if (adopted && (!lock->by_itself || lock->adopted || record->origin != APMIG_LOCK_BY_REQUEST))
+        sim_violation(sim, "I3", "a caller is given lock %s, which is somebody else's", id);
+    if (!caller->no_wait && !record->held_at)
+        sim_violation(sim, "I3", "a caller is told that lock %s is held, which is not durable", id);
+    if (!caller->no_wait && state->state != APMIG_LOCK_HELD && state->state != APMIG_LOCK_BREACHED)
+        sim_violation(sim, "I1", "a caller is told that lock %s is held while it is %s", id,
+                      apmig_lock_state_to_string(state));
+    if (adopted) {
+        lock->adopted = TRUE;
+        lock->gone_early = FALSE;
+        sim_cover(sim, COVER_ADOPTED);
+    }
+    lock->told = TRUE;
+    sim_cover(sim, caller->no_wait ? COVER_TAKEN_NO_WAIT : COVER_TAKEN);
+}
+
+static void
+check_released(Sim *sim, Caller *caller)
+{
+    const char *id = caller->lock ? caller->lock->id : NULL;
+
+    if (!id || on_disk(sim, id) || is_alive(sim, id))
+        sim_violation(sim, "I3", "lock %s is said to be released, and is still there",
+                      id ? id : "that never was");
+    sim_cover(sim, COVER_RELEASED);
+}
+
+/* Returns: whether an error of that kind may be the answer to this request now. */
+static gboolean
+take_may_fail_with(Sim *sim, Caller *caller, ApmigError code)
+{
+    Lock *lock = caller->lock;
+    gboolean late = caller->timeout && sim->now >= caller->opened_at + caller->timeout;
+
+    switch (code) {
+    case APMIG_ERROR_LOCKED:
+        sim_cover(sim, COVER_LOCKED);
+        return overlapping_lock(sim, lock->mask, lock) != NULL;
+    case APMIG_ERROR_BUSY:
+        sim_cover(sim, COVER_BUSY);
+        return lock->on_busy == APMIG_ON_BUSY_REFUSE || lock->on_busy == APMIG_ON_BUSY_UNSET;
+    case APMIG_ERROR_TIMEOUT:
+        sim_cover(sim, COVER_TIMEOUT);
+        return late;
+    case APMIG_ERROR_HYPERVISOR_UNAVAILABLE:
+        sim_cover(sim, COVER_UNAVAILABLE);
+        return late;
+    case APMIG_ERROR_CANCELLED:
+        sim_cover(sim, COVER_CANCELLED);
+        return lock->release_asked || !lock->living; /* the latter: what it was to adopt was released */
+    case APMIG_ERROR_HOOK_NOT_INSTALLED:
+        sim_cover(sim, COVER_HOOK);
+        return caller->hook_problem;
+    case APMIG_ERROR_LIMIT_EXCEEDED:
+        sim_cover(sim, COVER_LIMIT);
+        return TRUE;
+    case APMIG_ERROR_STATE_FAILURE:
+        sim_cover(sim, COVER_STATE_FAILURE);
+        return !sim->loaded || sim->disk_faults > caller->faults;
+    default:
+        return FALSE;
+    }
+}
+
+static void
+check_take_error(Sim *sim, Caller *caller, ApmigError code)
+{
+    Lock *lock = caller->lock;
+    gboolean kept = code == APMIG_ERROR_STATE_FAILURE && lock->removal_failed;
+
+    if (!take_may_fail_with(sim, caller, code))
+        sim_violation(sim, "I6", "the request of lock %s fails with %s, which is not true", lock->id,
+                      apmig_error_name(code));
+    if (!kept && (on_disk(sim, lock->id) || is_alive(sim, lock->id)))
+        sim_violation(sim, "I3", "the request of lock %s fails with %s, and the lock is still there",
+                      lock->id, apmig_error_name(code));
+}
+
+static void
+check_release_error(Sim *sim, Caller *caller, ApmigError code)
+{
+    Lock *lock = caller->lock;
+    gboolean unforced = lock && lock->origin == APMIG_LOCK_RECOVERED && !caller->force;
+
+    if (code == APMIG_ERROR_NO_SUCH_LOCK) {
+        sim_cover(sim, COVER_NO_SUCH_LOCK);
+        if (lock && is_alive(sim, lock->id))
+            sim_violation(sim, "I6", "the release of lock %s fails with NoSuchLock, and it is there",
+                          lock->id);
+    } else if (code == APMIG_ERROR_STATE_FAILURE) {
+        sim_cover(sim, COVER_RELEASE_FAILURE);
+        if (!unforced && sim->disk_faults == caller->faults)
+            sim_violation(sim, "I6", "the release of lock %s fails with StateFailure, and the disk is well",
+                          lock->id);
+        if (!is_alive(sim, lock->id) && !(lock->write_failed && lock->removal_failed))
+            sim_violation(sim, "I3", "the release of lock %s fails, and the lock is gone", lock->id);
+    } else
+        sim_violation(sim, "I6", "a release fails with %s", apmig_error_name(code));
+}
+
+/* --- replies to the hook ----------------------------------------------------------------------------- */
+
+static void
+check_allowed(Sim *sim, Caller *caller)
+{
+    Lock *lock = overlapping_lock(sim, caller->mask, NULL);
+    const char *uuid = caller->migration ? caller->migration->guest->uuid : NULL;
+
+    if (caller->migration)
+        caller->migration->guest->let_in_at = sim->now;
+    if (caller->affected == APMIG_AFFECTED_NO) {
+        sim_cover(sim, COVER_UNAFFECTED);
+        return;
+    }
+    sim_cover(sim, COVER_ALLOWED);
+    if (!sim->loaded)
+        sim_violation(sim, "I4", "a guest is admitted before the locks on disk are known");
+    if (lock)
+        sim_violation(sim, "I1", "a guest is admitted against lock %s", lock->id);
+    if (uuid && !g_hash_table_contains(sim->durable_admissions, uuid))
+        sim_violation(sim, "I4", "the hook is told yes before the admission is durable");
+}
+
+static guint
+count_admissions(Sim *sim)
+{
+    g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(sim->engine);
+    guint count = sim->callers->len;
+
+    for (guint i = 0; i < migrations->len; i++)
+        count += !((const ApmigMigration *)g_ptr_array_index(migrations, i))->outgoing;
+    return count;
+}
+
+static void
+check_denied(Sim *sim, Caller *caller)
+{
+    gboolean just = overlapping_lock(sim, caller->mask, NULL) || sim->disk_faults > caller->faults ||
+                    !sim->loaded || count_admissions(sim) >= sim->policy->max_admissions;
+
+    sim_cover(sim, COVER_DENIED);
+    /* libvirt will refuse a second guest of that UUID anyway. */
+    just |= caller->migration && caller->migration->guest->presence != GUEST_ABSENT;
+    if (!just || (sim->loaded && caller->affected == APMIG_AFFECTED_NO))
+        sim_violation(sim, "I4", "a guest is refused, and nothing is in its way");
+}
+
+static void
+check_reply(Sim *sim, const ApmigAction *action)
+{
+    Caller *caller = daemon_find_caller(sim, action->caller);
+    gboolean fails = action->type == APMIG_ACTION_REPLY_ERROR;
+
+    if (!caller) {
+        sim_violation(sim, "I6", "caller %" G_GUINT64_FORMAT " is answered, and nobody of that number waits",
+                      action->caller);
+        return;
+    }
+    if (caller->gone)
+        return;
+    if ((fails || (action->type == APMIG_ACTION_REPLY_ADMIT && !action->allowed)) &&
+        (!action->message || !*action->message))
+        sim_violation(sim, "I6", "a refusal without a reason");
+    if (action->type == APMIG_ACTION_REPLY_TAKEN && caller->kind == CALLER_TAKE)
+        check_taken(sim, caller, action->id);
+    else if (action->type == APMIG_ACTION_REPLY_RELEASED && caller->kind == CALLER_RELEASE)
+        check_released(sim, caller);
+    else if (fails && caller->kind == CALLER_TAKE)
+        check_take_error(sim, caller, action->code);
+    else if (fails && caller->kind == CALLER_RELEASE)
+        check_release_error(sim, caller, action->code);
+    else if (action->type == APMIG_ACTION_REPLY_ADMIT && action->allowed && caller->kind == CALLER_ADMIT)
+        check_allowed(sim, caller);
+    else if (caller->kind == CALLER_ADMIT && (fails || action->type == APMIG_ACTION_REPLY_ADMIT))
+        check_denied(sim, caller);
+    else
+        sim_violation(sim, "I6", "caller %" G_GUINT64_FORMAT " gets the answer to another question",
+                      action->caller);
+}
+
+/* --- what is done to guests -------------------------------------------------------------------------- */
+
+/* Whether @lock is a reason to end @migration (NULL: it is over already). */
+static gboolean
+is_reason(Sim *sim, const Lock *lock, const Guest *guest)
+{
+    const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
+    ApmigOnBusy on_busy = lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : sim->policy->on_busy;
+    const Migration *migration = guest->migration;
+
+    if (!lock->living || !lock->durable_at || !(lock->mask & guest->told.mask))
+        return FALSE;
+    /* One that the same event ends was a reason still. */
+    if (!state || state->result || state->state == APMIG_LOCK_REQUESTED ||
+        (state->state == APMIG_LOCK_VERIFYING && lock->state == APMIG_LOCK_VERIFYING))
+        return FALSE;
+    return on_busy == APMIG_ON_BUSY_ABORT || lock->was_held || lock->origin == APMIG_LOCK_RECOVERED ||
+           !migration || migration->began_at >= lock->asked_at;
+}
+
+static void
+check_step(Sim *sim, Guest *guest)
+{
+    const Told *told = &guest->told;
+    gboolean reason = FALSE;
+
+    if (guest->migration && guest->migration->outgoing)
+        guest->migration->steps++;
+    for (guint i = 0; i < sim->locks->len && !reason; i++)
+        reason = is_reason(sim, g_ptr_array_index(sim->locks, i), guest);
+    sim_cover(sim, COVER_STEP);
+    if (!told->facts || told->affected != APMIG_AFFECTED_YES)
+        sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
+    else if (told->job != APMIG_JOB_OUTGOING)
+        sim_violation(sim, "I5", "a step is run on %s, which was not seen migrating out", guest->name);
+    else if (told->postcopy)
+        sim_violation(sim, "I7", "a step is run on %s in post-copy", guest->name);
+    else if (!reason)
+        sim_violation(sim, "I5", "a step is run on %s, and no lock is a reason to", guest->name);
+}
+
+gboolean
+has_open(const Sim *sim)
+{
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(sim->engine);
+    g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(sim->engine);
+
+    return locks->len || migrations->len;
+}
+
+static void
+check_question(Sim *sim, const ApmigAction *action)
+{
+    Guest *guest = guest_by_uuid(sim, action->uuid);
+
+    if (!sim->was_open && !has_open(sim))
+        sim_violation(sim, "I5", "the hypervisor is asked, and there is no lock and no migration");
+    if (action->type == APMIG_ACTION_QUERY_GUEST && !guest)
+        sim_violation(sim, "I5", "the hypervisor is asked for a guest that never was");
+    else if (guest && guest->told.asking && guest->told.life == guest->life)
+        sim_violation(sim, "I5", "a second question for %s is put before the first is answered", guest->name);
+}
+
+void
+check_action(Sim *sim, const ApmigAction *action)
+{
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+        check_persist(sim, action->record);
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+    case APMIG_ACTION_QUERY_GUEST:
+        check_question(sim, action);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        check_step(sim, guest_by_uuid(sim, action->uuid));
+        break;
+    case APMIG_ACTION_REPLY_TAKEN:
+    case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_ERROR:
+        check_reply(sim, action);
+        break;
+    default:
+        break;
+    }
+}

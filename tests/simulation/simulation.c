@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The main loop of a run: a queue of what is to happen in virtual time, and the engine's deadline.
+ */
+#include "simulation.h"
+
+#include <stdarg.h>
+
+#define CALM_USEC     (240 * SECOND) /* for admissions to expire, jobs to end and locks to become held */
+#define RELEASE_USEC  (30 * SECOND)
+#define RETAINED_USEC (20 * 60 * SECOND)
+#define MAX_EVENTS    2000000
+#define TAIL          60 /* lines of the shortened trace */
+
+/* --- the queue ----------------------------------------------------------------------------------- */
+
+static gboolean
+comes_before(const Item *a, const Item *b)
+{
+    return a->time != b->time ? a->time < b->time : a->order < b->order;
+}
+
+static void
+swap(Sim *sim, guint a, guint b)
+{
+    Item item = g_array_index(sim->queue, Item, a);
+
+    g_array_index(sim->queue, Item, a) = g_array_index(sim->queue, Item, b);
+    g_array_index(sim->queue, Item, b) = item;
+}
+
+void
+sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number), gpointer object,
+          guint64 number, GDestroyNotify destroy)
+{
+    Item item = {sim->now + delay, ++sim->n_queued, func, object, number, destroy};
+    guint at = sim->queue->len;
+
+    g_assert(delay >= 0);
+    g_array_append_val(sim->queue, item);
+    for (; at > 0; at = (at - 1) / 2) {
+        guint parent = (at - 1) / 2;
+
+        if (!comes_before(&g_array_index(sim->queue, Item, at), &g_array_index(sim->queue, Item, parent)))
+            break;
+        swap(sim, at, parent);
+    }
+}
+
+static Item
+pop(Sim *sim)
+{
+    Item first = g_array_index(sim->queue, Item, 0);
+    guint at = 0;
+
+    swap(sim, 0, sim->queue->len - 1);
+    g_array_set_size(sim->queue, sim->queue->len - 1);
+    for (;;) {
+        guint next = at;
+
+        for (guint child = 2 * at + 1; child <= 2 * at + 2 && child < sim->queue->len; child++)
+            if (comes_before(&g_array_index(sim->queue, Item, child), &g_array_index(sim->queue, Item, next)))
+                next = child;
+        if (next == at)
+            return first;
+        swap(sim, at, next);
+        at = next;
+    }
+}
+
+/* --- reporting ----------------------------------------------------------------------------------- */
+
+static void
+add_line(Sim *sim, const char *format, va_list args)
+{
+    g_autofree char *text = g_strdup_vprintf(format, args);
+
+    if (sim->trace)
+        fprintf(sim->trace, "%11.6f  %s\n", (double)sim->now / SECOND, text);
+    if (sim->trace_tail) {
+        g_queue_push_tail(sim->trace_tail, g_strdup_printf("%11.6f  %s", (double)sim->now / SECOND, text));
+        if (g_queue_get_length(sim->trace_tail) > TAIL)
+            g_free(g_queue_pop_head(sim->trace_tail));
+    }
+}
+
+void
+sim_trace(Sim *sim, const char *format, ...)
+{
+    va_list args;
+
+    if (!sim->trace && !sim->trace_tail)
+        return;
+    va_start(args, format);
+    add_line(sim, format, args);
+    va_end(args);
+}
+
+void
+sim_violation(Sim *sim, const char *rule, const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    if (sim->violation)
+        return;
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    sim->violation = g_strdup_printf("%s: %s", rule, text);
+    sim_trace(sim, "VIOLATION of %s", sim->violation);
+}
+
+/* --- time and scopes ------------------------------------------------------------------------------- */
+
+gint64
+sim_boot_time(const Sim *sim)
+{
+    return sim->now - sim->boot_base;
+}
+
+gint64
+sim_realtime(const Sim *sim)
+{
+    return G_GINT64_CONSTANT(1790000000) * SECOND + sim->now + sim->realtime_offset;
+}
+
+ApmigScope *
+sim_scope(Sim *sim, guint mask)
+{
+    static const char *const names[N_QUEUES] = {"04.0001", "04.0002", "05.0001", "05.0002"};
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    if (sim->scopes[mask])
+        return sim->scopes[mask];
+    for (guint i = 0; i < N_QUEUES; i++)
+        if (mask & (1u << i))
+            g_string_append_printf(text, "%s%s", text->len ? "," : "", names[i]);
+    if (mask & ~((1u << N_QUEUES) - 1))
+        sim->scopes[mask] = apmig_scope_new_all();
+    else
+        sim->scopes[mask] = mask ? apmig_scope_parse(text->str, NULL) : apmig_scope_new_none();
+    g_assert(sim->scopes[mask]);
+    return sim->scopes[mask];
+}
+
+/* --- a run --------------------------------------------------------------------------------------- */
+
+static void
+free_queue(Sim *sim)
+{
+    for (guint i = 0; i < sim->queue->len; i++) {
+        Item *item = &g_array_index(sim->queue, Item, i);
+
+        if (item->destroy)
+            item->destroy(item->object);
+    }
+    g_array_unref(sim->queue);
+}
+
+Sim *
+sim_new(guint64 seed, guint64 *counts)
+{
+    Sim *sim = g_new0(Sim, 1);
+
+    sim->seed = seed;
+    sim->dice.state = seed * G_GUINT64_CONSTANT(0x2545f4914f6cdd1d);
+    sim->counts = counts;
+    sim->now = 100 * SECOND;
+    sim->queue = g_array_new(FALSE, FALSE, sizeof(Item));
+    sim->migrations = g_ptr_array_new_with_free_func(g_free);
+    sim->durable_locks =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)apmig_lock_record_free);
+    sim->durable_admissions =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)apmig_admission_free);
+    sim->writes = g_queue_new();
+    sim->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
+    sim->callers = g_ptr_array_new_with_free_func(g_free);
+    sim->locks = g_ptr_array_new_with_free_func((GDestroyNotify)known_lock_free);
+    sim->libvirtd_up = TRUE;
+    actors_init(sim);
+    guests_init(sim);
+    daemon_start(sim, 0);
+    return sim;
+}
+
+void
+sim_free(Sim *sim)
+{
+    disk_drop_writes(sim);
+    free_queue(sim);
+    apmig_engine_free(sim->engine);
+    apmig_policy_free(sim->policy);
+    g_ptr_array_unref(sim->migrations);
+    g_hash_table_unref(sim->durable_locks);
+    g_hash_table_unref(sim->durable_admissions);
+    g_queue_free(sim->writes);
+    g_ptr_array_unref(sim->actions);
+    g_ptr_array_unref(sim->callers);
+    g_ptr_array_unref(sim->locks);
+    for (guint i = 0; i <= MASK_ALL; i++)
+        g_clear_pointer(&sim->scopes[i], apmig_scope_unref);
+    if (sim->trace_tail)
+        g_queue_free_full(sim->trace_tail, g_free);
+    g_free(sim->violation);
+    g_free(sim);
+}
+
+/* Returns: the virtual time of the engine's deadline, or G_MAXINT64. */
+static gint64
+deadline_time(const Sim *sim)
+{
+    if (!sim->engine || sim->deadline == G_MAXINT64)
+        return G_MAXINT64;
+    return MAX(sim->deadline + sim->boot_base + sim->deadline_late, sim->now);
+}
+
+static void
+run_until(Sim *sim, gint64 end)
+{
+    while (!sim->violation) {
+        gint64 deadline = deadline_time(sim);
+        gint64 next = sim->queue->len ? g_array_index(sim->queue, Item, 0).time : G_MAXINT64;
+
+        if (MIN(deadline, next) > end)
+            break;
+        if (deadline < next) {
+            sim->now = deadline;
+            daemon_deadline(sim);
+        } else {
+            Item item = pop(sim);
+
+            sim->now = item.time;
+            item.func(sim, item.object, item.number);
+            if (item.destroy)
+                item.destroy(item.object);
+        }
+        if (sim->n_events > MAX_EVENTS)
+            sim_violation(sim, "live", "%d events in one run: the engine or the simulation spins",
+                          MAX_EVENTS);
+    }
+    sim->now = MAX(sim->now, end);
+}
+
+void
+sim_run(Sim *sim)
+{
+    run_until(sim, sim->now + sim->profile.length);
+    if (!sim->violation)
+        actors_calm_down(sim);
+    run_until(sim, sim->now + CALM_USEC);
+    if (!sim->violation)
+        check_calm(sim);
+    if (!sim->violation)
+        actors_release_all(sim);
+    run_until(sim, sim->now + RELEASE_USEC);
+    run_until(sim, sim->now + RETAINED_USEC);
+    if (!sim->violation)
+        check_idle(sim);
+}

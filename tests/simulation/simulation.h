@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A deterministic simulation of one host and its apmigd: the engine under test is real, everything around it
+ * is made up here, and the simulation knows what is true. Same seed, same run.
+ *
+ *   guests.c      the true state: guests, and migrations from their real beginning to their real end
+ *   hypervisor.c  what the engine can learn and do of it: slow, failing, lying, disconnected
+ *   disk.c        what is durable
+ *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
+ *   actors.c      administrators, operators, remote hosts, and misfortune
+ *   replies.c     rules for single actions; checks.c: rules that hold after every event
+ *
+ * Times are virtual and in microseconds.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "dice.h"
+#include "engine.h"
+
+#define SECOND ((gint64)G_USEC_PER_SEC)
+#define MSEC   G_GINT64_CONSTANT(1000)
+
+#define MAX_GUESTS 7
+/* Queues as bits: four that have names in scopes, and one that stands for all the others. */
+#define N_QUEUES 4
+#define MASK_ALL 0x1fu
+
+typedef struct Sim Sim;
+typedef struct Guest Guest;
+
+/* --- the truth (guests.c) ------------------------------------------------------------------------ */
+
+typedef enum {
+    STAGE_ASKING,     /* incoming: the hook waits for its answer */
+    STAGE_ALLOWED,    /* incoming: told yes, libvirt shows no guest yet */
+    STAGE_BEGIN,      /* libvirt shows it; an abort is remembered */
+    STAGE_TRANSFER,   /* an abort ends it */
+    STAGE_DONE,       /* too late: an abort returns success and does nothing */
+    STAGE_POSTCOPY,   /* cannot be aborted */
+    STAGE_CANCELLING, /* its end as aborted is certain, the job is still there */
+    STAGE_ENDED,
+} Stage;
+
+typedef struct {
+    guint number;
+    Guest *guest;
+    gboolean outgoing;
+    guint mask; /* at its beginning; 0: unaffected */
+    Stage stage;
+    guint64 turn; /* of the stage, so that a late event of an earlier one is void */
+    gboolean completes;
+    gboolean hookless; /* incoming, without asking */
+    gboolean never;    /* allowed, and fails before its guest appears, which nothing tells */
+    ApmigCaller caller;
+    gint64 asked_at;
+    gint64 began_at; /* since when libvirt shows it; 0: not yet */
+    gboolean stray;  /* incoming without asking, or long after the yes had expired */
+    gint64 told_at;  /* when the engine first learned of it; 0: not yet */
+    guint told_incarnation;
+    guint steps;
+} Migration;
+
+typedef enum {
+    GUEST_ABSENT,
+    GUEST_ACTIVE,
+    GUEST_INCOMING,
+} Presence;
+
+/* What answers have told the engine of a guest since the view began. */
+typedef struct {
+    gboolean facts;
+    ApmigAffected affected;
+    guint mask;
+    ApmigJob job;
+    gboolean postcopy;
+    Migration *migration;
+    gint64 asked_at; /* of the last answer that said what its job is; 0: none */
+    gint64 heard_at; /* when that one came */
+    gint64 answered_at;
+    guint64 asking; /* token of the question under way; 0: none */
+    guint life;     /* of the guest, when it was put */
+} Told;
+
+struct Guest {
+    guint index;
+    char uuid[37];
+    char name[4];
+    ApmigAffected kind; /* UNKNOWN: what it uses can never be read, and counts as all */
+    guint mask;         /* 0 with APMIG_AFFECTED_NO */
+    Presence presence;
+    guint life;           /* how often it came or went */
+    gint64 since;         /* of its presence */
+    Migration *migration; /* as libvirt sees it */
+    Migration *expected;  /* incoming, asked or allowed */
+    gboolean other_job;
+    gboolean stranded; /* libvirtd went away in its migration and does not know where it runs */
+    gboolean changing; /* its devices changed and the engine was not told yet */
+    Told told;
+    gint64 let_in_at;  /* by the hook */
+    ApmigJob last_job; /* that any answer to this run of the daemon told */
+    guint last_incarnation;
+};
+
+/* --- what the simulation knows of the engine's promises -------------------------------------------- */
+
+typedef struct {
+    char *id;
+    guint mask;
+    ApmigLockOrigin origin;
+    ApmigOnBusy on_busy;
+    gboolean by_itself, adopted;
+    gint64 asked_at;     /* virtual; of the request */
+    gint64 requested_at; /* realtime */
+    gboolean living;     /* from its acceptance until it is ended or lost */
+    gboolean gone_early; /* its caller vanished before held was decided */
+    gboolean told;       /* a caller was told that it exists */
+    gboolean release_asked;
+    gboolean forced;
+    gboolean removal_failed;
+    gboolean write_failed;
+    gboolean hold_decided; /* a record with held_at was given to the disk */
+    gint64 durable_at;     /* virtual; 0: not */
+    gint64 counts_from;    /* answers to questions put before it prove nothing for this lock */
+    gint64 held_at;        /* realtime, as durable; 0: never */
+    gboolean was_held;     /* the engine said so, or found it on disk */
+    gboolean listed;       /* what the engine said of it after the last event: */
+    ApmigLockState state;
+    guint breaches;
+    gboolean overdue;
+} Lock;
+
+typedef enum {
+    CALLER_TAKE,
+    CALLER_RELEASE,
+    CALLER_ADMIT,
+} CallerKind;
+
+typedef struct {
+    ApmigCaller number;
+    CallerKind kind;
+    gint64 opened_at;
+    gint64 timeout; /* TAKE; 0: none */
+    gboolean no_wait;
+    gboolean gone; /* disconnected: an answer goes nowhere */
+    gboolean hook_problem;
+    gboolean restore;
+    gboolean force;
+    guint32 uid;
+    Lock *lock;           /* TAKE; RELEASE if there is one of that id */
+    Migration *migration; /* ADMIT of a migration */
+    ApmigAffected affected;
+    guint mask;
+    guint faults; /* of the disk, when it was opened */
+} Caller;
+
+/* What a run may meet, drawn from its seed. Durations in usec, chances in permille. */
+typedef struct {
+    gint64 length;
+    gint64 admin_pause, operator_pause, remote_pause, host_pause, fault_pause;
+    guint slow, failing, silent, lying, hints_lost, postcopy, slow_hook, hookless;
+    guint crash, reboot, disk_fault, view_fault, clock_jump, damage;
+    guint crash_on_write;
+    gint64 disk_slowest;
+} Profile;
+
+typedef struct {
+    gint64 time;
+    guint64 order;
+    void (*func)(Sim *sim, gpointer object, guint64 number);
+    gpointer object;
+    guint64 number;
+    GDestroyNotify destroy; /* (nullable): of object */
+} Item;
+
+typedef enum {
+    DISK_GOOD,
+    DISK_FULL,     /* removals work */
+    DISK_READONLY, /* nothing works */
+} DiskState;
+
+struct Sim {
+    guint64 seed;
+    Dice dice;
+    Profile profile;
+    gint64 now;       /* virtual */
+    gint64 boot_base; /* virtual time at which boot time was 0 */
+    gint64 realtime_offset;
+    GArray *queue; /* of Item: a heap */
+    guint64 n_queued;
+    gboolean calm; /* no new trouble any more */
+
+    Guest guests[MAX_GUESTS];
+    guint n_guests;
+    GPtrArray *migrations; /* of Migration, all that ever were */
+    ApmigScope *scopes[MASK_ALL + 1];
+
+    gboolean libvirtd_up;
+    guint connection; /* number of the present one */
+    gboolean connected;
+    gint64 connected_at;
+    gint64 last_event_at; /* libvirt's events arrive in order */
+    gint64 listed_from;   /* when the question of the last complete list was put; 0: none in this view */
+    gboolean list_asked;  /* in this view */
+
+    DiskState disk;
+    GHashTable *durable_locks;      /* id -> ApmigLockRecord */
+    GHashTable *durable_admissions; /* uuid -> ApmigAdmission */
+    GQueue *writes;                 /* of Write (disk.c), not yet carried out */
+    guint unanswered;               /* writes whose answer is under way */
+    gint64 last_answer_at;          /* answers come in order, too */
+    gint64 disk_idle_since;
+    guint disk_faults; /* that the engine was told of */
+
+    ApmigEngine *engine; /* NULL: the daemon is not running */
+    ApmigPolicy *policy;
+    guint incarnation;
+    gint64 started_at;
+    gboolean loaded;
+    gboolean was_open;    /* before the event at hand there was a lock or a migration */
+    GPtrArray *actions;   /* of ApmigAction: of the event at hand */
+    gint64 deadline;      /* as the engine named it, boot time */
+    gint64 deadline_late; /* how late it is delivered */
+    guint deadlines_in_place;
+    ApmigCaller last_caller;
+    GPtrArray *callers; /* of Caller, open */
+    GPtrArray *locks;   /* of Lock, all that ever were */
+
+    guint64 n_events;
+    guint64 *counts;
+    FILE *trace;        /* (nullable) */
+    GQueue *trace_tail; /* (nullable): of lines, the last ones */
+    char *violation;    /* (nullable): the first */
+};
+
+/* --- main loop (simulation.c) ---------------------------------------------------------------------- */
+
+Sim *sim_new(guint64 seed, guint64 *counts);
+void sim_free(Sim *sim);
+/* Runs until the end or the first violation. */
+void sim_run(Sim *sim);
+void sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number),
+               gpointer object, guint64 number, GDestroyNotify destroy);
+void sim_trace(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* @rule: "I1" to "I7", or "live" for what must happen in the end. Only the first violation counts. */
+void sim_violation(Sim *sim, const char *rule, const char *format, ...) G_GNUC_PRINTF(3, 4);
+ApmigScope *sim_scope(Sim *sim, guint mask);
+gint64 sim_boot_time(const Sim *sim);
+gint64 sim_realtime(const Sim *sim);
+
+/* --- guests.c -------------------------------------------------------------------------------------- */
+
+void guests_init(Sim *sim);
+Guest *guest_by_uuid(Sim *sim, const char *uuid);
+void guest_start(Sim *sim, Guest *guest);
+void guest_stop(Sim *sim, Guest *guest);
+void guest_replug(Sim *sim, Guest *guest);
+void guest_begin_other_job(Sim *sim, Guest *guest);
+void guest_migrate_out(Sim *sim, Guest *guest);
+void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
+void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
+/* The hypervisor's abort call arrives. Returns: what the call says. */
+ApmigStepOutcome migration_abort(Sim *sim, Guest *guest);
+/* libvirtd went away and takes what it was doing with it, or not. */
+void guests_disturbed(Sim *sim);
+void guests_reboot(Sim *sim);
+/* All that is under way comes to its end soon. */
+void guests_calm_down(Sim *sim);
+ApmigJob guest_job(const Guest *guest);
+
+/* --- hypervisor.c ---------------------------------------------------------------------------------- */
+
+typedef enum {
+    NEWS_HINT,
+    NEWS_CHANGED,
+    NEWS_STOPPED,
+    NEWS_STOPPED_MIGRATED,
+} News;
+
+void hypervisor_tell(Sim *sim, News news, Guest *guest);
+void hypervisor_list(Sim *sim, guint64 token);
+void hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts);
+void hypervisor_step(Sim *sim, guint64 op, Guest *guest);
+/* The daemon has started and tries to connect after @delay. */
+void hypervisor_connect(Sim *sim, gint64 delay);
+void hypervisor_lose(Sim *sim, gboolean libvirtd_too);
+/* The daemon is gone, its connection too. */
+void hypervisor_forget(Sim *sim);
+
+/* --- disk.c ---------------------------------------------------------------------------------------- */
+
+void disk_write(Sim *sim, const ApmigAction *action);
+/* The daemon died: what is not written never will be. */
+void disk_drop_writes(Sim *sim);
+gboolean disk_is_busy(const Sim *sim);
+void disk_set_state(Sim *sim, DiskState state);
+
+/* --- daemon.c -------------------------------------------------------------------------------------- */
+
+void daemon_start(Sim *sim, gint64 delay);
+void daemon_crash(Sim *sim);
+void daemon_reboot(Sim *sim);
+/* Hands @event to the engine, with the time, and carries out what it wants. Nothing happens while the daemon
+ * is down. */
+void daemon_deliver(Sim *sim, ApmigEvent *event);
+void daemon_deadline(Sim *sim);
+Caller *daemon_new_caller(Sim *sim, CallerKind kind);
+void daemon_close_caller(Sim *sim, ApmigCaller number);
+Caller *daemon_find_caller(Sim *sim, ApmigCaller number);
+/* The client of an open request disconnects. */
+void daemon_caller_gone(Sim *sim, ApmigCaller number);
+
+/* --- actors.c -------------------------------------------------------------------------------------- */
+
+void actors_init(Sim *sim);
+void actors_calm_down(Sim *sim);
+/* Asks for the release of every lock. */
+void actors_release_all(Sim *sim);
+/* The hook script of @guest asks: for @migration, or NULL for a restore. */
+void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
+
+/* --- replies.c and checks.c ------------------------------------------------------------------------ */
+
+Lock *known_lock(Sim *sim, const char *id);
+Lock *known_lock_new(Sim *sim, const char *id, guint mask);
+void known_lock_free(Lock *lock);
+/* Whether the engine has a lock or a migration in progress. */
+gboolean has_open(const Sim *sim);
+/* Before an action is carried out. */
+void check_action(Sim *sim, const ApmigAction *action);
+/* After an event's actions were carried out. */
+void check_state(Sim *sim, const ApmigEvent *event);
+/* What was known of locks when the daemon died, and what is known once the store is loaded. */
+void check_crash(Sim *sim, gboolean reboot);
+void check_loaded(Sim *sim);
+/* At the end of calm: everything waiting has come to its end. */
+void check_calm(Sim *sim);
+void check_idle(Sim *sim);
+
+/* --- trace.c --------------------------------------------------------------------------------------- */
+
+void trace_event(Sim *sim, const ApmigEvent *event);
+void trace_action(Sim *sim, const ApmigAction *action);
+
+/* --- coverage.c ------------------------------------------------------------------------------------ */
+
+#define SITUATIONS(X)                                                                                        \
+    X(STATE_REQUESTED, "lock requested")                                                                     \
+    X(STATE_DRAINING, "lock draining")                                                                       \
+    X(STATE_HELD, "lock held")                                                                               \
+    X(STATE_BREACHED, "lock breached")                                                                       \
+    X(STATE_VERIFYING, "lock verifying")                                                                     \
+    X(BREACH_OVER, "breach over, held again")                                                                \
+    X(TAKEN, "request answered: held")                                                                       \
+    X(TAKEN_NO_WAIT, "request answered without waiting")                                                     \
+    X(ADOPTED, "lock adopted")                                                                               \
+    X(RELEASED, "release answered")                                                                          \
+    X(TIMEOUT, "error Timeout")                                                                              \
+    X(BUSY, "error Busy")                                                                                    \
+    X(CANCELLED, "error Cancelled")                                                                          \
+    X(LOCKED, "error Locked")                                                                                \
+    X(LIMIT, "error LimitExceeded")                                                                          \
+    X(HOOK, "error HookNotInstalled")                                                                        \
+    X(NO_SUCH_LOCK, "error NoSuchLock")                                                                      \
+    X(UNAVAILABLE, "error HypervisorUnavailable")                                                            \
+    X(STATE_FAILURE, "error StateFailure to a request")                                                      \
+    X(RELEASE_FAILURE, "error StateFailure to a release")                                                    \
+    X(RECOVERED, "lock recovered from damage")                                                               \
+    X(FORCED, "recovered lock released by force")                                                            \
+    X(OVERDUE, "lock overdue")                                                                               \
+    X(CALLER_GONE, "caller vanished while draining")                                                         \
+    X(DENIED, "admission denied")                                                                            \
+    X(ALLOWED, "admission allowed")                                                                          \
+    X(UNAFFECTED, "unaffected guest allowed")                                                                \
+    X(EXPIRED, "admission expired: the guest never came")                                                    \
+    X(STRAY, "guest appeared after its admission had expired")                                               \
+    X(COMPLETED, "migration completed")                                                                      \
+    X(ABORTED, "migration aborted")                                                                          \
+    X(COMPLETED_ANYWAY, "migration completed in spite of an abort")                                          \
+    X(FAILED, "migration failed")                                                                            \
+    X(FATE_UNKNOWN, "migration ended, how is unknown")                                                       \
+    X(NOT_ABORTABLE, "migration not abortable")                                                              \
+    X(POSTCOPY, "step refused in post-copy")                                                                 \
+    X(STEP, "step run")                                                                                      \
+    X(CRASH_REQUESTED, "daemon died with a lock requested")                                                  \
+    X(CRASH_DRAINING, "daemon died with a lock draining")                                                    \
+    X(CRASH_HELD, "daemon died with a lock held")                                                            \
+    X(CRASH_BREACHED, "daemon died with a lock breached")                                                    \
+    X(CRASH_VERIFYING, "daemon died with a lock verifying")                                                  \
+    X(CRASH_UNANSWERED, "daemon died between a write and its answer")                                        \
+    X(CRASH_ADMISSION, "daemon died with an admission open")                                                 \
+    X(REBOOT, "host rebooted with a lock")                                                                   \
+    X(VIEW_LOST_DRAINING, "view lost while draining")                                                        \
+    X(VIEW_LOST_HELD, "view lost while held")                                                                \
+    X(STALE_ANSWER, "answer from before the view was lost")                                                  \
+    X(DURING_READING, "migration began between a question and its answer")                                   \
+    X(CLOCK_JUMP, "clock jumped")                                                                            \
+    X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
+    X(CALM, "run that came to rest with every lock held and then released")
+
+typedef enum {
+#define X(name, text) COVER_##name,
+    SITUATIONS(X)
+#undef X
+    N_SITUATIONS
+} Situation;
+
+void sim_cover(Sim *sim, Situation situation);
+/* Prints the counts. Returns: whether each is above 0. */
+gboolean coverage_report(const guint64 *counts, gboolean print);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Events and actions as lines of a trace.
+ */
+#include "simulation.h"
+
+static const char *const event_names[] = {
+    "STORE_LOADED",   "TAKE",           "RELEASE",       "CALLER_GONE",
+    "ADMIT",          "LOCK_PERSISTED", "LOCK_REMOVED",  "ADMISSION_PERSISTED",
+    "VIEW_STARTED",   "VIEW_LOST",      "GUESTS_LISTED", "GUEST_ANSWERED",
+    "GUEST_CHANGED",  "GUEST_STOPPED",  "HINT",          "STEP_FINISHED",
+    "POLICY_CHANGED", "DEADLINE",
+};
+static const char *const action_names[] = {
+    "persist-lock", "remove-lock",  "persist-admission", "remove-admission",  "list-guests",
+    "query-guest",  "run-step",     "reply-taken",       "reply-released",    "reply-admit",
+    "reply-error",  "publish-lock", "forget-lock",       "publish-migration", "forget-migration",
+    "publish-view", "log",
+};
+static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
+static const char *const affected_names[] = {"unknown", "unaffected", "affected"};
+
+G_STATIC_ASSERT(G_N_ELEMENTS(event_names) == APMIG_EVENT_DEADLINE + 1);
+G_STATIC_ASSERT(G_N_ELEMENTS(action_names) == APMIG_ACTION_LOG + 1);
+
+static const char *
+facts_text(const ApmigGuestFacts *facts)
+{
+    return facts->scope ? apmig_scope_to_string(facts->scope) : affected_names[facts->affected];
+}
+
+static void
+describe_answer(GString *text, const ApmigEvent *event)
+{
+    g_string_append_printf(text, " token %" G_GUINT64_FORMAT " %.8s job %s%s", event->answered.token,
+                           event->answered.uuid, job_names[event->answered.job],
+                           event->answered.postcopy ? " in post-copy" : "");
+    if (event->answered.facts_read)
+        g_string_append_printf(text, " facts %s", facts_text(&event->answered.facts));
+}
+
+static void
+describe_take(GString *text, const ApmigEvent *event)
+{
+    g_string_append_printf(
+        text, " caller %" G_GUINT64_FORMAT " lock %s scope %s on-busy '%s' timeout %" G_GINT64_FORMAT "%s%s",
+        event->take.caller, event->take.id, apmig_scope_to_string(event->take.scope),
+        apmig_on_busy_to_string(event->take.on_busy), event->take.timeout_usec,
+        event->take.no_wait ? " no-wait" : "",
+        event->take.origin == APMIG_LOCK_BY_ITSELF ? " by itself" : "");
+}
+
+static void
+describe_list(GString *text, const ApmigEvent *event)
+{
+    g_string_append_printf(text, " token %" G_GUINT64_FORMAT "%s:", event->listed.token,
+                           event->listed.error ? " failed" : "");
+    for (guint i = 0; i < event->listed.n_guests; i++)
+        g_string_append_printf(text, " %s", event->listed.guests[i].name);
+}
+
+void
+trace_event(Sim *sim, const ApmigEvent *event)
+{
+    g_autoptr(GString) text = NULL;
+
+    if (!sim->trace && !sim->trace_tail)
+        return;
+    text = g_string_new(event_names[event->type]);
+    switch (event->type) {
+    case APMIG_EVENT_TAKE:
+        describe_take(text, event);
+        break;
+    case APMIG_EVENT_RELEASE:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s%s", event->release.caller,
+                               event->release.id, event->release.force ? " force" : "");
+        break;
+    case APMIG_EVENT_CALLER_GONE:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller_gone.caller);
+        break;
+    case APMIG_EVENT_ADMIT:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s facts %s%s", event->admit.caller,
+                               event->admit.name, facts_text(&event->admit.facts),
+                               event->admit.restore ? " restore" : "");
+        break;
+    case APMIG_EVENT_LOCK_PERSISTED:
+    case APMIG_EVENT_LOCK_REMOVED:
+    case APMIG_EVENT_ADMISSION_PERSISTED:
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->persisted.op,
+                               event->persisted.error ? " failed" : "");
+        break;
+    case APMIG_EVENT_GUESTS_LISTED:
+        describe_list(text, event);
+        break;
+    case APMIG_EVENT_GUEST_ANSWERED:
+        describe_answer(text, event);
+        break;
+    case APMIG_EVENT_GUEST_CHANGED:
+        g_string_append_printf(text, " %.8s", event->changed.uuid);
+        break;
+    case APMIG_EVENT_GUEST_STOPPED:
+        g_string_append_printf(text, " %.8s%s", event->stopped.uuid,
+                               event->stopped.migrated ? " migrated" : "");
+        break;
+    case APMIG_EVENT_HINT:
+        g_string_append_printf(text, " %.8s %s", event->hint.uuid ? event->hint.uuid : "-",
+                               event->hint.name ? event->hint.name : "-");
+        break;
+    case APMIG_EVENT_STEP_FINISHED:
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT " %s", event->step.op,
+                               apmig_step_outcome_to_string(event->step.outcome));
+        break;
+    default:
+        break;
+    }
+    sim_trace(sim, "%s", text->str);
+}
+
+void
+trace_action(Sim *sim, const ApmigAction *action)
+{
+    g_autoptr(GString) text = NULL;
+
+    if (!sim->trace && !sim->trace_tail)
+        return;
+    text = g_string_new("    -> ");
+    g_string_append(text, action_names[action->type]);
+    if (action->op)
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT, action->op);
+    if (action->token)
+        g_string_append_printf(text, " token %" G_GUINT64_FORMAT, action->token);
+    if (action->caller)
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, action->caller);
+    if (action->type == APMIG_ACTION_REPLY_ERROR)
+        g_string_append_printf(text, " %s", apmig_error_name(action->code));
+    if (action->type == APMIG_ACTION_REPLY_ADMIT)
+        g_string_append(text, action->allowed ? " yes" : " no");
+    if (action->record)
+        g_string_append_printf(text, " lock %s held-at %" G_GINT64_FORMAT " breaches %u", action->record->id,
+                               action->record->held_at, action->record->breaches);
+    if (action->uuid || action->admission)
+        g_string_append_printf(text, " %.8s", action->uuid ? action->uuid : action->admission->uuid);
+    if (action->id)
+        g_string_append_printf(text, " %s", action->id);
+    if (action->message)
+        g_string_append_printf(text, ": %s", action->message);
+    sim_trace(sim, "%s", text->str);
+}
