@@ -32,11 +32,20 @@ typedef struct {
 } Options;
 
 typedef struct {
-    Options options;
+    const Options *options;
     GMainLoop *loop;
     ApmigCore *core;
     int exit_status;
 } Daemon;
+
+static void
+options_clear(Options *options)
+{
+    g_free(options->config);
+    g_free(options->policy_dir);
+    g_free(options->libvirt_uri);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 static gboolean
 parse_options(int argc, char **argv, Options *options)
@@ -125,7 +134,7 @@ reload(gpointer user_data)
     g_autoptr(ApmigPolicy) policy = NULL;
 
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
-    policy = load_policy(&daemon->options, &error);
+    policy = load_policy(daemon->options, &error);
     if (policy) {
         apmig_core_set_policy(daemon->core, policy);
         apmig_log(LOG_INFO, "policy reloaded");
@@ -176,7 +185,7 @@ new_core(const Options *options, GError **error)
 static gboolean
 run(Daemon *daemon, GError **error)
 {
-    g_autoptr(ApmigCore) core = new_core(&daemon->options, error);
+    g_autoptr(ApmigCore) core = new_core(daemon->options, error);
     g_autoptr(ApmigServer) server = core ? apmig_server_new(core, error) : NULL;
     g_autoptr(ApmigWatchdog) watchdog = NULL;
 
@@ -211,27 +220,25 @@ check_config(const Options *options)
 int
 main(int argc, char **argv)
 {
-    Daemon daemon = {.exit_status = EXIT_SUCCESS};
+    g_auto(Options) options = {0};
+    Daemon daemon = {.options = &options, .exit_status = EXIT_SUCCESS};
     g_autoptr(GError) error = NULL;
 
     setlocale(LC_ALL, "");
     umask(0077);
-    if (!parse_options(argc, argv, &daemon.options))
+    if (!parse_options(argc, argv, &options))
         return 2;
-    if (daemon.options.version) {
+    if (options.version) {
         g_print("apmigd %s\n", APMIG_VERSION);
         return EXIT_SUCCESS;
     }
-    if (daemon.options.check_config)
-        return check_config(&daemon.options);
+    if (options.check_config)
+        return check_config(&options);
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {
         apmig_log(LOG_ERR, "cannot start: %s", error->message);
         daemon.exit_status = EXIT_FAILURE;
     }
     g_main_loop_unref(daemon.loop);
-    g_free(daemon.options.config);
-    g_free(daemon.options.policy_dir);
-    g_free(daemon.options.libvirt_uri);
     return daemon.exit_status;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-
-#include <gio/gio.h>
-
 #include "policy-files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <gio/gunixinputstream.h>
+#include <string.h>
+#include <sys/stat.h>
 
 static int
 compare_names(gconstpointer a, gconstpointer b)
@@ -30,16 +34,33 @@ list_files(const char *path, GError **error)
     return g_steal_pointer(&files);
 }
 
+/* Opened without waiting: a FIFO would keep the main loop. */
+static GInputStream *
+open_file(const char *path, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    g_autoptr(GInputStream) stream = fd >= 0 ? g_unix_input_stream_new(fd, TRUE) : NULL;
+    struct stat st;
+
+    if (!stream || fstat(fd, &st) < 0) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
+        return NULL;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s: it is no regular file", path);
+        return NULL;
+    }
+    return g_steal_pointer(&stream);
+}
+
 /* Returns: (transfer full) (nullable): the text; a file that is too large is cut one byte above the limit, so that
  * the parser refuses it. */
 static GBytes *
 read_file(const char *path, GError **error)
 {
-    g_autoptr(GFile) file = g_file_new_for_path(path);
-    g_autoptr(GFileInputStream) stream = g_file_read(file, NULL, error);
+    g_autoptr(GInputStream) stream = open_file(path, error);
 
-    return stream ? g_input_stream_read_bytes(G_INPUT_STREAM(stream), APMIG_POLICY_MAX_BYTES + 1, NULL, error)
-                  : NULL;
+    return stream ? g_input_stream_read_bytes(stream, APMIG_POLICY_MAX_BYTES + 1, NULL, error) : NULL;
 }
 
 ApmigPolicy *

@@ -243,6 +243,16 @@ check_marker(ApmigDisk *disk, Loaded *loaded)
     }
 }
 
+static gint
+compare_age(gconstpointer a, gconstpointer b)
+{
+    const ApmigLockRecord *left = *(ApmigLockRecord *const *)a, *right = *(ApmigLockRecord *const *)b;
+
+    if (left->requested_at != right->requested_at)
+        return left->requested_at < right->requested_at ? -1 : 1;
+    return strcmp(left->id, right->id);
+}
+
 /* Whatever stands in the folder is a lock. Those with a name of their own come first: an id that has to be
  * derived gives way to them. */
 static gboolean
@@ -270,6 +280,7 @@ load_locks(ApmigDisk *disk, Loaded *loaded, GError **error)
         }
     }
     check_marker(disk, loaded);
+    g_ptr_array_sort(loaded->locks, compare_age); /* oldest first, as they were before the restart */
     return TRUE;
 }
 

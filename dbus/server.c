@@ -316,15 +316,19 @@ apmig_server_set_lost_func(ApmigServer *server, GSourceFunc func, gpointer user_
     server->lost_data = user_data;
 }
 
+/* A lock that is still draining is withdrawn with its caller. */
 static void
 end_calls(ApmigServer *server)
 {
+    g_autoptr(GError) stopping =
+        g_error_new_literal(APMIG_ERROR, APMIG_ERROR_CANCELLED,
+                            "apmigd is being stopped: see apmigctl list once it runs again, and ask anew");
     GHashTableIter iter;
     gpointer call;
 
     for (g_hash_table_iter_init(&iter, server->calls); g_hash_table_iter_next(&iter, &call, NULL);
          g_hash_table_iter_init(&iter, server->calls))
-        apmig_call_free(call);
+        apmig_call_fail(call, stopping);
 }
 
 void

@@ -330,6 +330,8 @@ engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
 
     if (!reading_is_needed(engine))
         return;
+    if (!uuid && !name)
+        engine_hurry(engine);
     if (uuid)
         guest = g_hash_table_lookup(engine->guests, uuid);
     else if (name)

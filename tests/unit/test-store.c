@@ -436,10 +436,10 @@ test_damage_beside_good(Fixture *fixture, gconstpointer data)
     fixture_put(fixture, LOCKS, ID ".json", text, -1);
     fixture_put(fixture, LOCKS, "00000001.json", text, -1); /* a copy: its id is another's */
     fixture_open(fixture);
-    g_assert_cmpuint(fixture->locks->len, ==, 2);
-    assert_recovered(fixture, 0);
-    g_assert_cmpint(loaded_lock(fixture, 1)->origin, ==, APMIG_LOCK_BY_REQUEST);
-    g_assert_null(fixture_remove(fixture, loaded_lock(fixture, 0)));
+    g_assert_cmpuint(fixture->locks->len, ==, 2); /* oldest first: the good one before its copy */
+    g_assert_cmpint(loaded_lock(fixture, 0)->origin, ==, APMIG_LOCK_BY_REQUEST);
+    assert_recovered(fixture, 1);
+    g_assert_null(fixture_remove(fixture, loaded_lock(fixture, 1)));
     fixture_reopen(fixture);
     g_assert_cmpuint(fixture->locks->len, ==, 1);
     g_assert_cmpstr(loaded_lock(fixture, 0)->id, ==, ID);

@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every error of the contract, provoked; each names its cause, and changes nothing."""
+import re
+import sys
+
+import pytest
+import rig
+from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until, uuid_of
+
+DAY = 24 * 3600 * 1000000
+
+# No part of apmigd gives these yet: they belong to keys being compared at the release of a lock.
+NOT_GIVEN_YET = {"KeyChangeUnfinished", "KeysDiffer"}
+
+
+def test_every_error_of_the_contract_is_provoked_here():
+    """The list in the interface's XML against the words in this file: an error that is new there needs a test here."""
+    xml = (SOURCE / "dbus" / "org.apmigd1.xml").read_text()
+    listed = xml[xml.index("Errors, all of them"):xml.index("and org.freedesktop.DBus.Error.AccessDenied")]
+    names = set(re.findall(r"^    ([A-Z]\w+) ", listed, re.MULTILINE))
+    assert len(names) == 17
+    tests = open(__file__).read()
+    assert {name for name in names if f'"{name}"' not in tests} == set()
+
+
+@pytest.fixture
+def nothing_changes(running, root):
+    """Whatever the test provokes, there is no lock, no migration and no file before and after."""
+    assert root.locks() == [] and running.lock_files() == []
+    yield
+    assert root.locks() == [] and root.migrations() == [] and root.manager()["Locked"] is False
+    assert running.lock_files() == [] and running.admission_files() == []
+
+
+@pytest.mark.parametrize("scope, said", [
+    ("", "position 1"),
+    ("04.0012,zz.0012", "position 9"),
+    ("04.0012,", "position 9"),
+    ("04", "position 3"),
+    ("04.0100", "position 4"),
+    ("100.0012", "position 1"),
+    ("07-04.0012", "position 1"),
+    ("04.0012 ,05.0012", "position 8"),
+    ("ALL", "position 2"),
+    ("none", "position 1"),
+    ("04.0012\n", "position 8"),
+    ("04.\u20120012", "position 4"),
+    ("all,04.0012", "position 1"),
+    ("04.0012," * 1000, "bytes"),
+])
+def test_invalid_scope(nothing_changes, root, scope, said):
+    error = root.start_take(scope).error()
+    assert error.short == "InvalidScope"
+    assert said in error.message
+
+
+@pytest.mark.parametrize("reason, said", [
+    ("", "is empty"),
+    (" \t", "control character at byte 2"),
+    ("   ", "is empty"),
+    ("x" * 257, "has 257 bytes: give at most 256"),
+    ("\u00e4" * 129, "has 258 bytes"),
+    ("two\nlines", "control character at byte 4"),
+    ("escape \x1b[31m", "control character at byte 8"),
+    ("c1 \u009b", "control character"),
+    ("separator \u2028", "control character"),
+    ("\x7f", "control character at byte 1"),
+])
+def test_invalid_reason(nothing_changes, root, reason, said):
+    """What is no UTF-8 at all cannot even be sent: the bus disconnects who tries."""
+    error = root.start_take("all", reason).error()
+    assert error.short == "InvalidReason"
+    assert said in error.message
+
+
+def test_longest_reason_is_kept_as_it_is(running, root):
+    reason = "\u00e4" * 128
+    lock = root.take("all", reason)
+    assert root.lock(lock)["Reason"] == reason
+    running.restart()
+    assert root.lock(lock)["Reason"] == reason
+
+
+@pytest.mark.parametrize("options, said", [
+    ({"on-bussy": "abort"}, 'Unknown option "on-bussy"'),
+    ({"": "abort"}, 'Unknown option ""'),
+    ({"x" * 1000: True}, "Unknown option"),
+    ({"on-busy": "Abort"}, 'is "Abort": give abort, wait or refuse'),
+    ({"on-busy": ""}, "give abort, wait or refuse"),
+    ({"on-busy": True}, '"on-busy" must be a string (s), not of D-Bus type "b"'),
+    ({"timeout-usec": 0}, "give from 1 to"),
+    ({"timeout-usec": 30 * DAY + 1}, "give from 1 to"),
+    ({"timeout-usec": 2**64 - 1}, "give from 1 to"),
+    ({"timeout-usec": ("u", 5)}, 'must be an unsigned 64-bit number (t), not of D-Bus type "u"'),
+    ({"timeout-usec": ("x", -1)}, "must be an unsigned 64-bit number"),
+    ({"timeout-usec": "5s"}, "must be an unsigned 64-bit number"),
+    ({"expected-duration-usec": 0}, "give from 1 to"),
+    ({"expected-duration-usec": 3653 * DAY}, "give from 1 to"),
+    ({"no-wait": "yes"}, "must be a boolean (b)"),
+    ({"no-wait": ("v", "b", "true")}, "must be a boolean (b)"),
+    ({"allow-missing-hook": 1}, "must be a boolean (b)"),
+    ({"change-id": ""}, "is empty"),
+    ({"change-id": "x" * 129}, "has 129 bytes: give at most 128"),
+    ({"change-id": "CHG\n1"}, "control character at byte 4"),
+    ([("no-wait", True), ("no-wait", False)], "given twice"),
+    ({"force": True}, 'Unknown option "force"'),
+    ({"no-wait": True, "on-busy": "never"}, "give abort, wait or refuse"),
+])
+def test_invalid_option(nothing_changes, root, options, said):
+    error = root.start_take(options=options).error()
+    assert error.short == "InvalidOption"
+    assert said in error.message
+    assert len(error.message) < 400  # what a caller gave is shown in part only
+
+
+def test_invalid_option_of_a_release_leaves_the_lock(running, root):
+    lock = root.take()
+    for options, said in (({"forced": True}, 'Unknown option "forced"'), ({"force": "yes"}, "must be a boolean"),
+                          ([("force", False), ("force", True)], "given twice")):
+        for call in (root.start_release(lock, options),
+                     root.start(lock, LOCK, "Release", "a{sv}", *rig.option_arguments(options))):
+            error = call.error()
+            assert error.short == "InvalidOption" and said in error.message
+    assert root.lock(lock)["State"] == "held"
+
+
+@pytest.mark.parametrize("arguments", [("s", "all"), ("ssa{ss}", "all", "reason", "0"), ("sssa{sv}", "all", "a", "b", "0")])
+def test_a_call_of_another_signature_is_refused(nothing_changes, root, arguments):
+    assert root.start(ROOT_PATH, MANAGER, "TakeLock", *arguments).error().name.endswith(".InvalidArgs")
+
+
+def test_locked_names_owner_reason_and_time(running, root):
+    first = root.take("04.*", "AES rotation of spring")
+    lock_id = first.rpartition("/")[2]
+    for scope in ("04.0012", "all", "*.0012", "03-05.0000"):
+        error = root.start_take(scope).error()
+        assert error.short == "Locked"
+        for part in (lock_id, "of root", '"AES rotation of spring"', "since 20", f"apmigctl unlock {lock_id}"):
+            assert part in error.message
+    second = root.take("05.*")
+    assert [lock["path"] for lock in root.locks()] == [first, second]
+    assert len(running.lock_files()) == 2
+
+
+def test_busy_names_the_guest_and_touches_nothing(nothing_changes, hypervisor, root):
+    hypervisor.guest(uuid_of(1), name="g1", affected="yes", scope="04.0012", job="outgoing")
+    error = root.start_take("04.0012", options={"on-busy": "refuse"}).error()
+    assert error.short == "Busy"
+    assert "guest 'g1' is migrating out" in error.message
+    assert hypervisor.calls("step") == []
+    hypervisor.guest(uuid_of(1), job="none")
+    hypervisor.hint(uuid=uuid_of(1))
+    until(lambda: root.migrations() == [], "the end of the migration")
+
+
+def test_timeout_names_what_was_waited_for(nothing_changes, hypervisor, root):
+    hypervisor.guest(uuid_of(1), name="g1", affected="yes", job="outgoing", step="nothing")
+    error = root.start_take(options={"timeout-usec": 200000}).error()
+    assert error.short == "Timeout"
+    assert "guest 'g1' is migrating out" in error.message
+    hypervisor.guest(uuid_of(1), job="none")
+    hypervisor.hint(uuid=uuid_of(1))
+    until(lambda: root.migrations() == [], "the end of the migration")
+
+
+def test_timeout_of_the_policy_is_the_default(daemon, hypervisor, root):
+    daemon.policy(request_timeout_usec=200000)
+    daemon.start()
+    hypervisor.guest(uuid_of(1), name="g1", affected="yes", job="outgoing", step="nothing")
+    assert root.start_take().error(5).short == "Timeout"
+    assert root.locks() == []
+
+
+def test_cancelled(nothing_changes, hypervisor, root):
+    hypervisor.guest(uuid_of(1), name="g1", affected="yes", job="outgoing", step="nothing")
+    taking = root.start_take()
+    lock = root.wait_for_lock(state="draining")
+    root.release(lock["path"])
+    assert taking.error().short == "Cancelled"
+    hypervisor.guest(uuid_of(1), job="none")
+    hypervisor.hint(uuid=uuid_of(1))
+    until(lambda: root.migrations() == [], "the end of the migration")
+
+
+def test_no_such_lock(running, root):
+    lock = root.take()
+    for path in ("/org/apmigd1/lock/00000000", "/org/apmigd1", "/", "/org/apmigd1/lock/" + "x" * 200, "/org/other/lock/1"):
+        error = root.start_release(path).error()
+        assert error.short == "NoSuchLock"
+        assert "apmigctl list" in error.message and len(error.message) < 300
+    assert root.lock(lock)["State"] == "held"
+    root.release(lock)
+    for call in (root.start_release(lock), root.start(lock, LOCK, "Release", "a{sv}", "0")):
+        error = call.error()
+        assert error.short == "NoSuchLock" and "has ended already (released)" in error.message
+
+
+def test_not_owner(running, nobody, other, bus):
+    polkit = bus.start_polkit({"*": "yes", "org.apmigd1.release-others-lock": "no"})
+    lock = nobody.take("04.0012", "mine")
+    error = other.start_release(lock).error()
+    assert error.short == "NotOwner"
+    for part in ("belongs to nobody (uid 65534)", '"mine"', "org.apmigd1.release-others-lock"):
+        assert part in error.message
+    assert other.lock(lock)["State"] == "held"
+    assert len(running.lock_files()) == 1
+    assert polkit.actions()[-1] == "org.apmigd1.release-others-lock"
+
+
+def test_hypervisor_unavailable(nothing_changes, hypervisor, root):
+    hypervisor.do("lose", reason="libvirtd closed the connection")
+    error = root.start_take(options={"timeout-usec": 200000}).error()
+    assert error.short == "HypervisorUnavailable"
+    assert "libvirtd closed the connection" in error.message
+
+
+def test_hypervisor_unavailable_for_checking_a_guest(nothing_changes, hypervisor, root):
+    hypervisor.do("lose", reason="gone")
+    assert root.start(ROOT_PATH, MANAGER, "CheckGuest", "s", "g1").error().short == "HypervisorUnavailable"
+
+
+def test_hypervisor_unavailable_when_a_guest_does_not_answer(nothing_changes, hypervisor, root):
+    hypervisor.guest(uuid_of(1), name="g1", affected="yes", query="fail")
+    error = root.start_take(options={"timeout-usec": 200000}).error()
+    assert error.short == "HypervisorUnavailable"
+    assert "'g1': the query was told to fail" in error.message
+
+
+def test_hook_not_installed_with_qemu(bus, root, folder):
+    """The QEMU driver is the one that calls the hook; that it is the driver is known from the URI before it answers."""
+    daemon = rig.Daemon(bus, folder, rig.APMIGD, f"qemu:///system?socket={folder}/no-libvirt")
+    daemon.start()
+    hook = folder / "hooks" / "qemu.d" / "zz-apmigd"
+
+    def refusal():
+        error = root.start_take(options={"timeout-usec": 100000}).error()
+        assert root.locks() == [] and daemon.lock_files() == []
+        return error
+
+    error = refusal()
+    assert error.short == "HookNotInstalled"
+    assert f"{hook} does not exist" in error.message and "allow-missing-hook" in error.message
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\n")
+    assert (error := refusal()).short == "HookNotInstalled" and "is not executable" in error.message
+    hook.chmod(0o755)
+    assert refusal().short == "HypervisorUnavailable"
+    hook.unlink()
+    hook.mkdir()
+    assert (error := refusal()).short == "HookNotInstalled" and "is no regular file" in error.message
+    lock = root.take(options={"allow-missing-hook": True, "no-wait": True})
+    assert root.lock(lock)["State"] == "draining"
+    daemon.stop()
+
+
+def test_hook_not_installed_only_matters_where_it_is_called(daemon, hypervisor, root):
+    daemon.start()
+    hypervisor.do("lose", reason="to come back as QEMU")
+    hypervisor.do("connect", has_hook=True)
+    assert root.start_take().error().short == "HookNotInstalled"
+    hypervisor.do("lose", reason="to come back as another")
+    hypervisor.do("connect", has_hook=False)
+    assert root.lock(root.take())["State"] == "held"
+
+
+def test_limit_exceeded_by_locks(daemon, hypervisor, root):
+    daemon.policy(max_locks=2)
+    daemon.start()
+    first = root.take("01.0001")
+    root.take("02.0001")
+    error = root.start_take("03.0001").error()
+    assert error.short == "LimitExceeded" and "there are 2 locks" in error.message
+    assert len(root.locks()) == 2 and len(daemon.lock_files()) == 2
+    root.release(first)
+    root.take("03.0001")
+
+
+def test_limit_exceeded_by_locks_of_one_user(daemon, hypervisor, root, nobody, other, bus):
+    daemon.policy(max_locks_per_user=1)
+    daemon.start()
+    bus.start_polkit("yes")
+    nobody.take("01.0001")
+    error = nobody.start_take("02.0001").error()
+    assert error.short == "LimitExceeded" and "nobody has 1 lock" in error.message
+    other.take("02.0001")
+    root.take("03.0001")
+    root.take("04.0001")
+    assert len(root.locks()) == 4
+
+
+def test_limit_exceeded_by_waiting_calls(running, root, nobody, other, bus):
+    """32 calls of one user may wait; no other user is kept out by them."""
+    polkit = bus.start_polkit("silent")
+    calls = [nobody.start_take("01.0001") for _ in range(33)]
+    refused = until(lambda: [call for call in calls if not call.is_waiting()], "one to be refused")
+    error = refused[0].error()
+    assert error.short == "LimitExceeded" and "waits for 32 answers already" in error.message
+    assert len([call for call in calls if call.is_waiting()]) == 32
+    assert nobody.locks() == []  # what is answered at once is answered
+    other_call = other.start_take("01.0001")
+    root.release(root.take("01.0001"))
+    assert other_call.is_waiting()
+    # One that leaves makes room for another, and polkit is told to close its dialogue.
+    next(call for call in calls if call.is_waiting()).kill()
+    until(lambda: any("cancelled" in question for question in polkit.asked()), "polkit to be told")
+    asked = len(polkit.actions())
+    another = nobody.start_take("01.0001")
+    until(lambda: len(polkit.actions()) == asked + 1, "the question to polkit")
+    assert another.is_waiting()
+
+
+def test_limit_exceeded_by_admissions_is_a_no(daemon, hypervisor, root):
+    daemon.policy(max_admissions=1)
+    daemon.start()
+    assert root.admit(domain()) == (True, "")
+    allowed, reason = root.admit(domain("g2", uuid_of(2)), "g2")
+    assert not allowed and "max-admissions" in reason
+    assert [m["guest"] for m in root.migrations()] == ["g1"]
+
+
+# --- StateFailure: a state folder that cannot be written --------------------------------------------
+
+
+@pytest.fixture
+def small_state(daemon, hypervisor):
+    """The daemon with a file system of its own for its state, in a mount namespace of its own."""
+    daemon.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && exec "$@"',
+                      daemon.state]
+    daemon.state.mkdir()
+    daemon.start()
+    return daemon
+
+
+def state_of(daemon):
+    """Its state folder, as it sees it."""
+    return type(daemon.state)(f"/proc/{daemon.process.pid}/root{daemon.state}")
+
+
+def remount(daemon, how):
+    command = daemon.bus.start("nsenter", "-t", daemon.process.pid, "-m", "mount", "-o", f"remount,{how}", daemon.state)
+    assert command.communicate(timeout=20)[1] == ""
+
+
+def fill(daemon):
+    filler = state_of(daemon) / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError:
+            return filler
+
+
+def test_state_failure_on_a_full_disk(small_state, root, bus):
+    monitor = bus.monitor()
+    filler = fill(small_state)
+    error = root.start_take().error()
+    assert error.short == "StateFailure"
+    assert "No space left on device" in error.message and "mend the state folder" in error.message
+    assert root.locks() == [] and list((state_of(small_state) / "locks").iterdir()) == []
+    assert monitor.wait_for("LockEnded")[2] == "failed"
+    filler.unlink()
+    assert root.lock(root.take())["State"] == "held"
+
+
+def test_a_full_disk_does_not_keep_a_lock(small_state, root):
+    lock = root.take()
+    fill(small_state)
+    root.release(lock)
+    assert root.locks() == [] and list((state_of(small_state) / "locks").iterdir()) == []
+
+
+def test_state_failure_on_a_read_only_disk(small_state, root):
+    kept = root.take("04.0012")
+    held_at = root.lock(kept)["HeldAt"]
+    remount(small_state, "ro")
+    assert root.start_take("05.0012").error().short == "StateFailure"
+    error = root.start_release(kept).error()
+    assert error.short == "StateFailure"
+    assert "Read-only file system" in error.message and f"apmigctl unlock {kept.rpartition('/')[2]}" in error.message
+    # Still a lock: the gate is closed, and it is held again once proven anew.
+    assert root.admit(domain())[0] is False
+    assert root.wait_for_state(kept, "held")["HeldAt"] == held_at
+    assert [lock["path"] for lock in root.locks()] == [kept]
+    remount(small_state, "rw")
+    root.release(kept)
+    assert root.locks() == []
+
+
+def test_state_failure_of_a_release_waited_for_by_several(small_state, root):
+    lock = root.take()
+    remount(small_state, "ro")
+    for call in [root.start_release(lock) for _ in range(3)]:
+        assert call.error().short == "StateFailure"
+    assert root.wait_for_state(lock, "held")
+
+
+# --- guests -----------------------------------------------------------------------------------------
+
+
+def test_no_such_guest(nothing_changes, root):
+    for guest in ("g1", uuid_of(1), "g1\u00e4", "%s%n"):
+        error = root.start(ROOT_PATH, MANAGER, "CheckGuest", "s", guest).error()
+        assert error.short == "NoSuchGuest"
+
+
+@pytest.mark.parametrize("guest", ["", "x" * 1025, "a\nb"])
+def test_invalid_guest_to_check(nothing_changes, root, guest):
+    assert root.start(ROOT_PATH, MANAGER, "CheckGuest", "s", guest).error().short == "InvalidGuest"
+
+
+DEEP = "<domain><name>g1</name>" + "<a>" * 3000 + "</a>" * 3000 + "</domain>"
+
+
+@pytest.mark.parametrize("xml, said", [
+    ("", "does not parse"),
+    ("no XML", "does not parse"),
+    (domain()[:-3], "does not parse"),
+    ("<network><name>g1</name></network>", "no <domain>"),
+    ("<domain/>", "no <name>"),
+    ("<domain><name>g1</name></domain>", "no <uuid>"),
+    (domain(uuid="not-a-uuid"), "is no UUID"),
+    (domain("g2"), 'called "g1" but its domain XML says "g2"'),
+    (domain("g1</name><name>g1"), "more than one <name>"),
+    (domain("x" * 256), "<name>"),
+    ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + domain(), "document type"),
+    ("<!DOCTYPE d SYSTEM 'file:///etc/passwd'>" + domain(), "document type"),
+    (domain(scope="&undeclared;"), "does not parse"),
+    (DEEP, "does not parse"),
+])
+def test_invalid_guest_that_comes_in(nothing_changes, root, xml, said):
+    error = root.start_admit(xml).error()
+    assert error.short == "InvalidGuest"
+    assert said in error.message and len(error.message) < 500
+
+
+def test_invalid_option_of_an_admission(nothing_changes, root):
+    for operation in ("prepare", "", "Migrate", "x" * 500):
+        error = root.start_admit(domain(), operation=operation).error()
+        assert error.short == "InvalidOption" and "only migrate and restore" in error.message
+        assert len(error.message) < 300
+
+
+def test_invalid_guest_of_20_mib(nothing_changes, running, root, bus):
+    """More than an argument of a program may hold, so it comes from a program of its own."""
+    xml = bus.folder / "huge.xml"
+    for filling, size in (("<a/>", 20), ("x", 20), ("<a>", 5)):
+        xml.write_text(domain().replace("<os>", filling * (size * 1024 * 1024 // len(filling)) + "<os>"))
+        process = bus.start(sys.executable, SOURCE / "tests" / "bus" / "admit_file.py", "g1", xml)
+        out, err = process.communicate(timeout=rig.LIMIT)
+        assert out.startswith("org.apmigd1.Error.InvalidGuest:") and "more than 4194304" in out, out + err
+    assert root.locks() == []  # it is alive, and keeps nothing of it
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", open(f"/proc/{running.process.pid}/status").read())[1])
+    assert peak < 500 * 1024, f"{peak} KiB at its peak"
+
+
+def test_largest_xml_is_read(running, root, bus):
+    xml = bus.folder / "large.xml"
+    xml.write_text(domain().replace("<os>", "<!--" + "x" * (4 * 1024 * 1024 - 1000) + "--><os>"))
+    process = bus.start(sys.executable, SOURCE / "tests" / "bus" / "admit_file.py", "g1", xml)
+    assert process.communicate(timeout=rig.LIMIT)[0] == "allowed\n"
+    assert [m["guest"] for m in root.migrations()] == ["g1"]
