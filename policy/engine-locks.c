@@ -98,6 +98,7 @@ lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError c
     lock->end_message = g_strdup(message);
     lock->pub.state = APMIG_LOCK_VERIFYING;
     lock->dirty = TRUE;
+    g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption that is overtaken */
     lock_write(engine, lock, WRITE_REMOVE);
 }
 

@@ -216,7 +216,8 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
     if (guest->expected || guest->migration || guest->changing || sim->now - guest->since < SECOND)
         return;
     /* One that the hook has let in is not mistaken for another that nobody asked for. */
-    if (hookless && sim->now < guest->let_in_at + 2 * sim->policy->admission_usec)
+    if (hookless && (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec ||
+                     g_hash_table_contains(sim->durable_admissions, guest->uuid)))
         return;
     if (guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
