@@ -6,6 +6,7 @@
 #include <systemd/sd-id128.h>
 
 #include "core.h"
+#include "fence-steps.h"
 #include "hook-presence.h"
 #include "log.h"
 
@@ -22,6 +23,7 @@ struct ApmigCore {
     ApmigEngine *engine;
     ApmigStore *store;
     ApmigHypervisor *hypervisor;
+    ApmigFencer *fencer;
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -134,7 +136,10 @@ carry_out(ApmigCore *core, ApmigAction *action)
         core->hypervisor->query_guest(core->hypervisor, action->token, action->uuid, action->want_facts);
         break;
     case APMIG_ACTION_RUN_STEP:
-        core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
+        if (action->step == APMIG_STEP_LIBVIRT_ABORT)
+            core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
+        else
+            apmig_fencer_run(core->fencer, action);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
@@ -152,6 +157,7 @@ carry_out(ApmigCore *core, ApmigAction *action)
         publish(core, core->listener.migration_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_MIGRATION:
+        apmig_fencer_forget(core->fencer, action->id);
         publish(core, core->listener.migration_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
@@ -297,7 +303,7 @@ static const ApmigHypervisorCallbacks hypervisor_callbacks = {
 
 ApmigCore *
 apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-               const char *hooks_dir, gboolean has_hook)
+               const char *hooks_dir, const char *fence_socket, gboolean has_hook)
 {
     ApmigCore *core = g_new0(ApmigCore, 1);
     char run_id[SD_ID128_STRING_MAX];
@@ -310,6 +316,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->engine = apmig_engine_new(policy, run_id);
     core->store = store;
     core->hypervisor = hypervisor;
+    core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -332,6 +339,7 @@ apmig_core_free(ApmigCore *core)
         g_source_destroy(core->reply_source);
     g_clear_pointer(&core->reply_source, g_source_unref);
     core->hypervisor->free(core->hypervisor);
+    apmig_fencer_free(core->fencer);
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);

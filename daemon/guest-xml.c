@@ -13,9 +13,10 @@
 /* What the XML says, before it is drawn together. */
 typedef struct {
     char *name, *uuid;
-    char *declared;   /* the scope in our metadata element, one that reads; NULL: there is no such element */
-    guint n_devices;  /* vfio-ap hostdevs */
-    GPtrArray *uuids; /* their UUIDs, as far as they can be read; each once */
+    char *declared;    /* the scope in our metadata element, one that reads; NULL: there is no such element */
+    guint n_devices;   /* vfio-ap hostdevs */
+    GPtrArray *uuids;  /* their UUIDs, as far as they can be read; each once */
+    GPtrArray *others; /* UUIDs of mediated devices of another model */
 } Description;
 
 static void
@@ -25,6 +26,7 @@ description_clear(Description *description)
     g_free(description->uuid);
     g_free(description->declared);
     g_clear_pointer(&description->uuids, g_ptr_array_unref);
+    g_clear_pointer(&description->others, g_ptr_array_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, description_clear)
 
@@ -191,39 +193,39 @@ read_metadata(const xmlNode *metadata, Description *description)
 
 /* libvirt takes a hostdev without a mode for one of mode subsystem (virDomainHostdevDefParseXML). */
 static gboolean
-is_vfio_ap(xmlNode *hostdev)
+is_mediated(xmlNode *hostdev)
 {
     g_autofree char *mode = get_attribute(hostdev, "mode");
 
-    return (!mode || strcmp(mode, "subsystem") == 0) && attribute_is(hostdev, "type", "mdev") &&
-           attribute_is(hostdev, "model", "vfio-ap");
+    return (!mode || strcmp(mode, "subsystem") == 0) && attribute_is(hostdev, "type", "mdev");
 }
 
-/* One without a readable UUID still counts. */
+/* A vfio-ap one without a readable UUID still counts. */
 static void
-read_hostdev(const xmlNode *hostdev, Description *description)
+read_hostdev(xmlNode *hostdev, Description *description)
 {
+    gboolean is_vfio_ap = attribute_is(hostdev, "model", "vfio-ap");
+    GPtrArray *uuids = is_vfio_ap ? description->uuids : description->others;
     xmlNode *source = first_child(hostdev, "source");
     xmlNode *address = source ? first_child(source, "address") : NULL;
     g_autofree char *uuid = address ? get_attribute(address, "uuid") : NULL;
     g_autofree char *lower = uuid && g_uuid_string_is_valid(uuid) ? g_ascii_strdown(uuid, -1) : NULL;
 
-    description->n_devices++;
-    if (lower && !g_ptr_array_find_with_equal_func(description->uuids, lower, g_str_equal, NULL))
-        g_ptr_array_add(description->uuids, g_steal_pointer(&lower));
+    description->n_devices += is_vfio_ap;
+    if (lower && uuids->len < APMIG_GUEST_MAX_DEVICES &&
+        !g_ptr_array_find_with_equal_func(uuids, lower, g_str_equal, NULL))
+        g_ptr_array_add(uuids, g_steal_pointer(&lower));
 }
 
 static gboolean
 read_devices(const xmlNode *devices, Description *description, GError **error)
 {
-    for (xmlNode *node = devices->children; node; node = node->next) {
-        if (!is_element(node, "hostdev") || !is_vfio_ap(node))
-            continue;
-        if (description->n_devices == APMIG_GUEST_MAX_DEVICES)
-            return fail(error, "the domain XML has more than %d mediated devices of model vfio-ap",
-                        APMIG_GUEST_MAX_DEVICES);
-        read_hostdev(node, description);
-    }
+    for (xmlNode *node = devices->children; node; node = node->next)
+        if (is_element(node, "hostdev") && is_mediated(node))
+            read_hostdev(node, description);
+    if (description->n_devices > APMIG_GUEST_MAX_DEVICES)
+        return fail(error, "the domain XML has more than %d mediated devices of model vfio-ap",
+                    APMIG_GUEST_MAX_DEVICES);
     return TRUE;
 }
 
@@ -238,6 +240,7 @@ describe(const char *xml, gsize length, Description *description, GError **error
     if (!domain || !is_element(domain, "domain"))
         return fail(error, "the XML is no <domain>");
     description->uuids = g_ptr_array_new_with_free_func(g_free);
+    description->others = g_ptr_array_new_with_free_func(g_free);
     if (!read_identity(domain, description, error))
         return FALSE;
     for (const xmlNode *node = domain->children; node; node = node->next) {
@@ -262,6 +265,9 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     guest = g_new0(ApmigGuest, 1);
     guest->name = g_steal_pointer(&description.name);
     guest->uuid = g_steal_pointer(&description.uuid);
+    /* Of a guest that is affected, any mediated device can fence its migration: vfio-ap first. */
+    for (guint i = 0; description.declared && i < description.others->len; i++)
+        g_ptr_array_add(description.uuids, g_strdup(description.others->pdata[i]));
     g_ptr_array_add(description.uuids, NULL);
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
     guest->affected =
@@ -316,13 +322,13 @@ add_keys(xmlNode *domain, const char *scope)
 }
 
 static void
-add_hostdev(xmlNode *devices, const char *uuid)
+add_hostdev(xmlNode *devices, const char *model, const char *uuid)
 {
     xmlNode *hostdev = add_element(devices, "hostdev", NULL);
 
     set_attribute(hostdev, "mode", "subsystem");
     set_attribute(hostdev, "type", "mdev");
-    set_attribute(hostdev, "model", "vfio-ap");
+    set_attribute(hostdev, "model", model);
     if (uuid)
         set_attribute(add_element(add_element(hostdev, "source", NULL), "address", NULL), "uuid", uuid);
 }
@@ -348,9 +354,11 @@ apmig_guest_reduce(const char *xml, gsize length, GError **error)
         add_keys(domain, description.declared);
     devices = add_element(domain, "devices", NULL);
     for (guint i = 0; i < description.uuids->len; i++)
-        add_hostdev(devices, description.uuids->pdata[i]);
+        add_hostdev(devices, "vfio-ap", description.uuids->pdata[i]);
     if (description.n_devices > 0 && description.uuids->len == 0)
-        add_hostdev(devices, NULL);
+        add_hostdev(devices, "vfio-ap", NULL);
+    for (guint i = 0; description.declared && i < description.others->len; i++)
+        add_hostdev(devices, "vfio-pci", description.others->pdata[i]);
     xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
     reduced = g_strdup((const char *)dump);
     xmlFree(dump);

@@ -16,7 +16,7 @@ typedef struct {
     char *uuid;             /* lower case */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
-    GStrv devices;
+    GStrv devices; /* UUIDs of mediated devices: of model vfio-ap; of a guest with our metadata, of any */
 } ApmigGuest;
 
 /**

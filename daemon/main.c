@@ -12,6 +12,7 @@
 
 #include "config.h"
 #include "core.h"
+#include "fence-client.h"
 #include "log.h"
 #include "policy-files.h"
 #include "server.h"
@@ -27,6 +28,7 @@ typedef struct {
     char *config;
     char *policy_dir;
     char *libvirt_uri;
+    char *fence_socket;
     gboolean check_config;
     gboolean version;
 } Options;
@@ -44,6 +46,7 @@ options_clear(Options *options)
     g_free(options->config);
     g_free(options->policy_dir);
     g_free(options->libvirt_uri);
+    g_free(options->fence_socket);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -56,6 +59,8 @@ parse_options(int argc, char **argv, Options *options)
          "DIR"},
         {"libvirt-uri", 0, 0, G_OPTION_ARG_STRING, &options->libvirt_uri,
          "Hypervisor, over [Libvirt] URI=", "URI"},
+        {"fence-socket", 0, 0, G_OPTION_ARG_FILENAME, &options->fence_socket,
+         "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
          "Check configuration and policy, and leave", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and leave", NULL},
@@ -178,6 +183,7 @@ new_core(const Options *options, GError **error)
     if (!store)
         return NULL;
     return apmig_core_new(policy, store, new_hypervisor(config), config->hooks_dir,
+                          options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
 }
 

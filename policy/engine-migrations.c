@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a migration: in: admitted -> incoming -> ended; out: outgoing -> ended. And the steps that end one.
+ * The life of a migration: in: admitted -> incoming -> ended; out: outgoing -> ended.
  */
 #include "engine-private.h"
 
@@ -9,13 +9,6 @@
 #define STOP_EVENT_GRACE_USEC (200 * 1000)
 
 #define ARRIVALS_MAX 4096
-
-static void
-step_record_free(ApmigStepRecord *record)
-{
-    g_free(record->message);
-    g_free(record);
-}
 
 void
 migration_free(Migration *migration)
@@ -71,7 +64,7 @@ migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigr
     migration->pub.scope = scope ? apmig_scope_ref((ApmigScope *)scope) : apmig_scope_new_all();
     migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
     migration->pub.started_at = engine->realtime;
-    migration->pub.steps = g_ptr_array_new_with_free_func((GDestroyNotify)step_record_free);
+    migration->pub.steps = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_step_record_free);
     migration->pub.result = "";
     migration->pub.message = g_strdup("");
     migration->dirty = TRUE;
@@ -143,20 +136,37 @@ count_admissions(const ApmigEngine *engine)
     return count;
 }
 
-/* The record of what comes in: an open one is the same guest's earlier attempt, which a guest that is seen from now
- * on may belong to. */
+static void
+migration_set_devices(Migration *migration, const char *const *devices)
+{
+    g_strfreev(migration->pub.devices);
+    migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
+    migration->dirty = TRUE;
+}
+
+/* An open record is the same guest's earlier attempt, which a guest that is seen from now on may belong to. If the two
+ * differ in their queues, it is not known which are those of the guest: it is waited for and, without devices, left
+ * alone. */
+static void
+join_attempts(Migration *migration, const ApmigScope *scope, const char *const *devices)
+{
+    gboolean same = apmig_scope_equal(migration->pub.scope, scope) && migration->pub.devices[0];
+    ApmigScope *both = apmig_scope_union(migration->pub.scope, scope);
+
+    apmig_scope_unref(migration->pub.scope);
+    migration->pub.scope = both;
+    migration_set_devices(migration, same ? devices : NULL);
+    migration_begin_steps_anew(migration);
+    migration->bindable = FALSE;
+}
+
 static Migration *
 find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope)
 {
     Migration *migration = engine_find_migration(engine, event->admit.uuid, FALSE);
 
     if (migration) {
-        ApmigScope *both = apmig_scope_union(migration->pub.scope, scope);
-
-        apmig_scope_unref(migration->pub.scope);
-        migration->pub.scope = both;
-        migration->bindable = FALSE;
-        migration->dirty = TRUE;
+        join_attempts(migration, scope, event->admit.facts.devices);
         return migration;
     }
     migration = migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope,
@@ -188,11 +198,15 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     g_ptr_array_add(engine->pending, pending);
 }
 
+/* It may be what an earlier admission, still open, will be taken for: then that is left alone. */
 static void
 expect_unaffected(ApmigEngine *engine, const char *uuid)
 {
+    Migration *earlier = engine_find_migration(engine, uuid, FALSE);
     gint64 *until = g_new(gint64, 1);
 
+    if (earlier)
+        migration_set_devices(earlier, NULL);
     *until = engine->now + engine->policy->admission_usec;
     if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
         g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
@@ -353,7 +367,8 @@ incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
     if (token > migration->admit_token)
         migration->bindable = TRUE;
     if (migration->incoming_seen && !migration->admitted_until)
-        migration_end(engine, migration, "failed", "the guest is gone; it goes on at its source");
+        migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
+                      "the guest is gone; it goes on at its source");
     else if (!migration->admitted_until)
         migration_end(engine, migration, "vanished", "the guest was let in and never came");
     else if (migration->incoming_seen) {
@@ -361,18 +376,6 @@ incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
         migration->pub.phase = APMIG_MIGRATION_ADMITTED;
         migration->dirty = TRUE;
     }
-}
-
-static gboolean
-was_asked_to_end(const Migration *migration)
-{
-    for (guint i = 0; i < migration->pub.steps->len; i++) {
-        const ApmigStepRecord *record = g_ptr_array_index(migration->pub.steps, i);
-
-        if (record->outcome == APMIG_STEP_REQUESTED || record->outcome == APMIG_STEP_LATE)
-            return TRUE;
-    }
-    return FALSE;
 }
 
 static void
@@ -385,7 +388,7 @@ outgoing_left(ApmigEngine *engine, Migration *migration)
         migration_end(engine, migration, "failed", "the guest stopped at its source");
     else if (migration->not_abortable)
         migration_end(engine, migration, "not-abortable", "the guest runs at its destination");
-    else if (was_asked_to_end(migration))
+    else if (migration_was_asked_to_end(migration))
         migration_end(engine, migration, "completed-anyway", "the request to end it came too late");
     else
         migration_end(engine, migration, "completed", "the guest runs at its destination");
@@ -399,7 +402,7 @@ outgoing_stayed(ApmigEngine *engine, Migration *migration, gboolean stranded)
             engine, migration, "unknown",
             "libvirt left the guest paused (migrating) without a job and does not know where it runs: before "
             "resuming anything look on both hosts with: virsh domstate --reason GUEST");
-    else if (was_asked_to_end(migration))
+    else if (migration_was_asked_to_end(migration))
         migration_end(engine, migration, "aborted", "the guest runs on at its source");
     else
         migration_end(engine, migration, "failed", "it ended by itself; the guest is at its source");
@@ -505,138 +508,6 @@ engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
     engine_hint(engine, uuid, NULL);
 }
 
-/* --- steps --------------------------------------------------------------------------------------- */
-
-static ApmigStepRecord *
-add_step(ApmigEngine *engine, Migration *migration, ApmigStepOutcome outcome, const char *message)
-{
-    ApmigStepRecord *record = g_new0(ApmigStepRecord, 1);
-
-    record->step = engine->policy->steps[migration->step_index % engine->policy->n_steps].step;
-    record->outcome = outcome;
-    record->at = engine->realtime;
-    record->message = g_strdup(message);
-    g_ptr_array_add(migration->pub.steps, record);
-    migration->dirty = TRUE;
-    return record;
-}
-
-static ApmigStepRecord *
-last_step(Migration *migration)
-{
-    return g_ptr_array_index(migration->pub.steps, migration->pub.steps->len - 1);
-}
-
-static void
-log_step(ApmigEngine *engine, const Migration *migration, const ApmigStepRecord *record)
-{
-    engine_log(engine, APMIG_LOG_STEP_FINISHED, LOG_NOTICE, NULL, migration, "%s of guest %s: %s%s%s",
-               apmig_step_to_string(record->step), migration->pub.guest,
-               apmig_step_outcome_to_string(record->outcome), *record->message ? ": " : "", record->message);
-}
-
-static void
-start_step(ApmigEngine *engine, Migration *migration)
-{
-    const ApmigPolicyStep *step = &engine->policy->steps[migration->step_index % engine->policy->n_steps];
-    ApmigAction *action = engine_act(engine, APMIG_ACTION_RUN_STEP);
-
-    action->op = migration->step_op = ++engine->last_op;
-    action->step = step->step;
-    action->uuid = g_strdup(migration->pub.uuid);
-    add_step(engine, migration, APMIG_STEP_RUNNING, "");
-    migration->step_deadline = engine->now + step->deadline_usec;
-    engine_log(engine, APMIG_LOG_STEP_STARTED, LOG_NOTICE, NULL, migration,
-               "ending migration out of guest %s: %s", migration->pub.guest,
-               apmig_step_to_string(step->step));
-}
-
-void
-engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message)
-{
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
-        ApmigStepRecord *record;
-
-        if (migration->step_op != op)
-            continue;
-        migration->step_op = 0;
-        record = last_step(migration);
-        if (record->outcome == APMIG_STEP_RUNNING) {
-            record->outcome = outcome;
-            g_free(record->message);
-            record->message = g_strdup(message ? message : "");
-            log_step(engine, migration, record);
-        }
-        migration->not_abortable |= outcome == APMIG_STEP_NOT_ABORTABLE;
-        migration->dirty = TRUE;
-        engine_hint(engine, migration->pub.uuid, NULL);
-        return;
-    }
-}
-
-/* The connection on which they ran is gone: their answers will not come. */
-void
-engine_steps_lost(ApmigEngine *engine)
-{
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
-
-        if (!migration->step_op)
-            continue;
-        engine_step_finished(engine, migration->step_op, APMIG_STEP_FAILED,
-                             "the connection to libvirt was lost");
-        migration->step_deadline = engine->now;
-    }
-}
-
-static gboolean
-is_to_end(const ApmigEngine *engine, const Migration *migration)
-{
-    const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
-
-    if (!guest || guest->affected != APMIG_AFFECTED_YES)
-        return FALSE;
-    if (!engine->connected || !migration->pub.outgoing || !migration->pub.scope_known ||
-        migration->gone_since || migration->stopped_known)
-        return FALSE;
-    for (guint i = 0; i < engine->locks->len; i++)
-        if (lock_wants_end(engine, g_ptr_array_index(engine->locks, i), migration))
-            return TRUE;
-    return FALSE;
-}
-
-/* One step is under way at a time. When its deadline has passed and the migration is still there, the next is tried,
- * after the last the first again: a step that once did nothing may be in time for what is left. */
-static void
-settle_steps(ApmigEngine *engine, Migration *migration)
-{
-    if (!is_to_end(engine, migration) || migration->not_abortable)
-        return;
-    if (migration->pub.postcopy) {
-        migration->not_abortable = TRUE;
-        log_step(engine, migration,
-                 add_step(engine, migration, APMIG_STEP_NOT_ABORTABLE,
-                          "post-copy: the guest already runs at its destination"));
-        return;
-    }
-    if (migration->pub.steps->len && engine->now < migration->step_deadline)
-        return;
-    if (migration->step_op) {
-        ApmigStepRecord *record = last_step(migration);
-
-        if (record->outcome == APMIG_STEP_RUNNING) {
-            record->outcome = APMIG_STEP_LATE;
-            migration->dirty = TRUE;
-            log_step(engine, migration, record);
-        }
-        return;
-    }
-    if (migration->pub.steps->len)
-        migration->step_index++;
-    start_step(engine, migration);
-}
-
 /* --- settling ------------------------------------------------------------------------------------ */
 
 void
@@ -652,7 +523,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
         migration->expiry_token = engine->last_token;
         engine_hurry(engine);
     }
-    settle_steps(engine, migration);
+    engine_settle_steps(engine, migration);
 }
 
 gint64
@@ -664,7 +535,6 @@ migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
         engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
     if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
         engine_earlier(&deadline, migration->admitted_until);
-    if (migration->step_deadline > engine->now && is_to_end(engine, migration) && !migration->not_abortable)
-        engine_earlier(&deadline, migration->step_deadline);
+    engine_earlier(&deadline, migration_next_step(engine, migration));
     return deadline;
 }

@@ -54,6 +54,17 @@ typedef struct {
     gint64 ended_at; /* boot time */
 } Lock;
 
+/* One kind of step on one migration. */
+typedef struct {
+    guint64 op;              /* under way; 0: none */
+    ApmigStepRecord *record; /* (unowned): of the one under way */
+    gint64 first_at;         /* boot time of the first; 0: none yet */
+    gint64 begun_at;         /* of the last */
+    gint64 again_at;         /* not before */
+    gboolean failed;         /* the last one did */
+    gboolean over;           /* it cannot do anything any more */
+} StepState;
+
 typedef struct {
     ApmigMigration pub;
     guint64 seen_token;  /* outgoing: the newest question whose answer showed it */
@@ -68,9 +79,7 @@ typedef struct {
     gboolean stopped_known; /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
-    guint64 step_op;   /* under way; 0: none */
-    guint step_index;
-    gint64 step_deadline; /* boot time: when the next step is due; 0: at once */
+    StepState steps[APMIG_N_STEPS];
     gboolean not_abortable;
     gboolean dirty;
     gint64 ended_at;
@@ -177,10 +186,20 @@ void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const A
 /* A question with @token found no active guest of that UUID. */
 void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
 void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
-void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
-void engine_steps_lost(ApmigEngine *engine);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
+
+/* engine-steps.c */
+void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+/* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
+void engine_steps_lost(ApmigEngine *engine);
+/* What comes in is another QEMU. */
+void migration_begin_steps_anew(Migration *migration);
+void engine_settle_steps(ApmigEngine *engine, Migration *migration);
+/* Whether a step said yes, or may still come to it. */
+gboolean migration_was_asked_to_end(const Migration *migration);
+/* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
+gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
 
 /* engine-view.c */
 void guest_free(Guest *guest);

@@ -25,9 +25,14 @@ static const char *const migration_phases[] = {
 };
 
 static const char *const step_outcomes[] = {
-    [APMIG_STEP_RUNNING] = "running", [APMIG_STEP_REQUESTED] = "requested",
-    [APMIG_STEP_NO_JOB] = "no-job",   [APMIG_STEP_NOT_ABORTABLE] = "not-abortable",
-    [APMIG_STEP_FAILED] = "failed",   [APMIG_STEP_LATE] = "late",
+    [APMIG_STEP_RUNNING] = "running",
+    [APMIG_STEP_REQUESTED] = "requested",
+    [APMIG_STEP_NO_JOB] = "no-job",
+    [APMIG_STEP_NOTHING_TO_DO] = "nothing-to-do",
+    [APMIG_STEP_NOT_ABORTABLE] = "not-abortable",
+    [APMIG_STEP_FAILED] = "failed",
+    [APMIG_STEP_LATE] = "late",
+    [APMIG_STEP_UNAVAILABLE] = "unavailable",
 };
 
 /* --- locks --------------------------------------------------------------------------------------- */
@@ -145,6 +150,13 @@ apmig_admission_free(ApmigAdmission *admission)
 /* --- actions ------------------------------------------------------------------------------------- */
 
 void
+apmig_step_record_free(ApmigStepRecord *record)
+{
+    g_free(record->message);
+    g_free(record);
+}
+
+void
 apmig_action_free(ApmigAction *action)
 {
     if (action == NULL)
@@ -153,6 +165,7 @@ apmig_action_free(ApmigAction *action)
     g_free(action->migration_id);
     g_free(action->uuid);
     g_free(action->guest);
+    g_free(action->device);
     g_free(action->message);
     apmig_lock_record_free(action->record);
     apmig_admission_free(action->admission);

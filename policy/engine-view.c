@@ -295,9 +295,12 @@ engine_guest_changed(ApmigEngine *engine, const char *uuid)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
     if (guest)
         guest_forget_facts(guest, engine->last_token);
+    if (outgoing)
+        outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
     if (arrival_until && engine->now <= *arrival_until)
         *arrival_until = G_MAXINT64; /* it has come, and is what the hook told of until it stops */
     engine_hint(engine, uuid, NULL);

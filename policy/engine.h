@@ -185,8 +185,8 @@ typedef enum {
     APMIG_ACTION_REMOVE_ADMISSION,  /* admission->uuid; no answer */
     APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
-    APMIG_ACTION_RUN_STEP,          /* op, step, uuid; then STEP_FINISHED */
-    APMIG_ACTION_REPLY_TAKEN,       /* caller, id */
+    APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
+    APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
     APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
@@ -236,6 +236,8 @@ typedef struct {
     char *migration_id;
     char *uuid;
     char *guest;
+    char *device; /* (nullable): a mediated device of the guest */
+    gboolean outgoing;
     char *message;
     ApmigLockRecord *record;
     ApmigAdmission *admission;

@@ -18,9 +18,11 @@ typedef enum {
     APMIG_STEP_RUNNING,
     APMIG_STEP_REQUESTED,     /* it said yes, which proves nothing */
     APMIG_STEP_NO_JOB,        /* there was nothing to end */
+    APMIG_STEP_NOTHING_TO_DO, /* the device is in no state that this step could change; it may get there */
     APMIG_STEP_NOT_ABORTABLE, /* past the point where it may be ended; the message says why */
     APMIG_STEP_FAILED,
-    APMIG_STEP_LATE, /* no answer within its deadline */
+    APMIG_STEP_LATE,        /* no answer within its deadline */
+    APMIG_STEP_UNAVAILABLE, /* what carries it out is not installed */
 } ApmigStepOutcome;
 
 typedef struct {
@@ -29,6 +31,8 @@ typedef struct {
     gint64 at; /* realtime, usec, of its start */
     char *message;
 } ApmigStepRecord;
+
+void apmig_step_record_free(ApmigStepRecord *record);
 
 /* As libvirt's virDomainGetJobStats has it; all 0 when unknown. */
 typedef struct {
@@ -62,5 +66,5 @@ typedef struct {
 const char *apmig_migration_phase_to_string(ApmigMigrationPhase phase);
 /* "in" or "out". */
 const char *apmig_migration_direction(const ApmigMigration *migration);
-/* "running", "requested", "no-job", "not-abortable", "failed", "late". */
+/* "running", "requested", "no-job", "nothing-to-do", "not-abortable", "failed", "late", "unavailable". */
 const char *apmig_step_outcome_to_string(ApmigStepOutcome outcome);

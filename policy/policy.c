@@ -9,8 +9,10 @@
 
 static const ApmigPolicy built_in = {
     .on_busy = APMIG_ON_BUSY_ABORT,
-    .steps = {{APMIG_STEP_LIBVIRT_ABORT, 5 * SECOND}},
-    .n_steps = 1,
+    .steps = {{APMIG_STEP_LIBVIRT_ABORT, 5 * SECOND},
+              {APMIG_STEP_VFIO_STATE, 2 * SECOND},
+              {APMIG_STEP_KILL_INCOMING, 5 * SECOND}},
+    .n_steps = 3,
     .admission_usec = 60 * SECOND,
     .draining_interval_usec = 50 * MILLISECOND,
     .held_interval_usec = 5 * SECOND,
@@ -29,6 +31,8 @@ static const char *const on_busy_names[] = {
 
 static const char *const step_names[] = {
     [APMIG_STEP_LIBVIRT_ABORT] = "libvirt-abort",
+    [APMIG_STEP_VFIO_STATE] = "vfio-state",
+    [APMIG_STEP_KILL_INCOMING] = "kill-incoming",
 };
 
 /* --- numbers ------------------------------------------------------------------------------------- */
@@ -141,20 +145,37 @@ read_on_busy(ApmigPolicy *policy, const Place *place, GError **error)
 }
 
 static gboolean
-read_step(ApmigPolicyStep *step, const Place *place, GError **error)
+step_from_string(const char *name, ApmigStep *ret_step)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(step_names); i++) {
+        if (!g_str_equal(name, step_names[i]))
+            continue;
+        *ret_step = (ApmigStep)i;
+        return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+read_step(ApmigPolicy *policy, const Place *place, GError **error)
 {
     static const char *const keys[] = {"step", "deadline-usec", NULL};
-    static const char *const expected = "\"libvirt-abort\"";
+    static const char *const expected = "\"libvirt-abort\", \"vfio-state\" or \"kill-incoming\"";
+    ApmigPolicyStep *step = &policy->steps[policy->n_steps];
     const char *name = NULL;
 
     if (!check_keys(place, keys, error) || !read_name(place, "step", expected, &name, error))
         return FALSE;
-    if (!g_str_equal(name, step_names[APMIG_STEP_LIBVIRT_ABORT])) {
+    if (!step_from_string(name, &step->step)) {
         g_autofree char *excerpt = apmig_error_excerpt(name);
         return fail(place, "step", error, "is \"%s\" but must be %s", excerpt, expected);
     }
-    step->step = APMIG_STEP_LIBVIRT_ABORT;
-    return read_number(place, &step_deadline, &step->deadline_usec, error);
+    if (apmig_policy_find_step(policy, step->step))
+        return fail(place, "step", error, "is \"%s\" a second time", name);
+    if (!read_number(place, &step_deadline, &step->deadline_usec, error))
+        return FALSE;
+    policy->n_steps++;
+    return TRUE;
 }
 
 static gboolean
@@ -169,8 +190,8 @@ read_steps(ApmigPolicy *policy, const Place *place, GError **error)
     if (array == NULL || json_array_get_length(array) < 1 ||
         json_array_get_length(array) > APMIG_POLICY_MAX_STEPS)
         return fail(place, "steps", error, "must be an array of 1 to %u steps", APMIG_POLICY_MAX_STEPS);
-    policy->n_steps = json_array_get_length(array);
-    for (guint i = 0; i < policy->n_steps; i++) {
+    policy->n_steps = 0;
+    for (guint i = 0; i < json_array_get_length(array); i++) {
         JsonNode *element = json_array_get_element(array, i);
         g_autofree char *key = g_strdup_printf("steps[%u]", i);
         g_autofree char *path = g_strdup_printf("%s.%s", place->path, key);
@@ -179,7 +200,7 @@ read_steps(ApmigPolicy *policy, const Place *place, GError **error)
         if (!JSON_NODE_HOLDS_OBJECT(element))
             return fail(place, key, error, "must be an object with \"step\" and \"deadline-usec\"");
         inner.object = json_node_get_object(element);
-        if (!read_step(&policy->steps[i], &inner, error))
+        if (!read_step(policy, &inner, error))
             return FALSE;
     }
     return TRUE;
@@ -279,4 +300,13 @@ apmig_step_to_string(ApmigStep step)
 {
     g_return_val_if_fail((guint)step < G_N_ELEMENTS(step_names), "");
     return step_names[step];
+}
+
+const ApmigPolicyStep *
+apmig_policy_find_step(const ApmigPolicy *policy, ApmigStep step)
+{
+    for (guint i = 0; i < policy->n_steps; i++)
+        if (policy->steps[i].step == step)
+            return &policy->steps[i];
+    return NULL;
 }

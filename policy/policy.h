@@ -8,7 +8,7 @@
 #include <glib.h>
 
 #define APMIG_POLICY_MAX_BYTES (1024 * 1024)
-#define APMIG_POLICY_MAX_STEPS 8
+#define APMIG_POLICY_MAX_STEPS 3
 
 typedef enum {
     APMIG_ON_BUSY_UNSET = 0, /* the request names none: the policy decides */
@@ -19,7 +19,11 @@ typedef enum {
 
 typedef enum {
     APMIG_STEP_LIBVIRT_ABORT, /* "libvirt-abort": virDomainAbortJob on the source */
+    APMIG_STEP_VFIO_STATE, /* "vfio-state": the device's migration state makes the data stream fail, on either side */
+    APMIG_STEP_KILL_INCOMING, /* "kill-incoming": ends a QEMU that has not finished loading, on the destination */
 } ApmigStep;
+
+#define APMIG_N_STEPS (APMIG_STEP_KILL_INCOMING + 1)
 
 typedef struct {
     ApmigStep step;
@@ -31,7 +35,7 @@ typedef struct {
 typedef struct {
     /* "on-busy": "abort", "wait" or "refuse"; never UNSET */
     ApmigOnBusy on_busy;
-    /* "steps": an array of 1 .. APMIG_POLICY_MAX_STEPS objects, each with both "step" ("libvirt-abort") and
+    /* "steps": an array of 1 .. APMIG_POLICY_MAX_STEPS objects, each with both "step" (each at most once) and
      * "deadline-usec" (100 ms .. 10 min); it replaces the base's as a whole */
     ApmigPolicyStep steps[APMIG_POLICY_MAX_STEPS];
     guint n_steps;
@@ -73,6 +77,9 @@ ApmigPolicy *apmig_policy_new_default(void);
 ApmigPolicy *apmig_policy_copy(const ApmigPolicy *policy);
 /* @policy: (nullable) */
 void apmig_policy_free(ApmigPolicy *policy);
+
+/* Returns: (transfer none) (nullable): @step as the policy has it; NULL: it does without. */
+const ApmigPolicyStep *apmig_policy_find_step(const ApmigPolicy *policy, ApmigStep step);
 
 /* "abort", "wait", "refuse"; "" for UNSET. */
 const char *apmig_on_busy_to_string(ApmigOnBusy on_busy);

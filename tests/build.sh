@@ -17,6 +17,7 @@ build_packages='gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libjso
 bus_packages='dbus-daemon systemd python3 python3-pytest python3-gi'
 hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest polkitd libvirt-daemon-system
     libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
+vm_packages='debootstrap e2fsprogs qemu-system-x86 python3 util-linux'
 
 # Prints those of the named packages that are not installed.
 missing_packages()

@@ -8,6 +8,7 @@
 #     tests/run.sh bus                      the daemon on a private bus
 #     tests/run.sh sanitize                 unit and bus again, under the address and undefined sanitizers
 #     tests/run.sh hosts                    two real libvirt hosts with real guests; as root
+#     tests/run.sh vm                       a machine with VFIO devices that migrate, and systemd; as root
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
 #
 # Several suites may be named. PYTEST_ADDOPTS reaches pytest, as in PYTEST_ADDOPTS='-k test_take -x'.
@@ -93,6 +94,20 @@ suite_hosts()
     need_packages $build_packages $hosts_packages && build_plain && install_plain && run_pytest hosts plain hosts
 }
 
+suite_vm()
+{
+    if [ "$(id -u)" -ne 0 ]; then
+        echo 'vm: builds a root file system: run it as root' >&2
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    need_packages $vm_packages || return 1
+    begin=$(date +%s) status=0 junit=$results/vm.xml
+    rm -f "$junit"
+    timeout --foreground -k 20 2400 "$python" "$source/tests/vm/run.py" --build "$builds/vm" --junit "$junit" || status=$?
+    account vm $(($(date +%s) - begin)) "$status" "$junit"
+}
+
 # suite_simulate SECONDS [SEED]
 suite_simulate()
 {
@@ -115,7 +130,7 @@ while [ $# -gt 0 ]; do
     suite=$1 seconds='' seed=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts) ;;
+        unit | bus | sanitize | hosts | vm) ;;
         simulate)
             is_number "${1-}" || { usage >&2; exit 2; }
             seconds=$1

@@ -47,7 +47,8 @@ def other(bus):
 @pytest.fixture
 def daemon(bus, folder):
     """apmigd-scripted, not started yet."""
-    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor")
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor",
+                        "--fence-socket", folder / "fence")
     yield daemon
     try:
         daemon.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PYTHON = "/usr/bin/python3"
 HERE = Path(__file__).resolve().parent
+FENCE_SOCKET = "/run/apmigd-fence.sock"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
                "HOME": "/root"}
 
@@ -321,6 +322,18 @@ class Host:
                                  env=env, output="/var/log/apmigd.log")
         if wait:
             self.wait_apmigd()
+
+    def start_fence(self):
+        """The helper behind its socket, as its units do: own user, three capabilities, one process a request."""
+        path, capabilities = self.path(FENCE_SOCKET), "+sys_ptrace,+dac_read_search,+kill"
+        path.unlink(missing_ok=True)
+        self.fence = self.spawn("systemd-socket-activate", "--accept", "--inetd", "--seqpacket",
+                                f"--listen={FENCE_SOCKET}", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
+                                "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
+                                f"--ambient-caps={capabilities}", f"--bounding-set=-all,{capabilities}",
+                                "/usr/libexec/apmigd-fence", output="/var/log/apmigd-fence.log")
+        wait_for(path.exists, f"the helper's socket on {self.name}")
+        self.run("chown", "apmigd:apmigd", FENCE_SOCKET)
 
     def wait_apmigd(self, states=("connected", "complete")):
         """Until it sees the hypervisor: all that matters of it, when it has a lock. Without @states: until it is on

@@ -42,6 +42,35 @@ choose_profile(Sim *sim)
     profile->damage = sometimes(sim, 300, 50, 500);
     profile->crash_on_write = sometimes(sim, 400, 5, 100);
     profile->disk_slowest = dice_spread(dice, 1 * MSEC, 3 * SECOND);
+    profile->refusing = sometimes(sim, 400, 100, 1000);
+    profile->blocking = sometimes(sim, 300, 100, 1000);
+    profile->paused = sometimes(sim, 500, 50, 700);
+    profile->endless = sometimes(sim, 500, 50, 700);
+    profile->slow_helper = sometimes(sim, 300, 20, 500);
+    profile->helper_dies = sometimes(sim, 300, 20, 700);
+    profile->freeze_fails = sometimes(sim, 300, 20, 700);
+    profile->no_helper = dice_chance(dice, 60);
+}
+
+/* Any of them, in any order; all of them most often. */
+static void
+choose_steps(Sim *sim, ApmigPolicy *policy)
+{
+    ApmigStep steps[] = {APMIG_STEP_LIBVIRT_ABORT, APMIG_STEP_VFIO_STATE, APMIG_STEP_KILL_INCOMING};
+
+    for (guint i = APMIG_N_STEPS - 1; i > 0; i--) {
+        guint other = (guint)dice_roll(&sim->dice, 0, i);
+        ApmigStep step = steps[i];
+
+        steps[i] = steps[other];
+        steps[other] = step;
+    }
+    policy->n_steps =
+        dice_chance(&sim->dice, 600) ? APMIG_N_STEPS : (guint)dice_roll(&sim->dice, 1, APMIG_N_STEPS - 1);
+    for (guint i = 0; i < policy->n_steps; i++) {
+        policy->steps[i].step = steps[i];
+        policy->steps[i].deadline_usec = dice_spread(&sim->dice, 200 * MSEC, 8 * SECOND);
+    }
 }
 
 static ApmigPolicy *
@@ -51,11 +80,7 @@ choose_policy(Sim *sim)
     Dice *dice = &sim->dice;
 
     policy->on_busy = (ApmigOnBusy)dice_roll(dice, APMIG_ON_BUSY_ABORT, APMIG_ON_BUSY_REFUSE);
-    policy->n_steps = (guint)dice_roll(dice, 1, 2);
-    for (guint i = 0; i < policy->n_steps; i++) {
-        policy->steps[i].step = APMIG_STEP_LIBVIRT_ABORT;
-        policy->steps[i].deadline_usec = dice_spread(dice, 200 * MSEC, 8 * SECOND);
-    }
+    choose_steps(sim, policy);
     policy->admission_usec = sim->policy ? sim->policy->admission_usec : dice_roll(dice, 1, 12) * 5 * SECOND;
     policy->draining_interval_usec = 50 * MSEC;
     policy->held_interval_usec = 5 * SECOND;
@@ -74,6 +99,7 @@ change_policy(Sim *sim)
 
     apmig_policy_free(sim->policy);
     sim->policy = policy;
+    sim->policy_at = sim->now;
     event.policy = policy;
     daemon_deliver(sim, &event);
 }
@@ -227,10 +253,27 @@ choose_guest(Sim *sim)
     return &sim->guests[dice_roll(&sim->dice, 0, sim->n_guests - 1)];
 }
 
+/* What the engine may have on record of the guest by then is perhaps another one. */
+static void
+note_asked(Sim *sim, Guest *guest)
+{
+    gboolean has_device = *guest->device.uuid != '\0';
+    gboolean has_record = steps_begin_anew(sim, guest);
+
+    guest->in_mixed |= guest->kind == APMIG_AFFECTED_UNKNOWN;
+    if (has_record || guest->in_mask)
+        guest->in_mixed |= guest->in_mask != guest->mask || !guest->in_device || !has_device;
+    guest->in_mask |= guest->mask;
+    guest->in_device = has_device;
+    guest->in_incarnation = sim->incarnation;
+}
+
 void
 actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
 {
     ApmigEvent event = {.type = APMIG_EVENT_ADMIT};
+    const char *const devices[] = {
+        guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid ? guest->device.uuid : NULL, NULL};
     Caller *caller;
 
     if (!sim->engine) {
@@ -243,14 +286,17 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     caller->restore = !migration;
     caller->affected = guest->kind;
     caller->mask = guest->mask;
-    if (migration)
+    if (migration) {
         migration->caller = caller->number;
+        note_asked(sim, guest);
+    }
     event.admit.caller = caller->number;
     event.admit.uuid = guest->uuid;
     event.admit.name = guest->name;
     event.admit.restore = !migration;
     event.admit.facts.affected = guest->kind;
     event.admit.facts.scope = guest->kind == APMIG_AFFECTED_YES ? sim_scope(sim, guest->mask) : NULL;
+    event.admit.facts.devices = devices;
     daemon_deliver(sim, &event);
 }
 

@@ -4,7 +4,8 @@
  */
 #include "simulation.h"
 
-#define PATIENCE (1 * SECOND) /* beyond every interval and deadline, for events that come late */
+#define MAX_RECORDS 32           /* of steps, but for those under way */
+#define PATIENCE    (1 * SECOND) /* beyond every interval and deadline, for events that come late */
 
 static gboolean
 is_disjoint(const Lock *lock, const Migration *migration)
@@ -110,26 +111,6 @@ check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *
                       apmig_lock_state_to_string(now), migration->guest->name);
     if (now->record->breaches <= lock->breaches)
         sim_violation(sim, "I2", "the migration of %s under lock %s is not counted", migration->guest->name,
-                      lock->id);
-}
-
-/* A migration that a lock wants ended and that can be ended has had a step run on it. */
-static void
-check_ended(Sim *sim, const Lock *lock, const Guest *guest)
-{
-    const Migration *migration = guest->migration;
-    const Told *told = &guest->told;
-
-    if (is_disjoint(lock, migration) || !migration->outgoing || told->migration != migration ||
-        migration->steps || migration->told_incarnation != sim->incarnation)
-        return;
-    if (!told->facts || told->affected != APMIG_AFFECTED_YES || told->job != APMIG_JOB_OUTGOING ||
-        told->postcopy || guest->changing || migration->stage == STAGE_POSTCOPY)
-        return;
-    if (lock->on_busy != APMIG_ON_BUSY_ABORT && !lock->was_held)
-        return;
-    if (sim->now > MAX(migration->told_at, lock->counts_from) + PATIENCE + told->answered_at - told->asked_at)
-        sim_violation(sim, "I2", "%s migrates under lock %s and nothing is done about it", guest->name,
                       lock->id);
 }
 
@@ -314,7 +295,7 @@ check_migrations(Sim *sim)
         {"unaffected", COVER_FATE_UNKNOWN},
     };
 
-    for (guint i = 0; i < sim->actions->len; i++) {
+    for (guint i = 0; i < sim->actions->len && !sim->violation; i++) {
         const ApmigAction *action = g_ptr_array_index(sim->actions, i);
         const ApmigMigration *migration;
         gboolean known = FALSE;
@@ -325,10 +306,15 @@ check_migrations(Sim *sim)
         if (!migration || (migration->phase == APMIG_MIGRATION_ENDED) != (*migration->result != '\0'))
             sim_violation(sim, "I2", "migration %s is published, and has no result or should have none",
                           action->id);
+        else if (migration->steps->len > MAX_RECORDS + APMIG_N_STEPS)
+            sim_violation(sim, "I6", "migration %s has %u records of steps", action->id,
+                          migration->steps->len);
         for (guint j = 0; migration && j < G_N_ELEMENTS(results); j++) {
             if (!g_str_equal(migration->result, results[j].result))
                 continue;
             sim_cover(sim, results[j].situation);
+            if (!migration->outgoing && results[j].situation == COVER_ABORTED)
+                sim_cover(sim, COVER_INCOMING_ABORTED);
             known = TRUE;
         }
         if (migration && *migration->result && !known)
@@ -342,6 +328,7 @@ check_state(Sim *sim, const ApmigEvent *event)
 {
     check_locks(sim, event);
     check_migrations(sim);
+    check_guests(sim);
     check_callers(sim);
 }
 
@@ -372,6 +359,16 @@ check_crash(Sim *sim, gboolean reboot)
 void
 check_loaded(Sim *sim)
 {
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (!g_hash_table_contains(sim->durable_admissions, guest->uuid))
+            guest_forget_admission(guest);
+        else if (!guest->in_mask) { /* its removal was not written any more */
+            guest->in_mask = MASK_ALL;
+            guest->in_mixed = TRUE;
+        }
+    }
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
         const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->id);

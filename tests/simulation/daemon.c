@@ -93,7 +93,10 @@ carry_out(Sim *sim, const ApmigAction *action)
         hypervisor_query(sim, action->token, guest, action->want_facts);
         break;
     case APMIG_ACTION_RUN_STEP:
-        hypervisor_step(sim, action->op, guest);
+        if (action->step == APMIG_STEP_LIBVIRT_ABORT)
+            hypervisor_step(sim, action->op, guest);
+        else
+            helper_run(sim, action, guest);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
@@ -128,6 +131,10 @@ daemon_deliver(Sim *sim, ApmigEvent *event)
     event->realtime = sim_realtime(sim);
     sim->n_events++;
     trace_event(sim, event);
+    if (event->type == APMIG_EVENT_STEP_FINISHED)
+        check_step_answer(sim, event->step.op, event->step.outcome);
+    if (event->type == APMIG_EVENT_VIEW_LOST)
+        check_steps_lost(sim);
     g_ptr_array_set_size(sim->actions, 0);
     sim->was_open = has_open(sim);
     apmig_engine_handle(sim->engine, event, sim->actions);
@@ -261,6 +268,7 @@ die(Sim *sim, gboolean reboot)
     sim->deadlines_in_place = 0;
     disk_drop_writes(sim);
     hypervisor_forget(sim);
+    g_hash_table_remove_all(sim->efforts);
     drop_callers(sim);
     daemon_start(sim, dice_spread(&sim->dice, 5 * MSEC, 20 * SECOND));
 }

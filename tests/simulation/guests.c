@@ -6,10 +6,86 @@
 
 static void next_stage(Sim *sim, gpointer object, guint64 turn);
 
+/* --- devices --------------------------------------------------------------------------------------- */
+
+/* QEMU brings the device to a state. */
+static void
+set_device(Device *device, ApmigVfioState state, ApmigSession session)
+{
+    device->state = device->believed = state;
+    device->session = session;
+}
+
+/* As QEMU does (vfio_migration_set_state), which asks nothing of a device that it believes to run already. */
+static void
+run_device(Sim *sim, Guest *guest)
+{
+    Device *device = &guest->device;
+
+    device->session = APMIG_SESSION_NONE;
+    if (device->believed != APMIG_VFIO_RUNNING)
+        device->state = device->believed = APMIG_VFIO_RUNNING;
+    if (device->state != APMIG_VFIO_RUNNING)
+        sim_violation(sim, "I7", "%s runs, and its device is stopped for good", guest->name);
+}
+
+static void
+follow_outgoing(Sim *sim, Migration *migration)
+{
+    Device *device = &migration->guest->device;
+
+    if (migration->stage == STAGE_TRANSFER && device->precopy)
+        set_device(device, APMIG_VFIO_PRE_COPY, APMIG_SESSION_SAVING);
+    else if (migration->stage == STAGE_STOP_COPY)
+        set_device(device,
+                   device->precopy && dice_chance(&sim->dice, 300) ? APMIG_VFIO_PRE_COPY_P2P
+                                                                   : APMIG_VFIO_STOP_COPY,
+                   APMIG_SESSION_SAVING);
+    else if (migration->stage == STAGE_DONE || migration->stage == STAGE_POSTCOPY)
+        set_device(device, APMIG_VFIO_STOP, APMIG_SESSION_NONE);
+}
+
+static void
+follow_incoming(Sim *sim, Migration *migration)
+{
+    Device *device = &migration->guest->device;
+
+    if (migration->stage == STAGE_TRANSFER)
+        set_device(device, APMIG_VFIO_RESUMING, APMIG_SESSION_LOADING);
+    else if (migration->stage == STAGE_DONE)
+        device->session = APMIG_SESSION_NONE;
+}
+
+static void
+choose_device(Sim *sim, Guest *guest)
+{
+    Device *device = &guest->device;
+
+    *device = (Device){.state = APMIG_VFIO_RUNNING, .believed = APMIG_VFIO_RUNNING};
+    if (!guest->mask || dice_chance(&sim->dice, 150))
+        return;
+    g_snprintf(device->uuid, sizeof(device->uuid), "%08x-aaaa-4bbb-8ccc-ddddeeeeffff", ++sim->n_devices);
+    device->precopy = dice_chance(&sim->dice, 400);
+    device->refuses = dice_chance(&sim->dice, sim->profile.refusing);
+    device->blocks = dice_chance(&sim->dice, sim->profile.blocking);
+}
+
+/* --- guests ---------------------------------------------------------------------------------------- */
+
 static void
 enter(Sim *sim, Migration *migration, Stage stage, gint64 delay)
 {
+    gboolean moves = migration->stage != stage;
+
     migration->stage = stage;
+    if (moves && stage == STAGE_TRANSFER)
+        migration->stream_at = sim->now;
+    if (moves && *migration->guest->device.uuid) {
+        if (migration->outgoing)
+            follow_outgoing(sim, migration);
+        else
+            follow_incoming(sim, migration);
+    }
     migration->turn++;
     if (stage != STAGE_ENDED)
         sim_queue(sim, delay, next_stage, migration, migration->turn, NULL);
@@ -48,6 +124,7 @@ choose_queues(Sim *sim, Guest *guest)
         guest->mask = MASK_ALL;
     else
         guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+    choose_device(sim, guest);
 }
 
 static void
@@ -57,8 +134,22 @@ set_presence(Sim *sim, Guest *guest, Presence presence)
     guest->presence = presence;
     guest->stranded = FALSE;
     guest->since = sim->now;
-    if (presence == GUEST_ABSENT)
-        guest->other_job = FALSE;
+    if (presence != GUEST_ABSENT)
+        return;
+    guest->other_job = guest->paused = guest->from_afar = FALSE;
+    guest->frozen_until = 0;
+    set_device(&guest->device, APMIG_VFIO_RUNNING, APMIG_SESSION_NONE);
+}
+
+static void
+resume(Sim *sim, gpointer object, guint64 life)
+{
+    Guest *guest = object;
+
+    if (!guest->paused || guest->life != life)
+        return;
+    guest->paused = FALSE;
+    run_device(sim, guest);
 }
 
 void
@@ -111,7 +202,8 @@ guest_stop(Sim *sim, Guest *guest)
 void
 guest_replug(Sim *sim, Guest *guest)
 {
-    if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
+    if (guest->presence != GUEST_ACTIVE || !is_idle(guest) || guest->paused || guest->stranded ||
+        sim->now < guest->frozen_until)
         return;
     choose_queues(sim, guest);
     guest->changing = sim->connected;
@@ -151,9 +243,23 @@ migration_new(Sim *sim, Guest *guest, gboolean outgoing)
     migration->outgoing = outgoing;
     migration->mask = guest->mask;
     migration->completes = dice_chance(&sim->dice, 700);
+    migration->endless = !outgoing && dice_chance(&sim->dice, sim->profile.endless);
     migration->asked_at = sim->now;
     g_ptr_array_add(sim->migrations, migration);
     return migration;
+}
+
+static void
+arrive(Sim *sim, Guest *guest)
+{
+    set_presence(sim, guest, GUEST_ACTIVE);
+    if (dice_chance(&sim->dice, sim->profile.paused)) {
+        guest->paused = TRUE;
+        sim_trace(sim, "%s arrives paused", guest->name);
+        sim_cover(sim, COVER_ARRIVED_PAUSED);
+        sim_queue(sim, dice_spread(&sim->dice, 10 * MSEC, 120 * SECOND), resume, guest, guest->life, NULL);
+    } else
+        run_device(sim, guest);
 }
 
 static void
@@ -177,14 +283,17 @@ end(Sim *sim, Migration *migration, gboolean completed)
         set_presence(sim, guest, GUEST_ABSENT);
         hypervisor_tell(sim, NEWS_STOPPED_MIGRATED, guest);
     } else if (!migration->outgoing && completed) {
-        set_presence(sim, guest, GUEST_ACTIVE);
+        arrive(sim, guest);
         hypervisor_tell(sim, NEWS_HINT, guest);
     } else if (!migration->outgoing) {
         set_presence(sim, guest, GUEST_ABSENT);
         hypervisor_tell(sim, NEWS_STOPPED, guest);
-    } else if (dice_chance(&sim->dice, 200)) {
+    } else {
+        if (!guest->stranded)
+            run_device(sim, guest);
         /* libvirt has no event for it; only its status folder may move. */
-        hypervisor_tell(sim, NEWS_HINT, guest);
+        if (dice_chance(&sim->dice, 200))
+            hypervisor_tell(sim, NEWS_HINT, guest);
     }
 }
 
@@ -198,7 +307,9 @@ guest_migrate_out(Sim *sim, Guest *guest)
     migration = migration_new(sim, guest, TRUE);
     migration->began_at = sim->now;
     guest->migration = migration;
-    guest->stranded = FALSE;
+    if (guest->stranded || guest->paused)
+        run_device(sim, guest); /* somebody has resumed it */
+    guest->stranded = guest->paused = FALSE;
     if (guest->told.asking)
         sim_cover(sim, COVER_DURING_READING);
     sim_trace(sim, "migration %u of %s out begins, queues %02x", migration->number, guest->name,
@@ -232,6 +343,13 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
         enter(sim, migration, STAGE_ASKING, 5 * SECOND);
         actors_ask_hook(sim, guest, migration);
     }
+}
+
+void
+guest_forget_admission(Guest *guest)
+{
+    guest->in_mask = 0;
+    guest->in_mixed = FALSE;
 }
 
 /* How long after the hook's yes a guest appears: other hook scripts may be slow. */
@@ -279,21 +397,48 @@ appear(Sim *sim, Migration *migration)
     migration->began_at = sim->now;
     guest->expected = NULL;
     guest->migration = migration;
+    guest->from_afar = TRUE;
     set_presence(sim, guest, GUEST_INCOMING);
     if (migration->stray && !migration->hookless)
         sim_cover(sim, COVER_STRAY);
     sim_trace(sim, "migration %u of %s in: the guest appears%s", migration->number, guest->name,
               migration->stray ? ", unexpected" : "");
     hypervisor_tell(sim, NEWS_CHANGED, guest);
-    enter(sim, migration, STAGE_TRANSFER, dice_spread(&sim->dice, 20 * MSEC, 30 * SECOND));
+    /* Disks may be copied before the stream of memory and devices begins. */
+    enter(sim, migration, STAGE_BEGIN,
+          dice_chance(&sim->dice, 300) ? dice_roll(&sim->dice, 1 * SECOND, 20 * SECOND)
+                                       : dice_roll(&sim->dice, 1 * MSEC, 50 * MSEC));
 }
 
+static gint64
+transfer_duration(Sim *sim, const Migration *migration)
+{
+    if (migration->outgoing)
+        return dice_spread(&sim->dice, 20 * MSEC, 60 * SECOND);
+    return migration->endless && !sim->calm ? 3600 * SECOND : dice_spread(&sim->dice, 20 * MSEC, 30 * SECOND);
+}
+
+/* The switchover. */
 static void
 transferred(Sim *sim, Migration *migration)
 {
-    if (!migration->completes)
+    if (migration->fenced)
+        sim_cover(sim, COVER_FENCE_WORKED);
+    if (!migration->completes || migration->fenced)
         end(sim, migration, FALSE);
-    else if (migration->outgoing && dice_chance(&sim->dice, sim->profile.postcopy)) {
+    else if (migration->outgoing)
+        enter(sim, migration, STAGE_STOP_COPY, dice_spread(&sim->dice, 1 * MSEC, 4 * SECOND));
+    else
+        enter(sim, migration, STAGE_LOADED, dice_spread(&sim->dice, 1 * MSEC, 500 * MSEC));
+}
+
+static void
+loaded(Sim *sim, Migration *migration)
+{
+    if (migration->fenced) {
+        sim_cover(sim, COVER_FENCE_WORKED);
+        end(sim, migration, FALSE);
+    } else if (migration->outgoing && dice_chance(&sim->dice, sim->profile.postcopy)) {
         sim_trace(sim, "migration %u of %s out is in post-copy", migration->number, migration->guest->name);
         enter(sim, migration, STAGE_POSTCOPY, dice_spread(&sim->dice, 100 * MSEC, 20 * SECOND));
     } else
@@ -307,6 +452,10 @@ next_stage(Sim *sim, gpointer object, guint64 turn)
 
     if (migration->turn != turn)
         return;
+    if (sim->now < migration->guest->frozen_until) {
+        sim_queue(sim, migration->guest->frozen_until - sim->now, next_stage, migration, turn, NULL);
+        return;
+    }
     switch (migration->stage) {
     case STAGE_ASKING: /* the hook's own deadline: it gives up, and that is a no */
         daemon_caller_gone(sim, migration->caller);
@@ -316,13 +465,17 @@ next_stage(Sim *sim, gpointer object, guint64 turn)
         appear(sim, migration);
         break;
     case STAGE_BEGIN:
-        if (dice_chance(&sim->dice, 80))
+        if (migration->outgoing && dice_chance(&sim->dice, 80))
             end(sim, migration, FALSE); /* refused at the destination */
         else
-            enter(sim, migration, STAGE_TRANSFER, dice_spread(&sim->dice, 20 * MSEC, 60 * SECOND));
+            enter(sim, migration, STAGE_TRANSFER, transfer_duration(sim, migration));
         break;
     case STAGE_TRANSFER:
         transferred(sim, migration);
+        break;
+    case STAGE_STOP_COPY:
+    case STAGE_LOADED:
+        loaded(sim, migration);
         break;
     case STAGE_DONE:
     case STAGE_POSTCOPY:
@@ -353,6 +506,46 @@ migration_abort(Sim *sim, Guest *guest)
     enter(sim, migration, STAGE_CANCELLING,
           dice_chance(&sim->dice, 950) ? dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND) : 28 * SECOND);
     return APMIG_STEP_REQUESTED;
+}
+
+static void
+outgoing_fenced(Sim *sim, Migration *migration)
+{
+    sim_cover(sim, migration->stage == STAGE_TRANSFER ? COVER_FENCED_PRE_COPY : COVER_FENCED_STOP_COPY);
+    migration->fenced = TRUE;
+    /* QEMU fails with its next read, or only at the switchover when it has read all there is. */
+    if (migration->stage != STAGE_CANCELLING && dice_chance(&sim->dice, 500))
+        enter(sim, migration, STAGE_CANCELLING, dice_spread(&sim->dice, 1 * MSEC, 500 * MSEC));
+}
+
+void
+guest_device_set(Sim *sim, Guest *guest, ApmigVfioState state)
+{
+    Migration *migration = guest->migration;
+
+    guest->device.state = state;
+    if (!migration || !migration->began_at) {
+        sim_violation(sim, "I7", "the device of %s, which does not migrate, is changed", guest->name);
+        return;
+    }
+    if (migration->outgoing) {
+        guest->device.session = APMIG_SESSION_NONE;
+        outgoing_fenced(sim, migration);
+        return;
+    }
+    migration->fenced = migration->stage < STAGE_LOADED;
+    sim_cover(sim, migration->fenced ? COVER_FENCED_IN : COVER_FENCED_IN_VAIN);
+}
+
+void
+guest_killed(Sim *sim, Guest *guest)
+{
+    Migration *migration = guest->migration;
+
+    if (!migration || migration->outgoing || migration->stage < STAGE_BEGIN || migration->stage >= STAGE_DONE)
+        sim_violation(sim, "I7", "%s is killed, and runs nowhere any more", guest->name);
+    else
+        end(sim, migration, FALSE);
 }
 
 /* --- misfortune ------------------------------------------------------------------------------------ */

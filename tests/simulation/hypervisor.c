@@ -26,6 +26,7 @@ typedef struct {
     Migration *migration;
     ApmigAffected kind;
     guint mask;
+    char device[37];
 } Question;
 
 typedef struct {
@@ -75,7 +76,7 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.type = APMIG_EVENT_GUEST_CHANGED;
         event.changed.uuid = guest->uuid;
         guest->changing = FALSE;
-        guest->told.facts = FALSE;
+        guest->told.facts = guest->before.facts = FALSE;
     } else {
         event.type = APMIG_EVENT_GUEST_STOPPED;
         event.stopped.uuid = guest->uuid;
@@ -121,6 +122,7 @@ look(Sim *sim, gpointer object, guint64 number)
     question->stranded = question->job == APMIG_JOB_NONE && guest->stranded;
     question->kind = guest->kind;
     question->mask = guest->mask;
+    g_strlcpy(question->device, guest->device.uuid, sizeof(question->device));
 }
 
 /* Who is not in it, and has not answered since it was asked for, is forgotten: one that comes back is another. */
@@ -132,7 +134,7 @@ note_list(Sim *sim, const Question *question)
     sim->listed_from = MAX(sim->listed_from, question->asked_at);
     for (guint i = 0; i < sim->n_guests; i++)
         if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
-            sim->guests[i].told = (Told){0};
+            sim->guests[i].told = sim->guests[i].before = (Told){0};
 }
 
 /* The first answer that shows a migration. When the end of the one before it was not seen, they look like one. */
@@ -150,6 +152,7 @@ note_migration(Sim *sim, const Question *question)
         return;
     migration->told_incarnation = sim->incarnation;
     migration->told_at = merged ? sim->now - 1 : sim->now;
+    migration->merged = merged;
     migration->steps = merged ? 1 : 0;
 }
 
@@ -166,7 +169,9 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     if (question->fails)
         return;
     note_migration(sim, question);
-    told->heard_at = sim->now;
+    question->guest->before = (Told){0};
+    if (question->job != APMIG_JOB_GONE)
+        told->heard_at = sim->now;
     told->asked_at = question->asked_at;
     told->job = question->job;
     told->postcopy = question->postcopy;
@@ -201,6 +206,8 @@ static void
 answer_query(Sim *sim, const Question *question, gboolean current)
 {
     ApmigEvent event = {.type = APMIG_EVENT_GUEST_ANSWERED};
+    const char *const devices[] = {
+        question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
     gboolean facts = question->want_facts && !question->fails &&
                      (question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
                       question->job == APMIG_JOB_OTHER);
@@ -216,6 +223,7 @@ answer_query(Sim *sim, const Question *question, gboolean current)
         event.answered.facts.affected = question->kind;
         event.answered.facts.scope =
             question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL;
+        event.answered.facts.devices = devices;
     }
     if (current)
         note_answer(sim, question, facts);
@@ -341,8 +349,12 @@ static void
 forget_told(Sim *sim)
 {
     for (guint i = 0; i < sim->n_guests; i++) {
-        sim->guests[i].changing = FALSE;
-        sim->guests[i].told = (Told){0};
+        Guest *guest = &sim->guests[i];
+
+        guest->changing = FALSE;
+        if (guest->told.asked_at)
+            guest->before = guest->told;
+        guest->told = (Told){0};
     }
     sim->listed_from = 0;
     sim->list_asked = FALSE;
@@ -413,4 +425,6 @@ hypervisor_forget(Sim *sim)
 {
     sim->connected = FALSE;
     forget_told(sim);
+    for (guint i = 0; i < sim->n_guests; i++)
+        sim->guests[i].before = (Told){0};
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Rules for single actions: what may be said to a caller, asked of the hypervisor and done to a guest.
+ * Rules for single actions: what may be said to a caller and asked of the hypervisor.
  */
 #include "simulation.h"
 
@@ -285,46 +285,7 @@ check_reply(Sim *sim, const ApmigAction *action)
                       action->caller);
 }
 
-/* --- what is done to guests -------------------------------------------------------------------------- */
-
-/* Whether @lock is a reason to end @migration (NULL: it is over already). */
-static gboolean
-is_reason(Sim *sim, const Lock *lock, const Guest *guest)
-{
-    const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
-    ApmigOnBusy on_busy = lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : sim->policy->on_busy;
-    const Migration *migration = guest->migration;
-
-    if (!lock->living || !lock->durable_at || !(lock->mask & guest->told.mask))
-        return FALSE;
-    /* One that the same event ends was a reason still. */
-    if (!state || state->result || state->state == APMIG_LOCK_REQUESTED ||
-        (state->state == APMIG_LOCK_VERIFYING && lock->state == APMIG_LOCK_VERIFYING))
-        return FALSE;
-    return on_busy == APMIG_ON_BUSY_ABORT || lock->was_held || lock->origin == APMIG_LOCK_RECOVERED ||
-           !migration || migration->began_at >= lock->asked_at;
-}
-
-static void
-check_step(Sim *sim, Guest *guest)
-{
-    const Told *told = &guest->told;
-    gboolean reason = FALSE;
-
-    if (guest->migration && guest->migration->outgoing)
-        guest->migration->steps++;
-    for (guint i = 0; i < sim->locks->len && !reason; i++)
-        reason = is_reason(sim, g_ptr_array_index(sim->locks, i), guest);
-    sim_cover(sim, COVER_STEP);
-    if (!told->facts || told->affected != APMIG_AFFECTED_YES)
-        sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
-    else if (told->job != APMIG_JOB_OUTGOING)
-        sim_violation(sim, "I5", "a step is run on %s, which was not seen migrating out", guest->name);
-    else if (told->postcopy)
-        sim_violation(sim, "I7", "a step is run on %s in post-copy", guest->name);
-    else if (!reason)
-        sim_violation(sim, "I5", "a step is run on %s, and no lock is a reason to", guest->name);
-}
+/* --- what is asked of the hypervisor ------------------------------------------------------------------ */
 
 gboolean
 has_open(const Sim *sim)
@@ -359,8 +320,11 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_QUERY_GUEST:
         check_question(sim, action);
         break;
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        guest_forget_admission(guest_by_uuid(sim, action->admission->uuid));
+        break;
     case APMIG_ACTION_RUN_STEP:
-        check_step(sim, guest_by_uuid(sim, action->uuid));
+        check_step(sim, action);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:

@@ -5,10 +5,12 @@
  *
  *   guests.c      the true state: guests, and migrations from their real beginning to their real end
  *   hypervisor.c  what the engine can learn and do of it: slow, failing, lying, disconnected
+ *   helper.c      what acts on a guest's QEMU and device, as apmigd-fence would
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
- *   replies.c     rules for single actions; checks.c: rules that hold after every event
+ *   replies.c     rules for single actions; steps.c: for what is done to guests
+ *   checks.c      rules that hold after every event
  *
  * Times are virtual and in microseconds.
  */
@@ -16,6 +18,7 @@
 
 #include <stdio.h>
 
+#include "decide.h"
 #include "dice.h"
 #include "engine.h"
 
@@ -35,8 +38,10 @@ typedef struct Guest Guest;
 typedef enum {
     STAGE_ASKING,     /* incoming: the hook waits for its answer */
     STAGE_ALLOWED,    /* incoming: told yes, libvirt shows no guest yet */
-    STAGE_BEGIN,      /* libvirt shows it; an abort is remembered */
+    STAGE_BEGIN,      /* libvirt shows it; an abort is remembered; incoming: no stream yet */
     STAGE_TRANSFER,   /* an abort ends it */
+    STAGE_STOP_COPY,  /* outgoing: the guest stands still, its device is read */
+    STAGE_LOADED,     /* incoming: the device has its data, other devices have not */
     STAGE_DONE,       /* too late: an abort returns success and does nothing */
     STAGE_POSTCOPY,   /* cannot be aborted */
     STAGE_CANCELLING, /* its end as aborted is certain, the job is still there */
@@ -55,12 +60,27 @@ typedef struct {
     gboolean never;    /* allowed, and fails before its guest appears, which nothing tells */
     ApmigCaller caller;
     gint64 asked_at;
-    gint64 began_at; /* since when libvirt shows it; 0: not yet */
-    gboolean stray;  /* incoming without asking, or long after the yes had expired */
-    gint64 told_at;  /* when the engine first learned of it; 0: not yet */
+    gint64 began_at;  /* since when libvirt shows it; 0: not yet */
+    gint64 stream_at; /* since when its device can be fenced */
+    gboolean fenced;  /* its data stream is broken: it fails at its switchover */
+    gboolean endless; /* incoming: its memory changes faster than it is transferred */
+    gboolean stray;   /* incoming without asking, or long after the yes had expired */
+    gint64 told_at;   /* when the engine first learned of it; 0: not yet */
     guint told_incarnation;
+    gboolean merged; /* the engine cannot tell it from the one before */
     guint steps;
 } Migration;
+
+/* A guest's mediated device, as its driver has it and as QEMU believes it to be. */
+typedef struct {
+    char uuid[37];    /* "": the guest has none */
+    gboolean precopy; /* else STOP_COPY only */
+    gboolean refuses; /* RESUMING -> STOP */
+    gboolean blocks;  /* a change of state takes long */
+    ApmigVfioState state;
+    ApmigVfioState believed;
+    ApmigSession session;
+} Device;
 
 typedef enum {
     GUEST_ABSENT,
@@ -77,7 +97,7 @@ typedef struct {
     gboolean postcopy;
     Migration *migration;
     gint64 asked_at; /* of the last answer that said what its job is; 0: none */
-    gint64 heard_at; /* when that one came */
+    gint64 heard_at; /* when the last one came that it is there */
     gint64 answered_at;
     guint64 asking; /* token of the question under way; 0: none */
     guint life;     /* of the guest, when it was put */
@@ -97,9 +117,18 @@ struct Guest {
     gboolean other_job;
     gboolean stranded; /* libvirtd went away in its migration and does not know where it runs */
     gboolean changing; /* its devices changed and the engine was not told yet */
+    Device device;
+    gboolean from_afar;  /* its QEMU was started to be an incoming one */
+    gboolean paused;     /* arrived so, and not yet resumed */
+    gint64 frozen_until; /* by a helper */
     Told told;
-    gint64 let_in_at;  /* by the hook */
-    ApmigJob last_job; /* that any answer to this run of the daemon told */
+    Told before;          /* in the view that was lost, until there is news */
+    guint in_mask;        /* of all that the hook has asked for it since nothing was open */
+    gboolean in_mixed;    /* it asked for different things */
+    gboolean in_device;   /* the one that it asked for last has one */
+    guint in_incarnation; /* of the daemon that it asked last */
+    gint64 let_in_at;     /* by the hook */
+    ApmigJob last_job;    /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
 
@@ -163,6 +192,8 @@ typedef struct {
     guint crash, reboot, disk_fault, view_fault, clock_jump, damage;
     guint crash_on_write;
     gint64 disk_slowest;
+    guint refusing, blocking, paused, endless, slow_helper, helper_dies, freeze_fails;
+    gboolean no_helper;
 } Profile;
 
 typedef struct {
@@ -215,6 +246,9 @@ struct Sim {
 
     ApmigEngine *engine; /* NULL: the daemon is not running */
     ApmigPolicy *policy;
+    gint64 policy_at;    /* since when */
+    GHashTable *efforts; /* migration id -> Effort (steps.c), of this run of the daemon */
+    guint n_devices;
     guint incarnation;
     gint64 started_at;
     gboolean loaded;
@@ -259,9 +293,15 @@ void guest_replug(Sim *sim, Guest *guest);
 void guest_begin_other_job(Sim *sim, Guest *guest);
 void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
+/* Nothing is left of what the hook has asked for. */
+void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
 /* The hypervisor's abort call arrives. Returns: what the call says. */
 ApmigStepOutcome migration_abort(Sim *sim, Guest *guest);
+/* A helper has brought the device to @state. */
+void guest_device_set(Sim *sim, Guest *guest, ApmigVfioState state);
+/* A helper has killed the QEMU. */
+void guest_killed(Sim *sim, Guest *guest);
 /* libvirtd went away and takes what it was doing with it, or not. */
 void guests_disturbed(Sim *sim);
 void guests_reboot(Sim *sim);
@@ -287,6 +327,12 @@ void hypervisor_connect(Sim *sim, gint64 delay);
 void hypervisor_lose(Sim *sim, gboolean libvirtd_too);
 /* The daemon is gone, its connection too. */
 void hypervisor_forget(Sim *sim);
+
+/* --- helper.c -------------------------------------------------------------------------------------- */
+
+void helper_run(Sim *sim, const ApmigAction *action, Guest *guest);
+/* Whether every helper of this run does at once what it is asked for. */
+gboolean helper_is_sound(const Sim *sim);
 
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
@@ -319,6 +365,32 @@ void actors_calm_down(Sim *sim);
 void actors_release_all(Sim *sim);
 /* The hook script of @guest asks: for @migration, or NULL for a restore. */
 void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
+
+/* --- steps.c --------------------------------------------------------------------------------------- */
+
+/* What is known of the steps on a migration; also which QEMU the daemon takes for its guest's. */
+typedef struct {
+    guint64 op[APMIG_N_STEPS];      /* under way; 0: none */
+    gint64 first_at[APMIG_N_STEPS]; /* 0: never */
+    gint64 begun_at[APMIG_N_STEPS]; /* of the last */
+    gboolean over[APMIG_N_STEPS];   /* the answer was that it cannot be ended any more */
+    gboolean failed;                /* vfio-state, the last time it was answered */
+    gboolean found;
+    guint life; /* of the guest, when it was found */
+    gboolean fenced;
+} Effort;
+
+Effort *steps_effort(Sim *sim, const char *migration_id);
+/* The hook asks for @guest: another QEMU of it may come in. Returns: whether there is a record of one already. */
+gboolean steps_begin_anew(Sim *sim, const Guest *guest);
+/* Before a step is carried out, and when its answer is delivered. */
+void check_step(Sim *sim, const ApmigAction *action);
+void check_step_answer(Sim *sim, guint64 op, ApmigStepOutcome outcome);
+void check_steps_lost(Sim *sim);
+/* After every event: no guest is left frozen or with a stopped device. */
+void check_guests(Sim *sim);
+/* After every event: what @lock wants ended has had a step, and an incoming one ends in the end. */
+void check_ended(Sim *sim, const Lock *lock, const Guest *guest);
 
 /* --- replies.c and checks.c ------------------------------------------------------------------------ */
 
@@ -383,6 +455,29 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(NOT_ABORTABLE, "migration not abortable")                                                              \
     X(POSTCOPY, "step refused in post-copy")                                                                 \
     X(STEP, "step run")                                                                                      \
+    X(STEP_LATE, "step late")                                                                                \
+    X(SIDE_BY_SIDE, "libvirt-abort and vfio-state under way together")                                       \
+    X(STEP_BLIND, "step run while libvirt was not reachable")                                                \
+    X(FENCED_PRE_COPY, "source fenced in pre-copy")                                                          \
+    X(FENCED_STOP_COPY, "source fenced in stop-and-copy")                                                    \
+    X(FENCED_IN, "destination fenced")                                                                       \
+    X(FENCED_IN_VAIN, "destination fenced after the device was loaded")                                      \
+    X(FENCE_WORKED, "migration failed for being fenced")                                                     \
+    X(FENCE_EARLY, "fence found nothing to do")                                                              \
+    X(FENCE_TOO_LATE, "fence found the device loaded")                                                       \
+    X(FENCE_REFUSED, "fence refused by the driver")                                                          \
+    X(FENCE_BLOCKED, "fence blocked by the driver")                                                          \
+    X(KILLED, "incoming guest killed")                                                                       \
+    X(KILLED_REFUSED, "incoming guest killed since the driver refused the fence")                            \
+    X(KILL_TOO_LATE, "kill refused: the load was not provably unfinished")                                   \
+    X(HELPER_MISSING, "helper not installed")                                                                \
+    X(HELPER_DIED, "helper died before it acted")                                                            \
+    X(HELPER_DIED_LATE, "helper died after it had acted")                                                    \
+    X(HELPER_SILENT, "helper did not answer in time")                                                        \
+    X(OTHER_QEMU, "helper found another QEMU or device than it was told of")                                 \
+    X(FREEZE_FAILED, "freeze failed")                                                                        \
+    X(ARRIVED_PAUSED, "guest arrived paused")                                                                \
+    X(INCOMING_ABORTED, "incoming migration ended as aborted")                                               \
     X(CRASH_REQUESTED, "daemon died with a lock requested")                                                  \
     X(CRASH_DRAINING, "daemon died with a lock draining")                                                    \
     X(CRASH_HELD, "daemon died with a lock held")                                                            \

@@ -140,6 +140,10 @@ trace_action(Sim *sim, const ApmigAction *action)
                                action->record->held_at, action->record->breaches);
     if (action->uuid || action->admission)
         g_string_append_printf(text, " %.8s", action->uuid ? action->uuid : action->admission->uuid);
+    if (action->type == APMIG_ACTION_RUN_STEP)
+        g_string_append_printf(text, " %s %s of %s, device %.8s", apmig_step_to_string(action->step),
+                               action->outgoing ? "out" : "in", action->migration_id,
+                               action->device ? action->device : "-");
     if (action->id)
         g_string_append_printf(text, " %s", action->id);
     if (action->message)

@@ -38,7 +38,7 @@ assert_equal(const ApmigPolicy *a, const ApmigPolicy *b)
 
 /* A policy unlike the default in every member. */
 static const char unlike_default[] =
-    "{\"on-busy\":\"wait\",\"steps\":[{\"deadline-usec\":100000,\"step\":\"libvirt-abort\"},"
+    "{\"on-busy\":\"wait\",\"steps\":[{\"deadline-usec\":100000,\"step\":\"vfio-state\"},"
     "{\"step\":\"libvirt-abort\",\"deadline-usec\":600000000}],\"admission-usec\":3600000000,"
     "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"request-timeout-usec\":86400000000,"
     "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536}";
@@ -68,10 +68,13 @@ test_every_member(void)
 
     g_assert_cmpint(policy->on_busy, ==, APMIG_ON_BUSY_WAIT);
     g_assert_cmpuint(policy->n_steps, ==, 2);
-    g_assert_cmpint(policy->steps[0].step, ==, APMIG_STEP_LIBVIRT_ABORT);
+    g_assert_cmpint(policy->steps[0].step, ==, APMIG_STEP_VFIO_STATE);
     g_assert_cmpint(policy->steps[0].deadline_usec, ==, 100000);
     g_assert_cmpint(policy->steps[1].step, ==, APMIG_STEP_LIBVIRT_ABORT);
     g_assert_cmpint(policy->steps[1].deadline_usec, ==, 600000000);
+    g_assert_true(apmig_policy_find_step(policy, APMIG_STEP_VFIO_STATE) == &policy->steps[0]);
+    g_assert_true(apmig_policy_find_step(policy, APMIG_STEP_LIBVIRT_ABORT) == &policy->steps[1]);
+    g_assert_null(apmig_policy_find_step(policy, APMIG_STEP_KILL_INCOMING));
     g_assert_cmpint(policy->admission_usec, ==, G_GINT64_CONSTANT(3600000000));
     g_assert_cmpint(policy->draining_interval_usec, ==, 10000);
     g_assert_cmpint(policy->held_interval_usec, ==, 60000000);
@@ -192,20 +195,26 @@ test_no_policy(void)
          "test.json: $.request-timeout-usec must be an integer from 100000 to 86400000000."},
         {"{\"request-timeout-usec\":86400000001}", "test.json: $.request-timeout-usec must"},
         {"{\"request-timeout-usec\":999999999999999999}", "test.json: $.request-timeout-usec must"},
-        {"{\"steps\":{}}", "test.json: $.steps must be an array of 1 to 8 steps."},
+        {"{\"steps\":{}}", "test.json: $.steps must be an array of 1 to 3 steps."},
         {"{\"steps\":null}", "test.json: $.steps must"},
         {"{\"steps\":[]}", "test.json: $.steps must"},
-        {"{\"steps\":[1,2,3,4,5,6,7,8,9]}", "test.json: $.steps must"},
+        {"{\"steps\":[1,2,3,4]}", "test.json: $.steps must"},
         {"{\"steps\":[1]}", "test.json: $.steps[0] must be an object with \"step\" and \"deadline-usec\"."},
         {"{\"steps\":[[]]}", "test.json: $.steps[0] must"},
         {"{\"steps\":[null]}", "test.json: $.steps[0] must"},
-        {"{\"steps\":[{}]}", "test.json: $.steps[0].step must be a string, \"libvirt-abort\"."},
+        {"{\"steps\":[{}]}", "test.json: $.steps[0].step must be a string, \"libvirt-abort\", \"vfio-state\" "
+                             "or \"kill-incoming\"."},
         {"{\"steps\":[{\"step\":\"reset\",\"deadline-usec\":5000000}]}",
-         "test.json: $.steps[0].step is \"reset\" but must be \"libvirt-abort\"."},
+         "test.json: $.steps[0].step is \"reset\" but must be \"libvirt-abort\", \"vfio-state\" or "
+         "\"kill-incoming\"."},
+        {"{\"steps\":[{\"step\":\"vfio-state\",\"deadline-usec\":100000},"
+         "{\"step\":\"kill-incoming\",\"deadline-usec\":100000},"
+         "{\"step\":\"vfio-state\",\"deadline-usec\":200000}]}",
+         "test.json: $.steps[2].step is \"vfio-state\" a second time."},
         {"{\"steps\":[{\"step\":\"libvirt-abort\"}]}",
          "test.json: $.steps[0].deadline-usec must be an integer from 100000 to 600000000."},
         {"{\"steps\":[{\"step\":\"libvirt-abort\",\"deadline-usec\":5000000},"
-         "{\"step\":\"libvirt-abort\",\"deadline-usec\":99999}]}",
+         "{\"step\":\"vfio-state\",\"deadline-usec\":99999}]}",
          "test.json: $.steps[1].deadline-usec must"},
         {"{\"steps\":[{\"step\":\"libvirt-abort\",\"deadline-usec\":600000001}]}",
          "test.json: $.steps[0].deadline-usec must"},
@@ -267,8 +276,10 @@ test_no_json(void)
         {"{\"on-busy\":\"abort}", "test.json:1:12: this string has no end."},
         {"{\"on-busy\":\"ab\nort\"}", "test.json:1:15: a control character in a string"},
         {"{\"on-busy\":\"ab\\qort\"}", "test.json:1:15: this escape is none of JSON"},
-        {"{\"on-busy\":\"abort\\u0000\"}", "test.json:1:18: this escape is none of JSON, is \\u0000, or a surrogate"},
-        {"{\"on-busy\":\"\\ud800\"}", "test.json:1:13: this escape is none of JSON, is \\u0000, or a surrogate"},
+        {"{\"on-busy\":\"abort\\u0000\"}",
+         "test.json:1:18: this escape is none of JSON, is \\u0000, or a surrogate"},
+        {"{\"on-busy\":\"\\ud800\"}",
+         "test.json:1:13: this escape is none of JSON, is \\u0000, or a surrogate"},
         {"{\"on-busy\":\"\\u00g0\"}", "test.json:1:17: \\u needs four hexadecimal digits."},
         {"{\"on-busy\":\"\\", "test.json:1:13: this escape is none of JSON"},
         {"{\"on-busy\":\"\\u0", "test.json:1:16: \\u needs four"},
@@ -358,6 +369,8 @@ test_on_busy_names(void)
     g_assert_false(apmig_on_busy_from_string("ABORT", &on_busy));
     g_assert_cmpint(on_busy, ==, APMIG_ON_BUSY_REFUSE);
     g_assert_cmpstr(apmig_step_to_string(APMIG_STEP_LIBVIRT_ABORT), ==, "libvirt-abort");
+    g_assert_cmpstr(apmig_step_to_string(APMIG_STEP_VFIO_STATE), ==, "vfio-state");
+    g_assert_cmpstr(apmig_step_to_string(APMIG_STEP_KILL_INCOMING), ==, "kill-incoming");
 }
 
 /* Every condition has a name of its own. */

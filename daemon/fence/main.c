@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * apmigd-fence: started by systemd for one connection, which is its standard input; carries out one request and ends.
+ * It holds the capabilities that apmigd does without, and does nothing with them but what decide.h has in its table.
+ */
+#include "carry-out.h"
+#include "log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define CONNECTION   STDIN_FILENO
+#define DEADLINE_SEC 2 /* then SIGALRM ends the process, and the kernel undoes what it froze */
+
+/* systemd runs the helper as the daemon's user, so that its own is the one that may ask; and root. */
+static gboolean
+check_peer(ApmigFenceReply *reply)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+
+    if (getsockopt(CONNECTION, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return apmig_fence_reply_set(
+            reply, APMIG_FENCE_REFUSED, errno,
+            "Standard input is no socket: apmigd-fence is started by systemd, for apmigd.");
+    if (peer.uid != 0 && peer.uid != getuid())
+        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, EPERM,
+                                     "The user %u may not ask for this: only apmigd and root may.", peer.uid);
+    return TRUE;
+}
+
+/* Read before anything is refused: a socket that is closed with something unread in it takes the reply along. */
+static gboolean
+receive_request(ApmigFenceRequest *request, ApmigFenceReply *reply)
+{
+    char packet[APMIG_FENCE_MAX_BYTES];
+    g_autoptr(GError) error = NULL;
+    ssize_t n = recv(CONNECTION, packet, sizeof packet, MSG_TRUNC);
+    int received_errno = errno;
+
+    if (!check_peer(reply))
+        return FALSE;
+    if (n <= 0)
+        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, n < 0 ? received_errno : 0,
+                                     "No request came.");
+    if ((gsize)n > sizeof packet)
+        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, EMSGSIZE,
+                                     "The request is larger than %d bytes.", APMIG_FENCE_MAX_BYTES);
+    if (!apmig_fence_request_parse(packet, (gsize)n, request, &error))
+        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, 0, "%s", error->message);
+    return TRUE;
+}
+
+static void
+send_reply(const ApmigFenceReply *reply)
+{
+    g_autofree char *json = apmig_fence_reply_to_json(reply);
+
+    if (send(CONNECTION, json, strlen(json), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        apmig_log(LOG_WARNING, "The reply could not be sent: %s.", g_strerror(errno));
+}
+
+static void
+log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
+{
+    int priority =
+        reply->result == APMIG_FENCE_DONE && request->verb != APMIG_FENCE_INSPECT ? LOG_NOTICE : LOG_INFO;
+
+    if (reply->result == APMIG_FENCE_REFUSED || reply->result == APMIG_FENCE_FAILED)
+        priority = LOG_WARNING;
+    if (!request->owned) {
+        apmig_log(priority, "%s", reply->message);
+        return;
+    }
+    apmig_log(priority,
+              "%s of guest %s (%s), process %" G_GINT64_FORMAT
+              ", device %s, direction %s: %s, device %s -> %s, frozen "
+              "for %" G_GINT64_FORMAT " us: %s",
+              apmig_fence_verb_to_string(request->verb), request->name, request->uuid, reply->pid,
+              request->device, apmig_fence_direction_to_string(request->direction),
+              apmig_fence_result_to_string(reply->result), apmig_vfio_state_to_string(reply->before),
+              apmig_vfio_state_to_string(reply->after), reply->frozen_usec, reply->message);
+}
+
+static gboolean
+parse_options(int argc, char **argv, ApmigFencePaths *paths)
+{
+    const GOptionEntry entries[] = {
+        {"proc-root", 0, 0, G_OPTION_ARG_FILENAME, &paths->proc_root, "Instead of /proc", "DIR"},
+        {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &paths->sysfs_root, "Instead of /sys", "DIR"},
+        {"pid-dir", 0, 0, G_OPTION_ARG_FILENAME, &paths->pid_dir,
+         "libvirt's pid files, instead of /run/libvirt/qemu", "DIR"},
+        {NULL},
+    };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- acts on an incoming or outgoing guest, for apmigd");
+    g_autoptr(GError) error = NULL;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (g_option_context_parse(context, &argc, &argv, &error) && argc == 1)
+        return TRUE;
+    apmig_log(LOG_ERR, "%s", error ? error->message : "apmigd-fence takes options only; see --help.");
+    return FALSE;
+}
+
+int
+main(int argc, char **argv)
+{
+    ApmigFencePaths paths = {.proc_root = "/proc", .sysfs_root = "/sys", .pid_dir = "/run/libvirt/qemu"};
+    g_auto(ApmigFenceRequest) request = {0};
+    g_auto(ApmigFenceReply) reply = {.before = APMIG_VFIO_UNKNOWN, .after = APMIG_VFIO_UNKNOWN};
+    const struct itimerval deadline = {.it_value = {.tv_sec = DEADLINE_SEC}};
+
+    setitimer(ITIMER_REAL, &deadline, NULL);
+    if (!parse_options(argc, argv, &paths))
+        return 2;
+    if (receive_request(&request, &reply))
+        apmig_fence_carry_out(&request, &paths, &reply);
+    send_reply(&reply);
+    log_outcome(&request, &reply);
+    return reply.result == APMIG_FENCE_REFUSED || reply.result == APMIG_FENCE_FAILED ? EXIT_FAILURE
+                                                                                     : EXIT_SUCCESS;
+}

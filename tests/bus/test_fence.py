@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What apmigd asks its helper apmigd-fence for, and what it makes of the answers. The helper here is a fake, which
+answers as it is told to: there is no VFIO device on a private bus. The real one has its own tests."""
+import json
+import os
+import socket
+import threading
+
+import pytest
+from rig import domain, until, uuid_of
+
+G1 = uuid_of(1)
+DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
+PID, START = 4711, 123456
+
+
+class FakeFence:
+    """One packet there, one back, as apmigd-fence does it."""
+
+    def __init__(self, path):
+        self.asked, self.replies = [], {}
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self.listener.bind(str(path))
+        os.chmod(path, 0o666)
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                request = json.loads(connection.recv(4096))
+                self.asked.append(request)
+                reply = {"version": 1, "result": "done", "state-before": "RESUMING", "state-after": "RESUMING",
+                         "held-data": True, "frozen-usec": 0, "errno": 0, "pid": PID, "start-time": START,
+                         "message": "As told."}
+                connection.send(json.dumps({**reply, **self.replies.get(request["request"], {})}).encode())
+
+    def requests(self, kind):
+        return [request for request in self.asked if request["request"] == kind]
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(10)
+
+
+@pytest.fixture
+def fence(folder):
+    fake = FakeFence(folder / "fence")
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def quick(daemon, hypervisor):
+    daemon.policy(steps=[{"step": "libvirt-abort", "deadline-usec": 1000000},
+                         {"step": "vfio-state", "deadline-usec": 300000},
+                         {"step": "kill-incoming", "deadline-usec": 1000000}])
+    return daemon.start()
+
+
+def come_in(hypervisor, root, device=DEVICE):
+    """A guest that was let in and is there, paused."""
+    assert root.admit(domain(device=device)) == (True, "")
+    hypervisor.guest(G1, name="g1", affected="yes", scope="all", job="incoming")
+    hypervisor.hint(uuid=G1)
+    until(lambda: [m["phase"] for m in root.migrations()] == ["incoming"], "the guest")
+    return root.migrations()[0]["path"]
+
+
+def leave(hypervisor, **members):
+    hypervisor.guest(G1, name="g1", affected="yes", scope="all", devices=[DEVICE], job="outgoing", **members)
+
+
+def outcomes(root, migration):
+    return [(step, outcome) for step, outcome, _, _ in root.migration(migration)["Steps"]]
+
+
+def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
+    fence.replies["fence"] = {"state-after": "STOP", "frozen-usec": 2500}
+    migration = come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: fence.requests("kill-incoming"), "kill-incoming")
+    inspected, fenced, killed = fence.requests("inspect"), fence.requests("fence"), fence.requests("kill-incoming")
+    assert (inspected[0]["pid"], inspected[0]["name"], inspected[0]["device"]) == (0, "g1", DEVICE)
+    for request in (fenced[0], killed[0]):
+        assert (request["uuid"], request["pid"], request["start-time"], request["direction"]) == (G1, PID, START, "in")
+    assert not fenced[0]["fenced"] and killed[0]["fenced"]
+    hypervisor.do("remove", uuid=G1, stopped="failed")
+    lock = taking.answer()[0]
+    ended = root.migration(migration)
+    assert root.lock(lock)["State"] == "held" and ended["Result"] == "aborted"
+    assert outcomes(root, migration)[:2] == [("vfio-state", "requested"), ("kill-incoming", "requested")]
+    assert "RESUMING -> STOP, frozen for 3 ms" in ended["Steps"][0][3]
+    assert hypervisor.calls("step") == []  # libvirt's abort is the source's
+
+
+def test_incoming_is_left_alone_when_waiting_was_asked_for(quick, fence, hypervisor, root):
+    come_in(hypervisor, root)
+    taking = root.start_take(options={"on-busy": "wait", "timeout-usec": 1500000})
+    assert taking.error().short == "Timeout"
+    assert fence.asked == []
+
+
+def test_incoming_without_a_device_is_waited_for(quick, fence, hypervisor, root):
+    """Declared in metadata: there is nothing that could be fenced."""
+    come_in(hypervisor, root, device=None)
+    assert root.start_take(options={"timeout-usec": 1000000}).error().short == "Timeout"
+    assert fence.asked == []
+
+
+def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
+    fence.replies["fence"] = {"result": "nothing-to-do", "held-data": False}
+    fence.replies["kill-incoming"] = {"result": "not-abortable", "held-data": False, "message": "The load is complete."}
+    migration = come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: ("kill-incoming", "not-abortable") in outcomes(root, migration), "the answer")
+    asked = len(fence.asked)
+    hypervisor.guest(G1, job="none")  # it has arrived
+    taking.answer()
+    assert root.migration(migration)["Result"] == "completed" and len(fence.asked) == asked
+
+
+def test_outgoing_has_both_steps_at_once(quick, fence, hypervisor, root):
+    fence.replies["fence"] = {"result": "nothing-to-do", "state-before": "RUNNING", "state-after": "RUNNING"}
+    leave(hypervisor, step="nothing")
+    taking = root.start_take()
+    until(lambda: fence.requests("fence") and hypervisor.calls("step"), "both steps")
+    assert fence.requests("fence")[0]["direction"] == "out" and fence.requests("kill-incoming") == []
+    hypervisor.guest(G1, job="none")
+    lock = taking.answer()[0]
+    assert root.lock(lock)["State"] == "held"
+
+
+def test_without_the_helper_the_rest_goes_on(quick, hypervisor, root):
+    leave(hypervisor, step="nothing")
+    root.start_take()
+    until(lambda: hypervisor.calls("step", G1), "libvirt's abort")
+    migration = root.migrations()[0]["path"]
+    until(lambda: ("vfio-state", "unavailable") in outcomes(root, migration), "the answer")
+    assert ("libvirt-abort", "requested") in outcomes(root, migration)
+
+
+def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
+    fence.replies["fence"] = {"result": "refused", "message": "The process was started at another time."}
+    come_in(hypervisor, root)
+    root.start_take()
+    until(lambda: len(fence.requests("fence")) > 1, "another try")
+    assert len(fence.requests("inspect")) == len(fence.requests("fence"))
+
+
+@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "perhaps"}, {"pid": -1}, {"surplus": 1}])
+def test_an_answer_that_does_not_read_is_a_failure(quick, fence, hypervisor, root, reply):
+    fence.replies["inspect"] = fence.replies["fence"] = reply
+    migration = come_in(hypervisor, root)
+    root.start_take()
+    until(lambda: ("vfio-state", "failed") in outcomes(root, migration), "the failure")

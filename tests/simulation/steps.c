@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Rules for what is done to guests: which step may be run when, on whom, and that it is.
+ */
+#include "simulation.h"
+
+#define PATIENCE (1 * SECOND) /* beyond every interval and deadline, for events that come late */
+
+Effort *
+steps_effort(Sim *sim, const char *migration_id)
+{
+    Effort *effort = g_hash_table_lookup(sim->efforts, migration_id);
+
+    if (!effort) {
+        effort = g_new0(Effort, 1);
+        g_hash_table_insert(sim->efforts, g_strdup(migration_id), effort);
+    }
+    return effort;
+}
+
+gboolean
+steps_begin_anew(Sim *sim, const Guest *guest)
+{
+    g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(sim->engine);
+    gboolean found = FALSE;
+
+    for (guint i = 0; i < migrations->len; i++) {
+        const ApmigMigration *migration = g_ptr_array_index(migrations, i);
+
+        if (migration->outgoing || !g_str_equal(migration->uuid, guest->uuid))
+            continue;
+        memset(steps_effort(sim, migration->id)->over, 0, sizeof(((Effort *)NULL)->over));
+        found = TRUE;
+    }
+    return found;
+}
+
+/* --- answers --------------------------------------------------------------------------------------- */
+
+static void
+note_answer(Sim *sim, Effort *effort, ApmigStep step, ApmigStepOutcome outcome)
+{
+    const ApmigPolicyStep *policy = apmig_policy_find_step(sim->policy, step);
+
+    effort->op[step] = 0;
+    if (policy && effort->first_at[step] && outcome == APMIG_STEP_REQUESTED &&
+        sim->now > effort->begun_at[step] + policy->deadline_usec)
+        sim_cover(sim, COVER_STEP_LATE);
+    if (step == APMIG_STEP_VFIO_STATE)
+        effort->failed = outcome == APMIG_STEP_FAILED;
+    if (outcome != APMIG_STEP_NOT_ABORTABLE)
+        return;
+    /* A kill comes too early as well as too late; only a fence that came too late tells. */
+    if (step == APMIG_STEP_KILL_INCOMING && !effort->over[APMIG_STEP_VFIO_STATE])
+        return;
+    effort->over[step] = TRUE;
+    for (guint i = 0; step != APMIG_STEP_VFIO_STATE && i < APMIG_N_STEPS; i++)
+        effort->over[i] = TRUE;
+}
+
+void
+check_step_answer(Sim *sim, guint64 op, ApmigStepOutcome outcome)
+{
+    GHashTableIter iter;
+    Effort *effort;
+
+    g_hash_table_iter_init(&iter, sim->efforts);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&effort))
+        for (guint step = 0; step < APMIG_N_STEPS; step++)
+            if (effort->op[step] == op)
+                note_answer(sim, effort, (ApmigStep)step, outcome);
+}
+
+void
+check_steps_lost(Sim *sim)
+{
+    GHashTableIter iter;
+    Effort *effort;
+
+    g_hash_table_iter_init(&iter, sim->efforts);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&effort))
+        effort->op[APMIG_STEP_LIBVIRT_ABORT] = 0;
+}
+
+/* --- one step -------------------------------------------------------------------------------------- */
+
+/* What the engine can know: of this view; while there is none, of the one before. */
+static const Told *
+last_told(const Sim *sim, const Guest *guest)
+{
+    return sim->connected || guest->told.asked_at ? &guest->told : &guest->before;
+}
+
+/* An incoming one was seen in this view, or in one before and there is no news of it yet. */
+static const Told *
+last_told_incoming(const Guest *guest)
+{
+    return guest->told.asked_at ? &guest->told : &guest->before;
+}
+
+static gboolean
+is_under(Sim *sim, const Lock *lock)
+{
+    const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
+
+    if (!lock->living || !lock->durable_at)
+        return FALSE;
+    /* One that the same event ends was a reason still. */
+    return state && !state->result && state->state != APMIG_LOCK_REQUESTED &&
+           (state->state != APMIG_LOCK_VERIFYING || lock->state != APMIG_LOCK_VERIFYING);
+}
+
+/* Whether what the engine means by an incoming one can be told from the truth. It is over perhaps; and what the hook said last of a guest
+ * with an earlier admission, a daemon that has died since need not know: the helper then finds another device. */
+static gboolean
+is_here(const Sim *sim, const Guest *guest)
+{
+    const Migration *migration = guest->migration;
+
+    if (guest->in_mixed && guest->in_incarnation != sim->incarnation)
+        return FALSE;
+    return migration && !migration->outgoing && migration->began_at;
+}
+
+/* Whether @lock is a reason to end the migration of @guest, which may be over already. */
+static gboolean
+is_reason(Sim *sim, const Lock *lock, const Guest *guest, gboolean outgoing)
+{
+    ApmigOnBusy on_busy = lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : sim->policy->on_busy;
+    const Migration *migration = guest->migration;
+    guint mask = outgoing              ? last_told(sim, guest)->mask
+                 : is_here(sim, guest) ? migration->mask
+                                       : guest->in_mask;
+
+    if (!is_under(sim, lock) || !(lock->mask & mask))
+        return FALSE;
+    if (on_busy == APMIG_ON_BUSY_ABORT || lock->was_held || lock->origin == APMIG_LOCK_RECOVERED)
+        return TRUE;
+    return outgoing && (!migration || migration->began_at >= lock->asked_at);
+}
+
+static void
+check_outgoing(Sim *sim, const Guest *guest)
+{
+    const Told *told = last_told(sim, guest);
+
+    if (!told->facts || told->affected != APMIG_AFFECTED_YES)
+        sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
+    else if (told->job != APMIG_JOB_OUTGOING)
+        sim_violation(sim, "I5", "a step is run on %s, which was not seen migrating out", guest->name);
+    else if (told->postcopy)
+        sim_violation(sim, "I7", "a step is run on %s in post-copy", guest->name);
+}
+
+/* What comes in is known from the hook alone. */
+static void
+check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
+{
+    const Migration *migration = guest->migration;
+    const Told *told = last_told_incoming(guest);
+
+    /* An answer that it is gone may be older than a list in which it stands. */
+    if (told->job != APMIG_JOB_INCOMING && told->job != APMIG_JOB_GONE)
+        sim_violation(sim, "I5", "a step is run on %s, which was not seen coming in", guest->name);
+    else if (!guest->in_mask)
+        sim_violation(sim, "I5", "a step is run on %s, of which the hook said nothing", guest->name);
+    else if (action->step == APMIG_STEP_LIBVIRT_ABORT)
+        sim_violation(sim, "I5", "the job of %s, which comes in, is aborted", guest->name);
+    if (!is_here(sim, guest))
+        return;
+    if (migration->hookless || guest->kind != APMIG_AFFECTED_YES)
+        sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
+    else if (g_strcmp0(action->device, guest->device.uuid) != 0)
+        sim_violation(sim, "I5", "a step is run on %s with the device of an earlier life", guest->name);
+}
+
+static void
+check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Guest *guest)
+{
+    const ApmigPolicyStep *fence = apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE);
+    gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
+
+    if (effort->op[action->step])
+        sim_violation(sim, "I7", "%s is run on %s while another one is", apmig_step_to_string(action->step),
+                      guest->name);
+    if (effort->over[action->step])
+        sim_violation(sim, "I7", "%s is run on %s, which is known not to be abortable",
+                      apmig_step_to_string(action->step), guest->name);
+    if (action->step != APMIG_STEP_LIBVIRT_ABORT && !(action->device && *action->device))
+        sim_violation(sim, "I5", "%s is run on %s, which has no device", apmig_step_to_string(action->step),
+                      guest->name);
+    if (action->step != APMIG_STEP_KILL_INCOMING)
+        return;
+    if (action->outgoing)
+        sim_violation(sim, "I7", "%s is to be killed at its source", guest->name);
+    else if (!first_at)
+        sim_violation(sim, "I7", "%s is to be killed, and was never fenced", guest->name);
+    else if (!effort->failed && fence && sim->now < first_at + fence->deadline_usec)
+        sim_violation(sim, "I7", "%s is to be killed before its fence is late", guest->name);
+}
+
+static void
+note_step(Sim *sim, Effort *effort, const ApmigAction *action, Guest *guest)
+{
+    sim_cover(sim, COVER_STEP);
+    if (!sim->connected)
+        sim_cover(sim, COVER_STEP_BLIND);
+    if (guest->migration && !guest->migration->outgoing == !action->outgoing)
+        guest->migration->steps++;
+    effort->op[action->step] = action->op;
+    effort->begun_at[action->step] = sim->now;
+    if (!effort->first_at[action->step])
+        effort->first_at[action->step] = sim->now;
+    if (effort->op[APMIG_STEP_LIBVIRT_ABORT] && effort->op[APMIG_STEP_VFIO_STATE])
+        sim_cover(sim, COVER_SIDE_BY_SIDE);
+}
+
+void
+check_step(Sim *sim, const ApmigAction *action)
+{
+    Guest *guest = guest_by_uuid(sim, action->uuid);
+    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, action->migration_id);
+    Effort *effort = steps_effort(sim, action->migration_id);
+    gboolean reason = FALSE;
+
+    if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->outgoing)
+        sim_violation(sim, "I5", "a step is run on %s for a migration that is none", guest->name);
+    if (!apmig_policy_find_step(sim->policy, action->step))
+        sim_violation(sim, "I5", "a step is run on %s that the policy does without", guest->name);
+    if (action->step == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
+        sim_violation(sim, "I5", "the job of %s is aborted without a connection", guest->name);
+    if (action->outgoing)
+        check_outgoing(sim, guest);
+    else
+        check_incoming(sim, guest, action);
+    for (guint i = 0; i < sim->locks->len && !reason; i++)
+        reason = is_reason(sim, g_ptr_array_index(sim->locks, i), guest, action->outgoing);
+    if (!reason)
+        sim_violation(sim, "I5", "a step is run on %s, and no lock is a reason to", guest->name);
+    check_order(sim, effort, action, guest);
+    note_step(sim, effort, action, guest);
+}
+
+/* --- what is left ---------------------------------------------------------------------------------- */
+
+void
+check_guests(Sim *sim)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+
+        if (guest->presence != GUEST_ACTIVE || guest->migration || guest->paused || guest->stranded)
+            continue;
+        if (guest->device.state != APMIG_VFIO_RUNNING)
+            sim_violation(sim, "I7", "%s is left with a stopped device", guest->name);
+        if (sim->calm && guest->frozen_until > sim->now + 10 * SECOND)
+            sim_violation(sim, "I7", "%s is left frozen", guest->name);
+    }
+}
+
+/* --- that it is done ------------------------------------------------------------------------------- */
+
+/* Whether a step of the policy can be run on the migration of @guest. */
+static gboolean
+has_step(const Sim *sim, const Guest *guest)
+{
+    if (*guest->device.uuid && apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE))
+        return TRUE;
+    return guest->migration->outgoing && apmig_policy_find_step(sim->policy, APMIG_STEP_LIBVIRT_ABORT);
+}
+
+static gboolean
+is_known(const Guest *guest)
+{
+    const Migration *migration = guest->migration;
+    const Told *told = &guest->told;
+
+    if (told->postcopy || guest->changing)
+        return FALSE;
+    if (migration->outgoing)
+        return told->facts && told->affected == APMIG_AFFECTED_YES && told->job == APMIG_JOB_OUTGOING;
+    return guest->kind == APMIG_AFFECTED_YES && guest->in_mask && !guest->in_mixed && !migration->stray &&
+           told->job == APMIG_JOB_INCOMING;
+}
+
+/* Nothing that this run may meet keeps the steps from working. */
+static gboolean
+is_sound(const Sim *sim, const Guest *guest)
+{
+    return helper_is_sound(sim) && *guest->device.uuid && !guest->device.refuses && !guest->device.blocks &&
+           apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE) &&
+           apmig_policy_find_step(sim->policy, APMIG_STEP_KILL_INCOMING);
+}
+
+static void
+check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since)
+{
+    const Migration *migration = guest->migration;
+    gint64 deadlines = 0;
+
+    if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
+        return;
+    since = MAX(since, migration->stream_at) + 2 * PATIENCE;
+    for (guint i = 0; i < sim->policy->n_steps; i++)
+        deadlines += sim->policy->steps[i].deadline_usec;
+    if (!migration->fenced && sim->now > since)
+        sim_violation(sim, "live", "%s, which comes in under lock %s, is not fenced", guest->name, lock->id);
+    if (sim->now > since + deadlines)
+        sim_violation(sim, "live", "%s still comes in under lock %s", guest->name, lock->id);
+}
+
+void
+check_ended(Sim *sim, const Lock *lock, const Guest *guest)
+{
+    const Migration *migration = guest->migration;
+    const Told *told = &guest->told;
+    gint64 since;
+
+    if (!migration || migration->stage == STAGE_ENDED || !(lock->mask & migration->mask) ||
+        migration->merged || told->migration != migration ||
+        migration->told_incarnation != sim->incarnation || migration->stage == STAGE_POSTCOPY)
+        return;
+    if (!is_known(guest) || !has_step(sim, guest))
+        return;
+    if (lock->on_busy != APMIG_ON_BUSY_ABORT && !lock->was_held)
+        return;
+    since = MAX(MAX(migration->told_at, lock->counts_from), sim->policy_at);
+    if (!migration->steps && sim->now > since + PATIENCE + told->answered_at - told->asked_at)
+        sim_violation(sim, "I2", "%s migrates under lock %s and nothing is done about it", guest->name,
+                      lock->id);
+    if (!migration->outgoing)
+        check_incoming_ends(sim, lock, guest, since);
+}
