@@ -63,6 +63,7 @@ typedef struct {
     gint64 again_at;         /* not before */
     gboolean failed;         /* the last one did */
     gboolean over;           /* it cannot do anything any more */
+    gboolean outdated;       /* the one under way is for an earlier QEMU: its answer says nothing of this one */
 } StepState;
 
 typedef struct {

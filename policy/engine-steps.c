@@ -119,6 +119,11 @@ step_answered(ApmigEngine *engine, Migration *migration, ApmigStep step, ApmigSt
     state->again_at = soon ? engine->now + SOON_USEC : state->begun_at + step_deadline(engine, step);
     if (state->record) /* else it was late, and is recorded so */
         finish_record(engine, migration, state, outcome, message);
+    if (state->outdated) {
+        state->outdated = state->failed = FALSE;
+        state->again_at = engine->now;
+        return;
+    }
     /* A fence on the destination stays: there is nothing to add to it. */
     state->over |=
         outcome == APMIG_STEP_REQUESTED && step == APMIG_STEP_VFIO_STATE && !migration->pub.outgoing;
@@ -139,7 +144,8 @@ migration_begin_steps_anew(Migration *migration)
         StepState *state = &migration->steps[step];
 
         state->over = state->failed = FALSE;
-        state->first_at = 0;
+        state->outdated = state->op != 0;
+        state->first_at = state->again_at = 0;
     }
 }
 

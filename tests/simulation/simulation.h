@@ -370,11 +370,12 @@ void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
 
 /* What is known of the steps on a migration; also which QEMU the daemon takes for its guest's. */
 typedef struct {
-    guint64 op[APMIG_N_STEPS];      /* under way; 0: none */
-    gint64 first_at[APMIG_N_STEPS]; /* 0: never */
-    gint64 begun_at[APMIG_N_STEPS]; /* of the last */
-    gboolean over[APMIG_N_STEPS];   /* the answer was that it cannot be ended any more */
-    gboolean failed;                /* vfio-state, the last time it was answered */
+    guint64 op[APMIG_N_STEPS];        /* under way; 0: none */
+    gint64 first_at[APMIG_N_STEPS];   /* 0: never */
+    gint64 begun_at[APMIG_N_STEPS];   /* of the last */
+    gboolean over[APMIG_N_STEPS];     /* the answer was that it cannot be ended any more */
+    gboolean outdated[APMIG_N_STEPS]; /* what is under way is for an earlier QEMU */
+    gboolean failed;                  /* vfio-state, the last time it was answered */
     gboolean found;
     guint life; /* of the guest, when it was found */
     gboolean fenced;

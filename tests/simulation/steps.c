@@ -18,6 +18,15 @@ steps_effort(Sim *sim, const char *migration_id)
     return effort;
 }
 
+static void
+begin_anew(Effort *effort)
+{
+    for (guint step = 0; step < APMIG_N_STEPS; step++) {
+        effort->over[step] = FALSE;
+        effort->outdated[step] = effort->op[step] != 0;
+    }
+}
+
 gboolean
 steps_begin_anew(Sim *sim, const Guest *guest)
 {
@@ -29,7 +38,7 @@ steps_begin_anew(Sim *sim, const Guest *guest)
 
         if (migration->outgoing || !g_str_equal(migration->uuid, guest->uuid))
             continue;
-        memset(steps_effort(sim, migration->id)->over, 0, sizeof(((Effort *)NULL)->over));
+        begin_anew(steps_effort(sim, migration->id));
         found = TRUE;
     }
     return found;
@@ -48,8 +57,10 @@ note_answer(Sim *sim, Effort *effort, ApmigStep step, ApmigStepOutcome outcome)
         sim_cover(sim, COVER_STEP_LATE);
     if (step == APMIG_STEP_VFIO_STATE)
         effort->failed = outcome == APMIG_STEP_FAILED;
-    if (outcome != APMIG_STEP_NOT_ABORTABLE)
+    if (effort->outdated[step] || outcome != APMIG_STEP_NOT_ABORTABLE) {
+        effort->outdated[step] = FALSE;
         return;
+    }
     /* A kill comes too early as well as too late; only a fence that came too late tells. */
     if (step == APMIG_STEP_KILL_INCOMING && !effort->over[APMIG_STEP_VFIO_STATE])
         return;
