@@ -115,7 +115,7 @@ def test_incoming_without_a_device_is_waited_for(quick, fence, hypervisor, root)
 
 
 def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"result": "nothing-to-do", "held-data": False}
+    fence.replies["fence"] = {"result": "not-abortable", "held-data": False}
     fence.replies["kill-incoming"] = {"result": "not-abortable", "held-data": False, "message": "The load is complete."}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
