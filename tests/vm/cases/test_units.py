@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""apmigd as its users run it: the shipped unit under systemd, with its sandbox, the system bus and polkit."""
+
+import os
+import pwd
+import re
+import signal
+
+import pytest
+from host import wait_for
+from service import AFFECTED, AS_NOBODY, MANAGER, UNIT, run, systemctl
+
+PLAIN = "<domain><name>g1</name><uuid>5c6a1b6e-0000-4000-8000-000000000001</uuid></domain>"
+
+
+@pytest.fixture
+def lock(apmigd):
+    """The id of a held lock."""
+    lock_id = apmigd.take()
+    assert apmigd.locks() == {lock_id: "held"}
+    return lock_id
+
+
+def assert_still_held(apmigd, lock, held_at):
+    """The same lock, held since the same moment; and it keeps guests out."""
+    apmigd.wait_ready()
+    apmigd.wait_held(lock)
+    assert apmigd.held_at(lock) == held_at
+    refused = apmigd.hook()
+    assert refused.returncode == 1
+    assert lock in refused.stderr
+
+
+# --- what it runs in -----------------------------------------------------------------------------
+
+def test_confined(apmigd):
+    status = apmigd.process_status()
+    user = pwd.getpwnam("apmigd").pw_uid
+    assert set(status["Uid"].split()) == {str(user)}
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0, name
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert os.stat(f"/proc/{apmigd.pid()}/ns/net").st_ino != os.stat("/proc/1/ns/net").st_ino
+    assert os.listdir(f"/proc/{apmigd.pid()}/root/etc/libvirt") == ["hooks"]
+
+
+def test_exposure(apmigd):
+    """By systemd's own measure, of the unit as it is loaded."""
+    text = run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout
+    assert float(re.search(r"Overall exposure level for apmigd.service: ([\d.]+)", text)[1]) <= 2.0
+
+
+def test_nothing_denied(apmigd, lock):
+    """The sandbox is wide enough for all it does: nothing was refused to it, and it has not died."""
+    apmigd.release(lock)
+    assert apmigd.show("NRestarts") == "0"
+    assert apmigd.journal("-u", UNIT, "-p", "warning") == ""
+
+
+def test_sees_hook_and_hypervisor(apmigd):
+    assert apmigd.get("HookInstalled") is True
+    assert apmigd.hypervisor_seen()
+
+
+def test_ordered_before_the_hypervisor():
+    for unit in ("libvirtd.service", "virtqemud.service"):
+        assert unit in systemctl("show", "--value", "-p", "Before", UNIT).split()
+
+
+def test_unprivileged_caller(apmigd):
+    """May look, and may not lock."""
+    denied = run(*AS_NOBODY, "busctl", "call", *MANAGER, "TakeLock", "ssa{sv}", "all", "AES rotation", 0, check=False)
+    assert denied.returncode != 0
+    assert "denied" in denied.stderr.lower() or "authorized" in denied.stderr.lower()
+    assert apmigd.locks() == {}
+    assert run(*AS_NOBODY, "busctl", "get-property", *MANAGER, "Locked").stdout.strip() == "b false"
+
+
+def test_hook(apmigd, lock):
+    refused = apmigd.hook()
+    assert refused.returncode == 1
+    assert lock in refused.stderr and "AES rotation" in refused.stderr and "root" in refused.stderr
+    assert refused.stdout == ""
+    assert apmigd.hook(xml=PLAIN).returncode == 0  # a yes to an affected one would stay open for a minute
+
+
+def test_journal_has_explanations(apmigd, lock):
+    """Entries carry the lock's id and are explained by the catalog."""
+    def explained():
+        text = run("journalctl", "-b", "-x", "-u", UNIT, f"LOCK_ID={lock}").stdout
+        return "As far as this host is concerned, master keys in the lock's scope can be" in text and text
+
+    assert f"Subject: Lock {lock} on master keys is held" in wait_for(explained, "the journal to have it", 20)
+
+
+# --- its life ------------------------------------------------------------------------------------
+
+def test_reload(apmigd, lock):
+    held_at, pid = apmigd.held_at(lock), apmigd.pid()
+    systemctl("reload", UNIT)
+    assert_still_held(apmigd, lock, held_at)
+    assert apmigd.pid() == pid
+
+
+def test_stop_and_start(apmigd, lock):
+    held_at = apmigd.held_at(lock)
+    systemctl("stop", UNIT)
+    assert apmigd.show("Result") == "success"
+    systemctl("start", UNIT)
+    assert_still_held(apmigd, lock, held_at)
+
+
+def test_bus_activation(apmigd, lock):
+    """The first call brings it up, the hook's too: a lock refuses even when apmigd was stopped."""
+    systemctl("stop", UNIT)
+    refused = apmigd.hook()
+    assert refused.returncode == 1
+    assert lock in refused.stderr
+    apmigd.wait_ready()
+    systemctl("stop", UNIT)
+    assert apmigd.get("Locked", auto_start=True) is True
+
+
+def test_killed(apmigd, lock):
+    held_at, pid = apmigd.held_at(lock), apmigd.pid()
+    apmigd.kill(signal.SIGKILL)
+    wait_for(lambda: apmigd.pid() not in (0, pid), "systemd to start it again", 30, 0.3)
+    assert_still_held(apmigd, lock, held_at)
+
+
+def test_watchdog(apmigd, lock):
+    """One that hangs is killed and started again."""
+    held_at, pid = apmigd.held_at(lock), apmigd.pid()
+    apmigd.kill(signal.SIGSTOP)
+    wait_for(lambda: apmigd.pid() not in (0, pid), "systemd to start it again", 90, 0.5)
+    assert "Watchdog timeout" in apmigd.journal("-u", UNIT)
+    assert_still_held(apmigd, lock, held_at)
+
+
+def test_reinstalled(apmigd, lock):
+    """An upgrade: files replaced under the running daemon, then a restart."""
+    held_at, pid = apmigd.held_at(lock), apmigd.pid()
+    run("meson", "install", "-C", "/build/project", "--no-rebuild", "--quiet", timeout=120)
+    systemctl("daemon-reload")
+    assert apmigd.pid() == pid
+    assert apmigd.locks() == {lock: "held"}
+    systemctl("restart", UNIT)
+    assert_still_held(apmigd, lock, held_at)
+
+
+def test_hypervisor_restarted(apmigd, lock):
+    held_at, pid = apmigd.held_at(lock), apmigd.pid()
+    systemctl("stop", "libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
+    assert apmigd.hook().returncode == 1
+    systemctl("start", "libvirtd.socket", "libvirtd.service")
+    assert_still_held(apmigd, lock, held_at)
+    assert apmigd.pid() == pid
+
+
+def test_bus_policy(apmigd):
+    """Only apmigd may own the name, and AdmitMigration is root's."""
+    denied = run(*AS_NOBODY, "busctl", "call", *MANAGER, "AdmitMigration", "sssss", "g1", "migrate", "begin",
+                 "-", AFFECTED, check=False)
+    assert denied.returncode != 0
