@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <sys/syslog.h>
-#include <time.h>
 
 #include <systemd/sd-id128.h>
 
+#include "boot-time.h"
 #include "core.h"
 #include "fence-steps.h"
 #include "hook-presence.h"
@@ -35,15 +35,6 @@ struct ApmigCore {
     GSource *reply_source;
     GSource *deadline_source;
 };
-
-static gint64
-boot_time(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
-}
 
 /* --- answering callers --------------------------------------------------------------------------- */
 
@@ -182,7 +173,7 @@ set_deadline(ApmigCore *core)
         g_source_set_ready_time(core->deadline_source, -1);
     else
         g_source_set_ready_time(core->deadline_source,
-                                MAX(g_get_monotonic_time() + deadline - boot_time(), 0));
+                                MAX(g_get_monotonic_time() + deadline - apmig_boot_time(), 0));
 }
 
 static void
@@ -190,7 +181,7 @@ handle(ApmigCore *core, ApmigEvent *event)
 {
     g_autoptr(GPtrArray) actions = g_ptr_array_new();
 
-    event->now = boot_time();
+    event->now = apmig_boot_time();
     event->realtime = g_get_real_time();
     apmig_engine_handle(core->engine, event, actions);
     for (guint i = 0; i < actions->len; i++) {
@@ -473,5 +464,5 @@ apmig_core_hook_last_called(const ApmigCore *core)
 gboolean
 apmig_core_is_alive(ApmigCore *core)
 {
-    return !apmig_store_writer_is_stuck(core->store, boot_time(), WRITER_LIMIT_USEC);
+    return !apmig_store_writer_is_stuck(core->store, apmig_boot_time(), WRITER_LIMIT_USEC);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store-disk.h"
+#include "boot-time.h"
 #include "failpoint.h"
 #include "log.h"
 #include "store-files.h"
@@ -11,7 +12,6 @@
 #include <sys/file.h>
 #include <syslog.h>
 #include <systemd/sd-id128.h>
-#include <time.h>
 
 #define SUFFIX ".json"
 
@@ -26,15 +26,6 @@ struct ApmigDisk {
     GMutex mutex;      /* for @files */
     GHashTable *files; /* lock id to the name of its file, which of a damaged one need not be ID.json */
 };
-
-static gint64
-boot_time(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
-}
 
 /* --- open ---------------------------------------------------------------------------------------- */
 
@@ -298,7 +289,7 @@ recover_admission(ApmigDisk *disk, const char *uuid, const char *problem, Loaded
     admission->name = g_strdup(uuid);
     admission->scope = apmig_scope_new_all();
     admission->devices = g_new0(char *, 1);
-    admission->admitted_at = boot_time();
+    admission->admitted_at = apmig_boot_time();
     g_ptr_array_add(loaded->admissions, admission);
     g_ptr_array_add(loaded->damage, apmig_text_escape(damage, 1024));
 }
@@ -314,7 +305,8 @@ load_admission(ApmigDisk *disk, const char *uuid, const char *file, Loaded *load
 
     text = apmig_folder_read(disk->admissions, file, APMIG_STORE_MAX_BYTES, &length, &error);
     if (text)
-        admission = apmig_admission_decode(text, length, uuid, disk->boot_id, boot_time(), &stale, &error);
+        admission =
+            apmig_admission_decode(text, length, uuid, disk->boot_id, apmig_boot_time(), &stale, &error);
     if (admission)
         g_ptr_array_add(loaded->admissions, admission);
     else if (!stale)
@@ -487,7 +479,7 @@ gboolean
 apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission, GError **error)
 {
     g_autofree char *file = g_strconcat(admission->uuid, SUFFIX, NULL);
-    g_autofree char *text = apmig_admission_encode(admission, disk->boot_id, boot_time(), error);
+    g_autofree char *text = apmig_admission_encode(admission, disk->boot_id, apmig_boot_time(), error);
 
     if (!text || !apmig_folder_write_beside(disk->admissions, file, text, FALSE, error) ||
         !apmig_folder_put_in_place(disk->admissions, file, error))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store.h"
+#include "boot-time.h"
 #include "log.h"
 #include "store-disk.h"
 
 #include <syslog.h>
-#include <time.h>
 
 typedef enum {
     JOB_PERSIST_LOCK,
@@ -34,15 +34,6 @@ struct ApmigStore {
     GQueue answers;    /* of Job */
     gint64 busy_since; /* boot time, usec, since when the writer is at its job; 0: it waits for one */
 };
-
-static gint64
-boot_time(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
-}
 
 static void
 job_free(gpointer data)
@@ -136,7 +127,7 @@ run_writer(gpointer data)
 
         quit = job->type == JOB_QUIT;
         g_mutex_lock(&store->mutex);
-        store->busy_since = boot_time();
+        store->busy_since = apmig_boot_time();
         g_mutex_unlock(&store->mutex);
         carry_out(store, job);
         g_mutex_lock(&store->mutex);

@@ -118,6 +118,16 @@ written(Story *story, ApmigActionType type, const char *error)
     tell(story, (ApmigEvent){.type = answer, .persisted = {action->op, error}});
 }
 
+/* A lock that is durable and waits to be held, with the hypervisor in view. */
+static void
+drain(Story *story, const char *scope, ApmigOnBusy on_busy)
+{
+    load(story, NULL, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(story, 1, "aaaaaaaa", scope, on_busy, FALSE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+}
+
 static void
 listed(Story *story, guint n_guests)
 {
@@ -196,10 +206,7 @@ hold(Story *story, const char *scope)
 {
     g_autoptr(ApmigAction) reply = NULL;
 
-    load(story, NULL, NULL);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(story, 1, "aaaaaaaa", scope, APMIG_ON_BUSY_UNSET, FALSE);
-    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(story, scope, APMIG_ON_BUSY_UNSET);
     listed(story, 1);
     answered(story, APMIG_JOB_NONE, "04.0012");
     listed(story, 1);
@@ -340,10 +347,7 @@ test_outgoing_is_aborted_and_held_when_gone(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "all", APMIG_ON_BUSY_UNSET);
     listed(&story, 1);
     answered(&story, APMIG_JOB_OUTGOING, "04.0012");
     step = expect(&story, APMIG_ACTION_RUN_STEP);
@@ -369,10 +373,7 @@ test_completed_anyway(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "all", APMIG_ON_BUSY_UNSET);
     listed(&story, 1);
     answered(&story, APMIG_JOB_OUTGOING, "04.0012");
     step = expect(&story, APMIG_ACTION_RUN_STEP);
@@ -392,10 +393,7 @@ test_postcopy_is_left_alone(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "all", APMIG_ON_BUSY_UNSET);
     listed(&story, 1);
     {
         g_autoptr(ApmigAction) query = expect(&story, APMIG_ACTION_QUERY_GUEST);
@@ -426,10 +424,7 @@ test_unknown_guest_blocks_and_is_left_alone(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "ff.00ff", APMIG_ON_BUSY_UNSET, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "ff.00ff", APMIG_ON_BUSY_UNSET);
     listed(&story, 1);
     answered(&story, APMIG_JOB_INCOMING, NULL);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
@@ -537,10 +532,7 @@ test_refuse(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_REFUSE, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "all", APMIG_ON_BUSY_REFUSE);
     listed(&story, 1);
     answered(&story, APMIG_JOB_OUTGOING, "04.0012");
     expect_none(&story, APMIG_ACTION_RUN_STEP);
@@ -556,10 +548,7 @@ test_wait_acts_only_on_the_later_one(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, FALSE);
-    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    drain(&story, "all", APMIG_ON_BUSY_WAIT);
     listed(&story, 2);
     {
         g_autoptr(ApmigAction) first = expect(&story, APMIG_ACTION_QUERY_GUEST);
