@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Named points at which a crash test ends the process, as kill -9 would: built with the option "failpoints",
- * apmig_failpoint("NAME") does so when the environment variable APMIGD_FAILPOINT is NAME. Otherwise it is nothing.
+ * apmig_failpoint("NAME") does so when the environment variable APMIGD_FAILPOINT is NAME; when it is "stop:NAME" the
+ * process is stopped there, for the test to look around and to end it. Otherwise it is nothing.
  */
 #pragma once
 

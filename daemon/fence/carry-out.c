@@ -2,6 +2,7 @@
 #include "carry-out.h"
 
 #include "device.h"
+#include "failpoint.h"
 #include "freeze.h"
 #include "vfio.h"
 
@@ -140,6 +141,7 @@ act_frozen(Case *c)
 
     if (!freeze)
         return;
+    apmig_failpoint("qemu-frozen");
     if (look(c)) {
         decision = decide(c);
         act(c, &decision);
