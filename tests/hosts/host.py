@@ -11,8 +11,11 @@ import time
 import uuid
 from pathlib import Path
 
+import wire
+
 PYTHON = "/usr/bin/python3"
 HERE = Path(__file__).resolve().parent
+PATIENCE = float(os.environ.get("APMIGD_PATIENCE", "1"))  # how much longer than here everything may take
 FENCE_SOCKET = "/run/apmigd-fence.sock"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
                "HOME": "/root"}
@@ -45,8 +48,8 @@ class Timeout(AssertionError):
 
 
 def wait_for(condition, what, timeout=20, interval=0.03):
-    """Returns the first true value of @condition, or raises Timeout."""
-    end = time.monotonic() + timeout
+    """Returns the first true value of @condition, or raises Timeout. @timeout in seconds, before PATIENCE."""
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
         if value:
@@ -119,6 +122,7 @@ class Host:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=ENVIRONMENT, cwd="/")
         threading.Thread(target=self._listen, daemon=True).start()
         self.pid = self._ask(layout)["ready"]
+        self._libvirt, self._bus = wire.Libvirt(self.pid), wire.Bus(self.path("/run/dbus/system_bus_socket"))
         self.run("ip", "link", "set", "lo", "up")
         if self.install:
             self.run("systemd-sysusers", "apmigd.conf")
@@ -174,6 +178,7 @@ class Host:
 
     def run(self, *argv, check=True, timeout=60, stdin=None):
         """Runs a command to its end. Returns the CompletedProcess, with text."""
+        timeout *= PATIENCE
         result = subprocess.run(self.enter("timeout", "-k", "2", str(timeout), *argv), input=stdin or "", text=True,
                                 capture_output=True, env=ENVIRONMENT, timeout=timeout + 5, check=False)
         if check and result.returncode:
@@ -239,26 +244,22 @@ class Host:
 
     def guests(self):
         """Names of the active guests."""
-        return self.virsh("list", "--name").stdout.split()
+        return self._libvirt.guests()
 
     def state_of(self, name):
         """As `virsh domstate --reason` has it; "" when there is no such guest."""
-        return self.virsh("domstate", name, "--reason", check=False).stdout.strip()
+        return self._libvirt.state_of(name)
 
     def job(self, name):
-        """What `virsh domjobinfo` says, as a dict; {} without a job."""
-        lines = self.virsh("domjobinfo", name, check=False).stdout.splitlines()
-        info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-        return info if info.get("Operation") and info.get("Job type") != "None" else {}
+        """What virDomainGetJobStats says; {} without a job."""
+        return self._libvirt.job(name)
 
     def is_migrating_out(self, name):
-        return self.job(name).get("Operation") == "Outgoing migration"
+        return self.job(name).get("operation") == wire.MIGRATION_OUT
 
     def memory_sent(self, name):
         """Bytes of memory that an outgoing migration has sent so far; None without one."""
-        value, _, unit = self.job(name).get("Memory processed", "").partition(" ")
-        factor = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}.get(unit)
-        return float(value) * factor if factor else None
+        return self.job(name).get("memory_processed")
 
     def set_workers(self, least, most):
         """@least is what helps at once: libvirt does not add workers up to @most while more requests are queued than
@@ -286,7 +287,7 @@ class Host:
         for pid in filter(None, pids):
             self.kill(pid)
         wait_for(lambda: not self.guests(), f"no guest on {self.name}", 60)
-        for name in self.virsh("list", "--all", "--name").stdout.split():
+        for name in self._libvirt.defined():
             self.virsh("undefine", name)
         for path in self.path("/var/lib/libvirt/serial").iterdir():
             path.unlink()
@@ -323,12 +324,12 @@ class Host:
         if wait:
             self.wait_apmigd()
 
-    def start_fence(self):
+    def start_fence(self, failpoint=""):
         """The helper behind its socket, as its units do: own user, three capabilities, one process a request."""
         path, capabilities = self.path(FENCE_SOCKET), "+sys_ptrace,+dac_read_search,+kill"
         path.unlink(missing_ok=True)
         self.fence = self.spawn("systemd-socket-activate", "--accept", "--inetd", "--seqpacket",
-                                f"--listen={FENCE_SOCKET}", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
+                                f"--listen={FENCE_SOCKET}", f"--setenv=APMIGD_FAILPOINT={failpoint}", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
                                 "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
                                 f"--ambient-caps={capabilities}", f"--bounding-set=-all,{capabilities}",
                                 "/usr/libexec/apmigd-fence", output="/var/log/apmigd-fence.log")
@@ -371,8 +372,7 @@ class Host:
         return self.run("busctl", "--json=short", *argv, **options)
 
     def get_property(self, path, interface, name):
-        return json.loads(self.busctl("get-property", "org.apmigd1", path, f"org.apmigd1.{interface}",
-                                      name).stdout)["data"]
+        return self._bus.get(path, f"org.apmigd1.{interface}", name)
 
     def remove_hooks(self):
         """Removes those that put_hook() made."""
@@ -380,9 +380,11 @@ class Host:
             path.unlink()
 
     def hypervisor_state(self):
-        result = self.busctl("--auto-start=no", "get-property", "org.apmigd1", "/org/apmigd1", "org.apmigd1.Manager",
-                             "HypervisorState", check=False, timeout=10)
-        return json.loads(result.stdout)["data"] if result.returncode == 0 else None
+        """None when apmigd is not there."""
+        try:
+            return self._bus.get("/org/apmigd1", "org.apmigd1.Manager", "HypervisorState", timeout=10)
+        except wire.BusError:
+            return None
 
     def call_manager(self, method, *arguments, timeout=30):
         """Calls without waiting for more than an answer; returns the list of values."""
@@ -390,14 +392,17 @@ class Host:
                              timeout=timeout)
         return json.loads(result.stdout)["data"] if result.stdout.strip() else []
 
+    def _list(self, method):
+        return self._bus.call("/org/apmigd1", "org.apmigd1.Manager", method)[0]
+
     def locks(self):
         """The living locks, oldest first, by the names of the members of ListLocks."""
         names = ("path", "id", "scope", "state", "reason", "owner", "since")
-        return [dict(zip(names, lock)) for lock in self.call_manager("ListLocks")[0]]
+        return [dict(zip(names, lock)) for lock in self._list("ListLocks")]
 
     def migrations(self):
         names = ("path", "guest", "uuid", "direction", "phase", "scope")
-        return [dict(zip(names, entry)) for entry in self.call_manager("ListMigrations")[0]]
+        return [dict(zip(names, entry)) for entry in self._list("ListMigrations")]
 
     def lock_property(self, lock_id, name):
         return self.get_property(f"/org/apmigd1/lock/{lock_id}", "Lock", name)

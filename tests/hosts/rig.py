@@ -158,21 +158,28 @@ class Rig:
 
     def clean(self):
         """Back to the beginning: no guest, no lock, no hook of a test, and every daemon runs."""
-        for host in self.hosts:
-            host.end_background()
-            host.remove_hooks()
-            host.stop_apmigd(signal.SIGKILL)
-            host.restore_install()
-            if host.libvirtd.status is not None:
-                host.start_libvirtd(wait=False)
-        for host in self.hosts:
-            host.wait_libvirtd()
-            host.end_guests()
-            host.forget_apmigd()
-        for host in self.hosts:
-            host.start_apmigd(wait=False)
-        for host in self.hosts:
-            host.wait_apmigd()
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            for step in (self._end_daemons, self._end_guests, self._start_daemons):
+                list(pool.map(step, self.hosts))  # each on all hosts before the next on any
+
+    @staticmethod
+    def _end_daemons(host):
+        host.end_background()
+        host.remove_hooks()
+        host.stop_apmigd(signal.SIGKILL)
+        host.restore_install()
+        if host.libvirtd.status is not None:
+            host.start_libvirtd(wait=False)
+
+    @staticmethod
+    def _end_guests(host):
+        host.wait_libvirtd()
+        host.end_guests()
+        host.forget_apmigd()
+
+    @staticmethod
+    def _start_daemons(host):
+        host.start_apmigd()
 
     def __enter__(self):
         return self
@@ -246,6 +253,6 @@ class Rig:
         """Gives a slow migration all the bandwidth there is, so that it completes."""
         source.virsh("migrate-setspeed", guest.name, "10000")
 
-    def wait_migrating(self, guest, source, timeout=30):
+    def wait_migrating(self, guest, source, timeout=60):
         """Until memory is being sent."""
         wait_for(lambda: source.memory_sent(guest.name), f"memory of {guest.name} sent by {source.name}", timeout)
