@@ -3,12 +3,15 @@
 #
 # Installs what is missing, builds, and runs test suites. The last line says what came of it.
 #
-#     tests/run.sh                          unit bus sanitize hosts: what CI runs
+#     tests/run.sh                          unit bus sanitize hosts vm: what CI runs
 #     tests/run.sh unit                     policy, parsers, store; with a bounded simulation
 #     tests/run.sh bus                      the daemon on a private bus
 #     tests/run.sh sanitize                 unit and bus again, under the address and undefined sanitizers
 #     tests/run.sh hosts                    two real libvirt hosts with real guests; as root
 #     tests/run.sh vm                       a machine with VFIO devices that migrate, and systemd; as root
+#     tests/run.sh vm-all                   the same with all its cases
+#     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
+#     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
 #
 # Several suites may be named. PYTEST_ADDOPTS reaches pytest, as in PYTEST_ADDOPTS='-k test_take -x'.
@@ -94,18 +97,47 @@ suite_hosts()
     need_packages $build_packages $hosts_packages && build_plain && install_plain && run_pytest hosts plain hosts
 }
 
-suite_vm()
+# run_vm SUITE SECONDS [ARGUMENT...]: boots the machine. Making its image takes time besides, once.
+run_vm()
 {
     if [ "$(id -u)" -ne 0 ]; then
-        echo 'vm: builds a root file system: run it as root' >&2
+        echo "$1: builds a root file system: run it as root" >&2
         return 1
     fi
     # shellcheck disable=SC2086
     need_packages $vm_packages || return 1
-    begin=$(date +%s) status=0 junit=$results/vm.xml
+    suite=$1 limit=$2
+    shift 2
+    begin=$(date +%s) status=0 junit=$results/$suite.xml
     rm -f "$junit"
-    timeout --foreground -k 20 2400 "$python" "$source/tests/vm/run.py" --build "$builds/vm" --junit "$junit" || status=$?
-    account vm $(($(date +%s) - begin)) "$status" "$junit"
+    timeout --foreground -k 20 $((limit + 1500)) "$python" "$source/tests/vm/run.py" --build "$builds/vm" \
+        --junit "$junit" --limit "$limit" "$@" || status=$?
+}
+
+suite_vm()
+{
+    run_vm vm 1800 && account vm $(($(date +%s) - begin)) "$status" "$junit"
+}
+
+suite_vm_all()
+{
+    run_vm vm-all 4800 --thorough && account vm-all $(($(date +%s) - begin)) "$status" "$junit"
+}
+
+# suite_moments COUNT [SEED]
+suite_moments()
+{
+    export APMIGD_MOMENTS="$1" APMIGD_SEED="${2-}"
+    run_vm moments $((600 + $1 * 60)) --machine service -k test_at_random && account moments $(($(date +%s) - begin)) "$status" "$junit"
+}
+
+# suite_vm_bench [ROUNDS]
+suite_vm_bench()
+{
+    rounds=${1-5}
+    run_vm vm-bench $((600 + rounds * 600)) --shell "exec python3 /source/tests/vm/bench.py $rounds" || return 1
+    [ "$status" -ne 0 ] || total_passed=$((total_passed + 1))
+    [ "$status" -eq 0 ] || total_failed=$((total_failed + 1))
 }
 
 # suite_simulate SECONDS [SEED]
@@ -125,25 +157,22 @@ is_number()
     case ${1-} in '' | *[!0-9]*) return 1 ;; esac
 }
 
-[ $# -gt 0 ] || set -- unit bus sanitize hosts
+[ $# -gt 0 ] || set -- unit bus sanitize hosts vm
 while [ $# -gt 0 ]; do
-    suite=$1 seconds='' seed=''
+    suite=$1 numbers=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts | vm) ;;
-        simulate)
-            is_number "${1-}" || { usage >&2; exit 2; }
-            seconds=$1
-            shift
-            if is_number "${1-}"; then
-                seed=$1
-                shift
-            fi
-            ;;
+        unit | bus | sanitize | hosts | vm | vm-all | vm-bench) ;;
+        simulate | moments) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;
     esac
-    if ! "suite_$suite" $seconds $seed; then
+    while is_number "${1-}"; do
+        numbers="$numbers $1"
+        shift
+    done
+    # shellcheck disable=SC2086 # numbers
+    if ! "suite_$(echo "$suite" | tr - _)" $numbers; then
         echo "$suite: could not be run"
         total_failed=$((total_failed + 1))
     fi

@@ -9,9 +9,12 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "hosts")]
+pytest.register_assert_rewrite("checks", "fencing", "host")
 
-import service  # noqa: E402 (needs the path)
-from devices import DeviceRig, MediatedDevice, set_parameter  # noqa: E402
+import service  # noqa: E402
+from checks import KEYS  # noqa: E402 (needs the path)
+from devices import STANDIN, DeviceRig, MediatedDevice, set_parameter  # noqa: E402
+from fencing import POLICY, choose_steps  # noqa: E402
 
 PARAMETERS = {"save_delay_ms": 0, "load_delay_ms": 0, "delay_uninterruptible": "N", "delay_locked": "N",
               "strict_resuming": "N"}
@@ -42,25 +45,71 @@ def standin():
 @pytest.fixture
 def rig(shared_rig, standin, request):
     request.node.rig = shared_rig
+    if shared_rig.kept and "guest" not in request.fixturenames:
+        shared_rig.clean()
     yield shared_rig
-    shared_rig.clean()
+    keep = "guest" in request.fixturenames and not getattr(request.node, "failed", False)
+    if not (keep and shared_rig.tidy()):
+        shared_rig.clean()
 
 
 @pytest.fixture
-def a(rig):
+def kind():
+    """Of the guest's device. A case may have it as a parameter."""
+    return STANDIN
+
+
+@pytest.fixture
+def guest(rig, kind):
+    """A guest with keys that runs on @a: the one of the case before, if that left it in order. So each case also shows
+    that the guest can be moved again after the one before."""
+    return rig.borrow_guest(kind, KEYS)
+
+
+@pytest.fixture
+def helpers(rig):
+    """Both hosts have apmigd-fence, and apmigd ends migrations as it is shipped to."""
+    for host in rig.hosts:
+        host.start_fence()
+
+
+@pytest.fixture
+def steps(rig, helpers):
+    """Has both hosts' apmigd end migrations by the steps named, and by them alone."""
+    yield lambda *names: [choose_steps(host, *names) for host in rig.hosts]
+    for host in rig.hosts:
+        if host.path(POLICY).exists() and host.apmigd.status is None:
+            choose_steps(host)
+        host.path(POLICY).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def a(rig, request):
+    """The host where the guest is."""
+    if "guest" in request.fixturenames:
+        request.getfixturevalue("guest")
+        return rig.kept_host
     return rig.hosts[0]
 
 
 @pytest.fixture
-def b(rig):
-    return rig.hosts[1]
+def b(rig, a):
+    """The other one."""
+    return next(host for host in rig.hosts if host is not a)
 
 
 @pytest.fixture
 def new_device():
     """Makes mediated devices that nobody has."""
-    yield MediatedDevice
-    MediatedDevice.remove_all()
+    made = []
+
+    def make(kind):
+        made.append(MediatedDevice(kind))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.remove()
 
 
 @pytest.fixture
@@ -75,6 +124,7 @@ def apmigd():
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     rig = getattr(item, "rig", None)
+    item.failed = getattr(item, "failed", False) or report.failed
     if report.failed and rig:
         for host in rig.hosts:
             report.sections.append((host.name, host.describe()))

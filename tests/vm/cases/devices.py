@@ -7,6 +7,7 @@ the other one.
 
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from host import wait_for
@@ -103,9 +104,44 @@ class DeviceGuest(Guest):
 
 
 class DeviceRig(Rig):
-    def start_device_guest(self, name, host, kind, scope=None, queues=((4, 0x12),), pages=PAGES, memory=32):
+    kept = kept_host = None  # a guest that one case leaves to the next, and where it runs
+
+    def borrow_guest(self, kind, scope):
+        """A guest with a device of @kind that runs on @kept_host: the one kept, or a new one."""
+        if not (self.kept and self.kept.kind is kind and self.kept.scope == scope):
+            if self.kept:
+                self.clean()
+            self.kept_host = self.hosts[0]
+            self.kept = self.start_device_guest("g1", self.kept_host, kind, scope)
+        return self.kept
+
+    def tidy(self):
+        """After a case that went well: every daemon runs, there is no lock, and the kept guest is left alone. Returns
+        whether that is in order."""
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            list(pool.map(self._tidy_host, self.hosts))
+        places = [host for host in self.hosts if self.kept.name in host.guests()]
+        if len(places) != 1 or not places[0].state_of(self.kept.name).startswith("running"):
+            return False
+        self.kept_host = places[0]
+        return self.kept.devices[self.kept_host].state == vfio.RUNNING and not self.kept_host.job(self.kept.name)
+
+    @staticmethod
+    def _tidy_host(host):
+        host.end_background()
+        host.remove_hooks()
+        host.restore_install()
+        if host.libvirtd.status is not None:
+            host.start_libvirtd()
+        if host.apmigd.status is not None:
+            host.start_apmigd()
+        for lock in host.locks():
+            host.release(lock["id"])
+
+    def start_device_guest(self, name, host, kind, scope=None, queues=((4, 0x12),), pages=PAGES, memory=32, iothreads=0):
         """Starts a guest with a device of @kind and waits until it runs. @queues are those of a stand-in."""
         guest = DeviceGuest(name, scope, self._image(pages), memory, kind, queues if kind is STANDIN else ())
+        guest.bare_xml = guest.bare_xml.replace("<os>", f"<iothreads>{iothreads}</iothreads><os>")
         guest.xml = guest.xml_for(host)
         path = f"/run/rig/{name}.xml"
         host.path(path).write_text(guest.xml, encoding="utf-8")
@@ -122,6 +158,7 @@ class DeviceRig(Rig):
     def clean(self):
         super().clean()
         MediatedDevice.remove_all()
+        self.kept = None
 
 
 def set_parameter(name, value):

@@ -2,17 +2,16 @@
 """A lock while a guest with a device is on its way: ended by libvirt's own abort, with the device none the worse."""
 
 import pytest
-from checks import KEYS, assert_aborted, assert_at_rest, assert_held, assert_refused_by
-from devices import KINDS
+from checks import assert_aborted, assert_at_rest, assert_held, assert_refused_by
+from devices import MTTY, STANDIN
+from fencing import PATIENT
 
 import vfio
 
-PATIENT = {"timeout_usec": 60_000_000}  # everything takes longer here
 
-
-@pytest.mark.parametrize("kind, direct", zip(KINDS, (False, True)), ids=["vfio_ap_standin-p2p", "mtty-direct"])
-def test_outgoing(rig, a, b, kind, direct):
-    guest = rig.start_device_guest("g1", a, kind, scope=KEYS)
+@pytest.mark.parametrize("kind, direct", [(STANDIN, False), pytest.param(MTTY, True, marks=pytest.mark.thorough)],
+                         ids=["vfio_ap_standin-p2p", "mtty-direct"])
+def test_outgoing(rig, a, b, guest, kind, direct):
     migration = rig.move(guest, a, b, bandwidth=1, direct=direct)
     rig.wait_migrating(guest, a)
     taken = a.take(**PATIENT).wait(90)
@@ -27,8 +26,7 @@ def test_outgoing(rig, a, b, kind, direct):
     assert_at_rest(rig, guest, b)
 
 
-def test_incoming_is_refused(rig, a, b):
-    guest = rig.start_device_guest("g1", a, KINDS[0], scope=KEYS)
+def test_incoming_is_refused(rig, a, b, guest):
     taken = b.take(**PATIENT).wait(90)
     assert_held(b, taken.lock_id)
     assert_refused_by(rig.move(guest, a, b), taken.lock_id, timeout=60)

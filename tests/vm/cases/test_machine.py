@@ -8,6 +8,8 @@ import pytest
 from devices import KINDS
 from service import run, systemctl
 
+pytestmark = pytest.mark.service
+
 
 def test_no_unit_has_failed():
     assert systemctl("list-units", "--failed", "--plain", "--no-legend") == ""
@@ -27,7 +29,7 @@ def test_drivers_are_loaded():
         assert int((kind.types / "available_instances").read_text(encoding="ascii")) > 4
 
 
-@pytest.mark.before_reboot
+@pytest.mark.last
 def test_kernel_has_not_complained():
     """After all the other cases of this boot."""
     complaints = re.compile(r"WARNING:|BUG:|Oops|INFO: task .* blocked|general protection|UBSAN|refcount_t")

@@ -2,7 +2,7 @@
 """Migration of a guest with a device, left alone: what the cases about ending one compare with."""
 
 import pytest
-from devices import KINDS, MTTY, STANDIN
+from devices import KINDS, MTTY
 from host import wait_for
 
 import vfio
@@ -13,9 +13,8 @@ def kind(request):
     return request.param
 
 
-def test_there_and_back(rig, a, b, kind):
+def test_there_and_back(rig, a, b, guest, kind):
     """One way peer to peer, the other driven by virsh."""
-    guest = rig.start_device_guest("g1", a, kind)
     assert guest.devices[a].state == vfio.RUNNING
     for source, destination, direct in ((a, b, False), (b, a, True)):
         migration = rig.move(guest, source, destination, direct=direct)
@@ -25,8 +24,8 @@ def test_there_and_back(rig, a, b, kind):
         assert guest.devices[source].state is None
 
 
-def test_states_under_way(rig, a, b, kind):
-    guest = rig.start_device_guest("g1", a, kind)
+@pytest.mark.thorough
+def test_states_under_way(rig, a, b, guest, kind):
     migration = rig.move(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     source, destination = guest.devices[a], guest.devices[b]
@@ -38,11 +37,11 @@ def test_states_under_way(rig, a, b, kind):
     assert vfio.look_at_qemu(destination.uuid) == (vfio.RUNNING, False)
 
 
-def test_slow_save_and_load(rig, a, b, standin):
+@pytest.mark.thorough
+def test_slow_save_and_load(rig, a, b, guest, standin):
     """The windows that the cases about ending a migration need."""
     standin("save_delay_ms", 2000)
     standin("load_delay_ms", 4000)
-    guest = rig.start_device_guest("g1", a, STANDIN)
     migration = rig.move(guest, a, b)
     wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the source's device to be saved", 60)
     assert vfio.look_at_qemu(guest.devices[b].uuid) == (vfio.RESUMING, True)
@@ -50,9 +49,8 @@ def test_slow_save_and_load(rig, a, b, standin):
     assert rig.where(guest) is b
 
 
-def test_configuration_that_differs(rig, a, b):
+def test_configuration_that_differs(rig, a, b, guest):
     """The device's own refusal: the guest goes on at the source, and can be moved once the destination is mended."""
-    guest = rig.start_device_guest("g1", a, STANDIN)
     guest.xml_for(b)
     guest.devices[b].write("assign_domain", 0x13)
     migration = rig.move(guest, a, b)

@@ -8,6 +8,7 @@ import pytest
 import service
 from host import wait_for
 
+pytestmark = pytest.mark.service
 NOTES = Path("/var/lib/reboot-test.json")
 ANSWERS = Path("/var/lib/reboot-test.answers")
 PROBE_UNIT = Path("/etc/systemd/system/hook-probe.service")

@@ -14,6 +14,7 @@ from devices import STANDIN
 
 import vfio
 
+pytestmark = pytest.mark.service
 MATRIX = Path("/sys/devices/vfio_ap/matrix")
 RECORD = 112  # bytes that travel
 EMPTY_MASK = "0x" + 64 * "0"
@@ -214,7 +215,7 @@ def test_states_it_does_not_have(opened):
 
 def test_delay(opened, standin):
     """It makes a window, in which the session can be ended from elsewhere."""
-    standin("save_delay_ms", 1000)
+    standin("save_delay_ms", 3000)
     session = opened.set_state(vfio.STOP_COPY)
     failures = []
 
@@ -228,8 +229,8 @@ def test_delay(opened, standin):
     reader.start()
     time.sleep(0.3)
     opened.set_state(vfio.STOP)
-    assert time.monotonic() - begin < 0.9
+    assert time.monotonic() - begin < 2.5
     reader.join()
-    assert time.monotonic() - begin >= 1
+    assert time.monotonic() - begin >= 3
     assert failures == [errno.ENODEV]
     os.close(session)

@@ -10,6 +10,7 @@ import pytest
 from host import wait_for
 from service import AFFECTED, AS_NOBODY, MANAGER, UNIT, run, systemctl
 
+pytestmark = pytest.mark.service
 PLAIN = "<domain><name>g1</name><uuid>5c6a1b6e-0000-4000-8000-000000000001</uuid></domain>"
 
 

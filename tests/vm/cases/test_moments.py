@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A lock asked for in each moment of a migration's life, with all the steps that are shipped, on the source and on the
+destination. Whatever comes of it, guest, devices, `virsh migrate` and apmigd agree."""
+
+import signal
+
+import pytest
+from checks import KEYS, assert_at_rest, assert_held, only_lock
+from devices import KINDS, MTTY, STANDIN
+from fencing import PATIENT, assert_runs_at, assert_still_at_source, migration_on, outcomes, result_of, wait_outcome
+from host import wait_for
+
+import vfio
+
+MANY_PAGES = 40_000  # of 4 KiB, in a guest of which all is dirty when it is stopped: its last pass takes seconds
+
+
+SIDES = ["destination", pytest.param("source", marks=pytest.mark.thorough)]
+
+
+@pytest.fixture(params=SIDES)
+def asked(request, a, b):
+    """The host on which the lock is asked for."""
+    return a if request.param == "source" else b
+
+
+def assert_agreement(rig, guest, a, b, migration, taken, asked):
+    """The guest is in one place, the one that `virsh migrate` tells, and the lock is held."""
+    assert taken.error is None, taken.message
+    if migration.wait(90):
+        assert_runs_at(rig, guest, b, a)
+    else:
+        assert_runs_at(rig, guest, a, b)
+    assert_held(asked, taken.lock_id)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_while_memory_is_sent(rig, a, b, guest, helpers, kind, asked):
+    """It would go on for ever. From the source it is ended by libvirt; from the destination by the end of its QEMU, as
+    the other host has no lock."""
+    migration = rig.move(guest, a, b, bandwidth=1, direct=asked is b)
+    rig.wait_migrating(guest, a)
+    seen = migration_on(b, "in")
+    taken = asked.take(**PATIENT).wait(90)
+    assert taken.error is None, taken.message
+    assert_still_at_source(rig, guest, a, b, migration)
+    assert_held(asked, taken.lock_id)
+    wait_for(lambda: result_of(b, seen), "the destination to know that it is over")
+    assert result_of(b, seen) == ("aborted" if asked is b else "failed")
+    if asked is b:
+        fenced = "failed" if kind is MTTY else "requested"  # mtty refuses to leave RESUMING with data missing
+        assert outcomes(b, seen)[:1] == [("vfio-state", fenced)] and outcomes(b, seen)[-1] == ("kill-incoming", "requested")
+
+
+@pytest.mark.thorough
+def test_in_the_last_pass(rig, a, b, helpers, asked):
+    """The guest is stopped and the rest of its memory under way: a matter of seconds."""
+    guest = rig.start_device_guest("g1", a, STANDIN, scope=KEYS, pages=MANY_PAGES, memory=192)
+    migration = rig.move(guest, a, b, bandwidth=1)
+    rig.wait_migrating(guest, a)
+    a.virsh("migrate-setmaxdowntime", guest.name, "2000000")
+    wait_for(lambda: guest.devices[a].state != vfio.RUNNING, "the guest to be stopped", 60)
+    taken = asked.take(**PATIENT).wait(90)
+    assert_agreement(rig, guest, a, b, migration, taken, asked)
+
+
+def test_while_the_device_is_saved(rig, a, b, guest, helpers, standin, asked):
+    """All of the memory is sent; the device's data is held back: its stream can still be made to fail on either
+    side."""
+    standin("save_delay_ms", 6000)
+    migration = rig.move(guest, a, b)
+    wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the device to be saved", 60)
+    taken = asked.take(**PATIENT).wait(90)
+    assert_still_at_source(rig, guest, a, b, migration)
+    assert_agreement(rig, guest, a, b, migration, taken, asked)
+
+
+@pytest.mark.thorough
+def test_after_the_load(rig, a, b, guest, helpers, asked):
+    """Nothing is left to be ended, and nobody has started the guest yet: hands off, however long it takes."""
+    migration = rig.move(guest, a, b, bandwidth=1, direct=True)
+    rig.wait_migrating(guest, a)
+    a.kill(migration.process.pid, signal.SIGSTOP)
+    try:
+        rig.finish_migration(guest, a)
+        wait_for(lambda: vfio.look_at_qemu(guest.devices[b].uuid) == (vfio.RESUMING, False), "the load to end", 60)
+        taking = asked.take(**PATIENT)
+        only_lock(asked)
+        wait_for(lambda: taking.process.duration > 6, "the steps to be tried in vain", 20)
+        assert not taking.answered
+        assert asked.locks()[0]["state"] == "draining"
+    finally:
+        a.kill(migration.process.pid, signal.SIGCONT)
+    taken = taking.wait(90)
+    assert migration.wait(90), migration.message
+    assert_agreement(rig, guest, a, b, migration, taken, asked)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_after_completion(rig, a, b, guest, helpers, kind, asked):
+    """It is over: nothing is done, and nothing stands between the lock and held."""
+    migration = rig.move(guest, a, b)
+    assert migration.wait(90), migration.message
+    taken = asked.take(**PATIENT).wait(90)
+    assert_agreement(rig, guest, a, b, migration, taken, asked)
+    assert guest.devices[b].state == vfio.RUNNING
+
+
+@pytest.mark.thorough
+def test_asked_again(rig, a, b, guest, steps):
+    """A request that is given up leaves a fence behind; the next one finds it, and waits for what comes of it."""
+    steps("vfio-state")
+    migration = rig.move(guest, a, b, bandwidth=1)
+    rig.wait_migrating(guest, a)
+    seen = migration_on(b, "in")
+    first = b.take(**PATIENT)
+    wait_outcome(b, seen, "vfio-state", "requested")
+    first.vanish()
+    wait_for(lambda: not b.locks(), "the first lock to be gone")
+    assert guest.devices[b].state == vfio.STOP and not migration.ended
+    again = b.take(**PATIENT)
+    lock = only_lock(b)
+    other = b.take(**PATIENT).wait(60)
+    assert other.error == "Locked" and lock in other.message
+    assert guest.devices[b].state == vfio.STOP and not again.answered
+    rig.finish_migration(guest, a)
+    assert_still_at_source(rig, guest, a, b, migration)
+    assert again.wait(90).lock_id == lock
+    assert_held(b, lock)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", [MTTY], ids=str)
+def test_both_hosts_at_once(rig, a, b, guest, helpers):
+    """As it is done: each host whose keys change has a lock of its own."""
+    migration = rig.move(guest, a, b, bandwidth=1)
+    rig.wait_migrating(guest, a)
+    takings = [host.take(**PATIENT) for host in (a, b)]
+    for host, taking in zip((a, b), takings):
+        assert_held(host, taking.wait(90).lock_id)
+    assert_still_at_source(rig, guest, a, b, migration)
+
+
+def test_other_host_without_apmigd(rig, a, b, guest, helpers):
+    """The source has nothing but libvirt, and the memory never converges: ended within the lock's deadline."""
+    a.stop_apmigd()
+    migration = rig.move(guest, a, b, bandwidth=1)
+    rig.wait_migrating(guest, a)
+    taken = b.take(**PATIENT).wait(90)
+    assert taken.error is None, taken.message
+    assert_held(b, taken.lock_id)
+    a.start_apmigd()
+    assert_still_at_source(rig, guest, a, b, migration)
+
+
+@pytest.mark.thorough
+def test_guest_that_has_arrived_migrates_on(rig, a, b, guest, helpers):
+    """A QEMU that was an incoming one once is an outgoing one now: it is never killed."""
+    assert rig.move(guest, a, b).wait(90)
+    back = rig.move(guest, b, a, bandwidth=1)
+    rig.wait_migrating(guest, b)
+    taken = b.take(**PATIENT).wait(90)
+    assert_held(b, taken.lock_id)
+    assert_still_at_source(rig, guest, b, a, back)
+    assert_at_rest(rig, guest, b)
