@@ -160,22 +160,6 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
     return NULL;
 }
 
-ApmigEvidence *
-apmig_evidence_extract(const ApmigEvidence *evidence, const ApmigScope *scope)
-{
-    ApmigEvidence *extract = apmig_evidence_new();
-    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (apmig_scope_contains(scope, record->adapter, record->domain) &&
-            apmig_evidence_lookup(evidence, record->adapter, record->domain, record->key_class) == record)
-            apmig_evidence_add(extract, record, NULL);
-    }
-    return extract;
-}
-
 void
 apmig_evidence_forget(ApmigEvidence *evidence, const ApmigScope *scope, ApmigEvidenceClass evidence_class)
 {

@@ -97,9 +97,6 @@ const ApmigEvidenceRecord *apmig_evidence_lookup(const ApmigEvidence *evidence, 
  * first. Good until the table changes. */
 GPtrArray *apmig_evidence_list(const ApmigEvidence *evidence);
 
-/* Returns: (transfer full): a table of what apmig_evidence_lookup() gives for the queues in @scope. */
-ApmigEvidence *apmig_evidence_extract(const ApmigEvidence *evidence, const ApmigScope *scope);
-
 /**
  * apmig_evidence_explain_unknown:
  * @host: as it was read

@@ -225,20 +225,6 @@ was_seen(const ApmigKeyReading *reading, guint key_class)
            reading->mkvps.registers[key_class][APMIG_REGISTER_NEW].state != APMIG_KEY_STATE_UNKNOWN;
 }
 
-/* Returns: (transfer full) (nullable): "04.0012", or "04.0012 (ASYM)" when only a part of its keys is among @classes. */
-static char *
-name_queue(const ApmigApQueue *queue, GPtrArray *classes, guint n_classes)
-{
-    g_autofree char *names = NULL;
-
-    if (classes->len == 0)
-        return NULL;
-    if (classes->len == n_classes)
-        return g_strdup_printf("%02x.%04x", queue->adapter, queue->domain);
-    names = apmig_sentence_few(classes, ", ");
-    return g_strdup_printf("%02x.%04x (%s)", queue->adapter, queue->domain, names);
-}
-
 /* @groups: gets the queue if some of its keys are not known at all
  * @told: gets it if some are known by somebody's word */
 static void
@@ -262,10 +248,10 @@ sort_queue(const Question *question, const ApmigApQueue *queue, GArray *groups, 
             g_ptr_array_add(record != NULL && record->evidence != APMIG_EVIDENCE_VERIFIED ? known : unknown,
                             (gpointer)apmig_key_class_to_string((ApmigKeyClass)i));
     }
-    if ((name = name_queue(queue, unknown, n_classes)) != NULL)
+    if ((name = apmig_sentence_queue(queue->adapter, queue->domain, unknown, n_classes)) != NULL)
         add_to_group(groups, apmig_evidence_explain_unknown(question->host, queue->adapter, queue->domain),
                      name);
-    if ((name = name_queue(queue, known, n_classes)) != NULL)
+    if ((name = apmig_sentence_queue(queue->adapter, queue->domain, known, n_classes)) != NULL)
         g_ptr_array_add(told, name);
 }
 

@@ -20,3 +20,15 @@ apmig_sentence_few(const GPtrArray *items, const char *separator)
         g_string_append_printf(text, " and %u more", items->len - APMIG_SENTENCE_FEW);
     return g_string_free(text, FALSE);
 }
+
+char *
+apmig_sentence_queue(guint adapter, guint domain, const GPtrArray *classes, guint n_classes)
+{
+    g_autofree char *names = apmig_sentence_few(classes, ", ");
+
+    if (classes->len == 0)
+        return NULL;
+    if (classes->len == n_classes)
+        return g_strdup_printf("%02x.%04x", adapter, domain);
+    return g_strdup_printf("%02x.%04x (%s)", adapter, domain, names);
+}

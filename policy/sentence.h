@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Parts of sentences for people: a time, and the first few of many.
+ * Parts of sentences for people: a time, the first few of many, a queue and some of its keys.
  */
 #pragma once
 
@@ -19,3 +19,7 @@ char *apmig_sentence_time(gint64 at);
  * Returns: (transfer full): the first %APMIG_SENTENCE_FEW, and " and N more" where there are more.
  */
 char *apmig_sentence_few(const GPtrArray *items, const char *separator);
+
+/* @classes: (element-type utf8): names of key classes, some of the @n_classes that the queue has. Returns: (transfer
+ * full) (nullable): "04.0012" when it is all of them, else "04.0012 (APKA, ASYM)"; NULL when it is none. */
+char *apmig_sentence_queue(guint adapter, guint domain, const GPtrArray *classes, guint n_classes);
