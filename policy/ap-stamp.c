@@ -116,8 +116,6 @@ describe_cur(const ApmigEvidenceRecord *record)
     cur = record->registers[APMIG_REGISTER_CUR];
     if (apmig_key_register_is_empty(&cur))
         return g_strdup("none");
-    if (cur.length == 0)
-        return g_strdup("unknown");
     if (record->key_class == APMIG_KEY_WK)
         cur.length = MIN(cur.length, APMIG_MKVP_WK_BYTES);
     return apmig_key_pattern_to_string(&cur);

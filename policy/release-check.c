@@ -284,7 +284,7 @@ describe_unverified(const Question *question)
         if (!apmig_scope_contains(question->scope, queue->adapter, queue->domain))
             continue;
         sort_queue(question, queue, groups, told);
-        has_cca |= apmig_ap_find_mode(question->host, queue->adapter) == APMIG_AP_MODE_CCA;
+        has_cca |= mode_of(question, queue, find_reading(question, queue)) == APMIG_AP_MODE_CCA;
     }
     describe_groups(groups, parts);
     few = apmig_sentence_few(told, ", ");

@@ -13,7 +13,6 @@
 /* An AP bus with no cards, all masks readable, and nothing reserved for the host's drivers. Free with host_free(). */
 ApmigApHost *host_new(void);
 void host_free(ApmigApHost *host);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApHost, host_free)
 
 /* @type: "CEX8C": the letter gives the functions, the digit the hardware type. Configured, online. */
 ApmigApCard *host_add_card(ApmigApHost *host, guint adapter, const char *type);

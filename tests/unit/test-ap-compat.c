@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-compat.h"
+#include "ap-find.h"
 #include "ap-fixture.h"
 
 #include <string.h>
@@ -255,6 +256,12 @@ type_unreadable(Fixture *fixture)
 }
 
 static void
+type_unreadable_here(Fixture *fixture)
+{
+    card_here(fixture)->raw_hwtype = 0;
+}
+
+static void
 functions_of_card_alone(Fixture *fixture)
 {
     queue_there(fixture)->has_functions = APMIG_UNKNOWN;
@@ -339,6 +346,8 @@ static const struct {
     {newer_type, ""},
     {type_unreadable, "warning not-compared 02.0005 (known / unknown: AP type)\n"
                       "warning not-compared 02.002c (known / unknown: AP type)"},
+    {type_unreadable_here, "warning not-compared 02.0005 (unknown: AP type / known)\n"
+                           "warning not-compared 02.002c (unknown: AP type / known)"},
     {functions_of_card_alone, "warning not-compared 02.0005 (known / unknown: binding state)"},
     {functions_of_old_card_alone,
      "warning not-compared 02.0005 (known / unknown: stateless command filtering, binding state)"},
@@ -519,6 +528,9 @@ test_view(Fixture *fixture, gconstpointer data)
     g_assert_cmphex(last->known_functions, ==, G_MAXUINT32);
     g_assert_cmpuint(last->raw_hwtype, ==, 14);
     g_assert_cmpint(last->mode, ==, APMIG_AP_MODE_EP11);
+    ((ApmigApCard *)fixture->source->cards->pdata[1])->has_functions = APMIG_NO;
+    g_assert_cmpint(apmig_ap_find_mode(fixture->source, 5), ==, APMIG_AP_MODE_EP11);
+    g_assert_cmpint(apmig_ap_find_mode(fixture->source, 6), ==, APMIG_AP_MODE_UNKNOWN);
     g_assert_true(apmig_ap_view_has_control_domain(view, 5));
     g_assert_false(apmig_ap_view_has_control_domain(view, 6));
     g_clear_pointer(&fixture->guest->queues, apmig_scope_unref);

@@ -191,6 +191,9 @@ test_declaring(void)
     g_assert_cmpuint(warnings->len, ==, 2);
     assert_says(warnings->pdata[1], "the card has " K2 " in AES CUR");
     assert_known(evidence, "verified " K2);
+    g_free(words);
+    words = apmig_evidence_record_describe(apmig_evidence_lookup(evidence, 4, 0x12, APMIG_KEY_AES));
+    g_assert_cmpstr(words, ==, "verified, read from the card at 1970-01-01 00:00:40 UTC");
 }
 
 static void
@@ -210,7 +213,7 @@ test_class_names(void)
 static void
 test_unknown_in_words(void)
 {
-    g_autoptr(ApmigApHost) host = host_new();
+    ApmigApHost *host = host_new();
 
     host_add_card(host, 4, "CEX8C");
     host_add_card(host, 0xa, "CEX7A");
@@ -230,6 +233,7 @@ test_unknown_in_words(void)
     assert_says(apmig_evidence_explain_unknown(host, 4, 0x17), "is checkstopped");
     assert_says(apmig_evidence_explain_unknown(host, 0xa, 0x12), "accelerator");
     assert_says(apmig_evidence_explain_unknown(host, 5, 0x12), "is not on this host");
+    host_free(host);
 }
 
 /* --- declarations -------------------------------------------------------------------------------- */
@@ -372,7 +376,7 @@ test_expansion(void)
          "The declaration of AES for \"06.0012\" means no AP queue of this host with AES master "
          "keys: see the queues and modes with lszcrypt."},
     };
-    g_autoptr(ApmigApHost) host = host_new();
+    ApmigApHost *host = host_new();
     ApmigApCard *unreadable;
 
     host_add_card(host, 4, "CEX8C");
@@ -390,6 +394,7 @@ test_expansion(void)
 
         g_assert_cmpstr(result, ==, cases[i].result);
     }
+    host_free(host);
 }
 
 static void

@@ -237,6 +237,27 @@ test_unverified(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(nothing->unverified, ==, "");
 }
 
+/* What a queue tells says which keys it has, where its card does not. */
+static void
+test_unknown_mode(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigReleaseCheck) seen = NULL;
+    g_autoptr(ApmigReleaseCheck) unseen = NULL;
+
+    for (guint i = 0; i < fixture->host->cards->len; i++) {
+        ApmigApCard *card = fixture->host->cards->pdata[i];
+
+        card->has_functions = APMIG_UNKNOWN;
+        *card->type = '\0';
+    }
+    read_queue(fixture, 2, 4, STEADY);
+    read_queue(fixture, 5, 4, WK_STEADY);
+    seen = check(fixture, "02.0004,05.0004");
+    g_assert_cmpstr(seen->unverified, ==, "Not verified: " NO_SYM ".");
+    unseen = check(fixture, "03.0004");
+    assert_says(unseen->unverified, "Not verified: AP queues 03.0004 (each gave no answer");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -246,6 +267,7 @@ main(int argc, char **argv)
     ADD("/release-check/domains-are-apart", test_domains_are_apart);
     ADD("/release-check/many", test_many);
     ADD("/release-check/unverified", test_unverified);
+    ADD("/release-check/unknown-mode", test_unknown_mode);
 #undef ADD
     return g_test_run();
 }
