@@ -23,6 +23,8 @@
 
 #define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
 #define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
+#define EVIDENCE_DIR       "/etc/apmigd/evidence.d"
+#define SYSFS_ROOT         "/sys"
 
 typedef struct {
     char *config;
@@ -174,15 +176,16 @@ new_core(const Options *options, GError **error)
 {
     g_autoptr(ApmigConfig) config = load_config(options, error);
     g_autoptr(ApmigPolicy) policy = config ? load_policy(options, error) : NULL;
+    const char *state_dir = directory("STATE_DIRECTORY", "/var/lib/apmigd");
     ApmigStore *store;
 
     if (!policy)
         return NULL;
-    store = apmig_store_open(directory("STATE_DIRECTORY", "/var/lib/apmigd"),
-                             directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
+    store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    return apmig_core_new(policy, store, new_hypervisor(config), config->hooks_dir,
+    return apmig_core_new(policy, store, new_hypervisor(config),
+                          apmig_key_view_new(SYSFS_ROOT, state_dir, EVIDENCE_DIR), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
 }
