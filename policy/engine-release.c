@@ -228,8 +228,8 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
         return;
     }
     g_array_append_val(lock->releasers, event->release.caller);
-    if (lock->ending)
-        return;
+    if (lock->ending || (lock->keys_op && !event->release.force))
+        return; /* it joins */
     if (!lock->was_held)
         lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED, "released before it was held");
     else if (event->release.force)
@@ -240,6 +240,6 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
     else if (engine->policy->on_release == APMIG_ON_RELEASE_TRUST)
         end_released(engine, lock, "released",
                      "Not verified: the policy (on-release) trusts whoever releases.");
-    else if (!lock->keys_op)
+    else
         begin_verifying(engine, lock);
 }
