@@ -495,7 +495,7 @@ test_guest_that_left_may_come_back(void)
 
     begin(&story);
     hold(&story, "all");
-    release(&story, 8, "aaaaaaaa", FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     tell(&story,
          (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}}); /* nobody asks about it */
@@ -625,7 +625,7 @@ test_release_opens_the_gate_after_the_removal(void)
     hold(&story, "all");
     release(&story, 7, "cccccccc", FALSE);
     expect_error(&story, 7, APMIG_ERROR_NO_SUCH_LOCK, "cccccccc");
-    release(&story, 8, "aaaaaaaa", FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
     expect_state(&story, "aaaaaaaa", "verifying");
     admit(&story, 9, G1, "04.0012", FALSE);
     expect_admit(&story, FALSE, "verifying");
@@ -646,7 +646,7 @@ test_release_fails_and_the_lock_stays(void)
 
     begin(&story);
     hold(&story, "all");
-    release(&story, 8, "aaaaaaaa", FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
     written(&story, APMIG_ACTION_REMOVE_LOCK, "Read-only file system");
     expect_error(&story, 8, APMIG_ERROR_STATE_FAILURE, "Read-only");
     admit(&story, 9, G1, "04.0012", FALSE);
@@ -856,7 +856,7 @@ test_ended_objects_are_forgotten(void)
 
     begin(&story);
     hold(&story, "all");
-    release(&story, 8, "aaaaaaaa", FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     pass(&story, 10 * 60 * G_USEC_PER_SEC - 1);
     expect_none(&story, APMIG_ACTION_FORGET_LOCK);
