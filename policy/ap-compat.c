@@ -129,16 +129,11 @@ check_host(const Check *check)
 /* --- the place of each queue --------------------------------------------------------------------- */
 
 static gboolean
-mask_has(const ApmigApMask *mask, guint number)
-{
-    return number < APMIG_AP_NUMBERS && (mask->bytes[number / 8] & (0x80 >> (number % 8))) != 0;
-}
-
-static gboolean
 is_reserved(const ApmigApHost *host, const ApmigApViewQueue *queue)
 {
-    return host->has_default_masks == APMIG_YES && mask_has(&host->adapters_default, queue->adapter) &&
-           mask_has(&host->domains_default, queue->domain);
+    return host->has_default_masks == APMIG_YES &&
+           apmig_ap_mask_has(&host->adapters_default, queue->adapter) &&
+           apmig_ap_mask_has(&host->domains_default, queue->domain);
 }
 
 static void
@@ -190,7 +185,7 @@ check_control_domains(const Check *check)
         const ApmigApViewQueue place = {APMIG_COMPAT_NONE, domain};
 
         if (!apmig_ap_view_has_control_domain(check->source, domain) ||
-            (there->has_masks == APMIG_YES && mask_has(&there->control_domains, domain)))
+            (there->has_masks == APMIG_YES && apmig_ap_mask_has(&there->control_domains, domain)))
             continue;
         if (there->has_masks == APMIG_UNKNOWN)
             add(check, APMIG_SEVERITY_WARNING, APMIG_COMPAT_NOT_COMPARED, &place, "yes", "unknown",
@@ -416,7 +411,8 @@ static gboolean
 is_assigned(const ApmigApDevice *device, const ApmigApViewQueue *queue)
 {
     if (device->has_config == APMIG_YES)
-        return mask_has(&device->adapters, queue->adapter) && mask_has(&device->domains, queue->domain);
+        return apmig_ap_mask_has(&device->adapters, queue->adapter) &&
+               apmig_ap_mask_has(&device->domains, queue->domain);
     return device->queues != NULL && apmig_scope_contains(device->queues, queue->adapter, queue->domain);
 }
 

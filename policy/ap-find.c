@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-find.h"
 
-#include <string.h>
-
-#define MODE_CCA         0x10000000u /* bit 3 */
-#define MODE_ACCELERATOR 0x08000000u /* bit 4 */
-#define MODE_EP11        0x04000000u /* bit 5 */
-#define MODES            (MODE_CCA | MODE_ACCELERATOR | MODE_EP11)
+#include "ap-text.h"
 
 const ApmigApCard *
 apmig_ap_find_card(const ApmigApHost *host, guint adapter)
@@ -44,43 +39,17 @@ apmig_ap_find_device(const ApmigApHost *host, const char *uuid)
     return NULL;
 }
 
-static ApmigApMode
-mode_from_type(const char *type)
-{
-    gsize length = strlen(type);
-
-    if (!g_str_has_prefix(type, "CEX") || length < strlen("CEX8C"))
-        return APMIG_AP_MODE_UNKNOWN;
-    switch (type[length - 1]) {
-    case 'C':
-        return APMIG_AP_MODE_CCA;
-    case 'P':
-        return APMIG_AP_MODE_EP11;
-    case 'A':
-        return APMIG_AP_MODE_ACCELERATOR;
-    default:
-        return APMIG_AP_MODE_UNKNOWN;
-    }
-}
-
 ApmigApMode
 apmig_ap_find_mode(const ApmigApHost *host, guint adapter)
 {
     const ApmigApCard *card = apmig_ap_find_card(host, adapter);
+    ApmigApMode mode = APMIG_AP_MODE_UNKNOWN;
 
     if (card == NULL)
         return APMIG_AP_MODE_UNKNOWN;
-    if (card->has_functions == APMIG_YES) {
-        guint32 mode = card->functions & MODES;
-
-        if (mode == MODE_CCA)
-            return APMIG_AP_MODE_CCA;
-        if (mode == MODE_EP11)
-            return APMIG_AP_MODE_EP11;
-        if (mode == MODE_ACCELERATOR)
-            return APMIG_AP_MODE_ACCELERATOR;
-    }
-    return mode_from_type(card->type);
+    if (card->has_functions == APMIG_YES)
+        mode = apmig_ap_mode_from_functions(card->functions);
+    return mode != APMIG_AP_MODE_UNKNOWN ? mode : apmig_ap_mode_from_type(card->type);
 }
 
 gboolean

@@ -81,6 +81,5 @@ apmig_ap_view_new_of_device(const ApmigApHost *host, const ApmigApDevice *device
 gboolean
 apmig_ap_view_has_control_domain(const ApmigApView *view, guint domain)
 {
-    return domain < APMIG_AP_NUMBERS &&
-           (view->control_domains.bytes[domain / 8] & (0x80 >> (domain % 8))) != 0;
+    return apmig_ap_mask_has(&view->control_domains, domain);
 }

@@ -198,7 +198,7 @@ answer(Sim *sim, gpointer object, guint64 number)
     event.keys_read.readings = reading->fails ? NULL : readings;
     event.keys_read.evidence = reading->fails ? NULL : evidence;
     daemon_deliver(sim, &event);
-    host_free(host);
+    apmig_ap_host_free(host);
 }
 
 static void

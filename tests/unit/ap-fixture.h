@@ -10,9 +10,8 @@
 #define FUNCTIONS_EP11        0x86800000u /* S X N F */
 #define FUNCTIONS_ACCELERATOR 0x6a800000u /* M C A N F */
 
-/* An AP bus with no cards, all masks readable, and nothing reserved for the host's drivers. Free with host_free(). */
+/* An AP bus with no cards, all masks readable, and nothing reserved for the host's drivers. */
 ApmigApHost *host_new(void);
-void host_free(ApmigApHost *host);
 
 /* @type: "CEX8C": the letter gives the functions, the digit the hardware type. Configured, online. */
 ApmigApCard *host_add_card(ApmigApHost *host, guint adapter, const char *type);
@@ -20,8 +19,6 @@ ApmigApCard *host_add_card(ApmigApHost *host, guint adapter, const char *type);
 ApmigApQueue *host_add_queue(ApmigApHost *host, guint adapter, guint domain, const char *driver);
 /* With @scope assigned, which is one rectangle, and given to its guest; no control domains. */
 ApmigApDevice *host_add_device(ApmigApHost *host, const char *uuid, const char *scope);
-
-void mask_add(ApmigApMask *mask, guint number);
 
 ApmigMkvps mkvps_of(const char *text);
 ApmigScope *scope_of(const char *text);

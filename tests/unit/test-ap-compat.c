@@ -26,8 +26,8 @@ make_host(const char *uuid, const char *scope, ApmigApDevice **ret_device)
     for (gsize i = 0; i < G_N_ELEMENTS(adapters); i++)
         for (gsize j = 0; j < G_N_ELEMENTS(domains); j++)
             host_add_queue(host, adapters[i], domains[j], "vfio_ap");
-    mask_add(&host->control_domains, 5);
-    mask_add(&host->control_domains, 6);
+    apmig_ap_mask_add(&host->control_domains, 5);
+    apmig_ap_mask_add(&host->control_domains, 6);
     *ret_device = host_add_device(host, uuid, scope);
     return host;
 }
@@ -37,14 +37,14 @@ set_up(Fixture *fixture, gconstpointer data)
 {
     fixture->source = make_host(UUID, "02.0005,02.002c,05.0005,05.002c", &fixture->guest);
     fixture->destination = make_host(UUID, "77.0077", &fixture->place);
-    mask_add(&fixture->guest->control_domains, 5);
+    apmig_ap_mask_add(&fixture->guest->control_domains, 5);
 }
 
 static void
 tear_down(Fixture *fixture, gconstpointer data)
 {
-    host_free(fixture->source);
-    host_free(fixture->destination);
+    apmig_ap_host_free(fixture->source);
+    apmig_ap_host_free(fixture->destination);
 }
 
 /* Of 02.0005 at the destination. */
@@ -155,14 +155,14 @@ unbind(Fixture *fixture)
 static void
 reserve_adapter(Fixture *fixture)
 {
-    mask_add(&fixture->destination->adapters_default, 2);
+    apmig_ap_mask_add(&fixture->destination->adapters_default, 2);
 }
 
 static void
 reserve(Fixture *fixture)
 {
     reserve_adapter(fixture);
-    mask_add(&fixture->destination->domains_default, 5);
+    apmig_ap_mask_add(&fixture->destination->domains_default, 5);
 }
 
 static void
@@ -182,15 +182,15 @@ reserve_unreadable(Fixture *fixture)
 static void
 control_more(Fixture *fixture)
 {
-    mask_add(&fixture->guest->control_domains, 0x33);
-    mask_add(&fixture->source->control_domains, 0x33);
+    apmig_ap_mask_add(&fixture->guest->control_domains, 0x33);
+    apmig_ap_mask_add(&fixture->source->control_domains, 0x33);
 }
 
 /* assigned, but not the source's to give */
 static void
 control_in_vain(Fixture *fixture)
 {
-    mask_add(&fixture->guest->control_domains, 0x33);
+    apmig_ap_mask_add(&fixture->guest->control_domains, 0x33);
 }
 
 static void
@@ -314,8 +314,8 @@ assign_elsewhere_unreadable(Fixture *fixture)
 static void
 assign_here(Fixture *fixture)
 {
-    mask_add(&fixture->place->adapters, 2);
-    mask_add(&fixture->place->domains, 5);
+    apmig_ap_mask_add(&fixture->place->adapters, 2);
+    apmig_ap_mask_add(&fixture->place->domains, 5);
 }
 
 static const struct {

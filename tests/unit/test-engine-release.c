@@ -228,7 +228,7 @@ end(Story *story)
     apmig_engine_free(story->engine);
     apmig_policy_free(story->policy);
     g_ptr_array_unref(story->actions);
-    host_free(story->host);
+    apmig_ap_host_free(story->host);
     apmig_evidence_free(story->evidence);
 }
 

@@ -233,7 +233,7 @@ test_unknown_in_words(void)
     assert_says(apmig_evidence_explain_unknown(host, 4, 0x17), "is checkstopped");
     assert_says(apmig_evidence_explain_unknown(host, 0xa, 0x12), "accelerator");
     assert_says(apmig_evidence_explain_unknown(host, 5, 0x12), "is not on this host");
-    host_free(host);
+    apmig_ap_host_free(host);
 }
 
 /* --- declarations -------------------------------------------------------------------------------- */
@@ -394,7 +394,7 @@ test_expansion(void)
 
         g_assert_cmpstr(result, ==, cases[i].result);
     }
-    host_free(host);
+    apmig_ap_host_free(host);
 }
 
 static void

@@ -49,7 +49,7 @@ set_up(Fixture *fixture, gconstpointer data)
 static void
 tear_down(Fixture *fixture, gconstpointer data)
 {
-    host_free(fixture->host);
+    apmig_ap_host_free(fixture->host);
     g_ptr_array_unref(fixture->readings);
     apmig_evidence_free(fixture->evidence);
 }
