@@ -191,6 +191,8 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
 
     if (code == APMIG_ERROR_NO_SUCH_LOCK) {
         sim_cover(sim, COVER_NO_SUCH_LOCK);
+        if (lock)
+            release_over(lock);
         if (lock && is_alive(sim, lock->id))
             sim_violation(sim, "I6", "the release of lock %s fails with NoSuchLock, and it is there",
                           lock->id);
