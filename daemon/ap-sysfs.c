@@ -108,9 +108,7 @@ read_card(int folder, guint adapter)
     ApmigApCard *card = apmig_ap_card_new(adapter);
 
     g_free(card->type);
-    g_free(card->serial);
     card->type = read_word(folder, "type");
-    card->serial = read_word(folder, "serialnr");
     card->hwtype = read_number(folder, "hwtype");
     card->raw_hwtype = read_number(folder, "raw_hwtype");
     card->has_functions = read_functions(folder, &card->functions);
@@ -321,6 +319,15 @@ apmig_ap_read_host(const char *sysfs_root)
     g_ptr_array_sort(host->devices, compare_devices);
     host->can_migrate = read_can_migrate(sysfs_root);
     return host;
+}
+
+char *
+apmig_ap_read_serial(const char *sysfs_root, guint adapter)
+{
+    g_autofree char *name = apmig_ap_card_name(adapter);
+    Folder folder = open_folder(sysfs_root, AP_DEVICES, name);
+
+    return folder >= 0 ? read_word(folder, "serialnr") : g_strdup("");
 }
 
 /* --- master-key verification patterns ------------------------------------------------------------ */

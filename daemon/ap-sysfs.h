@@ -3,8 +3,7 @@
  * The AP bus and vfio_ap's mediated devices in sysfs: reads what is there, and judges nothing.
  *
  * Every function blocks and may be called by several threads at once: it belongs into a worker thread. Reading takes
- * locks of the kernel that it holds while it resets queues, and a card's serial number is asked of the card. Nothing
- * here needs a privilege. sysfs is read file by file, so the whole is not of one moment; a file that vanishes
+ * locks of the kernel that it holds while it resets queues. Nothing here needs a privilege. sysfs is read file by file, so the whole is not of one moment; a file that vanishes
  * meanwhile is unknown, and a device that does is not there.
  */
 #pragma once
@@ -17,6 +16,8 @@
 /**
  * apmig_ap_read_host:
  * @sysfs_root: where sysfs is mounted
+ *
+ * Asks no card for anything, so serial numbers are "": see apmig_ap_read_serial().
  *
  * Returns: (transfer full): always; without an AP bus it is not present, and empty.
  */
@@ -42,6 +43,9 @@ ApmigKnown apmig_ap_is_device(const char *sysfs_root, const char *uuid);
  * Returns: (transfer full) (nullable): NULL when it is no mediated device of vfio_ap, or cannot be read.
  */
 ApmigScope *apmig_ap_device_scope(const char *sysfs_root, const char *uuid);
+
+/* The kernel asks the card, as for mkvps. Returns: (transfer full): a card's serial number; "" when it does not tell. */
+char *apmig_ap_read_serial(const char *sysfs_root, guint adapter);
 
 /**
  * apmig_ap_read_mkvps_text:

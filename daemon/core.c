@@ -123,7 +123,8 @@ read_keys(ApmigCore *core, const ApmigAction *action)
 
     *reading = (KeyReading){core, action->op};
     g_hash_table_add(core->key_readings, reading);
-    apmig_key_view_read(core->key_view, action->scope, keys_read, reading);
+    /* One card that is late must not leave the others unheard: there is time left for the answer. */
+    apmig_key_view_read(core->key_view, action->scope, 0, action->limit_usec / 10 * 8, keys_read, reading);
 }
 
 /* Returns: whether @action was taken over. */

@@ -201,7 +201,7 @@ new_core(const Options *options, GError **error)
         return NULL;
     return apmig_core_new(
         policy, store, new_hypervisor(config, options),
-        apmig_key_view_new(sysfs_root(options), state_dir,
+        apmig_key_view_new(sysfs_root(options),
                            options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR),
         config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
         g_str_has_prefix(config->libvirt_uri, "qemu"));

@@ -332,3 +332,9 @@ apmig_ap_parse_card_name(const char *name, guint *ret_adapter)
     *ret_adapter = adapter;
     return TRUE;
 }
+
+char *
+apmig_ap_card_name(guint adapter)
+{
+    return g_strdup_printf("card%02x", adapter);
+}

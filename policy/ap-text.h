@@ -68,3 +68,5 @@ gboolean apmig_ap_parse_queue_name(const char *name, ApmigApqn *ret_queue) G_GNU
 gboolean apmig_ap_parse_card_name(const char *name, guint *ret_adapter) G_GNUC_WARN_UNUSED_RESULT;
 /* Returns: (transfer full): "XX.YYYY". */
 char *apmig_ap_queue_name(guint adapter, guint domain);
+/* Returns: (transfer full): "cardXX". */
+char *apmig_ap_card_name(guint adapter);

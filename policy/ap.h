@@ -36,7 +36,7 @@ typedef enum {
 typedef struct {
     guint adapter;
     char *type;           /* "CEX8C"; "" when it cannot be read */
-    char *serial;         /* "" when it cannot be read */
+    char *serial;         /* "" when it was not read */
     guint hwtype;         /* the compatible type; 0: unknown */
     guint raw_hwtype;     /* as the hardware says: what a migration compares; 0: unknown */
     guint32 functions;    /* bits 0..31 of GR2 of TAPQ, without those that the card's file masks out */

@@ -160,10 +160,29 @@ is_same_key(const ApmigEvidenceRecord *record, const ApmigDeclaration *declarati
     return FALSE;
 }
 
+static gboolean
+is_within(const ApmigScope *within, const ApmigDeclaration *declaration, const ApmigApQueue *queue,
+          GError **error)
+{
+    const char *key_class = apmig_key_class_to_string(declaration->key_class);
+    g_autofree char *excerpt = NULL;
+    g_autofree char *lock = NULL;
+
+    if (within == NULL || apmig_scope_contains(within, queue->adapter, queue->domain))
+        return TRUE;
+    excerpt = apmig_error_excerpt(apmig_scope_to_string(declaration->queues));
+    lock = apmig_error_excerpt(apmig_scope_to_string(within));
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
+                "The declaration of %s for \"%s\" means AP queue %02x.%04x, which the lock on \"%s\" does not "
+                "cover: declare queues of the lock alone.",
+                key_class, excerpt, queue->adapter, queue->domain, lock);
+    return FALSE;
+}
+
 /* Returns: how many queues are meant, or -1 with @error set. */
 static int
-expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const ApmigEvidenceRecord *origin,
-       GPtrArray *records, GError **error)
+expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const ApmigScope *within,
+       const ApmigEvidenceRecord *origin, GPtrArray *records, GError **error)
 {
     int n = 0;
 
@@ -175,6 +194,8 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
         if (!apmig_scope_contains(declaration->queues, queue->adapter, queue->domain) ||
             !apmig_ap_mode_has_class(apmig_ap_find_mode(host, queue->adapter), declaration->key_class))
             continue;
+        if (!is_within(within, declaration, queue, error))
+            return -1;
         n++;
         present = find_record(records, queue, declaration->key_class);
         if (present != NULL) {
@@ -192,8 +213,8 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
 }
 
 GPtrArray *
-apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host, guint32 uid,
-                          const char *user, gint64 at, GError **error)
+apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host, const ApmigScope *within,
+                          guint32 uid, const char *user, gint64 at, GError **error)
 {
     const ApmigEvidenceRecord origin = {
         .evidence = APMIG_EVIDENCE_DECLARED, .at = at, .source = (char *)user, .uid = uid};
@@ -203,7 +224,7 @@ apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host
         const ApmigDeclaration *declaration = declarations->pdata[i];
         const char *queues = apmig_scope_to_string(declaration->queues);
         const char *key_class = apmig_key_class_to_string(declaration->key_class);
-        int n = expand(declaration, host, &origin, records, error);
+        int n = expand(declaration, host, within, &origin, records, error);
 
         if (n < 0)
             return NULL;

@@ -42,14 +42,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDeclaration, apmig_declaration_free)
  * apmig_declarations_expand:
  * @declarations: (element-type ApmigDeclaration): all of one administrator's
  * @host: whose queues are meant; those of a card that has no keys of the declared class are passed over
+ * @within: (nullable): of the lock they are declared for; %NULL: any queue
  * @uid: whose declarations these are
  * @user: that user's name
  * @at: realtime, usec
- * @error: #APMIG_ERROR_INVALID_OPTION when one of them means no queue of this host, and when two of them have different
- *   patterns for the same queue
+ * @error: #APMIG_ERROR_INVALID_OPTION when one of them means no queue of this host or one that is not @within, and when
+ *   two of them have different patterns for the same queue
  *
  * Returns: (transfer full) (nullable) (element-type ApmigEvidenceRecord): one record, of class declared, for each queue
  * and key class, to be handed to apmig_evidence_declare().
  */
-GPtrArray *apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host, guint32 uid,
-                                     const char *user, gint64 at, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GPtrArray *apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host,
+                                     const ApmigScope *within, guint32 uid, const char *user, gint64 at,
+                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -122,6 +122,7 @@ begin_verifying(ApmigEngine *engine, Lock *lock)
     action->op = lock->keys_op = ++engine->last_op;
     action->id = g_strdup(lock->pub.record->id);
     action->scope = apmig_scope_ref(lock->pub.record->scope);
+    action->limit_usec = engine->policy->release_verify_usec;
     lock->keys_until = engine->now + engine->policy->release_verify_usec;
     lock->pub.state = APMIG_LOCK_VERIFYING;
     lock->dirty = TRUE;

@@ -196,7 +196,7 @@ typedef enum {
     APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
-    APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope; then KEYS_READ */
+    APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
@@ -246,6 +246,7 @@ typedef struct {
     int priority; /* of a log entry: LOG_ERR .. LOG_INFO of syslog(3) */
     char *id;     /* of a lock, or of a migration for those actions that concern one */
     ApmigScope *scope;
+    gint64 limit_usec; /* an answer after that comes too late */
     char *migration_id;
     char *uuid;
     char *guest;

@@ -88,6 +88,9 @@ void apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *
 void apmig_evidence_forget(ApmigEvidence *evidence, const ApmigScope *scope,
                            ApmigEvidenceClass evidence_class);
 
+/* Drops what @source attested: it is asked anew, and what it says then is all it knows. */
+void apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source);
+
 /* Returns: (transfer none) (nullable): the strongest that is not contradicted, whatever its age; NULL: unknown. Good
  * until the table changes. */
 const ApmigEvidenceRecord *apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain,

@@ -330,7 +330,7 @@ expand(const ApmigApHost *host, const char *const *texts)
 
     for (; *texts != NULL; texts++)
         g_ptr_array_add(declarations, apmig_declaration_parse(*texts, NULL));
-    records = apmig_declarations_expand(declarations, host, 1000, "anna", 7, &error);
+    records = apmig_declarations_expand(declarations, host, NULL, 1000, "anna", 7, &error);
     for (guint i = 0; records != NULL && i < records->len; i++) {
         const ApmigEvidenceRecord *record = records->pdata[i];
         g_autofree char *cur = apmig_key_pattern_to_string(&record->registers[APMIG_REGISTER_CUR]);
