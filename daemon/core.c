@@ -4,6 +4,7 @@
 
 #include <systemd/sd-id128.h>
 
+#include "ap-monitor.h"
 #include "boot-time.h"
 #include "core.h"
 #include "fence-steps.h"
@@ -19,11 +20,20 @@ typedef struct {
     gpointer user_data;
 } Caller;
 
+/* For which action the key view reads. */
+typedef struct {
+    ApmigCore *core;
+    guint64 op;
+} KeyReading;
+
 struct ApmigCore {
     ApmigEngine *engine;
     ApmigStore *store;
     ApmigHypervisor *hypervisor;
     ApmigFencer *fencer;
+    ApmigApMonitor *ap_monitor; /* NULL until started */
+    ApmigKeyView *key_view;
+    GHashTable *key_readings; /* set of KeyReading: under way */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -94,6 +104,9 @@ add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer
     return core->last_caller;
 }
 
+static void keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+                      const char *error, gpointer user_data);
+
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
 static void
@@ -101,6 +114,17 @@ publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const
 {
     if (func)
         func(id, core->listener_data);
+}
+
+static void
+read_keys(ApmigCore *core, const ApmigAction *action)
+{
+    KeyReading *reading = g_new(KeyReading, 1);
+
+    *reading = (KeyReading){core, action->op};
+    g_hash_table_add(core->key_readings, reading);
+    /* One card that is late must not leave the others unheard: there is time left for the answer. */
+    apmig_key_view_read(core->key_view, action->scope, 0, action->limit_usec / 10 * 8, keys_read, reading);
 }
 
 /* Returns: whether @action was taken over. */
@@ -131,6 +155,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
             core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
         else
             apmig_fencer_run(core->fencer, action);
+        break;
+    case APMIG_ACTION_READ_KEYS:
+        read_keys(core, action);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
@@ -290,11 +317,31 @@ hint(const char *uuid, const char *name, gpointer core)
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {
     view_started, view_lost, listed, answered, step_finished, guest_changed, guest_stopped, hint};
 
+/* The queues of any guest may be others now. */
+static void
+ap_changed(gpointer core)
+{
+    hint(NULL, NULL, core);
+}
+
+/* --- what the cards say -------------------------------------------------------------------------- */
+
+static void
+keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
+{
+    const KeyReading reading = *(KeyReading *)user_data;
+
+    g_hash_table_remove(reading.core->key_readings, user_data);
+    handle(reading.core, &(ApmigEvent){.type = APMIG_EVENT_KEYS_READ,
+                                       .keys_read = {reading.op, error, host, readings, evidence}});
+}
+
 /* --- life ---------------------------------------------------------------------------------------- */
 
 ApmigCore *
 apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-               const char *hooks_dir, const char *fence_socket, gboolean has_hook)
+               ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket, gboolean has_hook)
 {
     ApmigCore *core = g_new0(ApmigCore, 1);
     char run_id[SD_ID128_STRING_MAX];
@@ -308,6 +355,8 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->store = store;
     core->hypervisor = hypervisor;
     core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
+    core->key_view = key_view;
+    core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -329,8 +378,11 @@ apmig_core_free(ApmigCore *core)
     if (core->reply_source)
         g_source_destroy(core->reply_source);
     g_clear_pointer(&core->reply_source, g_source_unref);
+    apmig_ap_monitor_free(core->ap_monitor);
     core->hypervisor->free(core->hypervisor);
     apmig_fencer_free(core->fencer);
+    apmig_key_view_free(core->key_view);
+    g_hash_table_unref(core->key_readings);
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
@@ -360,6 +412,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     apmig_store_start(core->store, &store_callbacks, core);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
+    core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
     return TRUE;
 }
 

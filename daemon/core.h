@@ -7,6 +7,7 @@
 
 #include "engine.h"
 #include "hypervisor.h"
+#include "key-view.h"
 #include "store.h"
 
 typedef struct ApmigCore ApmigCore;
@@ -42,12 +43,14 @@ typedef struct {
  * apmig_core_new:
  * @store: (transfer full)
  * @hypervisor: (transfer full)
+ * @key_view: (transfer full)
  * @hooks_dir: libvirt's hooks folder, where our script must stand
  * @fence_socket: where systemd listens for apmigd-fence
  * @has_hook: whether the hypervisor is one that calls it, as far as is known before it is connected
  */
 ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-                          const char *hooks_dir, const char *fence_socket, gboolean has_hook);
+                          ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket,
+                          gboolean has_hook);
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 

@@ -10,6 +10,7 @@
 #include <glib-unix.h>
 #include <systemd/sd-daemon.h>
 
+#include "ap-sysfs.h"
 #include "config.h"
 #include "core.h"
 #include "fence-client.h"
@@ -21,14 +22,17 @@
 #include "scripted-hypervisor.h"
 #endif
 
-#define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
-#define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
+#define DEFAULT_CONFIG       "/etc/apmigd/apmigd.conf"
+#define DEFAULT_POLICY_DIR   "/etc/apmigd/policy.d"
+#define DEFAULT_EVIDENCE_DIR "/etc/apmigd/evidence.d"
 
 typedef struct {
     char *config;
     char *policy_dir;
     char *libvirt_uri;
     char *fence_socket;
+    char *sysfs_root;
+    char *evidence_dir;
     gboolean check_config;
     gboolean version;
 } Options;
@@ -47,6 +51,8 @@ options_clear(Options *options)
     g_free(options->policy_dir);
     g_free(options->libvirt_uri);
     g_free(options->fence_socket);
+    g_free(options->sysfs_root);
+    g_free(options->evidence_dir);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -61,6 +67,10 @@ parse_options(int argc, char **argv, Options *options)
          "Hypervisor, over [Libvirt] URI=", "URI"},
         {"fence-socket", 0, 0, G_OPTION_ARG_FILENAME, &options->fence_socket,
          "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
+        {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &options->sysfs_root,
+         "Where crypto hardware is read, " APMIG_SYSFS_ROOT, "DIR"},
+        {"evidence-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->evidence_dir,
+         "Plug-ins that know master keys, " DEFAULT_EVIDENCE_DIR, "DIR"},
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
          "Check configuration and policy, and leave", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and leave", NULL},
@@ -110,14 +120,21 @@ directory(const char *variable, const char *otherwise)
     return value && *value ? value : otherwise;
 }
 
+static const char *
+sysfs_root(const Options *options)
+{
+    return options->sysfs_root ? options->sysfs_root : APMIG_SYSFS_ROOT;
+}
+
 static ApmigHypervisor *
-new_hypervisor(const ApmigConfig *config)
+new_hypervisor(const ApmigConfig *config, const Options *options)
 {
 #ifdef APMIG_SCRIPTED_HYPERVISOR
     if (g_str_has_prefix(config->libvirt_uri, "scripted:"))
         return apmig_scripted_hypervisor_new(config->libvirt_uri);
 #endif
-    return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL);
+    return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL,
+                                        sysfs_root(options));
 }
 
 static gboolean
@@ -174,17 +191,20 @@ new_core(const Options *options, GError **error)
 {
     g_autoptr(ApmigConfig) config = load_config(options, error);
     g_autoptr(ApmigPolicy) policy = config ? load_policy(options, error) : NULL;
+    const char *state_dir = directory("STATE_DIRECTORY", "/var/lib/apmigd");
     ApmigStore *store;
 
     if (!policy)
         return NULL;
-    store = apmig_store_open(directory("STATE_DIRECTORY", "/var/lib/apmigd"),
-                             directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
+    store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    return apmig_core_new(policy, store, new_hypervisor(config), config->hooks_dir,
-                          options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
-                          g_str_has_prefix(config->libvirt_uri, "qemu"));
+    return apmig_core_new(
+        policy, store, new_hypervisor(config, options),
+        apmig_key_view_new(sysfs_root(options),
+                           options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR),
+        config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
+        g_str_has_prefix(config->libvirt_uri, "qemu"));
 }
 
 /* The name is taken last: whoever finds it finds a daemon that has read its locks. */

@@ -72,6 +72,9 @@ apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
     g_autofree char *blockers = engine_describe_blockers(engine, (const Lock *)lock);
 
     g_string_append(text, blockers);
+    if (((const Lock *)lock)->keys_op)
+        g_string_append_printf(text, "%sthe cards have not told yet whether the keys are in step",
+                               text->len ? "; " : "");
     if (!lock->result && lock->state == APMIG_LOCK_DRAINING)
         engine_describe_view(engine, (const Lock *)lock, text);
     return g_string_free(text, FALSE);

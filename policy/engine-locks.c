@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> breached -> verifying -> gone.
+ * The life of a lock: requested -> draining -> held <-> breached; how it ends is in engine-release.c.
  */
 #include "engine-private.h"
 
@@ -13,6 +13,7 @@ lock_free(Lock *lock)
     g_clear_pointer(&lock->heir, apmig_lock_record_free);
     g_free(lock->pub.result);
     g_free(lock->pub.message);
+    g_free(lock->pub.unverified);
     g_free(lock->end_message);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
@@ -26,6 +27,7 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
     Lock *lock = g_new0(Lock, 1);
 
     lock->pub.record = record;
+    lock->pub.unverified = g_strdup("");
     lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     lock->blockers = g_ptr_array_new_with_free_func(g_free);
@@ -59,9 +61,18 @@ engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope)
     return NULL;
 }
 
+void
+lock_set_standing(Lock *lock, ApmigLockState standing)
+{
+    lock->standing = standing;
+    if (!lock->keys_op && !lock->ending)
+        lock->pub.state = standing;
+    lock->dirty = TRUE;
+}
+
 /* --- writing ------------------------------------------------------------------------------------- */
 
-static void
+void
 lock_write(ApmigEngine *engine, Lock *lock, Write write)
 {
     ApmigAction *action =
@@ -75,84 +86,17 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
     lock->write = write;
 }
 
-/* For what nobody waits for. A write under way is not overtaken: its answer is waited for by somebody, and the
+/* A write under way is not overtaken: its answer is waited for by somebody, and the
  * next write takes the change along, since each writes the whole record. */
-static void
+void
 lock_update(ApmigEngine *engine, Lock *lock)
 {
     if (!lock->op && lock->pub.record->origin != APMIG_LOCK_RECOVERED)
         lock_write(engine, lock, WRITE_UPDATE);
 }
 
-/* --- ending -------------------------------------------------------------------------------------- */
-
-static void
-lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code, const char *message)
-{
-    if (lock->ending)
-        return;
-    lock->ending = TRUE;
-    lock->end_result = result;
-    lock->end_code = code;
-    g_free(lock->end_message);
-    lock->end_message = g_strdup(message);
-    lock->pub.state = APMIG_LOCK_VERIFYING;
-    lock->dirty = TRUE;
-    g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption that is overtaken */
-    lock_write(engine, lock, WRITE_REMOVE);
-}
-
-static void
-lock_finish(ApmigEngine *engine, Lock *lock, ApmigError taker_code, const char *taker_message)
-{
-    guint index;
-
-    lock->pub.result = g_strdup(lock->end_result);
-    lock->pub.message = g_strdup(lock->end_message);
-    lock->ended_at = engine->now;
-    engine_log(engine, APMIG_LOG_LOCK_ENDED, LOG_NOTICE, lock, NULL, "lock %s ended: %s: %s",
-               lock->pub.record->id, lock->pub.result, lock->pub.message);
-    engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
-    if (lock->taker)
-        engine_reply_error(engine, lock->taker, taker_code, taker_message);
-    lock->taker = 0;
-    for (guint i = 0; i < lock->releasers->len; i++)
-        engine_act(engine, APMIG_ACTION_REPLY_RELEASED)->caller =
-            g_array_index(lock->releasers, ApmigCaller, i);
-    if (g_ptr_array_find(engine->locks, lock, &index))
-        g_ptr_array_add(engine->ended_locks, g_ptr_array_steal_index(engine->locks, index));
-}
-
-/* The lock could not be removed: it stays, and is written anew, since a part of the removal may have succeeded. */
-static void
-lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
-{
-    const char *id = lock->pub.record->id;
-    g_autofree char *message = g_strdup_printf(
-        "lock %s could not be removed from disk (%s); it stays: mend the state folder and release it "
-        "with: apmigctl unlock %s",
-        id, error, id);
-
-    engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, lock, NULL, "%s", message);
-    if (lock->taker)
-        engine_reply_error(engine, lock->taker, APMIG_ERROR_STATE_FAILURE, message);
-    lock->taker = 0;
-    lock->deadline = 0;
-    for (guint i = 0; i < lock->releasers->len; i++)
-        engine_reply_error(engine, g_array_index(lock->releasers, ApmigCaller, i), APMIG_ERROR_STATE_FAILURE,
-                           message);
-    g_array_set_size(lock->releasers, 0);
-    lock->ending = FALSE;
-    lock->kept = TRUE;
-    lock->durable = TRUE;
-    lock->pub.state = APMIG_LOCK_DRAINING;
-    lock->dirty = TRUE;
-    lock_update(engine, lock);
-    engine_hurry(engine);
-}
-
-static Lock *
-find_by_op(const ApmigEngine *engine, guint64 op)
+Lock *
+engine_find_lock_written(const ApmigEngine *engine, guint64 op)
 {
     for (guint i = 0; i < engine->locks->len; i++) {
         Lock *lock = g_ptr_array_index(engine->locks, i);
@@ -160,27 +104,7 @@ find_by_op(const ApmigEngine *engine, guint64 op)
         if (lock->op == op)
             return lock;
     }
-    return NULL; /* overtaken by a removal, or ended */
-}
-
-void
-engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error)
-{
-    Lock *lock = find_by_op(engine, op);
-
-    if (!lock)
-        return;
-    lock->op = 0;
-    if (error && lock->never_written) {
-        for (guint i = 0; i < lock->releasers->len; i++)
-            engine_reply_error(engine, g_array_index(lock->releasers, ApmigCaller, i),
-                               APMIG_ERROR_STATE_FAILURE, error);
-        g_array_set_size(lock->releasers, 0);
-    }
-    if (!error || lock->never_written)
-        lock_finish(engine, lock, error ? APMIG_ERROR_STATE_FAILURE : lock->end_code, lock->end_message);
-    else
-        lock_keep(engine, lock, error);
+    return NULL;
 }
 
 /* --- written ------------------------------------------------------------------------------------- */
@@ -192,8 +116,7 @@ lock_created(ApmigEngine *engine, Lock *lock)
 
     lock->durable = TRUE;
     lock->proof_token = engine->last_token;
-    lock->pub.state = APMIG_LOCK_DRAINING;
-    lock->dirty = TRUE;
+    lock_set_standing(lock, APMIG_LOCK_DRAINING);
     engine_hurry(engine);
     if (!lock->no_wait || !lock->taker)
         return;
@@ -249,7 +172,7 @@ lock_write_failed(ApmigEngine *engine, Lock *lock, Write write, const char *erro
 void
 engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
 {
-    Lock *lock = find_by_op(engine, op);
+    Lock *lock = engine_find_lock_written(engine, op);
     Write write;
 
     for (guint i = 0; error && !lock && i < engine->locks->len; i++) {
@@ -286,7 +209,7 @@ engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
     lock->durable = TRUE;
     lock->no_wait = TRUE;
     lock->was_held = recovered || record->held_at != 0;
-    lock->pub.state = APMIG_LOCK_DRAINING;
+    lock_set_standing(lock, APMIG_LOCK_DRAINING);
     if (record->expected_duration_usec)
         lock->overdue_at =
             MAX(engine->now + record->requested_at + record->expected_duration_usec - engine->realtime, 1);
@@ -415,39 +338,13 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     record->scope = apmig_scope_ref(event->take.scope);
     record->requested_at = engine->realtime;
     lock = lock_new(engine, record);
-    lock->pub.state = APMIG_LOCK_REQUESTED;
+    lock_set_standing(lock, APMIG_LOCK_REQUESTED);
     lock->deadline = take_deadline(engine, event);
     lock_set_caller(engine, lock, event);
     engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
                "lock %s of scope %s requested by %s: \"%s\"", record->id,
                apmig_scope_to_string(record->scope), record->owner_name, record->reason);
     lock_write(engine, lock, WRITE_CREATE);
-}
-
-void
-engine_release(ApmigEngine *engine, const ApmigEvent *event)
-{
-    Lock *lock = engine_find_lock(engine, event->release.id);
-    g_autofree char *message = NULL;
-
-    if (!lock) {
-        message = g_strdup_printf("there is no lock %s: see apmigctl list", event->release.id);
-        engine_reply_error(engine, event->release.caller, APMIG_ERROR_NO_SUCH_LOCK, message);
-        return;
-    }
-    if (lock->pub.record->origin == APMIG_LOCK_RECOVERED && !event->release.force) {
-        message = g_strdup_printf(
-            "lock %s stands for damage (%s): when the keys are known to be in step, release it "
-            "with: apmigctl unlock --force %s",
-            lock->pub.record->id, lock->pub.record->reason, lock->pub.record->id);
-        engine_reply_error(engine, event->release.caller, APMIG_ERROR_STATE_FAILURE, message);
-        return;
-    }
-    g_array_append_val(lock->releasers, event->release.caller);
-    if (lock->was_held)
-        lock_begin_end(engine, lock, "released", APMIG_ERROR_CANCELLED, "released");
-    else
-        lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED, "released before it was held");
 }
 
 void
@@ -565,15 +462,14 @@ lock_be_held(ApmigEngine *engine, Lock *lock)
 {
     ApmigAction *reply;
 
-    if (lock->pub.state == APMIG_LOCK_BREACHED)
+    if (lock->standing == APMIG_LOCK_BREACHED)
         engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
                    "no migration is in progress under lock %s", lock->pub.record->id);
     else
         engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
                    "lock %s is held: no migration of scope %s is in progress", lock->pub.record->id,
                    apmig_scope_to_string(lock->pub.record->scope));
-    lock->pub.state = APMIG_LOCK_HELD;
-    lock->dirty = TRUE;
+    lock_set_standing(lock, APMIG_LOCK_HELD);
     lock->deadline = 0;
     if (!lock->taker)
         return;
@@ -589,13 +485,12 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
     gboolean breached = FALSE;
     gboolean met = lock_meets_migrations(engine, lock, &breached);
 
-    if (breached && lock->pub.state != APMIG_LOCK_BREACHED) {
-        lock->pub.state = APMIG_LOCK_BREACHED;
+    if (breached && lock->standing != APMIG_LOCK_BREACHED) {
+        lock_set_standing(lock, APMIG_LOCK_BREACHED);
         lock->proof_token = engine->last_token;
-        lock->dirty = TRUE;
         engine_hurry(engine);
     }
-    if (met || lock->pub.state == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock))
+    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock))
         return;
     if (lock->was_held && lock->op == 0)
         lock_be_held(engine, lock);
@@ -608,7 +503,7 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
 void
 engine_settle_lock(ApmigEngine *engine, Lock *lock)
 {
-    gboolean waits = lock->pub.state == APMIG_LOCK_REQUESTED || lock->pub.state == APMIG_LOCK_DRAINING;
+    gboolean waits = lock->standing == APMIG_LOCK_REQUESTED || lock->standing == APMIG_LOCK_DRAINING;
 
     if (lock->overdue_at && !lock->pub.overdue && engine->now >= lock->overdue_at) {
         lock->pub.overdue = TRUE;
@@ -617,6 +512,7 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
                    "lock %s is older than announced; it stays until it is released with: apmigctl unlock %s",
                    lock->pub.record->id, lock->pub.record->id);
     }
+    engine_settle_release(engine, lock);
     if (lock->ending || !lock->durable) {
         if (!lock->ending && lock->deadline && engine->now >= lock->deadline)
             lock_time_out(engine, lock);
@@ -632,7 +528,7 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
         return;
     }
     lock_proceed(engine, lock);
-    if (lock->pub.state != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
+    if (lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
         lock_time_out(engine, lock);
 }
 
@@ -666,6 +562,8 @@ lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
         engine_earlier(&deadline, lock->overdue_at);
     if (!lock->ending)
         engine_earlier(&deadline, lock->deadline);
+    if (lock->keys_op)
+        engine_earlier(&deadline, lock->keys_until);
     if (lock->hold_again_at > engine->now)
         engine_earlier(&deadline, lock->hold_again_at);
     return deadline;

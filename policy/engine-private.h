@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the engine's files share. engine.c dispatches events and settles what follows from them;
- * engine-locks.c is the life of a lock, engine-migrations.c that of a migration and an admission,
- * engine-view.c what is known of the hypervisor's guests and what is to be asked.
+ * engine-locks.c is the life of a lock, engine-release.c its end, engine-migrations.c the life of a migration
+ * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -28,7 +28,8 @@ typedef enum {
 
 typedef struct {
     ApmigLock pub;
-    ApmigCaller taker; /* who waits for held; 0: nobody */
+    ApmigLockState standing; /* its state but for the release that is under way */
+    ApmigCaller taker;       /* who waits for held; 0: nobody */
     gboolean no_wait;
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
@@ -42,6 +43,8 @@ typedef struct {
     guint64 proof_token;    /* questions above it count for held */
     gint64 deadline;        /* boot time; 0: none */
     gint64 overdue_at;      /* boot time; 0: none */
+    guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
+    gint64 keys_until;      /* boot time: when that is no longer waited for */
     gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
@@ -91,8 +94,10 @@ typedef struct {
     char *name;
     ApmigAffected affected;
     ApmigScope *scope; /* never NULL */
+    gboolean scope_varies;
     GStrv devices;
     guint64 facts_token;   /* only questions above it may tell the facts */
+    guint64 told_token;    /* the newest question whose answer told them */
     guint64 present_token; /* the newest question that found it active */
     guint64 asked;         /* the question under way; 0: none */
     gint64 asked_at;
@@ -156,10 +161,15 @@ void lock_free(Lock *lock);
 Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
 void engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record);
 void engine_take(ApmigEngine *engine, const ApmigEvent *event);
-void engine_release(ApmigEngine *engine, const ApmigEvent *event);
 void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 void engine_lock_written(ApmigEngine *engine, guint64 op, const char *error);
-void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
+/* Returns: (nullable): the lock whose write under way has that number; NULL: overtaken by a removal, or ended. */
+Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
+void lock_write(ApmigEngine *engine, Lock *lock, Write write);
+/* Writes what nobody waits for. */
+void lock_update(ApmigEngine *engine, Lock *lock);
+/* What it is apart from a release that is under way, and is again when that comes to nothing. */
+void lock_set_standing(Lock *lock, ApmigLockState standing);
 /* Returns: (nullable): the oldest living lock that overlaps @scope. */
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
 /* Returns: (transfer full): a clause that says whose lock it is, why and since when. */
@@ -173,6 +183,15 @@ gboolean lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migra
 void engine_settle_lock(ApmigEngine *engine, Lock *lock);
 void engine_publish_locks(ApmigEngine *engine);
 gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-release.c */
+void engine_release(ApmigEngine *engine, const ApmigEvent *event);
+void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
+void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
+/* Has it removed, unless that is being done already. @code, @message: for who waits for it to be held */
+void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
+                    const char *message);
+void engine_settle_release(ApmigEngine *engine, Lock *lock);
 
 /* engine-migrations.c */
 void migration_free(Migration *migration);

@@ -162,6 +162,7 @@ apmig_action_free(ApmigAction *action)
     if (action == NULL)
         return;
     g_free(action->id);
+    apmig_scope_unref(action->scope);
     g_free(action->migration_id);
     g_free(action->uuid);
     g_free(action->guest);

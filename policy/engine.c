@@ -161,6 +161,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_STEP_FINISHED:
         engine_step_finished(engine, event->step.op, event->step.outcome, event->step.message);
         break;
+    case APMIG_EVENT_KEYS_READ:
+        engine_keys_read(engine, event);
+        break;
     case APMIG_EVENT_POLICY_CHANGED:
         handle_policy_changed(engine, event->policy);
         break;

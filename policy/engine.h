@@ -18,6 +18,7 @@
 #include "lock.h"
 #include "migration.h"
 #include "policy.h"
+#include "release-check.h"
 #include "scope.h"
 
 typedef struct ApmigEngine ApmigEngine;
@@ -34,6 +35,7 @@ typedef struct {
     ApmigAffected affected;
     ApmigScope *scope;          /* (nullable): with APMIG_AFFECTED_YES; what cannot be read is scope all */
     const char *const *devices; /* (nullable): UUIDs of its mediated devices */
+    gboolean scope_varies;      /* @scope changes without an event: it is told again with every answer */
 } ApmigGuestFacts;
 
 typedef enum {
@@ -69,6 +71,7 @@ typedef enum {
     APMIG_EVENT_GUEST_STOPPED,
     APMIG_EVENT_HINT,
     APMIG_EVENT_STEP_FINISHED,
+    APMIG_EVENT_KEYS_READ,
     APMIG_EVENT_POLICY_CHANGED,
     APMIG_EVENT_DEADLINE,
 } ApmigEventType;
@@ -172,6 +175,13 @@ typedef struct {
             ApmigStepOutcome outcome;
             const char *message;
         } step;
+        struct {
+            guint64 op;
+            const char *error;       /* (nullable): why nothing could be read, as a clause; NULL is success */
+            const ApmigApHost *host; /* with success, like the next two */
+            const GPtrArray *readings; /* (element-type ApmigKeyReading) */
+            const ApmigEvidence *evidence;
+        } keys_read;
         const ApmigPolicy *policy;
     };
 } ApmigEvent;
@@ -186,6 +196,7 @@ typedef enum {
     APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
+    APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
@@ -203,6 +214,7 @@ typedef enum {
     APMIG_LOG_LOCK_REQUESTED,
     APMIG_LOG_LOCK_HELD,
     APMIG_LOG_LOCK_ENDED,
+    APMIG_LOG_RELEASE_REFUSED,
     APMIG_LOG_LOCK_BREACHED,
     APMIG_LOG_BREACH_OVER,
     APMIG_LOG_LOCK_OVERDUE,
@@ -233,6 +245,8 @@ typedef struct {
     ApmigLog log;
     int priority; /* of a log entry: LOG_ERR .. LOG_INFO of syslog(3) */
     char *id;     /* of a lock, or of a migration for those actions that concern one */
+    ApmigScope *scope;
+    gint64 limit_usec; /* an answer after that comes too late */
     char *migration_id;
     char *uuid;
     char *guest;

@@ -16,7 +16,7 @@ typedef enum {
     APMIG_LOCK_DRAINING,
     APMIG_LOCK_HELD,
     APMIG_LOCK_BREACHED,
-    APMIG_LOCK_VERIFYING, /* release asked, gate still closed */
+    APMIG_LOCK_VERIFYING, /* release asked, in force as before; or its removal is being written */
 } ApmigLockState;
 
 typedef enum {
@@ -51,6 +51,8 @@ typedef struct {
     gboolean overdue;
     char *result;  /* NULL while it lives; then "released", "cancelled", "timeout", "busy", "failed", ... */
     char *message; /* the sentence to it */
+    /* What was not verified of the keys when a release was asked last: a sentence; "" when nothing, or never asked */
+    char *unverified;
 } ApmigLock;
 
 /* "requested", "draining", "held", "breached", "verifying"; "recovered" is the state shown of such a lock;

@@ -17,6 +17,8 @@ static const ApmigPolicy built_in = {
     .draining_interval_usec = 50 * MILLISECOND,
     .held_interval_usec = 5 * SECOND,
     .request_timeout_usec = 20 * SECOND,
+    .on_release = APMIG_ON_RELEASE_VERIFY,
+    .release_verify_usec = 10 * SECOND,
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
@@ -27,6 +29,11 @@ static const char *const on_busy_names[] = {
     [APMIG_ON_BUSY_ABORT] = "abort",
     [APMIG_ON_BUSY_WAIT] = "wait",
     [APMIG_ON_BUSY_REFUSE] = "refuse",
+};
+
+static const char *const on_release_names[] = {
+    [APMIG_ON_RELEASE_VERIFY] = "verify",
+    [APMIG_ON_RELEASE_TRUST] = "trust",
 };
 
 static const char *const step_names[] = {
@@ -51,6 +58,7 @@ static const NumberKey times[] = {
     {"draining-interval-usec", MEMBER(draining_interval_usec), 10 * MILLISECOND, 10 * SECOND},
     {"held-interval-usec", MEMBER(held_interval_usec), 100 * MILLISECOND, 60 * SECOND},
     {"request-timeout-usec", MEMBER(request_timeout_usec), 100 * MILLISECOND, 24 * 3600 * SECOND},
+    {"release-verify-usec", MEMBER(release_verify_usec), 100 * MILLISECOND, 600 * SECOND},
 };
 
 static const NumberKey limits[] = {
@@ -142,6 +150,27 @@ read_on_busy(ApmigPolicy *policy, const Place *place, GError **error)
         return fail(place, "on-busy", error, "is \"%s\" but must be %s", excerpt, expected);
     }
     return TRUE;
+}
+
+static gboolean
+read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
+{
+    static const char *const expected = "\"verify\" or \"trust\"";
+    const char *name = NULL;
+    g_autofree char *excerpt = NULL;
+
+    if (!json_object_has_member(place->object, "on-release"))
+        return TRUE;
+    if (!read_name(place, "on-release", expected, &name, error))
+        return FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(on_release_names); i++) {
+        if (!g_str_equal(name, on_release_names[i]))
+            continue;
+        policy->on_release = (ApmigOnRelease)i;
+        return TRUE;
+    }
+    excerpt = apmig_error_excerpt(name);
+    return fail(place, "on-release", error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
@@ -238,6 +267,8 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "draining-interval-usec",
                                        "held-interval-usec",
                                        "request-timeout-usec",
+                                       "on-release",
+                                       "release-verify-usec",
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",
@@ -248,7 +279,8 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     Place place = {origin, "$", object};
 
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
-        !read_steps(policy, &place, error) || !read_numbers(policy, &place, error))
+        !read_on_release(policy, &place, error) || !read_steps(policy, &place, error) ||
+        !read_numbers(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }

@@ -18,6 +18,11 @@ typedef enum {
 } ApmigOnBusy;
 
 typedef enum {
+    APMIG_ON_RELEASE_VERIFY = 0, /* the cards are asked whether the keys are in step */
+    APMIG_ON_RELEASE_TRUST,      /* whoever releases is believed */
+} ApmigOnRelease;
+
+typedef enum {
     APMIG_STEP_LIBVIRT_ABORT, /* "libvirt-abort": virDomainAbortJob on the source */
     APMIG_STEP_VFIO_STATE, /* "vfio-state": the device's migration state makes the data stream fail, on either side */
     APMIG_STEP_KILL_INCOMING, /* "kill-incoming": ends a QEMU that has not finished loading, on the destination */
@@ -39,6 +44,8 @@ typedef struct {
      * "deadline-usec" (100 ms .. 10 min); it replaces the base's as a whole */
     ApmigPolicyStep steps[APMIG_POLICY_MAX_STEPS];
     guint n_steps;
+    /* "on-release": "verify" or "trust": what comes before the end of a lock that was held */
+    ApmigOnRelease on_release;
     /* "admission-usec", 1 s .. 1 h: how long an admitted guest may take to appear */
     gint64 admission_usec;
     /* "draining-interval-usec", 10 ms .. 10 s: job states are read this often while a lock drains */
@@ -47,6 +54,8 @@ typedef struct {
     gint64 held_interval_usec;
     /* "request-timeout-usec", 100 ms .. 1 day: deadline of a TakeLock without a timeout-usec of its own */
     gint64 request_timeout_usec;
+    /* "release-verify-usec", 100 ms .. 10 min: how long a release waits for the cards; then it goes on unverified */
+    gint64 release_verify_usec;
     /* "max-locks", 1 .. 1024 */
     guint max_locks;
     /* "max-locks-per-user", 1 .. 1024; root is not limited by it */

@@ -339,7 +339,7 @@ release(sd_bus *bus, const char *path, gboolean force, GError **error)
     return reply != NULL;
 }
 
-/* As JSON: how it ended, where the daemon still tells. */
+/* How it ended, where the daemon still tells. */
 static void
 print_released(sd_bus *bus, JsonObject *lock, const CtlCommon *common)
 {
@@ -347,14 +347,17 @@ print_released(sd_bus *bus, JsonObject *lock, const CtlCommon *common)
     g_autoptr(GPtrArray) migrations = NULL;
     JsonObject *ended = NULL;
 
-    if (common->json == CTL_JSON_OFF) {
-        if (!common->quiet)
-            printf("Lock %s is released.\n", ctl_string(lock, "Id"));
+    if (common->json == CTL_JSON_OFF && common->quiet)
         return;
-    }
     if (ctl_bus_get_objects(bus, CTL_CALL_USEC, TRUE, &locks, &migrations, NULL))
         ended = ctl_find_lock(locks, ctl_string(lock, "Path"), NULL);
-    ctl_print_json(json_node_init_object(json_node_alloc(), ended ? ended : lock), common->json);
+    if (common->json != CTL_JSON_OFF) {
+        ctl_print_json(json_node_init_object(json_node_alloc(), ended ? ended : lock), common->json);
+        return;
+    }
+    printf("Lock %s is released.\n", ctl_string(lock, "Id"));
+    if (ended && *ctl_string(ended, "Unverified"))
+        printf("%s\n", ctl_string(ended, "Unverified"));
 }
 
 int

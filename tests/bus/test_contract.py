@@ -207,6 +207,18 @@ def test_released_is_told_and_stays_readable(running, root, bus):
         assert after[name] == before[name]
     assert root.locks() == []
     assert monitor.changes(lock, "Result") == ["released"]
+    assert set(monitor.changes(lock, "State")) <= {"draining", "held", "verifying", "ended"}
+    # Cards that cannot be asked do not keep a lock, and it is said that they were not.
+    assert after["Unverified"] in message and (after["Unverified"] or "no AP bus" in message)
+
+
+def test_forced_release_says_so(running, root, bus):
+    monitor = bus.monitor()
+    lock = root.take()
+    root.release(lock, {"force": True})
+    result, message = ended(monitor, lock)
+    assert result == "released" and message.startswith("released by force. ")
+    assert root.lock(lock)["Unverified"] in message and root.lock(lock)["Unverified"] != ""
 
 
 def test_lock_ended_says_cancelled(running, hypervisor, root, bus):

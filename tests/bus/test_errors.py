@@ -9,8 +9,8 @@ from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until, uuid_of
 
 DAY = 24 * 3600 * 1000000
 
-# No part of apmigd gives these yet: they belong to keys being compared at the release of a lock.
-NOT_GIVEN_YET = {"KeyChangeUnfinished", "KeysDiffer"}
+# They need cards: tests/unit/test-engine-release.c provokes them.
+OF_CARDS = {"KeyChangeUnfinished", "KeysDiffer"}
 
 
 def test_every_error_of_the_contract_is_provoked_here():

@@ -50,6 +50,11 @@ choose_profile(Sim *sim)
     profile->helper_dies = sometimes(sim, 300, 20, 700);
     profile->freeze_fails = sometimes(sim, 300, 20, 700);
     profile->no_helper = dice_chance(dice, 60);
+    profile->key_pause = dice_spread(dice, 500 * MSEC, 60 * SECOND);
+    profile->slow_cards = sometimes(sim, 400, 20, 700);
+    profile->failing_cards = sometimes(sim, 200, 20, 500);
+    profile->silent_cards = sometimes(sim, 300, 20, 500);
+    profile->no_ap = dice_chance(dice, 100);
 }
 
 /* Any of them, in any order; all of them most often. */
@@ -85,6 +90,8 @@ choose_policy(Sim *sim)
     policy->draining_interval_usec = 50 * MSEC;
     policy->held_interval_usec = 5 * SECOND;
     policy->request_timeout_usec = dice_spread(dice, 100 * MSEC, 20 * SECOND);
+    policy->on_release = dice_chance(dice, 100) ? APMIG_ON_RELEASE_TRUST : APMIG_ON_RELEASE_VERIFY;
+    policy->release_verify_usec = dice_spread(dice, 100 * MSEC, 20 * SECOND);
     policy->max_locks = (guint)dice_roll(dice, 2, 16);
     policy->max_locks_per_user = (guint)dice_roll(dice, 1, 8);
     policy->max_admissions = (guint)dice_roll(dice, 1, 16);
@@ -195,7 +202,7 @@ release(Sim *sim, Lock *lock, gboolean force)
     caller->force = force;
     if (lock && (force || lock->origin != APMIG_LOCK_RECOVERED)) {
         lock->release_asked = TRUE;
-        lock->forced |= force;
+        release_begins(sim, caller);
     }
     event.release.caller = caller->number;
     event.release.id = lock ? lock->id : "00000000";
@@ -210,7 +217,7 @@ actors_release_all(Sim *sim)
         Lock *lock = g_ptr_array_index(sim->locks, i);
 
         if (lock->living)
-            release(sim, lock, TRUE);
+            release(sim, lock, lock->origin == APMIG_LOCK_RECOVERED || dice_chance(&sim->dice, 300));
     }
 }
 
@@ -317,7 +324,7 @@ use_host(Sim *sim)
 {
     Guest *guest = choose_guest(sim);
 
-    switch (dice_roll(&sim->dice, 0, 5)) {
+    switch (dice_roll(&sim->dice, 0, 7)) {
     case 0:
         guest_stop(sim, guest);
         break;
@@ -330,6 +337,10 @@ use_host(Sim *sim)
     case 3:
         if (guest->presence == GUEST_ABSENT && !guest->expected)
             actors_ask_hook(sim, guest, NULL);
+        break;
+    case 4:
+    case 5:
+        guest_reassign(sim, guest);
         break;
     default:
         guest_start(sim, guest);
@@ -393,6 +404,7 @@ static const Actor actors[] = {
     {operate, G_STRUCT_OFFSET(Profile, operator_pause)},
     {send_from_remote, G_STRUCT_OFFSET(Profile, remote_pause)},
     {use_host, G_STRUCT_OFFSET(Profile, host_pause)},
+    {cards_change, G_STRUCT_OFFSET(Profile, key_pause)},
     {misfortune, G_STRUCT_OFFSET(Profile, fault_pause)},
 };
 
@@ -423,6 +435,7 @@ actors_calm_down(Sim *sim)
     sim_trace(sim, "calm");
     sim->calm = TRUE;
     disk_set_state(sim, DISK_GOOD);
+    cards_calm_down(sim);
     guests_calm_down(sim);
     hypervisor_lose(sim, FALSE);
 }

@@ -50,12 +50,12 @@ check_guest_under_held(Sim *sim, const Lock *lock, const Guest *guest, gboolean 
         sim_violation(sim, "I2", "lock %s is held while %s is known to migrate", lock->id, guest->name);
 }
 
-/* A complete reading whose questions were put after the lock was durable. */
-static void
-check_reading(Sim *sim, const Lock *lock)
+/* Returns: (nullable): what a complete reading, whose questions were put after the lock was durable, lacks. */
+static const char *
+find_unread(const Sim *sim, const Lock *lock)
 {
     if (!sim->connected || sim->listed_from < lock->counts_from)
-        sim_violation(sim, "I4", "lock %s becomes held without a list of guests", lock->id);
+        return "the list of guests";
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
@@ -63,20 +63,22 @@ check_reading(Sim *sim, const Lock *lock)
             !(guest->mask & lock->mask))
             continue;
         if (guest->told.asked_at < lock->counts_from)
-            sim_violation(sim, "I4", "lock %s becomes held and nobody has answered for %s", lock->id,
-                          guest->name);
+            return guest->name;
     }
+    return NULL;
 }
 
 static void
 check_held(Sim *sim, const Lock *lock, gboolean becomes)
 {
+    const char *unread = becomes && !lock->read_while_verifying ? find_unread(sim, lock) : NULL;
+
     if (lock->gone_early && !lock->removal_failed)
         sim_violation(sim, "I6", "lock %s is held though its caller had vanished before", lock->id);
     if (!lock->durable_at)
         sim_violation(sim, "I3", "lock %s is held and not durable", lock->id);
-    if (becomes)
-        check_reading(sim, lock);
+    if (unread)
+        sim_violation(sim, "I4", "lock %s becomes held and nobody has told of %s", lock->id, unread);
     for (guint i = 0; i < sim->n_guests; i++)
         check_guest_under_held(sim, lock, &sim->guests[i], becomes);
 }
@@ -101,12 +103,15 @@ just_told(Sim *sim, const ApmigEvent *event)
 static void
 check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *migration)
 {
-    gboolean under = lock->listed &&
-                     (is_under_lock(lock->state) || (lock->state == APMIG_LOCK_DRAINING && lock->was_held));
+    gboolean was_held =
+        lock->was_held && (lock->state == APMIG_LOCK_DRAINING || lock->state == APMIG_LOCK_VERIFYING);
+    gboolean under = lock->listed && (is_under_lock(lock->state) || was_held);
 
-    if (!under || is_disjoint(lock, migration) || now->state == APMIG_LOCK_VERIFYING)
+    if (!under || is_disjoint(lock, migration) || lock->removing)
         return;
-    if (now->state != APMIG_LOCK_BREACHED)
+    if (lock->reading)
+        sim_cover(sim, COVER_BREACHED_VERIFYING);
+    else if (now->state != APMIG_LOCK_BREACHED)
         sim_violation(sim, "I2", "lock %s is %s while %s migrates under it", lock->id,
                       apmig_lock_state_to_string(now), migration->guest->name);
     if (now->record->breaches <= lock->breaches)
@@ -124,8 +129,10 @@ check_polling(Sim *sim, const Lock *lock, const Guest *guest)
                                                          : sim->policy->held_interval_usec;
 
     if (guest->presence == GUEST_ABSENT || guest->changing || !told->facts ||
-        told->affected != APMIG_AFFECTED_YES || !(told->mask & guest->mask & lock->mask) || told->asking ||
-        told->life != guest->life)
+        told->affected != APMIG_AFFECTED_YES || told->asking || told->life != guest->life)
+        return;
+    /* Whose queues change without news is asked under every lock. */
+    if (!(told->varies && guest->varies) && !(told->mask & guest->mask & lock->mask))
         return;
     since = MAX(MAX(told->answered_at, sim->connected_at), MAX(lock->counts_from, guest->since));
     if (sim->now > since + interval + PATIENCE)
@@ -136,8 +143,7 @@ check_polling(Sim *sim, const Lock *lock, const Guest *guest)
 static void
 check_watch(Sim *sim, const Lock *lock)
 {
-    if (!sim->connected || !lock->durable_at || lock->state == APMIG_LOCK_REQUESTED ||
-        lock->state == APMIG_LOCK_VERIFYING)
+    if (!sim->connected || !lock->durable_at || lock->state == APMIG_LOCK_REQUESTED || lock->removing)
         return;
     if (!sim->list_asked &&
         sim->now > MAX(sim->connected_at, lock->counts_from) + sim->policy->held_interval_usec + PATIENCE)
@@ -189,6 +195,10 @@ note_lock(Sim *sim, Lock *lock, const ApmigLock *now)
         sim_violation(sim, "I2", "lock %s changes, and nobody is told", lock->id);
     if (changed)
         cover_state(sim, lock, now);
+    /* Then it may be held as soon as it is no longer verified, whatever is known by then. */
+    lock->read_while_verifying =
+        now->state == APMIG_LOCK_VERIFYING &&
+        (lock->read_while_verifying || lock->state == APMIG_LOCK_HELD || !find_unread(sim, lock));
     lock->listed = TRUE;
     lock->was_held |= now->state == APMIG_LOCK_HELD;
     lock->state = now->state;
@@ -211,6 +221,7 @@ check_lock(Sim *sim, const ApmigLock *now, const Migration *told)
         check_breach(sim, lock, now, told);
     if (now->state == APMIG_LOCK_HELD)
         check_held(sim, lock, !lock->listed || lock->state != APMIG_LOCK_HELD);
+    check_verifying(sim, lock, now);
     note_lock(sim, lock, now);
     check_watch(sim, lock);
 }
@@ -232,6 +243,7 @@ check_lock_gone(Sim *sim, Lock *lock)
         sim_violation(sim, "I3", "lock %s was held, and ended though nobody released it", lock->id);
     if (lock->origin == APMIG_LOCK_RECOVERED && !lock->forced)
         sim_violation(sim, "I3", "the recovered lock %s ended without force", lock->id);
+    check_released_lock(sim, lock, ended);
     if (!is_published(sim, lock->id))
         sim_violation(sim, "I3", "lock %s ended, and nobody is told", lock->id);
     if (lock->origin == APMIG_LOCK_RECOVERED)
@@ -269,7 +281,7 @@ check_callers(Sim *sim)
         return;
     for (guint i = 0; i < sim->callers->len; i++) {
         const Caller *caller = g_ptr_array_index(sim->callers, i);
-        gboolean waits = caller->kind == CALLER_TAKE && !caller->no_wait;
+        gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) || caller->kind == CALLER_RELEASE;
         gint64 until = caller->opened_at + (waits ? caller->timeout : 0);
 
         if (!caller->gone && sim->now > MAX(MAX(until, sim->disk_idle_since), sim->started_at) + PATIENCE)
@@ -348,6 +360,9 @@ check_crash(Sim *sim, gboolean reboot)
             sim_cover(sim, reboot ? COVER_REBOOT : situations[lock->state]);
         if (lock->living && !durable && lock->was_held && !lock->release_asked)
             sim_violation(sim, "I3", "lock %s was held, and is not on disk when the daemon dies", lock->id);
+        if (lock->reading)
+            sim_cover(sim, COVER_CRASH_READING);
+        release_over(lock);
         lock->living = durable;
         lock->listed = FALSE;
         lock->gone_early = FALSE;

@@ -98,6 +98,9 @@ carry_out(Sim *sim, const ApmigAction *action)
         else
             helper_run(sim, action, guest);
         break;
+    case APMIG_ACTION_READ_KEYS:
+        cards_read(sim, action);
+        break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
         daemon_close_caller(sim, action->caller);

@@ -124,6 +124,8 @@ answer(Sim *sim, gpointer object, guint64 number)
     sim->unanswered--;
     sim->disk_idle_since = sim->now;
     sim->disk_faults += write->failed;
+    if (write->failed && is_removal(write) && write->record)
+        release_over(known_lock(sim, write->record->id));
     event.type = write->type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
                  : write->type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
                                                            : APMIG_EVENT_ADMISSION_PERSISTED;

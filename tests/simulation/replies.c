@@ -191,6 +191,8 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
 
     if (code == APMIG_ERROR_NO_SUCH_LOCK) {
         sim_cover(sim, COVER_NO_SUCH_LOCK);
+        if (lock)
+            release_over(lock);
         if (lock && is_alive(sim, lock->id))
             sim_violation(sim, "I6", "the release of lock %s fails with NoSuchLock, and it is there",
                           lock->id);
@@ -201,6 +203,14 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
                           lock->id);
         if (!is_alive(sim, lock->id) && !(lock->write_failed && lock->removal_failed))
             sim_violation(sim, "I3", "the release of lock %s fails, and the lock is gone", lock->id);
+    } else if (code == APMIG_ERROR_KEY_CHANGE_UNFINISHED || code == APMIG_ERROR_KEYS_DIFFER)
+        check_refused_keys(sim, caller, code);
+    else if (code == APMIG_ERROR_NOT_OWNER) {
+        sim_cover(sim, COVER_NOT_OWNER);
+        if (caller->force || !lock->by_itself || lock->adopted || lock->reading)
+            sim_violation(sim, "I6", "the release of lock %s fails with NotOwner, and nobody adopts it",
+                          lock->id);
+        release_over(lock);
     } else
         sim_violation(sim, "I6", "a release fails with %s", apmig_error_name(code));
 }
@@ -315,6 +325,12 @@ check_action(Sim *sim, const ApmigAction *action)
     switch (action->type) {
     case APMIG_ACTION_PERSIST_LOCK:
         check_persist(sim, action->record);
+        break;
+    case APMIG_ACTION_REMOVE_LOCK:
+        check_remove(sim, action->record->id);
+        break;
+    case APMIG_ACTION_READ_KEYS:
+        check_read_keys(sim, action);
         break;
     case APMIG_ACTION_LIST_GUESTS:
     case APMIG_ACTION_QUERY_GUEST:

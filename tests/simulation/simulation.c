@@ -180,6 +180,7 @@ sim_new(guint64 seed, guint64 *counts)
     sim->locks = g_ptr_array_new_with_free_func((GDestroyNotify)known_lock_free);
     sim->libvirtd_up = TRUE;
     actors_init(sim);
+    cards_init(sim);
     guests_init(sim);
     daemon_start(sim, 0);
     return sim;

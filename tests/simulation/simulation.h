@@ -6,10 +6,11 @@
  *   guests.c      the true state: guests, and migrations from their real beginning to their real end
  *   hypervisor.c  what the engine can learn and do of it: slow, failing, lying, disconnected
  *   helper.c      what acts on a guest's QEMU and device, as apmigd-fence would
+ *   cards.c       the true master keys, and the reading of them
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
- *   replies.c     rules for single actions; steps.c: for what is done to guests
+ *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
  *
  * Times are virtual and in microseconds.
@@ -93,6 +94,7 @@ typedef struct {
     gboolean facts;
     ApmigAffected affected;
     guint mask;
+    gboolean varies;
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -109,6 +111,7 @@ struct Guest {
     char name[4];
     ApmigAffected kind; /* UNKNOWN: what it uses can never be read, and counts as all */
     guint mask;         /* 0 with APMIG_AFFECTED_NO */
+    gboolean varies;    /* its queues change without news, and are told with every answer */
     Presence presence;
     guint life;           /* how often it came or went */
     gint64 since;         /* of its presence */
@@ -132,6 +135,14 @@ struct Guest {
     guint last_incarnation;
 };
 
+/* One AP queue: 04.0001, 04.0002, 05.0001, 05.0002. */
+typedef struct {
+    gboolean readable; /* by the host */
+    gboolean pending;  /* a new key is loaded and not set */
+    guint cur;         /* which key is set */
+    gint64 since;      /* of the last change of any of them */
+} KeyQueue;
+
 /* --- what the simulation knows of the engine's promises -------------------------------------------- */
 
 typedef struct {
@@ -147,6 +158,14 @@ typedef struct {
     gboolean told;       /* a caller was told that it exists */
     gboolean release_asked;
     gboolean forced;
+    gboolean removing; /* its removal was given to the disk */
+    guint64 reading;   /* of its keys, for a release: under way; 0: none */
+    gint64 reading_at, reading_until;
+    gboolean trusted;     /* the policy is to, since the release was asked */
+    gboolean cards_asked; /* for the release at hand */
+    gboolean cards_answered;
+    gboolean read_while_verifying; /* the guests, or it was held before */
+    gboolean out_of_step;          /* what they have was so all the time while they were read */
     gboolean removal_failed;
     gboolean write_failed;
     gboolean hold_decided; /* a record with held_at was given to the disk */
@@ -170,7 +189,7 @@ typedef struct {
     ApmigCaller number;
     CallerKind kind;
     gint64 opened_at;
-    gint64 timeout; /* TAKE; 0: none */
+    gint64 timeout; /* TAKE: 0: none. RELEASE: until the cards are waited for no more */
     gboolean no_wait;
     gboolean gone; /* disconnected: an answer goes nowhere */
     gboolean hook_problem;
@@ -194,6 +213,9 @@ typedef struct {
     gint64 disk_slowest;
     guint refusing, blocking, paused, endless, slow_helper, helper_dies, freeze_fails;
     gboolean no_helper;
+    gint64 key_pause;
+    guint slow_cards, failing_cards, silent_cards;
+    gboolean no_ap;
 } Profile;
 
 typedef struct {
@@ -226,6 +248,7 @@ struct Sim {
     guint n_guests;
     GPtrArray *migrations; /* of Migration, all that ever were */
     ApmigScope *scopes[MASK_ALL + 1];
+    KeyQueue queues[N_QUEUES];
 
     gboolean libvirtd_up;
     guint connection; /* number of the present one */
@@ -277,7 +300,8 @@ void sim_run(Sim *sim);
 void sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number),
                gpointer object, guint64 number, GDestroyNotify destroy);
 void sim_trace(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
-/* @rule: "I1" to "I7", or "live" for what must happen in the end. Only the first violation counts. */
+/* @rule: "I1" to "I7"; "keys" for what a release says of them; "live" for what must happen in the end. Only the first
+ * violation counts. */
 void sim_violation(Sim *sim, const char *rule, const char *format, ...) G_GNUC_PRINTF(3, 4);
 ApmigScope *sim_scope(Sim *sim, guint mask);
 gint64 sim_boot_time(const Sim *sim);
@@ -290,6 +314,8 @@ Guest *guest_by_uuid(Sim *sim, const char *uuid);
 void guest_start(Sim *sim, Guest *guest);
 void guest_stop(Sim *sim, Guest *guest);
 void guest_replug(Sim *sim, Guest *guest);
+/* Its device gets other queues, which nothing tells. */
+void guest_reassign(Sim *sim, Guest *guest);
 void guest_begin_other_job(Sim *sim, Guest *guest);
 void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
@@ -333,6 +359,20 @@ void hypervisor_forget(Sim *sim);
 void helper_run(Sim *sim, const ApmigAction *action, Guest *guest);
 /* Whether every helper of this run does at once what it is asked for. */
 gboolean helper_is_sound(const Sim *sim);
+
+/* --- cards.c --------------------------------------------------------------------------------------- */
+
+void cards_init(Sim *sim);
+void cards_change(Sim *sim);
+void cards_calm_down(Sim *sim);
+void cards_read(Sim *sim, const ApmigAction *action);
+/* What is true of those queues of @mask that the host can read, and has been so @since. */
+gboolean cards_are_unfinished(const Sim *sim, guint mask, gint64 since);
+gboolean cards_differ(const Sim *sim, guint mask, gint64 since);
+/* Whether anything has changed after @since. */
+gboolean cards_changed(const Sim *sim, guint mask, gint64 since);
+/* Whether @text has the name of each queue that the host could not read @since. */
+gboolean cards_are_named(const Sim *sim, guint mask, gint64 since, const char *text);
 
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
@@ -393,6 +433,20 @@ void check_guests(Sim *sim);
 /* After every event: what @lock wants ended has had a step, and an incoming one ends in the end. */
 void check_ended(Sim *sim, const Lock *lock, const Guest *guest);
 
+/* --- releases.c ------------------------------------------------------------------------------------ */
+
+/* Before the engine is told of it. */
+void release_begins(Sim *sim, Caller *caller);
+/* It came to nothing: the lock stays. */
+void release_over(Lock *lock);
+void check_read_keys(Sim *sim, const ApmigAction *action);
+/* Before the engine is told of it. */
+void check_keys_answer(Sim *sim, Lock *lock, guint64 op, gboolean fails);
+void check_remove(Sim *sim, const char *id);
+void check_refused_keys(Sim *sim, const Caller *caller, ApmigError code);
+void check_verifying(Sim *sim, Lock *lock, const ApmigLock *now);
+void check_released_lock(Sim *sim, const Lock *lock, const ApmigLock *ended);
+
 /* --- replies.c and checks.c ------------------------------------------------------------------------ */
 
 Lock *known_lock(Sim *sim, const char *id);
@@ -439,6 +493,19 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(UNAVAILABLE, "error HypervisorUnavailable")                                                            \
     X(STATE_FAILURE, "error StateFailure to a request")                                                      \
     X(RELEASE_FAILURE, "error StateFailure to a release")                                                    \
+    X(UNFINISHED, "error KeyChangeUnfinished")                                                               \
+    X(DIFFER, "error KeysDiffer")                                                                            \
+    X(NOT_OWNER, "error NotOwner to a release while the lock is adopted")                                    \
+    X(VERIFIED, "released after the cards were read")                                                        \
+    X(CARDS_SILENT, "released though the cards did not answer")                                              \
+    X(CARDS_LATE, "cards answered when nobody waited any more")                                              \
+    X(NO_CARDS, "released on a host without cards")                                                          \
+    X(TRUSTED, "released without a question, by policy")                                                     \
+    X(JOINED, "release asked again while the cards are read")                                                \
+    X(FORCED_VERIFYING, "release forced while the cards are read")                                           \
+    X(BREACHED_VERIFYING, "breach while the cards are read")                                                 \
+    X(REFUSED_BREACHED, "release refused, and the lock is breached")                                         \
+    X(CRASH_READING, "daemon died while the cards are read")                                                 \
     X(RECOVERED, "lock recovered from damage")                                                               \
     X(FORCED, "recovered lock released by force")                                                            \
     X(OVERDUE, "lock overdue")                                                                               \
@@ -493,6 +560,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(DURING_READING, "migration began between a question and its answer")                                   \
     X(CLOCK_JUMP, "clock jumped")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
+    X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

@@ -118,7 +118,7 @@ is_under(Sim *sim, const Lock *lock)
         return FALSE;
     /* One that the same event ends was a reason still. */
     return state && !state->result && state->state != APMIG_LOCK_REQUESTED &&
-           (state->state != APMIG_LOCK_VERIFYING || lock->state != APMIG_LOCK_VERIFYING);
+           (!lock->removing || state->state != APMIG_LOCK_VERIFYING || lock->state != APMIG_LOCK_VERIFYING);
 }
 
 /* Whether what the engine means by an incoming one can be told from the truth. It is over perhaps; and what the hook said last of a guest

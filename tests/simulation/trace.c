@@ -5,17 +5,16 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",   "TAKE",           "RELEASE",       "CALLER_GONE",
-    "ADMIT",          "LOCK_PERSISTED", "LOCK_REMOVED",  "ADMISSION_PERSISTED",
-    "VIEW_STARTED",   "VIEW_LOST",      "GUESTS_LISTED", "GUEST_ANSWERED",
-    "GUEST_CHANGED",  "GUEST_STOPPED",  "HINT",          "STEP_FINISHED",
-    "POLICY_CHANGED", "DEADLINE",
+    "STORE_LOADED",  "TAKE",           "RELEASE",       "CALLER_GONE",
+    "ADMIT",         "LOCK_PERSISTED", "LOCK_REMOVED",  "ADMISSION_PERSISTED",
+    "VIEW_STARTED",  "VIEW_LOST",      "GUESTS_LISTED", "GUEST_ANSWERED",
+    "GUEST_CHANGED", "GUEST_STOPPED",  "HINT",          "STEP_FINISHED",
+    "KEYS_READ",     "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
-    "persist-lock", "remove-lock",  "persist-admission", "remove-admission",  "list-guests",
-    "query-guest",  "run-step",     "reply-taken",       "reply-released",    "reply-admit",
-    "reply-error",  "publish-lock", "forget-lock",       "publish-migration", "forget-migration",
-    "publish-view", "log",
+    "persist-lock", "remove-lock", "persist-admission", "remove-admission", "list-guests",  "query-guest",
+    "run-step",     "read-keys",   "reply-taken",       "reply-released",   "reply-admit",  "reply-error",
+    "publish-lock", "forget-lock", "publish-migration", "forget-migration", "publish-view", "log",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
 static const char *const affected_names[] = {"unknown", "unaffected", "affected"};
@@ -109,6 +108,10 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_STEP_FINISHED:
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT " %s", event->step.op,
                                apmig_step_outcome_to_string(event->step.outcome));
+        break;
+    case APMIG_EVENT_KEYS_READ:
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->keys_read.op,
+                               event->keys_read.error ? " failed" : "");
         break;
     default:
         break;

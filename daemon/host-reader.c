@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "host-reader.h"
+
+#include "ap-sysfs.h"
+
+/* What a thread reads. Counted by g_atomic_rc_box: one reference is its thread's, one the reader's. */
+typedef struct {
+    char *sysfs_root;
+    ApmigHostReader *reader; /* main loop's thread; NULL: freed meanwhile */
+    ApmigApHost *host;       /* the thread's until it is done */
+} Job;
+
+typedef struct {
+    ApmigHostReader *reader;
+    const Job *job;  /* that reads for it; NULL: not begun */
+    GSource *source; /* ready at the deadline, or once there is a host */
+    ApmigApHost *host;
+    ApmigHostReadFunc func;
+    gpointer user_data;
+} Request;
+
+struct ApmigHostReader {
+    char *sysfs_root;
+    Job *job;            /* NULL: none under way */
+    GPtrArray *requests; /* of Request: those not answered */
+};
+
+static void
+job_clear(gpointer data)
+{
+    Job *job = data;
+
+    apmig_ap_host_free(job->host);
+    g_free(job->sysfs_root);
+}
+
+static void
+job_unref(gpointer data)
+{
+    g_atomic_rc_box_release_full(data, job_clear);
+}
+
+static void
+request_free(gpointer data)
+{
+    Request *request = data;
+
+    g_source_destroy(request->source);
+    g_source_unref(request->source);
+    apmig_ap_host_free(request->host);
+    g_free(request);
+}
+
+/* --- jobs ---------------------------------------------------------------------------------------- */
+
+static void start_job(ApmigHostReader *reader);
+
+static gboolean
+job_done(gpointer data)
+{
+    const Job *job = data;
+    ApmigHostReader *reader = job->reader;
+
+    if (!reader)
+        return G_SOURCE_REMOVE;
+    for (guint i = 0; i < reader->requests->len; i++) {
+        Request *request = reader->requests->pdata[i];
+
+        if (request->job != job)
+            continue;
+        request->host = apmig_ap_host_copy(job->host);
+        g_source_set_ready_time(request->source, 0);
+    }
+    g_clear_pointer(&reader->job, job_unref);
+    start_job(reader);
+    return G_SOURCE_REMOVE;
+}
+
+static gpointer
+read_host(gpointer data)
+{
+    Job *job = data;
+    GSource *source = g_idle_source_new();
+
+    job->host = apmig_ap_read_host(job->sysfs_root);
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, job_done, job, job_unref);
+    g_source_attach(source, NULL);
+    g_source_unref(source);
+    return NULL;
+}
+
+static void
+start_job(ApmigHostReader *reader)
+{
+    Job *job;
+    GThread *thread;
+
+    if (reader->job || reader->requests->len == 0)
+        return;
+    job = g_atomic_rc_box_new0(Job);
+    job->sysfs_root = g_strdup(reader->sysfs_root);
+    job->reader = reader;
+    g_atomic_rc_box_acquire(job);
+    thread = g_thread_try_new("host", read_host, job, NULL);
+    if (!thread) {
+        job_unref(job); /* too many threads: the requests wait for their deadlines */
+        job_unref(job);
+        return;
+    }
+    g_thread_unref(thread);
+    reader->job = job;
+    for (guint i = 0; i < reader->requests->len; i++)
+        if (!((const Request *)reader->requests->pdata[i])->host)
+            ((Request *)reader->requests->pdata[i])->job = job;
+}
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static gboolean
+answer(gpointer data)
+{
+    Request *request = data;
+
+    request->func(g_steal_pointer(&request->host), request->user_data);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean
+dispatch(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    Request *request = user_data;
+    guint index;
+
+    if (g_ptr_array_find(request->reader->requests, request, &index))
+        g_ptr_array_steal_index(request->reader->requests, index);
+    callback(request);
+    request_free(request);
+    return G_SOURCE_REMOVE;
+}
+
+void
+apmig_host_reader_read(ApmigHostReader *reader, gint64 limit_usec, ApmigHostReadFunc func, gpointer user_data)
+{
+    static GSourceFuncs funcs = {.dispatch = dispatch};
+    Request *request = g_new0(Request, 1);
+
+    request->reader = reader;
+    request->func = func;
+    request->user_data = user_data;
+    request->source = g_source_new(&funcs, sizeof(GSource));
+    g_source_set_callback(request->source, answer, request, NULL);
+    g_source_set_ready_time(request->source, g_get_monotonic_time() + limit_usec);
+    g_source_attach(request->source, NULL);
+    g_ptr_array_add(reader->requests, request);
+    start_job(reader);
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+ApmigHostReader *
+apmig_host_reader_new(const char *sysfs_root)
+{
+    ApmigHostReader *reader = g_new0(ApmigHostReader, 1);
+
+    reader->sysfs_root = g_strdup(sysfs_root);
+    reader->requests = g_ptr_array_new_with_free_func(request_free);
+    return reader;
+}
+
+void
+apmig_host_reader_free(ApmigHostReader *reader)
+{
+    if (!reader)
+        return;
+    if (reader->job)
+        reader->job->reader = NULL;
+    g_clear_pointer(&reader->job, job_unref);
+    g_ptr_array_unref(reader->requests);
+    g_free(reader->sysfs_root);
+    g_free(reader);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "attestation.h"
+
+#include "ap-text.h"
+#include "error.h"
+#include "strict-json.h"
+
+#include <string.h>
+
+#define VERSION 1
+
+/* --- places -------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *source;
+    const char *path; /* "$.keys[0]" */
+    JsonObject *object;
+} Place;
+
+/* Returns: FALSE. */
+static gboolean G_GNUC_PRINTF(4, 5)
+    fail(const Place *place, const char *key, GError **error, const char *format, ...)
+{
+    g_autofree char *problem = NULL;
+    va_list args;
+
+    va_start(args, format);
+    problem = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s.%s %s.", place->source, place->path,
+                key, problem);
+    return FALSE;
+}
+
+/* @keys: ended by NULL */
+static gboolean
+check_keys(const Place *place, const char *const *keys, GError **error)
+{
+    g_autoptr(GList) members = json_object_get_members(place->object);
+
+    for (GList *member = members; member != NULL; member = member->next) {
+        g_autofree char *excerpt = apmig_error_excerpt(member->data);
+        g_autofree char *known = g_strjoinv(", ", (char **)keys);
+
+        if (!g_strv_contains(keys, member->data))
+            return fail(place, excerpt, error, "is unknown, the keys here are: %s", known);
+    }
+    return TRUE;
+}
+
+/* @otherwise: (nullable): what a missing one is; NULL: it must be there */
+static gboolean
+read_string(const Place *place, const char *key, const char *otherwise, const char **ret_text, GError **error)
+{
+    JsonNode *node = json_object_get_member(place->object, key);
+
+    if (node == NULL && otherwise != NULL) {
+        *ret_text = otherwise;
+        return TRUE;
+    }
+    if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
+        return fail(place, key, error, "must be a string");
+    *ret_text = json_node_get_string(node);
+    return TRUE;
+}
+
+/* --- one register of one key --------------------------------------------------------------------- */
+
+typedef struct {
+    ApmigApqn queue;
+    ApmigKeyClass key_class;
+    ApmigRegister reg;
+    ApmigKeyRegister value;
+    gint64 at;
+} Entry;
+
+static gboolean
+read_queue(const Place *place, ApmigApqn *ret_queue, GError **error)
+{
+    const char *text = NULL;
+
+    return read_string(place, "queue", NULL, &text, error) &&
+           (apmig_ap_parse_queue_name(text, ret_queue) ||
+            fail(place, "queue", error, "must name one AP queue as sysfs does, as in \"04.0012\""));
+}
+
+static gboolean
+read_register(const Place *place, Entry *entry, GError **error)
+{
+    const char *key_class = NULL, *reg = NULL;
+
+    if (!read_string(place, "class", NULL, &key_class, error) ||
+        !read_string(place, "register", "CUR", &reg, error))
+        return FALSE;
+    if (!apmig_key_class_from_string(key_class, &entry->key_class))
+        return fail(place, "class", error, "must be one of AES, APKA, ASYM and WK");
+    if (!apmig_register_from_string(reg, &entry->reg) ||
+        (entry->key_class == APMIG_KEY_WK && entry->reg == APMIG_REGISTER_OLD))
+        return fail(place, "register", error, "must be CUR or NEW, or OLD of a CCA key");
+    return TRUE;
+}
+
+static gboolean
+read_pattern(const Place *place, Entry *entry, GError **error)
+{
+    guint n_bytes = apmig_key_class_pattern_bytes(entry->key_class);
+    const char *text = NULL;
+
+    if (!read_string(place, "pattern", NULL, &text, error))
+        return FALSE;
+    /* s390-tools shows the first half of a WK's pattern alone. */
+    if (entry->key_class == APMIG_KEY_WK && strlen(text) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
+        n_bytes = APMIG_MKVP_WK_BYTES;
+    if (!apmig_key_pattern_parse(text, n_bytes, &entry->value) || entry->value.length == 0)
+        return fail(place, "pattern", error,
+                    "must be \"0x\" and %u hexadecimal digits, not all of them zeros, for %s", 2 * n_bytes,
+                    apmig_key_class_to_string(entry->key_class));
+    entry->value.state = APMIG_KEY_STATE_VALID;
+    if (entry->reg == APMIG_REGISTER_NEW)
+        entry->value.state =
+            entry->key_class == APMIG_KEY_WK ? APMIG_KEY_STATE_COMMITTED : APMIG_KEY_STATE_FULL;
+    return TRUE;
+}
+
+/* The clock of whoever was asked may go ahead of this host's. */
+static gboolean
+read_time(const Place *place, gint64 now, gint64 *ret_at, GError **error)
+{
+    JsonNode *node = json_object_get_member(place->object, "at");
+
+    *ret_at = now;
+    if (node == NULL)
+        return TRUE;
+    if (json_node_get_value_type(node) != G_TYPE_INT64 || json_node_get_int(node) <= 0)
+        return fail(place, "at", error, "must be a time, in whole seconds since 1970");
+    if (json_node_get_int(node) < now / G_USEC_PER_SEC)
+        *ret_at = json_node_get_int(node) * G_USEC_PER_SEC;
+    return TRUE;
+}
+
+/* --- all of them --------------------------------------------------------------------------------- */
+
+static ApmigEvidenceRecord *
+find_or_add_record(GHashTable *index, GPtrArray *records, const Entry *entry, const char *source)
+{
+    gpointer key = GUINT_TO_POINTER((entry->queue.adapter * APMIG_AP_NUMBERS + entry->queue.domain) *
+                                        APMIG_N_KEY_CLASSES +
+                                    (guint)entry->key_class);
+    ApmigEvidenceRecord *record = g_hash_table_lookup(index, key);
+
+    if (record != NULL)
+        return record;
+    record = g_new0(ApmigEvidenceRecord, 1);
+    record->adapter = entry->queue.adapter;
+    record->domain = entry->queue.domain;
+    record->key_class = entry->key_class;
+    record->evidence = APMIG_EVIDENCE_ATTESTED;
+    record->source = g_strdup(source);
+    record->at = entry->at;
+    g_hash_table_insert(index, key, record);
+    g_ptr_array_add(records, record);
+    return record;
+}
+
+static gboolean
+read_entry(const Place *place, gint64 now, GHashTable *index, GPtrArray *records, GError **error)
+{
+    static const char *const keys[] = {"queue", "class", "register", "pattern", "at", NULL};
+    ApmigEvidenceRecord *record;
+    Entry entry = {0};
+
+    if (!check_keys(place, keys, error) || !read_queue(place, &entry.queue, error) ||
+        !read_register(place, &entry, error) || !read_pattern(place, &entry, error) ||
+        !read_time(place, now, &entry.at, error))
+        return FALSE;
+    record = find_or_add_record(index, records, &entry, place->source);
+    if (record->registers[entry.reg].length > 0)
+        return fail(place, "register", error, "is named a second time for this queue and class");
+    record->registers[entry.reg] = entry.value;
+    record->at = MIN(record->at, entry.at);
+    return TRUE;
+}
+
+static JsonArray *
+read_array(const Place *place, GError **error)
+{
+    static const char *const keys[] = {"version", "keys", NULL};
+    JsonNode *version = json_object_get_member(place->object, "version");
+    JsonNode *array = json_object_get_member(place->object, "keys");
+
+    if (version == NULL || json_node_get_value_type(version) != G_TYPE_INT64 ||
+        json_node_get_int(version) != VERSION) {
+        fail(place, "version", error, "must be %d", VERSION);
+        return NULL;
+    }
+    if (!check_keys(place, keys, error))
+        return NULL;
+    if (array != NULL && JSON_NODE_HOLDS_ARRAY(array))
+        return json_node_get_array(array);
+    fail(place, "keys", error, "must be an array");
+    return NULL;
+}
+
+GPtrArray *
+apmig_attestation_parse(const char *text, gsize length, const char *source, gint64 now, GError **error)
+{
+    g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
+    g_autoptr(GHashTable) index = g_hash_table_new(NULL, NULL);
+    g_autoptr(JsonObject) object =
+        apmig_strict_json_parse(text, length, APMIG_ATTESTATION_MAX_BYTES, source, error);
+    const Place place = {source, "$", object};
+    JsonArray *array = object != NULL ? read_array(&place, error) : NULL;
+
+    if (array == NULL)
+        return NULL;
+    for (guint i = 0; i < json_array_get_length(array); i++) {
+        JsonNode *element = json_array_get_element(array, i);
+        g_autofree char *path = g_strdup_printf("$.keys[%u]", i);
+        Place inner = {source, path, NULL};
+
+        if (!JSON_NODE_HOLDS_OBJECT(element)) {
+            g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s must be an object.", source,
+                        path);
+            return NULL;
+        }
+        inner.object = json_node_get_object(element);
+        if (!read_entry(&inner, now, index, records, error))
+            return NULL;
+    }
+    return g_steal_pointer(&records);
+}
