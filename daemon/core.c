@@ -4,6 +4,7 @@
 
 #include <systemd/sd-id128.h>
 
+#include "ap-monitor.h"
 #include "boot-time.h"
 #include "core.h"
 #include "fence-steps.h"
@@ -24,6 +25,7 @@ struct ApmigCore {
     ApmigStore *store;
     ApmigHypervisor *hypervisor;
     ApmigFencer *fencer;
+    ApmigApMonitor *ap_monitor; /* NULL until started */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -290,6 +292,13 @@ hint(const char *uuid, const char *name, gpointer core)
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {
     view_started, view_lost, listed, answered, step_finished, guest_changed, guest_stopped, hint};
 
+/* The queues of any guest may be others now. */
+static void
+ap_changed(gpointer core)
+{
+    hint(NULL, NULL, core);
+}
+
 /* --- life ---------------------------------------------------------------------------------------- */
 
 ApmigCore *
@@ -329,6 +338,7 @@ apmig_core_free(ApmigCore *core)
     if (core->reply_source)
         g_source_destroy(core->reply_source);
     g_clear_pointer(&core->reply_source, g_source_unref);
+    apmig_ap_monitor_free(core->ap_monitor);
     core->hypervisor->free(core->hypervisor);
     apmig_fencer_free(core->fencer);
     apmig_store_free(core->store);
@@ -360,6 +370,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     apmig_store_start(core->store, &store_callbacks, core);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
+    core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
     return TRUE;
 }
 

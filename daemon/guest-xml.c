@@ -15,6 +15,7 @@ typedef struct {
     char *name, *uuid;
     char *declared;    /* the scope in our metadata element, one that reads; NULL: there is no such element */
     guint n_devices;   /* vfio-ap hostdevs */
+    guint n_unnamed;   /* those of them whose UUID cannot be read */
     GPtrArray *uuids;  /* their UUIDs, as far as they can be read; each once */
     GPtrArray *others; /* UUIDs of mediated devices of another model */
 } Description;
@@ -212,6 +213,7 @@ read_hostdev(xmlNode *hostdev, Description *description)
     g_autofree char *lower = uuid && g_uuid_string_is_valid(uuid) ? g_ascii_strdown(uuid, -1) : NULL;
 
     description->n_devices += is_vfio_ap;
+    description->n_unnamed += is_vfio_ap && !lower;
     if (lower && uuids->len < APMIG_GUEST_MAX_DEVICES &&
         !g_ptr_array_find_with_equal_func(uuids, lower, g_str_equal, NULL))
         g_ptr_array_add(uuids, g_steal_pointer(&lower));
@@ -265,6 +267,8 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     guest = g_new0(ApmigGuest, 1);
     guest->name = g_steal_pointer(&description.name);
     guest->uuid = g_steal_pointer(&description.uuid);
+    guest->n_ap_devices = description.uuids->len;
+    guest->has_unnamed = description.n_unnamed > 0;
     /* Of a guest that is affected, any mediated device can fence its migration: vfio-ap first. */
     for (guint i = 0; description.declared && i < description.others->len; i++)
         g_ptr_array_add(description.uuids, g_strdup(description.others->pdata[i]));
@@ -272,11 +276,27 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
     guest->affected =
         description.n_devices > 0 || description.declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
+    if (description.declared)
+        guest->declared = apmig_scope_parse(description.declared, NULL);
     if (description.n_devices > 0)
         guest->scope = apmig_scope_new_all();
-    else if (description.declared)
-        guest->scope = apmig_scope_parse(description.declared, NULL);
+    else if (guest->declared)
+        guest->scope = apmig_scope_ref(guest->declared);
     return guest;
+}
+
+ApmigGuest *
+apmig_guest_copy(const ApmigGuest *guest)
+{
+    ApmigGuest *copy = g_new(ApmigGuest, 1);
+
+    *copy = *guest;
+    copy->name = g_strdup(guest->name);
+    copy->uuid = g_strdup(guest->uuid);
+    copy->scope = guest->scope ? apmig_scope_ref(guest->scope) : NULL;
+    copy->declared = guest->declared ? apmig_scope_ref(guest->declared) : NULL;
+    copy->devices = g_strdupv(guest->devices);
+    return copy;
 }
 
 void
@@ -287,6 +307,7 @@ apmig_guest_free(ApmigGuest *guest)
     g_free(guest->name);
     g_free(guest->uuid);
     apmig_scope_unref(guest->scope);
+    apmig_scope_unref(guest->declared);
     g_strfreev(guest->devices);
     g_free(guest);
 }
@@ -294,7 +315,8 @@ apmig_guest_free(ApmigGuest *guest)
 ApmigGuestFacts
 apmig_guest_facts(const ApmigGuest *guest)
 {
-    return (ApmigGuestFacts){guest->affected, guest->scope, (const char *const *)guest->devices};
+    return (ApmigGuestFacts){guest->affected, guest->scope, (const char *const *)guest->devices,
+                             guest->scope_varies};
 }
 
 /* --- the reduced XML ----------------------------------------------------------------------------- */

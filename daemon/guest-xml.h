@@ -16,7 +16,11 @@ typedef struct {
     char *uuid;             /* lower case */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
+    ApmigScope *declared;   /* (nullable): in our metadata */
     GStrv devices; /* UUIDs of mediated devices: of model vfio-ap; of a guest with our metadata, of any */
+    guint n_ap_devices;    /* so many of these, the first ones, are of model vfio-ap */
+    gboolean has_unnamed;  /* it has one of model vfio-ap whose UUID cannot be read */
+    gboolean scope_varies; /* see ApmigGuestFacts; FALSE as parsed */
 } ApmigGuest;
 
 /**
@@ -24,13 +28,14 @@ typedef struct {
  * @xml: a <domain>, at most %APMIG_GUEST_XML_MAX_BYTES
  * @error: #APMIG_ERROR_INVALID_GUEST
  *
- * A guest with a mediated device of model vfio-ap is affected; until its queues are read its scope is all. A
- * guest with the metadata element is affected with the scope that it declares; one that does not parse, or
- * without the attribute, counts as all. No network, no entity expansion, no DTD.
+ * A guest with a mediated device of model vfio-ap is affected, and its scope is all: the XML does not tell the
+ * queues (see apmig_guest_read_queues()). A guest with the metadata element is affected with the scope that it
+ * declares; one that does not parse, or without the attribute, counts as all. No network, no entity expansion, no DTD.
  *
  * Returns: (transfer full) (nullable)
  */
 ApmigGuest *apmig_guest_parse(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigGuest *apmig_guest_copy(const ApmigGuest *guest);
 void apmig_guest_free(ApmigGuest *guest);
 /* Borrowed by the result. */
 ApmigGuestFacts apmig_guest_facts(const ApmigGuest *guest);

@@ -35,7 +35,8 @@ struct ApmigHypervisor {
     /* Asks for a list of the active guests. */
     void (*list_guests)(ApmigHypervisor *self, guint64 token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
-     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). */
+     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
+     * scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
@@ -50,7 +51,9 @@ struct ApmigHypervisor {
  * apmig_libvirt_hypervisor_new:
  * @uri: such as "qemu:///system"
  * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints; NULL: none
+ * @sysfs_root: where sysfs is mounted: the queues of active guests are read there
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
  */
-ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir);
+ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir,
+                                              const char *sysfs_root);

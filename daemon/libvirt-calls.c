@@ -6,6 +6,7 @@
 
 #include <libvirt/virterror.h>
 
+#include "guest-queues.h"
 #include "libvirt-pool.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
@@ -216,7 +217,8 @@ read_guest(virDomainPtr domain, GError **error)
 }
 
 ApmigLibvirtReading *
-apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_facts)
+apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_facts, const ApmigGuest *known,
+                    const char *sysfs_root)
 {
     g_autoptr(ApmigLibvirtReading) reading = g_new0(ApmigLibvirtReading, 1);
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
@@ -226,14 +228,21 @@ apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_fa
         reading->job = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_JOB_GONE : APMIG_JOB_UNKNOWN;
         if (reading->job == APMIG_JOB_UNKNOWN)
             reading->error = apmig_libvirt_error_message();
-    } else if (query_job(domain, reading, &operation) && want_facts) {
-        reading->guest = read_guest(domain, NULL);
+    } else if (query_job(domain, reading, &operation)) {
+        if (want_facts)
+            reading->guest = read_guest(domain, NULL);
+        else if (known != NULL)
+            reading->guest = apmig_guest_copy(known);
+        /* After the job: what is told of its queues is not older than what is told of its migration. */
+        if (reading->guest != NULL)
+            apmig_guest_read_queues(reading->guest, sysfs_root);
     }
     return g_steal_pointer(&reading);
 }
 
 gboolean
-apmig_libvirt_look_up(virConnectPtr connection, const char *guest, ApmigGuest **ret_guest, GError **error)
+apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
+                      ApmigGuest **ret_guest, GError **error)
 {
     g_autoptr(virDomain) domain = NULL;
     JobStats stats;
@@ -253,6 +262,8 @@ apmig_libvirt_look_up(virConnectPtr connection, const char *guest, ApmigGuest **
     if (read_job(domain, &stats) < 0 && job_from_error(domain) == APMIG_JOB_INCOMING)
         return TRUE;
     *ret_guest = read_guest(domain, error);
+    if (*ret_guest != NULL && virDomainIsActive(domain) == 1)
+        apmig_guest_read_queues(*ret_guest, sysfs_root);
     return *ret_guest != NULL;
 }
 

@@ -16,7 +16,7 @@ typedef struct {
     gboolean postcopy;
     gboolean stranded; /* paused for a migration that is no more; see qemuMigrationAnyConnectionClosed() */
     ApmigProgress progress;
-    ApmigGuest *guest; /* (nullable): what its XML says, when asked for and readable */
+    ApmigGuest *guest; /* (nullable): what is known of it, when asked for or given, and readable */
     char *error;       /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
 } ApmigLibvirtReading;
 
@@ -35,6 +35,9 @@ GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN
  * apmig_libvirt_query:
  * @want_facts: also read its XML, unless it is an incoming guest: libvirt >= 10 then waits 30 s and fails
  *   (qemuDomainGetXMLDesc() takes a job that an incoming migration does not allow)
+ * @known: (nullable): what its XML said last, without @want_facts: its queues alone are read anew, again unless it is
+ *   an incoming guest
+ * @sysfs_root: where the queues of its mediated devices are read
  *
  * The job is that of virDomainGetJobStats(), which fails with VIR_ERR_OPERATION_UNSUPPORTED for an incoming guest,
  * before it waits for anything (qemuDomainGetJobStatsInternal()). A driver without job information has no jobs.
@@ -42,8 +45,9 @@ GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN
  *
  * Returns: (transfer full): always; with APMIG_JOB_UNKNOWN its error is set.
  */
-ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *uuid,
-                                         gboolean want_facts) G_GNUC_WARN_UNUSED_RESULT;
+ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_facts,
+                                         const ApmigGuest *known,
+                                         const char *sysfs_root) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_abort: ends the outgoing migration of a guest, and nothing else
@@ -59,9 +63,10 @@ ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid,
 /**
  * apmig_libvirt_look_up: what the XML of a guest says, whether it is active or not
  * @guest: its UUID, or else its name
+ * @sysfs_root: where the queues of an active one's mediated devices are read
  * @ret_guest: (out) (transfer full): NULL for an incoming guest, whose XML is not asked for
  * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_INVALID_GUEST, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with
  *   libvirt's sentence
  */
-gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, ApmigGuest **ret_guest,
-                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
+                               ApmigGuest **ret_guest, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -20,6 +20,7 @@ typedef struct {
     ApmigHypervisor vtable;
     char *uri;
     char *status_dir;
+    char *sysfs_root;
     ApmigHypervisorCallbacks callbacks;
     gpointer user_data;
     ApmigStatusWatch *status_watch;
@@ -28,7 +29,8 @@ typedef struct {
     guint n_failures; /* attempts in a row */
     guint retry_source;
     GPtrArray
-        *look_ups; /* of LookUp, not owned: under way, to be answered even when the connection is lost */
+        *look_ups;     /* of LookUp, not owned: under way, to be answered even when the connection is lost */
+    GHashTable *known; /* uuid -> Known: guests whose queues are read anew with every answer */
 } LibvirtHypervisor;
 
 /* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
@@ -77,10 +79,42 @@ list_guests(ApmigHypervisor *vtable, guint64 token)
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_list, hand_on_list, listing);
 }
 
+/* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
+typedef struct {
+    guint64 token; /* of the question */
+    ApmigGuest *guest;
+} Known;
+
+static void
+known_free(gpointer data)
+{
+    Known *known = data;
+
+    apmig_guest_free(known->guest);
+    g_free(known);
+}
+
+/* Answers may overtake each other: the newest question counts. */
+static void
+remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGuest *guest)
+{
+    const Known *earlier = g_hash_table_lookup(self->known, uuid);
+    Known *known;
+
+    if (earlier != NULL && earlier->token > token)
+        return;
+    known = g_new(Known, 1);
+    known->token = token;
+    known->guest = apmig_guest_copy(guest);
+    g_hash_table_replace(self->known, g_strdup(uuid), known);
+}
+
 typedef struct {
     guint64 token;
     char *uuid;
     gboolean want_facts;
+    ApmigGuest *known; /* (nullable) */
+    char *sysfs_root;
     ApmigLibvirtReading *reading;
 } Query;
 
@@ -90,7 +124,8 @@ make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
     Query *query = data;
 
     if (connection != NULL) {
-        query->reading = apmig_libvirt_query(connection, query->uuid, query->want_facts);
+        query->reading =
+            apmig_libvirt_query(connection, query->uuid, query->want_facts, query->known, query->sysfs_root);
         return;
     }
     query->reading = g_new0(ApmigLibvirtReading, 1);
@@ -101,7 +136,7 @@ make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
 static void
 hand_on_answer(gpointer owner, gpointer data)
 {
-    const LibvirtHypervisor *self = owner;
+    LibvirtHypervisor *self = owner;
     Query *query = data;
     const ApmigLibvirtReading *reading = query->reading;
     ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED};
@@ -116,9 +151,13 @@ hand_on_answer(gpointer owner, gpointer data)
     answer.answered.facts_read = reading->guest != NULL;
     if (reading->guest != NULL)
         answer.answered.facts = apmig_guest_facts(reading->guest);
+    if (self != NULL && query->want_facts && reading->guest != NULL)
+        remember(self, query->uuid, query->token, reading->guest);
     if (self != NULL)
         self->callbacks.answered(&answer, self->user_data);
     apmig_libvirt_reading_free(query->reading);
+    apmig_guest_free(query->known);
+    g_free(query->sysfs_root);
     g_free(query->uuid);
     g_free(query);
 }
@@ -127,11 +166,14 @@ static void
 query_guest(ApmigHypervisor *vtable, guint64 token, const char *uuid, gboolean want_facts)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);
     Query *query = g_new0(Query, 1);
 
     query->token = token;
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;
+    query->known = known != NULL && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
+    query->sysfs_root = g_strdup(self->sysfs_root);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_query, hand_on_answer, query);
 }
 
@@ -184,6 +226,7 @@ run_step(ApmigHypervisor *vtable, guint64 op, ApmigStep step, const char *uuid)
 
 typedef struct {
     char *text;
+    char *sysfs_root;
     ApmigGuestFactsFunc func;
     gpointer user_data;
     ApmigGuest *guest; /* NULL without @error: an incoming one, of which nothing can be known yet */
@@ -197,7 +240,8 @@ make_look_up(virConnectPtr connection, const GError *no_connection, gpointer dat
 
     if (connection == NULL)
         look_up->error = g_error_copy(no_connection);
-    else if (!apmig_libvirt_look_up(connection, look_up->text, &look_up->guest, &look_up->error))
+    else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
+                                    &look_up->error))
         look_up->guest = NULL;
 }
 
@@ -216,6 +260,7 @@ hand_on_look_up(gpointer owner, gpointer data)
     }
     g_clear_pointer(&look_up->guest, apmig_guest_free);
     g_clear_error(&look_up->error);
+    g_free(look_up->sysfs_root);
     g_free(look_up->text);
     g_free(look_up);
 }
@@ -227,6 +272,7 @@ look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc fu
     LookUp *look_up = g_new0(LookUp, 1);
 
     look_up->text = g_strdup(guest);
+    look_up->sysfs_root = g_strdup(self->sysfs_root);
     look_up->func = func;
     look_up->user_data = user_data;
     g_ptr_array_add(self->look_ups, look_up);
@@ -285,6 +331,7 @@ on_lost(const char *reason, gpointer owner)
     self->n_failures = self->connected ? 0 : self->n_failures + 1;
     self->connected = FALSE;
     self->look_ups = g_ptr_array_new();
+    g_hash_table_remove_all(self->known);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     self->retry_source = g_timeout_add(pause_ms(self), connect_now, self);
     self->callbacks.view_lost(reason, self->user_data);
@@ -303,8 +350,9 @@ on_guest_changed(const char *uuid, gpointer owner)
 static void
 on_guest_stopped(const char *uuid, gboolean migrated, gpointer owner)
 {
-    const LibvirtHypervisor *self = owner;
+    LibvirtHypervisor *self = owner;
 
+    g_hash_table_remove(self->known, uuid);
     self->callbacks.guest_stopped(uuid, migrated, self->user_data);
 }
 
@@ -378,13 +426,15 @@ free_hypervisor(ApmigHypervisor *vtable)
     if (self->session != NULL)
         apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
     g_ptr_array_unref(self->look_ups);
+    g_hash_table_unref(self->known);
+    g_free(self->sysfs_root);
     g_free(self->status_dir);
     g_free(self->uri);
     g_free(self);
 }
 
 ApmigHypervisor *
-apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir)
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char *sysfs_root)
 {
     LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
 
@@ -397,6 +447,8 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir)
     self->uri = g_strdup(uri);
     if (status_dir != NULL && *status_dir != '\0')
         self->status_dir = g_strdup(status_dir);
+    self->sysfs_root = g_strdup(sysfs_root);
     self->look_ups = g_ptr_array_new();
+    self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
     return &self->vtable;
 }

@@ -10,6 +10,7 @@
 #include <glib-unix.h>
 #include <systemd/sd-daemon.h>
 
+#include "ap-sysfs.h"
 #include "config.h"
 #include "core.h"
 #include "fence-client.h"
@@ -29,6 +30,7 @@ typedef struct {
     char *policy_dir;
     char *libvirt_uri;
     char *fence_socket;
+    char *sysfs_root;
     gboolean check_config;
     gboolean version;
 } Options;
@@ -47,6 +49,7 @@ options_clear(Options *options)
     g_free(options->policy_dir);
     g_free(options->libvirt_uri);
     g_free(options->fence_socket);
+    g_free(options->sysfs_root);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -61,6 +64,8 @@ parse_options(int argc, char **argv, Options *options)
          "Hypervisor, over [Libvirt] URI=", "URI"},
         {"fence-socket", 0, 0, G_OPTION_ARG_FILENAME, &options->fence_socket,
          "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
+        {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &options->sysfs_root,
+         "Where the queues of guests are read, " APMIG_SYSFS_ROOT, "DIR"},
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
          "Check configuration and policy, and leave", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and leave", NULL},
@@ -111,13 +116,14 @@ directory(const char *variable, const char *otherwise)
 }
 
 static ApmigHypervisor *
-new_hypervisor(const ApmigConfig *config)
+new_hypervisor(const ApmigConfig *config, const Options *options)
 {
 #ifdef APMIG_SCRIPTED_HYPERVISOR
     if (g_str_has_prefix(config->libvirt_uri, "scripted:"))
         return apmig_scripted_hypervisor_new(config->libvirt_uri);
 #endif
-    return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL);
+    return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL,
+                                        options->sysfs_root ? options->sysfs_root : APMIG_SYSFS_ROOT);
 }
 
 static gboolean
@@ -182,7 +188,7 @@ new_core(const Options *options, GError **error)
                              directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    return apmig_core_new(policy, store, new_hypervisor(config), config->hooks_dir,
+    return apmig_core_new(policy, store, new_hypervisor(config, options), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
 }

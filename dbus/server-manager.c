@@ -159,6 +159,8 @@ admit_identified(ApmigCall *call, const GError *denied)
         return;
     }
 
+    /* With a vfio-ap device its scope is all, whatever queues the device has here: its configuration is replaced by that
+     * of the source when its state is loaded. */
     facts = apmig_guest_facts(guest);
     call->caller =
         apmig_core_admit(call->server->core, guest->uuid, guest->name, restore, &facts, on_admitted, call);

@@ -66,8 +66,9 @@ typedef struct {
     /* What its guest has, or would have: the file guest_matrix, and matrix where a kernel has no such file; NULL: neither
      * can be read */
     ApmigScope *queues;
-    ApmigApMask adapters, domains, control_domains; /* as assigned: the file ap_config */
-    ApmigKnown has_config;                          /* whether the three could be read */
+    /* As assigned: the file ap_config, and matrix and control_domains where a kernel has no such file */
+    ApmigApMask adapters, domains, control_domains;
+    ApmigKnown has_config; /* whether the three could be read */
 } ApmigApDevice;
 
 typedef struct {
@@ -82,3 +83,31 @@ typedef struct {
     ApmigKnown has_default_masks;
     gboolean can_migrate; /* vfio_ap's features name "migratable" */
 } ApmigApHost;
+
+gboolean apmig_ap_mask_has(const ApmigApMask *mask, guint number);
+/* A number above 255 is none. */
+void apmig_ap_mask_add(ApmigApMask *mask, guint number);
+
+/* What is new is all unknown, its strings "". Of every free function the argument is (nullable). */
+ApmigApCard *apmig_ap_card_new(guint adapter);
+ApmigApCard *apmig_ap_card_copy(const ApmigApCard *card);
+void apmig_ap_card_free(ApmigApCard *card);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApCard, apmig_ap_card_free)
+
+ApmigApQueue *apmig_ap_queue_new(guint adapter, guint domain);
+ApmigApQueue *apmig_ap_queue_copy(const ApmigApQueue *queue);
+void apmig_ap_queue_free(ApmigApQueue *queue);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApQueue, apmig_ap_queue_free)
+
+/* @uuid: lower case */
+ApmigApDevice *apmig_ap_device_new(const char *uuid);
+ApmigApDevice *apmig_ap_device_copy(const ApmigApDevice *device);
+void apmig_ap_device_free(ApmigApDevice *device);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApDevice, apmig_ap_device_free)
+
+/* A host without an AP bus. The arrays own what is added to them. */
+ApmigApHost *apmig_ap_host_new(void);
+/* A deep copy. */
+ApmigApHost *apmig_ap_host_copy(const ApmigApHost *host);
+void apmig_ap_host_free(ApmigApHost *host);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApHost, apmig_ap_host_free)

@@ -91,8 +91,10 @@ typedef struct {
     char *name;
     ApmigAffected affected;
     ApmigScope *scope; /* never NULL */
+    gboolean scope_varies;
     GStrv devices;
     guint64 facts_token;   /* only questions above it may tell the facts */
+    guint64 told_token;    /* the newest question whose answer told them */
     guint64 present_token; /* the newest question that found it active */
     guint64 asked;         /* the question under way; 0: none */
     gint64 asked_at;

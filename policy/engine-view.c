@@ -27,6 +27,7 @@ guest_forget_facts(Guest *guest, guint64 token)
     g_clear_pointer(&guest->devices, g_strfreev);
     guest->affected = APMIG_AFFECTED_UNKNOWN;
     guest->scope = apmig_scope_new_all();
+    guest->scope_varies = FALSE;
     guest->devices = g_new0(char *, 1);
     guest->facts_token = token;
 }
@@ -42,6 +43,7 @@ guest_learn_facts(Guest *guest, const ApmigGuestFacts *facts)
     } else if (facts->affected == APMIG_AFFECTED_YES && facts->scope) {
         apmig_scope_unref(guest->scope);
         guest->scope = apmig_scope_ref(facts->scope);
+        guest->scope_varies = facts->scope_varies;
     }
     if (facts->devices) {
         g_strfreev(guest->devices);
@@ -62,10 +64,12 @@ find_by_name(const ApmigEngine *engine, const char *name)
     return NULL;
 }
 
+/* One whose queues change without an event is asked about under any lock: it may overlap by now. */
 static gboolean
 guest_matters(const ApmigEngine *engine, const Guest *guest)
 {
-    return engine_overlapping_lock(engine, guest->scope) || engine_guest_migrates(engine, guest->uuid);
+    return engine_overlapping_lock(engine, guest->scope) || (guest->scope_varies && engine->locks->len) ||
+           engine_guest_migrates(engine, guest->uuid);
 }
 
 static gboolean
@@ -92,7 +96,8 @@ ask_guest(ApmigEngine *engine, Guest *guest)
 
     action->token = guest->asked = ++engine->last_token;
     action->uuid = g_strdup(guest->uuid);
-    action->want_facts = guest->affected == APMIG_AFFECTED_UNKNOWN;
+    action->want_facts = guest->affected == APMIG_AFFECTED_UNKNOWN ||
+                         (guest->scope_varies && guest->told_token < guest->answer_token);
     guest->asked_at = engine->now;
     guest->ask_again = FALSE;
 }
@@ -240,6 +245,7 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
     if (event->answered.facts_read && event->answered.token > guest->facts_token) {
         guest_learn_facts(guest, &event->answered.facts);
+        guest->told_token = event->answered.token;
         g_hash_table_remove(engine->arrivals, guest->uuid);
     } else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
                event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid)) {
@@ -357,6 +363,14 @@ guest_is_clear(const ApmigEngine *engine, const Guest *guest, guint64 proof_toke
            (guest->job == APMIG_JOB_INCOMING && engine_find_migration(engine, guest->uuid, FALSE));
 }
 
+/* Queues that change without an event are known only as far as they were read for this lock. */
+static gboolean
+guest_may_overlap(const Guest *guest, const Lock *lock)
+{
+    return apmig_scope_overlaps(lock->pub.record->scope, guest->scope) ||
+           (guest->scope_varies && guest->told_token <= lock->proof_token);
+}
+
 gboolean
 engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
 {
@@ -367,8 +381,7 @@ engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
         return FALSE;
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (apmig_scope_overlaps(lock->pub.record->scope, guest->scope) &&
-            !guest_is_clear(engine, guest, lock->proof_token))
+        if (guest_may_overlap(guest, lock) && !guest_is_clear(engine, guest, lock->proof_token))
             return FALSE;
     return TRUE;
 }
@@ -388,8 +401,7 @@ engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text)
     }
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
-        if (!apmig_scope_overlaps(lock->pub.record->scope, guest->scope) ||
-            guest->answer_token > lock->proof_token || ++named > NAMED_MAX)
+        if (!guest_may_overlap(guest, lock) || guest->answer_token > lock->proof_token || ++named > NAMED_MAX)
             continue;
         g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s",
                                text->len ? "; " : "", guest->name, guest->trouble ? ": " : "",

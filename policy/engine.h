@@ -34,6 +34,7 @@ typedef struct {
     ApmigAffected affected;
     ApmigScope *scope;          /* (nullable): with APMIG_AFFECTED_YES; what cannot be read is scope all */
     const char *const *devices; /* (nullable): UUIDs of its mediated devices */
+    gboolean scope_varies;      /* @scope changes without an event: it is told again with every answer */
 } ApmigGuestFacts;
 
 typedef enum {

@@ -451,6 +451,20 @@ apmig_scope_new_none(void)
 }
 
 ApmigScope *
+apmig_scope_new_from_queues(const ApmigApqn *queues, gsize n_queues)
+{
+    ApmigScope *scope = scope_new();
+
+    for (gsize i = 0; i < n_queues; i++) {
+        guint adapter = queues[i].adapter, domain = queues[i].domain;
+
+        if (adapter < N_NUMBERS && domain < N_NUMBERS)
+            scope->rows[adapter].words[domain / WORD_BITS] |= G_GUINT64_CONSTANT(1) << (domain % WORD_BITS);
+    }
+    return scope;
+}
+
+ApmigScope *
 apmig_scope_union(const ApmigScope *a, const ApmigScope *b)
 {
     ApmigScope *scope = scope_new();

@@ -25,6 +25,11 @@
 /* Immutable and counted by reference; safe to share between threads. */
 typedef struct ApmigScope ApmigScope;
 
+/* The number of one queue. */
+typedef struct {
+    guint adapter, domain; /* 0..255 */
+} ApmigApqn;
+
 /**
  * apmig_scope_parse:
  * @text: a scope in the grammar above, at most %APMIG_SCOPE_MAX_LENGTH bytes; need not be UTF-8
@@ -54,6 +59,9 @@ ApmigScope *apmig_scope_new_all(void);
 /* Returns: (transfer full): the scope of no queue: it overlaps nothing. Its text is "none", which only
  * apmig_scope_parse_stored() accepts. */
 ApmigScope *apmig_scope_new_none(void);
+
+/* Returns: (transfer full): the scope of these queues, in any order; one with a number above 255 is none. */
+ApmigScope *apmig_scope_new_from_queues(const ApmigApqn *queues, gsize n_queues);
 
 /* Returns: (transfer full): the queues of @a and those of @b. */
 ApmigScope *apmig_scope_union(const ApmigScope *a, const ApmigScope *b);

@@ -367,11 +367,12 @@ class Daemon:
         self.notify = None
         self.notified = []
         self.policy_dir.mkdir(parents=True, exist_ok=True)
+        self.sysfs = folder / "sys"
         self.config = folder / "apmigd.conf"
         self.configure()
 
     def configure(self, **libvirt):
-        """Writes [Libvirt] keys; nothing of this machine's libvirt is looked at otherwise."""
+        """Writes [Libvirt] keys; nothing of this machine's libvirt is looked at otherwise, nor of its sysfs."""
         keys = {"HooksDirectory": self.folder / "hooks", "StatusDirectory": "", **libvirt}
         self.config.write_text("[Libvirt]\n" + "".join(f"{key}={value}\n" for key, value in keys.items()))
 
@@ -379,9 +380,16 @@ class Daemon:
         (self.policy_dir / "50-test.json").write_text(
             json.dumps({key.replace("_", "-"): value for key, value in keys.items()}))
 
+    def add_device(self, uuid, queues):
+        """A mediated device of vfio_ap in sysfs, with queues such as "04.0012"."""
+        device = self.sysfs / "bus" / "mdev" / "devices" / uuid
+        device.mkdir(parents=True, exist_ok=True)
+        for name in ("matrix", "guest_matrix"):
+            (device / name).write_text("".join(f"{queue}\n" for queue in queues))
+
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""

@@ -69,12 +69,28 @@ def test_affected_guests_are_told_from_others(node, root):
     lock = root.take("05.*")
     assert root.check("keys") == (True, "", [])
     assert root.check("plain") == (True, "", [])
-    assert root.check("device")[::2] == (False, [lock])  # its queues are not known: all
+    assert root.check("device")[::2] == (False, [lock])  # its queues cannot be read: all
     second = root.take("04.0010-001f")
     assert root.check("keys")[::2] == (False, [second])
     assert root.check("device")[::2] == (False, [lock, second])
     assert root.check("plain") == (True, "", [])
     assert {entry["state"] for entry in root.locks()} == {"held"}
+
+
+def test_active_guest_has_the_queues_of_its_device(node, root):
+    """As they are at the moment. One that comes in has those of its source, whatever the device has here."""
+    node.add_device(DEVICE, ["04.0012", "04.0013"])
+    lock = root.take("05.*")
+    assert root.lock(lock)["State"] == "held"
+    assert root.check("device") == (True, "", [])
+    second = root.take("*.0013")
+    assert root.check("device")[::2] == (False, [second])
+    node.add_device(DEVICE, ["05.0012"])
+    assert root.check("device")[::2] == (False, [lock])
+    node.add_device(DEVICE, [])
+    assert root.check("device") == (True, "", [])
+    assert root.admit(domain("device", uuid_of(3), None, DEVICE))[0] is False
+    assert root.admit(domain("another", uuid_of(4), None, DEVICE))[0] is False
 
 
 def test_unreachable_libvirt_is_said(bus, folder, root):

@@ -125,7 +125,12 @@ def test_unit_keeps_its_promises(unit):
     assert single["Service", "RuntimeDirectoryPreserve"] == "yes"
     assert single["Service", "LimitCORE"] == "0"
     assert single["Service", "CapabilityBoundingSet"] == ""
-    assert single["Service", "RestrictAddressFamilies"] == "AF_UNIX"
+    # udev's events come over netlink, and to the host's network namespace alone; IP is closed by its address family.
+    assert single["Service", "RestrictAddressFamilies"] == "AF_UNIX AF_NETLINK"
+    assert ("Service", "PrivateNetwork") not in found
+    # What is read of crypto hardware is in sysfs.
+    assert not any("/sys" in value for key in ("InaccessiblePaths", "TemporaryFileSystem")
+                   for value in found.get(("Service", key), []))
     # A dependency on libvirt would stop the gate together with what it guards.
     for key in ("Requires", "BindsTo", "PartOf", "Requisite"):
         assert ("Unit", key) not in found

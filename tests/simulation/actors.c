@@ -317,7 +317,7 @@ use_host(Sim *sim)
 {
     Guest *guest = choose_guest(sim);
 
-    switch (dice_roll(&sim->dice, 0, 5)) {
+    switch (dice_roll(&sim->dice, 0, 7)) {
     case 0:
         guest_stop(sim, guest);
         break;
@@ -330,6 +330,10 @@ use_host(Sim *sim)
     case 3:
         if (guest->presence == GUEST_ABSENT && !guest->expected)
             actors_ask_hook(sim, guest, NULL);
+        break;
+    case 4:
+    case 5:
+        guest_reassign(sim, guest);
         break;
     default:
         guest_start(sim, guest);

@@ -124,8 +124,10 @@ check_polling(Sim *sim, const Lock *lock, const Guest *guest)
                                                          : sim->policy->held_interval_usec;
 
     if (guest->presence == GUEST_ABSENT || guest->changing || !told->facts ||
-        told->affected != APMIG_AFFECTED_YES || !(told->mask & guest->mask & lock->mask) || told->asking ||
-        told->life != guest->life)
+        told->affected != APMIG_AFFECTED_YES || told->asking || told->life != guest->life)
+        return;
+    /* Whose queues change without news is asked under every lock. */
+    if (!(told->varies && guest->varies) && !(told->mask & guest->mask & lock->mask))
         return;
     since = MAX(MAX(told->answered_at, sim->connected_at), MAX(lock->counts_from, guest->since));
     if (sim->now > since + interval + PATIENCE)

@@ -125,6 +125,7 @@ choose_queues(Sim *sim, Guest *guest)
     else
         guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
     choose_device(sim, guest);
+    guest->varies = guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid && dice_chance(&sim->dice, 600);
 }
 
 static void
@@ -209,6 +210,19 @@ guest_replug(Sim *sim, Guest *guest)
     guest->changing = sim->connected;
     sim_trace(sim, "%s has other devices now, queues %02x", guest->name, guest->mask);
     hypervisor_tell(sim, NEWS_CHANGED, guest);
+}
+
+void
+guest_reassign(Sim *sim, Guest *guest)
+{
+    g_autoptr(GPtrArray) locks = sim->engine ? apmig_engine_list_locks(sim->engine) : NULL;
+
+    if (guest->presence != GUEST_ACTIVE || !guest->varies || !is_idle(guest))
+        return;
+    guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+    sim_trace(sim, "the device of %s has other queues now, %02x", guest->name, guest->mask);
+    if (locks && locks->len)
+        sim_cover(sim, COVER_REASSIGNED);
 }
 
 static void

@@ -26,6 +26,7 @@ typedef struct {
     Migration *migration;
     ApmigAffected kind;
     guint mask;
+    gboolean varies;
     char device[37];
 } Question;
 
@@ -122,6 +123,7 @@ look(Sim *sim, gpointer object, guint64 number)
     question->stranded = question->job == APMIG_JOB_NONE && guest->stranded;
     question->kind = guest->kind;
     question->mask = guest->mask;
+    question->varies = guest->varies;
     g_strlcpy(question->device, guest->device.uuid, sizeof(question->device));
 }
 
@@ -180,6 +182,7 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->facts = TRUE;
         told->affected = question->kind;
         told->mask = question->mask;
+        told->varies = question->varies;
     }
 }
 
@@ -208,7 +211,7 @@ answer_query(Sim *sim, const Question *question, gboolean current)
     ApmigEvent event = {.type = APMIG_EVENT_GUEST_ANSWERED};
     const char *const devices[] = {
         question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
-    gboolean facts = question->want_facts && !question->fails &&
+    gboolean facts = (question->want_facts || question->varies) && !question->fails &&
                      (question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
                       question->job == APMIG_JOB_OTHER);
 
@@ -224,6 +227,7 @@ answer_query(Sim *sim, const Question *question, gboolean current)
         event.answered.facts.scope =
             question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL;
         event.answered.facts.devices = devices;
+        event.answered.facts.scope_varies = question->varies;
     }
     if (current)
         note_answer(sim, question, facts);

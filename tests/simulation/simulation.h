@@ -93,6 +93,7 @@ typedef struct {
     gboolean facts;
     ApmigAffected affected;
     guint mask;
+    gboolean varies;
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -109,6 +110,7 @@ struct Guest {
     char name[4];
     ApmigAffected kind; /* UNKNOWN: what it uses can never be read, and counts as all */
     guint mask;         /* 0 with APMIG_AFFECTED_NO */
+    gboolean varies;    /* its queues change without news, and are told with every answer */
     Presence presence;
     guint life;           /* how often it came or went */
     gint64 since;         /* of its presence */
@@ -290,6 +292,8 @@ Guest *guest_by_uuid(Sim *sim, const char *uuid);
 void guest_start(Sim *sim, Guest *guest);
 void guest_stop(Sim *sim, Guest *guest);
 void guest_replug(Sim *sim, Guest *guest);
+/* Its device gets other queues, which nothing tells. */
+void guest_reassign(Sim *sim, Guest *guest);
 void guest_begin_other_job(Sim *sim, Guest *guest);
 void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
@@ -493,6 +497,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(DURING_READING, "migration began between a question and its answer")                                   \
     X(CLOCK_JUMP, "clock jumped")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
+    X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

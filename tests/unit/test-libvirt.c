@@ -11,6 +11,7 @@
 
 #include "libvirt-pool.h"
 #include "status-watch.h"
+#include "sysfs-fixture.h"
 
 #define URI        "test:///default"
 #define GUEST      "test"
@@ -84,6 +85,15 @@ listed(guint64 token, const char *error, const ApmigGuestName *guests, guint n_g
 }
 
 static void
+append_facts(GString *text, const ApmigGuestFacts *facts)
+{
+    g_string_append_printf(text, " affected=%d", facts->affected);
+    if (facts->scope != NULL)
+        g_string_append_printf(text, " scope=%s varies=%d", apmig_scope_to_string(facts->scope),
+                               facts->scope_varies);
+}
+
+static void
 answered(const ApmigEvent *answer, gpointer user_data)
 {
     World *world = user_data;
@@ -91,7 +101,7 @@ answered(const ApmigEvent *answer, gpointer user_data)
                            answer->answered.token, answer->answered.uuid, answer->answered.job,
                            answer->answered.postcopy, answer->answered.facts_read);
     if (answer->answered.facts_read)
-        g_string_append_printf(world->told, " affected=%d", answer->answered.facts.affected);
+        append_facts(world->told, &answer->answered.facts);
     if (answer->answered.error != NULL)
         g_string_append_printf(world->told, " error=%s", answer->answered.error);
     g_string_append(world->told, "\n");
@@ -130,11 +140,14 @@ static void
 on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
 {
     World *world = user_data;
-    if (facts != NULL)
-        g_string_append_printf(world->told, "facts affected=%d\n", facts->affected);
-    else
+    if (facts == NULL) {
         g_string_append_printf(world->told, "no facts: %s: %s\n", apmig_error_name(error->code),
                                error->message);
+        return;
+    }
+    g_string_append(world->told, "facts");
+    append_facts(world->told, facts);
+    g_string_append(world->told, "\n");
 }
 
 static const ApmigHypervisorCallbacks callbacks = {
@@ -149,15 +162,21 @@ static const ApmigHypervisorCallbacks callbacks = {
 };
 
 static World *
-world_new(const char *uri, const char *status_dir)
+world_new_on(const char *uri, const char *status_dir, const char *sysfs_root)
 {
     World *world = g_new0(World, 1);
 
     world->told = g_string_new(NULL);
-    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir);
+    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir, sysfs_root);
     world->hypervisor->start(world->hypervisor, &callbacks, world);
     g_assert_cmpstr(world->told->str, ==, ""); /* nothing from within the call */
     return world;
+}
+
+static World *
+world_new(const char *uri, const char *status_dir)
+{
+    return world_new_on(uri, status_dir, "/nonexistent");
 }
 
 static void
@@ -250,6 +269,105 @@ test_freed_with_questions_under_way(void)
     world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
 }
 
+/* --- queues in sysfs ----------------------------------------------------------------------------- */
+
+#define AP_GUEST      "device"
+#define AP_GUEST_UUID "6695eb01-f6a4-8304-79aa-97f2502e1931"
+#define D1            "a1b2c3d4-f1bb-47f0-914d-000000000101"
+#define MATRIX        "bus/mdev/devices/" D1 "/guest_matrix"
+#define AP_GUEST_XML                                                                                         \
+    "<domain type='test'><name>" AP_GUEST "</name><uuid>" AP_GUEST_UUID "</uuid><memory>1048576</memory>"    \
+    "<os><type>hvm</type></os><devices><hostdev mode='subsystem' type='mdev' model='vfio-ap'>"               \
+    "<source><address uuid='" D1 "'/></source></hostdev></devices></domain>"
+
+/* With a second guest, which has a mediated device. */
+typedef struct {
+    char *root;
+    virConnectPtr connection;
+    virDomainPtr guest;
+    World *world;
+} ApWorld;
+
+static void
+ap_world_begin(ApWorld *ap)
+{
+    ap->root = sysfs_new();
+    sysfs_add_device(ap->root, D1, "02.0005\n05.0005\n", "02.0005\n");
+    ap->connection = virConnectOpen(URI);
+    ap->guest = virDomainDefineXML(ap->connection, AP_GUEST_XML);
+    g_assert_nonnull(ap->guest);
+    g_assert_cmpint(virDomainCreate(ap->guest), ==, 0);
+    ap->world = world_new_on(URI, NULL, ap->root);
+    await(ap->world, "started ");
+}
+
+static void
+ap_world_end(ApWorld *ap)
+{
+    world_free(ap->world);
+    virDomainDestroy(ap->guest);
+    g_assert_cmpint(virDomainUndefine(ap->guest), ==, 0);
+    virDomainFree(ap->guest);
+    virConnectClose(ap->connection);
+    sysfs_free(ap->root);
+}
+
+static void
+expect_facts(ApWorld *ap, guint64 token, gboolean want_facts, const char *facts)
+{
+    g_autofree char *answer = g_strdup_printf(
+        "answered %" G_GUINT64_FORMAT " " AP_GUEST_UUID " job=0 postcopy=0 %s\n", token, facts);
+
+    ap->world->hypervisor->query_guest(ap->world->hypervisor, token, AP_GUEST_UUID, want_facts);
+    await(ap->world, answer);
+}
+
+static void
+look_up(ApWorld *ap, const char *facts)
+{
+    ap->world->hypervisor->look_up_facts(ap->world->hypervisor, AP_GUEST, on_facts, ap->world);
+    await(ap->world, facts);
+    forget(ap->world);
+}
+
+/* Read anew for every answer once the facts were asked for, without asking libvirt for the XML again. */
+static void
+test_queues(void)
+{
+    ApWorld ap;
+
+    ap_world_begin(&ap);
+    expect_facts(&ap, 1, FALSE, "facts=0");
+    expect_facts(&ap, 2, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
+    sysfs_write(ap.root, MATRIX, "02.0005\n05.0005\n");
+    expect_facts(&ap, 3, FALSE, "facts=1 affected=2 scope=02.0005,05.0005 varies=1");
+    sysfs_write(ap.root, MATRIX, "");
+    expect_facts(&ap, 4, FALSE, "facts=1 affected=2 scope=none varies=1");
+    sysfs_write(ap.root, MATRIX, "02.0005");
+    expect_facts(&ap, 5, FALSE, "facts=1 affected=2 scope=all varies=1");
+    sysfs_write(ap.root, MATRIX, "05.0005\n");
+    look_up(&ap, "facts affected=2 scope=05.0005 varies=1\n");
+    ap_world_end(&ap);
+}
+
+/* What the device of a guest that does not run has proves nothing of what it will have when it comes in. */
+static void
+test_queues_of_a_guest_that_stops(void)
+{
+    ApWorld ap;
+
+    ap_world_begin(&ap);
+    expect_facts(&ap, 1, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
+    g_assert_cmpint(virDomainDestroy(ap.guest), ==, 0);
+    await(ap.world, "stopped " AP_GUEST_UUID " migrated=0\n");
+    look_up(&ap, "facts affected=2 scope=all varies=0\n");
+    g_assert_cmpint(virDomainCreate(ap.guest), ==, 0);
+    await(ap.world, "changed " AP_GUEST_UUID "\n");
+    expect_facts(&ap, 2, FALSE, "facts=0"); /* nothing is told of an earlier life */
+    expect_facts(&ap, 3, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
+    ap_world_end(&ap);
+}
+
 /* --- the connection ------------------------------------------------------------------------------ */
 
 static void
@@ -308,7 +426,7 @@ test_events(void)
                     ==, 0);
     await(world, "changed " GUEST_UUID "\n");
     world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
-    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=2\n");
+    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=2 scope=04.0012 varies=0\n");
 
     forget(world);
     g_assert_cmpint(virDomainDestroy(guest), ==, 0);
@@ -477,6 +595,8 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/many-questions", test_many_questions);
     g_test_add_func("/libvirt/look-up", test_look_up);
     g_test_add_func("/libvirt/freed-with-questions-under-way", test_freed_with_questions_under_way);
+    g_test_add_func("/libvirt/queues", test_queues);
+    g_test_add_func("/libvirt/queues-of-a-guest-that-stops", test_queues_of_a_guest_that_stops);
     g_test_add_func("/libvirt/no-connection", test_no_connection);
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);

@@ -246,6 +246,20 @@ test_overlaps(void)
 }
 
 static void
+test_from_queues(void)
+{
+    static const ApmigApqn queues[] = {
+        {4, 0x12}, {0xff, 0xff}, {4, 0x13}, {0, 0}, {4, 0x12}, {256, 0}, {0, 256}, {G_MAXUINT, G_MAXUINT},
+    };
+    g_autoptr(ApmigScope) scope = apmig_scope_new_from_queues(queues, G_N_ELEMENTS(queues));
+    g_autoptr(ApmigScope) none = apmig_scope_new_from_queues(NULL, 0);
+
+    g_assert_cmpstr(apmig_scope_to_string(scope), ==, "00.0000,04.0012-0013,ff.00ff");
+    assert_survives_storing(scope);
+    g_assert_true(apmig_scope_is_none(none));
+}
+
+static void
 test_reference(void)
 {
     ApmigScope *scope = scope_of("04.0012");
@@ -422,6 +436,7 @@ main(int argc, char **argv)
     g_test_add_func("/scope/none", test_none);
     g_test_add_func("/scope/contains", test_contains);
     g_test_add_func("/scope/overlaps", test_overlaps);
+    g_test_add_func("/scope/from-queues", test_from_queues);
     g_test_add_func("/scope/reference", test_reference);
     g_test_add_func("/scope/text-from-threads", test_text_from_threads);
     g_test_add_func("/scope/random-rectangles", test_random_rectangles);
