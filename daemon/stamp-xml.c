@@ -13,7 +13,6 @@
 #define MAX_PROBLEM_LENGTH 300
 #define DIGEST_LENGTH      64
 
-static const char *const forms[] = {[APMIG_STAMP_FULL] = "full", [APMIG_STAMP_DIGEST] = "digest"};
 static const char *const register_names[] = {
     [APMIG_REGISTER_NEW] = "new", [APMIG_REGISTER_CUR] = "cur", [APMIG_REGISTER_OLD] = "old"};
 
@@ -253,12 +252,13 @@ is_digest(const char *text)
 static gboolean
 read_attributes(xmlNode *element, ApmigStamp *stamp, GError **error)
 {
-    g_autofree char *form = get(element, "form");
+    g_autofree char *text = get(element, "form");
     g_autofree char *host = get(element, "host");
+    ApmigStampForm form;
 
-    if (!form || (strcmp(form, forms[APMIG_STAMP_FULL]) != 0 && strcmp(form, forms[APMIG_STAMP_DIGEST]) != 0))
+    if (!text || !apmig_stamp_form_from_string(text, &form) || form == APMIG_STAMP_OFF)
         return fail(element, "form", error);
-    if (strcmp(form, forms[APMIG_STAMP_FULL]) == 0)
+    if (form == APMIG_STAMP_FULL)
         stamp->keys = apmig_evidence_new();
     if (!host || !g_uuid_string_is_valid(host))
         return fail(element, "host", error);
@@ -419,7 +419,7 @@ fill_element(xmlNode *element, xmlNs *ns, const ApmigStamp *stamp, ApmigStampFor
     const ApmigStampForm real = stamp->keys ? form : APMIG_STAMP_DIGEST;
     const ApmigApView *view = with_queues ? stamp->view : NULL;
 
-    set(element, "form", forms[real]);
+    set(element, "form", apmig_stamp_form_to_string(real));
     set(element, "host", stamp->host_id);
     set_printf(element, "written-at", "%" G_GINT64_FORMAT, stamp->written_at);
     set(element, "digest", view ? stamp->digest : "");

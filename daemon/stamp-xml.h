@@ -31,11 +31,6 @@
 #define APMIG_STAMP_MAX_BYTES  (256 * 1024)
 #define APMIG_STAMP_MAX_QUEUES (APMIG_AP_NUMBERS * APMIG_AP_NUMBERS)
 
-typedef enum {
-    APMIG_STAMP_FULL,
-    APMIG_STAMP_DIGEST, /* without keys, and of the queues only numbers and modes */
-} ApmigStampForm;
-
 /* Whether @node is a <stamp> of our namespace. */
 gboolean apmig_stamp_is_element(const xmlNode *node);
 
@@ -61,7 +56,7 @@ void apmig_stamp_add_unreadable(xmlNode *parent, const char *problem);
 
 /**
  * apmig_stamp_to_xml:
- * @form: at most this; less when that would be more than %APMIG_STAMP_MAX_BYTES: in the end without queues
+ * @form: not off; at most this, and less when that would be more than %APMIG_STAMP_MAX_BYTES: in the end without queues
  *
  * Returns: (transfer full): the element as virDomainSetMetadata() takes it, which adds the namespace.
  */
