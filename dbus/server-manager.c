@@ -147,7 +147,6 @@ admit_identified(ApmigCall *call, const GError *denied)
     const char *name, *operation, *suboperation, *extra, *xml;
     g_autoptr(GError) error = NULL;
     g_autoptr(ApmigGuest) guest = NULL;
-    ApmigGuestFacts facts;
     gboolean restore = FALSE;
 
     if (sd_bus_message_read(call->message, "sssss", &name, &operation, &suboperation, &extra, &xml) <= 0)
@@ -159,11 +158,9 @@ admit_identified(ApmigCall *call, const GError *denied)
         return;
     }
 
-    /* With a vfio-ap device its scope is all, whatever queues the device has here: its configuration is replaced by that
-     * of the source when its state is loaded. */
-    facts = apmig_guest_facts(guest);
-    call->caller =
-        apmig_core_admit(call->server->core, guest->uuid, guest->name, restore, &facts, on_admitted, call);
+    /* With a vfio-ap device its scope is all unless its stamp tells, whatever queues the device has here: its configuration
+     * is replaced by that of the source when its state is loaded. */
+    call->caller = apmig_core_admit(call->server->core, guest, restore, on_admitted, call);
 }
 
 static int

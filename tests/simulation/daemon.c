@@ -98,6 +98,9 @@ carry_out(Sim *sim, const ApmigAction *action)
         else
             helper_run(sim, action, guest);
         break;
+    case APMIG_ACTION_STAMP_GUEST:
+        hypervisor_stamp(sim, action->op);
+        break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
         daemon_close_caller(sim, action->caller);

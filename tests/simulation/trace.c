@@ -9,11 +9,11 @@ static const char *const event_names[] = {
     "ADMIT",          "LOCK_PERSISTED", "LOCK_REMOVED",  "ADMISSION_PERSISTED",
     "VIEW_STARTED",   "VIEW_LOST",      "GUESTS_LISTED", "GUEST_ANSWERED",
     "GUEST_CHANGED",  "GUEST_STOPPED",  "HINT",          "STEP_FINISHED",
-    "POLICY_CHANGED", "DEADLINE",
+    "STAMP_FINISHED", "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
     "persist-lock", "remove-lock",  "persist-admission", "remove-admission",  "list-guests",
-    "query-guest",  "run-step",     "reply-taken",       "reply-released",    "reply-admit",
+    "query-guest",  "run-step",     "stamp-guest", "reply-taken",       "reply-released",    "reply-admit",
     "reply-error",  "publish-lock", "forget-lock",       "publish-migration", "forget-migration",
     "publish-view", "log",
 };
