@@ -169,8 +169,8 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->list_asked = 0;
     engine->list_token = 0;
     g_hash_table_remove_all(engine->guests);
-    engine_stamps_view_lost(engine);
     engine_steps_lost(engine);
+    engine_stamps_view_lost(engine);
 }
 
 static void

@@ -358,13 +358,13 @@ stamp_finished(Sim *sim, gpointer object, guint64 number)
     if (!is_current(sim, step->incarnation, step->connection))
         return;
     event.stamping.op = step->op;
-    event.stamping.result = dice_chance(&sim->dice, 700)   ? APMIG_STAMPING_DONE
-                            : dice_chance(&sim->dice, 500) ? APMIG_STAMPING_BUSY
-                                                           : APMIG_STAMPING_FAILED;
+    event.stamping.result = step->op % 3 != 0   ? APMIG_STAMPING_DONE
+                            : step->op % 2 != 0 ? APMIG_STAMPING_BUSY
+                                                : APMIG_STAMPING_FAILED;
     daemon_deliver(sim, &event);
 }
 
-/* What is written changes nothing here: the engine must not depend on it. */
+/* What is written changes nothing here: the engine must not depend on it. No dice are rolled for it. */
 void
 hypervisor_stamp(Sim *sim, guint64 op)
 {
@@ -373,7 +373,7 @@ hypervisor_stamp(Sim *sim, guint64 op)
     step->op = op;
     step->incarnation = sim->incarnation;
     step->connection = sim->connection;
-    sim_queue(sim, answer_delay(sim), stamp_finished, step, 0, g_rc_box_release);
+    sim_queue(sim, (1 + (gint64)(step->op % 50)) * MSEC, stamp_finished, step, 0, g_rc_box_release);
 }
 
 /* --- the connection ---------------------------------------------------------------------------------- */
