@@ -9,10 +9,14 @@
 #include "core.h"
 #include "fence-steps.h"
 #include "hook-presence.h"
+#include "host-id.h"
 #include "log.h"
+#include "stamp-queue.h"
 
 /* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
 #define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
+/* For reading this host's crypto hardware after it has changed. */
+#define HOST_LIMIT_USEC (30 * G_USEC_PER_SEC)
 
 typedef struct {
     ApmigReplyFunc reply;
@@ -34,6 +38,8 @@ struct ApmigCore {
     ApmigApMonitor *ap_monitor; /* NULL until started */
     ApmigKeyView *key_view;
     GHashTable *key_readings; /* set of KeyReading: under way */
+    ApmigStampQueue *stamps;
+    char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -127,6 +133,24 @@ read_keys(ApmigCore *core, const ApmigAction *action)
     apmig_key_view_read(core->key_view, action->scope, 0, action->limit_usec / 10 * 8, keys_read, reading);
 }
 
+/* What this host knows of itself, to compare with what a guest brings and to tell of in stamps: the one place that says.
+ * @ret_hardware: (out) (optional) (transfer none) (nullable) */
+static const ApmigEvidence *
+know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
+{
+    if (ret_hardware)
+        *ret_hardware = apmig_key_view_host(core->key_view);
+    return apmig_key_view_evidence(core->key_view);
+}
+
+static void
+stamp_guest(ApmigCore *core, const ApmigAction *action)
+{
+    apmig_stamp_queue_write(
+        core->stamps, action->op, action->uuid,
+        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), know_host(core, NULL)));
+}
+
 /* Returns: whether @action was taken over. */
 static gboolean
 carry_out(ApmigCore *core, ApmigAction *action)
@@ -158,6 +182,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
         break;
     case APMIG_ACTION_READ_KEYS:
         read_keys(core, action);
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        stamp_guest(core, action);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
@@ -270,8 +297,11 @@ view_started(const char *uri, gboolean has_hook, gpointer user_data)
 }
 
 static void
-view_lost(const char *reason, gpointer core)
+view_lost(const char *reason, gpointer user_data)
 {
+    ApmigCore *core = user_data;
+
+    apmig_stamp_queue_lost(core->stamps, reason);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
 }
 
@@ -314,13 +344,34 @@ hint(const char *uuid, const char *name, gpointer core)
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, name}});
 }
 
-static const ApmigHypervisorCallbacks hypervisor_callbacks = {
-    view_started, view_lost, listed, answered, step_finished, guest_changed, guest_stopped, hint};
-
-/* The queues of any guest may be others now. */
 static void
-ap_changed(gpointer core)
+stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer user_data)
 {
+    ApmigCore *core = user_data;
+
+    apmig_stamp_queue_next(core->stamps);
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {op, result, message}});
+}
+
+static const ApmigHypervisorCallbacks hypervisor_callbacks = {
+    view_started,  view_lost,     listed, answered,      step_finished,
+    guest_changed, guest_stopped, hint,   stamp_finished};
+
+static void
+host_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+          G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error,
+          G_GNUC_UNUSED gpointer user_data)
+{
+    /* it is there for whoever asks next: see know_host() */
+}
+
+/* The queues of any guest may be others now, and what is known of the hardware is old. */
+static void
+ap_changed(gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    apmig_key_view_read_host(core->key_view, HOST_LIMIT_USEC, host_read, NULL);
     hint(NULL, NULL, core);
 }
 
@@ -357,6 +408,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
     core->key_view = key_view;
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core->stamps = apmig_stamp_queue_new(hypervisor);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -380,6 +432,8 @@ apmig_core_free(ApmigCore *core)
     g_clear_pointer(&core->reply_source, g_source_unref);
     apmig_ap_monitor_free(core->ap_monitor);
     core->hypervisor->free(core->hypervisor);
+    apmig_stamp_queue_free(core->stamps);
+    g_free(core->host_id);
     apmig_fencer_free(core->fencer);
     apmig_key_view_free(core->key_view);
     g_hash_table_unref(core->key_readings);
@@ -404,11 +458,15 @@ apmig_core_start(ApmigCore *core, GError **error)
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) admissions = NULL;
     g_autoptr(GPtrArray) damage = NULL;
+    g_autoptr(GError) no_id = NULL;
 
     if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
         return FALSE;
     for (guint i = 0; i < damage->len; i++)
         apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
+    core->host_id = apmig_host_id(&no_id);
+    if (!core->host_id)
+        apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, &store_callbacks, core);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
@@ -467,13 +525,26 @@ apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigRe
 }
 
 ApmigCaller
-apmig_core_admit(ApmigCore *core, const char *uuid, const char *name, gboolean restore,
-                 const ApmigGuestFacts *facts, ApmigAdmitFunc func, gpointer user_data)
+apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
+                 gpointer user_data)
 {
     ApmigCaller caller = add_caller(core, NULL, func, user_data);
+    ApmigArrival arrival = {
+        .has_device = guest->n_ap_devices > 0 || guest->has_unnamed,
+        /* of several it is not known which one gets the source's configuration */
+        .device = guest->n_ap_devices == 1 && !guest->has_unnamed ? guest->devices[0] : NULL,
+        .declared = guest->declared,
+        .stamp = guest->stamp,
+        .stamp_problem = guest->stamp_problem,
+        .host_id = core->host_id,
+    };
 
+    arrival.evidence = know_host(core, &arrival.host);
     core->hook_last_called = g_get_real_time();
-    handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT, .admit = {caller, uuid, name, restore, *facts}});
+    handle(core,
+           &(ApmigEvent){
+               .type = APMIG_EVENT_ADMIT,
+               .admit = {caller, guest->uuid, guest->name, restore, apmig_guest_facts(guest), arrival}});
     return caller;
 }
 
@@ -488,6 +559,12 @@ void
 apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
 {
     core->hypervisor->look_up_facts(core->hypervisor, guest, func, user_data);
+}
+
+void
+apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
+{
+    apmig_stamp_queue_remove(core->stamps, guest, func, user_data);
 }
 
 const ApmigEngine *

@@ -65,12 +65,18 @@ ApmigCaller apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *reques
                                  gpointer user_data);
 ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func,
                                     gpointer user_data);
-ApmigCaller apmig_core_admit(ApmigCore *core, const char *uuid, const char *name, gboolean restore,
-                             const ApmigGuestFacts *facts, ApmigAdmitFunc func, gpointer user_data);
+/* @guest: as its XML says; borrowed for the call. */
+ApmigCaller apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
+                             gpointer user_data);
 void apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller);
 
 /* Facts of a guest, by name or UUID, from the hypervisor. */
 void apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func,
+                              gpointer user_data);
+
+/* Takes away the stamps of a guest, by name or UUID, or with "" of all active ones, until there is a cause to write them
+ * again. @func is called once, later. */
+void apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func,
                               gpointer user_data);
 
 /* For reading: see engine.h. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guest-xml.h"
+#include "stamp-xml.h"
 #include "text.h"
 
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <string.h>
 
-#define KEYS_NAMESPACE  "urn:apmigd:1"
 #define KEYS_PREFIX     "apmigd"
 #define MAX_NAME_LENGTH 255
 
@@ -18,6 +18,8 @@ typedef struct {
     guint n_unnamed;   /* those of them whose UUID cannot be read */
     GPtrArray *uuids;  /* their UUIDs, as far as they can be read; each once */
     GPtrArray *others; /* UUIDs of mediated devices of another model */
+    ApmigStamp *stamp;
+    GError *stamp_problem; /* why it does not read */
 } Description;
 
 static void
@@ -28,6 +30,8 @@ description_clear(Description *description)
     g_free(description->declared);
     g_clear_pointer(&description->uuids, g_ptr_array_unref);
     g_clear_pointer(&description->others, g_ptr_array_unref);
+    g_clear_pointer(&description->stamp, apmig_stamp_free);
+    g_clear_error(&description->stamp_problem);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, description_clear)
 
@@ -183,13 +187,31 @@ read_keys(xmlNode *keys, Description *description)
     description->declared = scope ? g_steal_pointer(&text) : g_strdup("all");
 }
 
+/* What stands there twice is none: which of them is the host's cannot be told. */
+static void
+read_stamp(xmlNode *element, Description *description)
+{
+    if (!description->stamp && !description->stamp_problem) {
+        description->stamp = apmig_stamp_read(element, &description->stamp_problem);
+        return;
+    }
+    g_clear_pointer(&description->stamp, apmig_stamp_free);
+    g_clear_error(&description->stamp_problem);
+    g_set_error_literal(&description->stamp_problem, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+                        "there is more than one");
+}
+
 static void
 read_metadata(const xmlNode *metadata, Description *description)
 {
-    for (xmlNode *node = metadata->children; node; node = node->next)
-        if (node->type == XML_ELEMENT_NODE && node->ns && strcmp((const char *)node->name, "keys") == 0 &&
-            strcmp((const char *)node->ns->href, KEYS_NAMESPACE) == 0)
+    for (xmlNode *node = metadata->children; node; node = node->next) {
+        if (apmig_stamp_is_element(node))
+            read_stamp(node, description);
+        else if (node->type == XML_ELEMENT_NODE && node->ns &&
+                 strcmp((const char *)node->name, "keys") == 0 &&
+                 strcmp((const char *)node->ns->href, APMIG_KEYS_NAMESPACE) == 0)
             read_keys(node, description);
+    }
 }
 
 /* libvirt takes a hostdev without a mode for one of mode subsystem (virDomainHostdevDefParseXML). */
@@ -256,6 +278,23 @@ describe(const char *xml, gsize length, Description *description, GError **error
 
 /* --- the guest ----------------------------------------------------------------------------------- */
 
+/* Returns: (transfer full) (nullable): what the metadata says that the guest has. */
+static ApmigScope *
+find_declared(const Description *description)
+{
+    ApmigScope *declared = description->declared ? apmig_scope_parse(description->declared, NULL) : NULL;
+    gboolean was_detached = description->n_devices == 0 && description->stamp && description->stamp->view &&
+                            description->stamp->view->queues->len > 0;
+    g_autoptr(ApmigScope) keys = NULL;
+    g_autoptr(ApmigScope) stamped = NULL;
+
+    if (!was_detached)
+        return declared;
+    stamped = apmig_ap_view_scope(description->stamp->view);
+    keys = declared;
+    return keys ? apmig_scope_union(keys, stamped) : g_steal_pointer(&stamped);
+}
+
 ApmigGuest *
 apmig_guest_parse(const char *xml, gsize length, GError **error)
 {
@@ -265,19 +304,19 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     if (!describe(xml, length, &description, error))
         return NULL;
     guest = g_new0(ApmigGuest, 1);
+    guest->declared = find_declared(&description);
+    guest->stamp = g_steal_pointer(&description.stamp);
+    guest->stamp_problem = description.stamp_problem ? g_strdup(description.stamp_problem->message) : NULL;
     guest->name = g_steal_pointer(&description.name);
     guest->uuid = g_steal_pointer(&description.uuid);
     guest->n_ap_devices = description.uuids->len;
     guest->has_unnamed = description.n_unnamed > 0;
     /* Of a guest that is affected, any mediated device can fence its migration: vfio-ap first. */
-    for (guint i = 0; description.declared && i < description.others->len; i++)
+    for (guint i = 0; guest->declared && i < description.others->len; i++)
         g_ptr_array_add(description.uuids, g_strdup(description.others->pdata[i]));
     g_ptr_array_add(description.uuids, NULL);
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
-    guest->affected =
-        description.n_devices > 0 || description.declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
-    if (description.declared)
-        guest->declared = apmig_scope_parse(description.declared, NULL);
+    guest->affected = description.n_devices > 0 || guest->declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
     if (description.n_devices > 0)
         guest->scope = apmig_scope_new_all();
     else if (guest->declared)
@@ -296,6 +335,8 @@ apmig_guest_copy(const ApmigGuest *guest)
     copy->scope = guest->scope ? apmig_scope_ref(guest->scope) : NULL;
     copy->declared = guest->declared ? apmig_scope_ref(guest->declared) : NULL;
     copy->devices = g_strdupv(guest->devices);
+    copy->stamp = NULL;
+    copy->stamp_problem = NULL;
     return copy;
 }
 
@@ -309,6 +350,8 @@ apmig_guest_free(ApmigGuest *guest)
     apmig_scope_unref(guest->scope);
     apmig_scope_unref(guest->declared);
     g_strfreev(guest->devices);
+    apmig_stamp_free(guest->stamp);
+    g_free(guest->stamp_problem);
     g_free(guest);
 }
 
@@ -335,12 +378,25 @@ set_attribute(xmlNode *node, const char *name, const char *value)
 
 /* The namespace is declared on the element itself, as libvirt has it. */
 static void
-add_keys(xmlNode *domain, const char *scope)
+add_keys(xmlNode *metadata, const char *scope)
 {
-    xmlNode *keys = add_element(add_element(domain, "metadata", NULL), "keys", NULL);
+    xmlNode *keys = add_element(metadata, "keys", NULL);
 
-    xmlSetNs(keys, xmlNewNs(keys, (const xmlChar *)KEYS_NAMESPACE, (const xmlChar *)KEYS_PREFIX));
+    xmlSetNs(keys, xmlNewNs(keys, (const xmlChar *)APMIG_KEYS_NAMESPACE, (const xmlChar *)KEYS_PREFIX));
     set_attribute(keys, "scope", scope);
+}
+
+static void
+add_metadata(xmlNode *domain, const Description *description)
+{
+    xmlNode *metadata = add_element(domain, "metadata", NULL);
+
+    if (description->declared)
+        add_keys(metadata, description->declared);
+    if (description->stamp)
+        apmig_stamp_add_element(metadata, description->stamp);
+    else if (description->stamp_problem)
+        apmig_stamp_add_unreadable(metadata, description->stamp_problem->message);
 }
 
 static void
@@ -360,6 +416,7 @@ char *
 apmig_guest_reduce(const char *xml, gsize length, GError **error)
 {
     g_auto(Description) description = {0};
+    g_autoptr(ApmigScope) declared = NULL;
     g_autoptr(Document) document = NULL;
     xmlNode *domain, *devices;
     xmlChar *dump = NULL;
@@ -367,19 +424,19 @@ apmig_guest_reduce(const char *xml, gsize length, GError **error)
 
     if (!describe(xml, length, &description, error))
         return NULL;
+    declared = find_declared(&description);
     document = xmlNewDoc((const xmlChar *)"1.0");
     domain = xmlNewDocNode(document, NULL, (const xmlChar *)"domain", NULL);
     xmlDocSetRootElement(document, domain);
     add_element(domain, "name", description.name);
     add_element(domain, "uuid", description.uuid);
-    if (description.declared)
-        add_keys(domain, description.declared);
+    add_metadata(domain, &description);
     devices = add_element(domain, "devices", NULL);
     for (guint i = 0; i < description.uuids->len; i++)
         add_hostdev(devices, "vfio-ap", description.uuids->pdata[i]);
     if (description.n_devices > 0 && description.uuids->len == 0)
         add_hostdev(devices, "vfio-ap", NULL);
-    for (guint i = 0; description.declared && i < description.others->len; i++)
+    for (guint i = 0; declared && i < description.others->len; i++)
         add_hostdev(devices, "vfio-pci", description.others->pdata[i]);
     xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
     reduced = g_strdup((const char *)dump);

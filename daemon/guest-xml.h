@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What apmigd reads of a domain XML: name, UUID, mediated devices of type vfio-ap, and its own metadata
- * element <apmigd:keys xmlns:apmigd="urn:apmigd:1" scope="..."/>. The XML is hostile until checked: it comes
- * from another host.
+ * What apmigd reads of a domain XML: name, UUID, mediated devices of type vfio-ap, and its own metadata elements:
+ * <apmigd:keys xmlns:apmigd="urn:apmigd:1" scope="..."/>, and the stamp of the host that the guest was on last (see
+ * stamp-xml.h). The XML is hostile until checked: it comes from another host.
  */
 #pragma once
 
+#include "ap-stamp.h"
 #include "engine.h"
+
+#define APMIG_KEYS_NAMESPACE "urn:apmigd:1"
 
 #define APMIG_GUEST_XML_MAX_BYTES (4 * 1024 * 1024)
 #define APMIG_GUEST_MAX_DEVICES   16
@@ -16,11 +19,16 @@ typedef struct {
     char *uuid;             /* lower case */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
-    ApmigScope *declared;   /* (nullable): in our metadata */
+    ApmigScope
+        *declared; /* (nullable): in our metadata; of a guest without a vfio-ap device, with the queues of
+                             * its stamp: it had them, and lost the device to be moved */
     GStrv devices; /* UUIDs of mediated devices: of model vfio-ap; of a guest with our metadata, of any */
     guint n_ap_devices;    /* so many of these, the first ones, are of model vfio-ap */
     gboolean has_unnamed;  /* it has one of model vfio-ap whose UUID cannot be read */
     gboolean scope_varies; /* see ApmigGuestFacts; FALSE as parsed */
+    ApmigStamp *stamp;     /* (nullable) */
+    char *
+        stamp_problem; /* (nullable): why the stamp that it has does not read, as a clause; @stamp is then NULL */
 } ApmigGuest;
 
 /**
@@ -30,11 +38,13 @@ typedef struct {
  *
  * A guest with a mediated device of model vfio-ap is affected, and its scope is all: the XML does not tell the
  * queues (see apmig_guest_read_queues()). A guest with the metadata element is affected with the scope that it
- * declares; one that does not parse, or without the attribute, counts as all. No network, no entity expansion, no DTD.
+ * declares; one that does not parse, or without the attribute, counts as all. One without such a device and with a
+ * stamp that names queues is affected with these. No network, no entity expansion, no DTD.
  *
  * Returns: (transfer full) (nullable)
  */
 ApmigGuest *apmig_guest_parse(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Without the stamp. */
 ApmigGuest *apmig_guest_copy(const ApmigGuest *guest);
 void apmig_guest_free(ApmigGuest *guest);
 /* Borrowed by the result. */
@@ -43,7 +53,7 @@ ApmigGuestFacts apmig_guest_facts(const ApmigGuest *guest);
 /**
  * apmig_guest_reduce:
  *
- * Returns: (transfer full): the <domain> with name, uuid, our metadata and the vfio-ap hostdevs only: what the
+ * Returns: (transfer full): the <domain> with name, uuid, our metadata (of a stamp, what reads) and the vfio-ap hostdevs only: what the
  * hook hands to the daemon. Passwords and the rest stay where they were. Parsing it again gives the same guest.
  */
 char *apmig_guest_reduce(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;

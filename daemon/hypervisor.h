@@ -7,6 +7,7 @@
 #pragma once
 
 #include "engine.h"
+#include "stamper.h"
 
 typedef struct ApmigHypervisor ApmigHypervisor;
 
@@ -25,10 +26,15 @@ typedef struct {
     void (*guest_changed)(const char *uuid, gpointer user_data);
     void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer user_data);
     void (*hint)(const char *uuid, const char *name, gpointer user_data);
+    void (*stamp_finished)(guint64 op, ApmigStamping result, const char *message, gpointer user_data);
 } ApmigHypervisorCallbacks;
 
 /* @facts NULL: @error says why (APMIG_ERROR_NO_SUCH_GUEST, APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */
 typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *error, gpointer user_data);
+
+/* @error NULL: there are none any more. Else it names a guest whose stamp is still there, and why; @n_removed of others are
+ * gone nevertheless. Not called after the connection was lost. */
+typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
 
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
@@ -40,6 +46,12 @@ struct ApmigHypervisor {
     void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
+    /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a
+     * job. @order: (transfer full). Like the next one, it may take 30 s, and is called again only when it has ended. */
+    void (*stamp_guest)(ApmigHypervisor *self, guint64 op, const char *uuid, ApmigStampOrder *order);
+    /* Takes away the stamp of a guest by name or UUID, or with "" those of all active ones. */
+    void (*remove_stamps)(ApmigHypervisor *self, const char *guest, ApmigStampsRemovedFunc func,
+                          gpointer user_data);
     /* Facts of a guest by name or UUID, active or not. */
     void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
                           gpointer user_data);

@@ -34,6 +34,7 @@ struct ApmigKeyView {
     gboolean plugins_run;
     gint64 plugins_asked; /* monotonic; 0: never */
     gint64 interval;
+    ApmigApHost *host; /* as it was read last; NULL: not */
     ApmigEvidence *evidence;
     GHashTable *kept;    /* queue -> Kept: what was read last */
     GPtrArray *readings; /* of Reading: those under way */
@@ -302,6 +303,16 @@ ask_plugins(ApmigKeyView *view)
 
 /* --- readings ------------------------------------------------------------------------------------ */
 
+/* What was read earlier is not kept when a reading fails: it may be wrong by now. */
+static void
+keep_host(ApmigKeyView *view, const ApmigApHost *host)
+{
+    apmig_ap_host_free(view->host);
+    view->host = host ? apmig_ap_host_copy(host) : NULL;
+    if (view->host)
+        fill_in_serials(view, view->host);
+}
+
 static void
 on_host_read(ApmigApHost *host, gpointer user_data)
 {
@@ -309,6 +320,7 @@ on_host_read(ApmigApHost *host, gpointer user_data)
     ApmigKeyView *view = reading->view;
 
     reading->host = host;
+    keep_host(view, host);
     if (host)
         forget_unreadable(view, host);
     if (!host || !host->present || reading->host_only) {
@@ -378,6 +390,12 @@ apmig_key_view_evidence(ApmigKeyView *view)
     return view->evidence;
 }
 
+const ApmigApHost *
+apmig_key_view_host(const ApmigKeyView *view)
+{
+    return view->host;
+}
+
 ApmigKeyView *
 apmig_key_view_new(const char *sysfs_root, const char *plugin_dir)
 {
@@ -402,6 +420,7 @@ apmig_key_view_free(ApmigKeyView *view)
     apmig_plugins_free(view->plugins);
     g_ptr_array_unref(view->readings);
     g_hash_table_unref(view->kept);
+    apmig_ap_host_free(view->host);
     apmig_evidence_free(view->evidence);
     g_free(view);
 }

@@ -58,3 +58,6 @@ void apmig_key_view_read_host(ApmigKeyView *view, gint64 limit_usec, ApmigKeyVie
 
 /* Returns: (transfer none): what is known, to be added to: what was declared earlier, and what is declared now. */
 ApmigEvidence *apmig_key_view_evidence(ApmigKeyView *view);
+/* Returns: (transfer none) (nullable): the host's hardware as of the last reading, until the next one; serial numbers as
+ * far as they were known then. NULL: nothing was read yet, or the last time not in time. */
+const ApmigApHost *apmig_key_view_host(const ApmigKeyView *view);

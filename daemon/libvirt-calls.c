@@ -8,6 +8,7 @@
 
 #include "guest-queues.h"
 #include "libvirt-pool.h"
+#include "stamp-xml.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
 
@@ -240,6 +241,21 @@ apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_fa
     return g_steal_pointer(&reading);
 }
 
+/* @guest: its UUID, or else its name. Returns: (transfer full) (nullable) */
+static virDomainPtr
+find_domain(virConnectPtr connection, const char *guest, GError **error)
+{
+    virDomainPtr domain = g_uuid_string_is_valid(guest) ? virDomainLookupByUUIDString(connection, guest)
+                                                        : virDomainLookupByName(connection, guest);
+
+    if (domain == NULL && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "libvirt knows no guest '%s' on this host",
+                    guest);
+    else if (domain == NULL)
+        set_unavailable(error);
+    return domain;
+}
+
 gboolean
 apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
                       ApmigGuest **ret_guest, GError **error)
@@ -247,17 +263,9 @@ apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *s
     g_autoptr(virDomain) domain = NULL;
     JobStats stats;
 
-    domain = g_uuid_string_is_valid(guest) ? virDomainLookupByUUIDString(connection, guest)
-                                           : virDomainLookupByName(connection, guest);
-    if (domain == NULL && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN) {
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "libvirt knows no guest '%s' on this host",
-                    guest);
+    domain = find_domain(connection, guest, error);
+    if (domain == NULL)
         return FALSE;
-    }
-    if (domain == NULL) {
-        set_unavailable(error);
-        return FALSE;
-    }
     *ret_guest = NULL;
     if (read_job(domain, &stats) < 0 && job_from_error(domain) == APMIG_JOB_INCOMING)
         return TRUE;
@@ -265,6 +273,146 @@ apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *s
     if (*ret_guest != NULL && virDomainIsActive(domain) == 1)
         apmig_guest_read_queues(*ret_guest, sysfs_root);
     return *ret_guest != NULL;
+}
+
+/* --- stamps -------------------------------------------------------------------------------------- */
+
+/* Returns: DONE when there is nothing that could be written to; BUSY; FAILED with @ret_message, or without when the
+ * metadata may be written. */
+static ApmigStamping
+check_writable(virDomainPtr domain, char **ret_message)
+{
+    g_autoptr(ApmigLibvirtReading) reading = g_new0(ApmigLibvirtReading, 1);
+    int operation;
+
+    query_job(domain, reading, &operation);
+    switch (reading->job) {
+    case APMIG_JOB_GONE:
+        return APMIG_STAMPING_DONE;
+    case APMIG_JOB_OUTGOING:
+    case APMIG_JOB_INCOMING:
+    case APMIG_JOB_OTHER:
+        return APMIG_STAMPING_BUSY;
+    case APMIG_JOB_UNKNOWN:
+        *ret_message = g_steal_pointer(&reading->error);
+        break;
+    case APMIG_JOB_NONE:
+        break;
+    }
+    return APMIG_STAMPING_FAILED;
+}
+
+/* @xml: NULL: takes it away. Returns: -1 with libvirt's error set. */
+static int
+set_stamp(virDomainPtr domain, const char *xml)
+{
+    return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, xml,
+                                xml != NULL ? APMIG_STAMP_PREFIX : NULL, APMIG_STAMP_NAMESPACE,
+                                VIR_DOMAIN_AFFECT_LIVE);
+}
+
+static ApmigStamping
+write_stamp(virDomainPtr domain, const char *xml, char **ret_message)
+{
+    ApmigStamping result = check_writable(domain, ret_message);
+    int code;
+
+    if (result != APMIG_STAMPING_FAILED || *ret_message != NULL)
+        return result;
+    if (set_stamp(domain, xml) == 0)
+        return APMIG_STAMPING_DONE;
+    code = virGetLastErrorCode();
+    *ret_message = apmig_libvirt_error_message();
+    return code == VIR_ERR_NO_DOMAIN || virDomainIsActive(domain) == 0 ? APMIG_STAMPING_DONE
+                                                                        : APMIG_STAMPING_FAILED;
+}
+
+ApmigStamping
+apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root, ApmigStampHost *host,
+                    const ApmigStampOrder *order, char **ret_message)
+{
+    g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
+    g_autoptr(ApmigGuest) guest = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *xml = NULL;
+    ApmigStamping result;
+
+    *ret_message = NULL;
+    if (domain == NULL) {
+        *ret_message = apmig_libvirt_error_message();
+        return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_STAMPING_DONE : APMIG_STAMPING_FAILED;
+    }
+    result = check_writable(domain, ret_message); /* an incoming guest's XML must not be asked for */
+    if (result != APMIG_STAMPING_FAILED || *ret_message != NULL)
+        return result;
+    guest = read_guest(domain, &error);
+    if (guest == NULL) {
+        *ret_message = g_strdup(error->message);
+        return APMIG_STAMPING_FAILED;
+    }
+    apmig_guest_read_queues(guest, sysfs_root);
+    if (apmig_stamp_compose(guest, host, order, &xml) == APMIG_STAMP_KEEP)
+        return APMIG_STAMPING_DONE;
+    return write_stamp(domain, xml, ret_message);
+}
+
+/* Returns: whether it has none any more. */
+static gboolean
+remove_stamp(virDomainPtr domain, guint *ret_removed, GError **error)
+{
+    g_autofree char *message = NULL;
+    ApmigStamping result = check_writable(domain, &message);
+    char *there = NULL;
+
+    if (result == APMIG_STAMPING_FAILED && message == NULL) {
+        there = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, APMIG_STAMP_NAMESPACE,
+                                     VIR_DOMAIN_AFFECT_LIVE);
+        if (there == NULL && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA)
+            return TRUE;
+        free(there); /* libvirt's, from malloc() */
+        result = write_stamp(domain, NULL, &message);
+        *ret_removed += result == APMIG_STAMPING_DONE;
+    }
+    if (result == APMIG_STAMPING_BUSY)
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_BUSY,
+                    "guest '%s' has a job, such as a migration, during which its metadata cannot be written: try again "
+                    "when it is over",
+                    virDomainGetName(domain));
+    else if (result == APMIG_STAMPING_FAILED)
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                    "the metadata of guest '%s' cannot be written: %s", virDomainGetName(domain), message);
+    return result == APMIG_STAMPING_DONE;
+}
+
+static gboolean
+remove_all_stamps(virConnectPtr connection, guint *ret_removed, GError **error)
+{
+    virDomainPtr *domains = NULL;
+    int n_domains = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    gboolean all = TRUE;
+
+    if (n_domains < 0) {
+        set_unavailable(error);
+        return FALSE;
+    }
+    for (int i = 0; i < n_domains; i++) {
+        all = remove_stamp(domains[i], ret_removed, all ? error : NULL) && all;
+        virDomainFree(domains[i]);
+    }
+    free(domains); /* libvirt's, from malloc() */
+    return all;
+}
+
+gboolean
+apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest, guint *ret_removed, GError **error)
+{
+    g_autoptr(virDomain) domain = NULL;
+
+    *ret_removed = 0;
+    if (*guest == '\0')
+        return remove_all_stamps(connection, ret_removed, error);
+    domain = find_domain(connection, guest, error);
+    return domain != NULL && remove_stamp(domain, ret_removed, error);
 }
 
 /* --- ending a migration -------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The questions to libvirt and the one call that changes something. All of them block, some for 30 s and more,
+ * The questions to libvirt and the calls that change something. All of them block, some for 30 s and more,
  * and belong into a worker thread.
  */
 #pragma once
@@ -9,6 +9,7 @@
 
 #include "engine.h"
 #include "guest-xml.h"
+#include "stamper.h"
 
 /* What one query found out. */
 typedef struct {
@@ -59,6 +60,27 @@ ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *u
  * complete goes on although libvirt said yes.
  */
 ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid, char **ret_message);
+
+/**
+ * apmig_libvirt_stamp: writes the stamp of a guest, or takes it away
+ * @host: this host's hardware
+ * @ret_message: (out) (transfer full) (nullable): a clause, with %APMIG_STAMPING_FAILED
+ *
+ * Into the live metadata alone: what a host says of a guest is not true elsewhere, nor after the guest's next start. The
+ * job is looked at right before: virDomainSetMetadata() waits 30 s for the end of a migration, and then fails. One that
+ * begins between the two calls cannot be told.
+ */
+ApmigStamping apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root,
+                                  ApmigStampHost *host, const ApmigStampOrder *order, char **ret_message);
+
+/**
+ * apmig_libvirt_remove_stamps:
+ * @guest: name or UUID; "": all active ones
+ * @ret_removed: (out): how many had one and have none any more, also with @error
+ * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_BUSY, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE
+ */
+gboolean apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest, guint *ret_removed,
+                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_look_up: what the XML of a guest says, whether it is active or not

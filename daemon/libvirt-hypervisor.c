@@ -21,6 +21,7 @@ typedef struct {
     char *uri;
     char *status_dir;
     char *sysfs_root;
+    ApmigStampHost *stamp_host;
     ApmigHypervisorCallbacks callbacks;
     gpointer user_data;
     ApmigStatusWatch *status_watch;
@@ -279,6 +280,104 @@ look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc fu
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
 }
 
+/* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
+
+typedef struct {
+    guint64 op;
+    char *uuid;
+    char *sysfs_root;
+    ApmigStampHost *host;
+    ApmigStampOrder *order;
+    ApmigStamping result;
+    char *message;
+} StampCall;
+
+static void
+make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    StampCall *call = data;
+
+    call->result = APMIG_STAMPING_FAILED;
+    if (connection == NULL)
+        call->message = g_strdup(no_connection->message);
+    else
+        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
+                                           &call->message);
+}
+
+static void
+hand_on_stamp(gpointer owner, gpointer data)
+{
+    const LibvirtHypervisor *self = owner;
+    StampCall *call = data;
+
+    if (self != NULL)
+        self->callbacks.stamp_finished(call->op, call->result, call->message, self->user_data);
+    g_free(call->message);
+    g_free(call->uuid);
+    g_free(call->sysfs_root);
+    apmig_stamp_host_unref(call->host);
+    apmig_stamp_order_free(call->order);
+    g_free(call);
+}
+
+static void
+stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, ApmigStampOrder *order)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    StampCall *call = g_new0(StampCall, 1);
+
+    call->op = op;
+    call->uuid = g_strdup(uuid);
+    call->sysfs_root = g_strdup(self->sysfs_root);
+    call->host = apmig_stamp_host_ref(self->stamp_host);
+    call->order = order;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_stamp, hand_on_stamp, call);
+}
+
+typedef struct {
+    char *guest;
+    ApmigStampsRemovedFunc func;
+    gpointer user_data;
+    guint n_removed;
+    GError *error;
+} Removal;
+
+static void
+make_removal(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    Removal *removal = data;
+
+    if (connection == NULL)
+        removal->error = g_error_copy(no_connection);
+    else if (apmig_libvirt_remove_stamps(connection, removal->guest, &removal->n_removed, &removal->error))
+        g_assert(removal->error == NULL);
+}
+
+static void
+hand_on_removal(gpointer owner, gpointer data)
+{
+    Removal *removal = data;
+
+    if (owner != NULL)
+        removal->func(removal->n_removed, removal->error, removal->user_data);
+    g_clear_error(&removal->error);
+    g_free(removal->guest);
+    g_free(removal);
+}
+
+static void
+remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    Removal *removal = g_new0(Removal, 1);
+
+    removal->guest = g_strdup(guest);
+    removal->func = func;
+    removal->user_data = user_data;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
+}
+
 /* --- sessions ------------------------------------------------------------------------------------ */
 
 static gboolean
@@ -428,6 +527,7 @@ free_hypervisor(ApmigHypervisor *vtable)
     g_ptr_array_unref(self->look_ups);
     g_hash_table_unref(self->known);
     g_free(self->sysfs_root);
+    apmig_stamp_host_unref(self->stamp_host);
     g_free(self->status_dir);
     g_free(self->uri);
     g_free(self);
@@ -442,12 +542,15 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
     self->vtable.run_step = run_step;
+    self->vtable.stamp_guest = stamp_guest;
+    self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);
     if (status_dir != NULL && *status_dir != '\0')
         self->status_dir = g_strdup(status_dir);
     self->sysfs_root = g_strdup(sysfs_root);
+    self->stamp_host = apmig_stamp_host_new(sysfs_root);
     self->look_ups = g_ptr_array_new();
     self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
     return &self->vtable;

@@ -7,9 +7,9 @@
 #include <libvirt/virterror.h>
 
 #include "error.h"
+#include "guest-xml.h"
 
-#define METADATA_URI "urn:apmigd:1"
-#define MAX_EVENTS   6
+#define MAX_EVENTS 6
 
 /* Counted by g_atomic_rc_box: held by the owner, by each event callback and each call,
  * and by whoever connects or disconnects. */
@@ -137,10 +137,11 @@ on_device(virConnectPtr connection, virDomainPtr domain, const char *alias, void
     report_change(data, domain);
 }
 
+/* The stamp has a namespace of its own: what apmigd writes is no change. */
 static void
 on_metadata_change(virConnectPtr connection, virDomainPtr domain, int type, const char *uri, void *data)
 {
-    if (uri == NULL || strcmp(uri, METADATA_URI) == 0)
+    if (uri == NULL || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
         report_change(data, domain);
 }
 

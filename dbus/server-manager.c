@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define MAX_GUEST_NAME_BYTES 1024
-
 /* --- lists -------------------------------------------------------------------------------------------- */
 
 static int
@@ -147,7 +145,6 @@ admit_identified(ApmigCall *call, const GError *denied)
     const char *name, *operation, *suboperation, *extra, *xml;
     g_autoptr(GError) error = NULL;
     g_autoptr(ApmigGuest) guest = NULL;
-    ApmigGuestFacts facts;
     gboolean restore = FALSE;
 
     if (sd_bus_message_read(call->message, "sssss", &name, &operation, &suboperation, &extra, &xml) <= 0)
@@ -159,11 +156,9 @@ admit_identified(ApmigCall *call, const GError *denied)
         return;
     }
 
-    /* With a vfio-ap device its scope is all, whatever queues the device has here: its configuration is replaced by that
-     * of the source when its state is loaded. */
-    facts = apmig_guest_facts(guest);
-    call->caller =
-        apmig_core_admit(call->server->core, guest->uuid, guest->name, restore, &facts, on_admitted, call);
+    /* With a vfio-ap device its scope is all unless its stamp tells, whatever queues the device has here: its configuration
+     * is replaced by that of the source when its state is loaded. */
+    call->caller = apmig_core_admit(call->server->core, guest, restore, on_admitted, call);
 }
 
 static int
@@ -243,7 +238,7 @@ method_check_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_e
 
     if (r < 0)
         return r;
-    if (!apmig_text_is_presentable(guest, MAX_GUEST_NAME_BYTES, "The guest's name", APMIG_ERROR_INVALID_GUEST,
+    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name", APMIG_ERROR_INVALID_GUEST,
                                    &error))
         return apmig_reply_error(message, error);
     return apmig_call_start(user_data, message, NULL, NULL, check_identified);
@@ -336,6 +331,8 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("CheckGuest", SD_BUS_ARGS("s", guest),
                             SD_BUS_RESULT("b", allowed, "s", reason, "ao", locks), method_check_guest,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("RemoveStamps", SD_BUS_ARGS("s", guest), SD_BUS_RESULT("u", removed),
+                            apmig_method_remove_stamps, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("LockEnded", SD_BUS_ARGS("o", lock, "s", id, "s", result, "s", message), 0),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("HypervisorState", "s", get_hypervisor_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -83,6 +83,8 @@ const char *apmig_migration_scope_text(const ApmigMigration *migration);
 
 /* --- method calls that are answered later (server-call.c) ------------------------------------------- */
 
+#define APMIG_GUEST_NAME_MAX_BYTES 1024
+
 typedef struct ApmigCall ApmigCall;
 
 /* The next step of a call; @denied NULL: go on. It is the step's duty to answer a denied call. */
@@ -159,6 +161,7 @@ gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char
 
 /* A handler of sd-bus, with the server as userdata. */
 int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
 /**
  * apmig_release_lock: ReleaseLock and Lock.Release from their options on

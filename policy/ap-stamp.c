@@ -66,6 +66,31 @@ apmig_stamp_answer_from_string(const char *text, ApmigStampAnswer *ret_answer)
     return FALSE;
 }
 
+static const char *const form_names[] = {
+    [APMIG_STAMP_OFF] = "off",
+    [APMIG_STAMP_DIGEST] = "digest",
+    [APMIG_STAMP_FULL] = "full",
+};
+
+const char *
+apmig_stamp_form_to_string(ApmigStampForm form)
+{
+    g_return_val_if_fail((guint)form < G_N_ELEMENTS(form_names), "off");
+    return form_names[form];
+}
+
+gboolean
+apmig_stamp_form_from_string(const char *text, ApmigStampForm *ret_form)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(form_names); i++) {
+        if (g_str_equal(form_names[i], text)) {
+            *ret_form = (ApmigStampForm)i;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static const ApmigApViewQueue *
 queue_at(const ApmigApView *view, guint index)
 {
@@ -150,13 +175,10 @@ apmig_stamp_digest(const ApmigApView *view, const ApmigEvidence *keys)
 
 /* --- does it count? ------------------------------------------------------------------------------ */
 
-/* Returns: (transfer full) (nullable): why it does not. */
+/* Returns: (transfer full) (nullable): why it tells nothing of the source. */
 static char *
-find_objection(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *policy)
+find_origin_objection(const ApmigStamp *stamp, const ApmigStampPolicy *policy)
 {
-    gint64 fresh_usec = (gint64)policy->fresh_seconds * G_USEC_PER_SEC;
-    g_autofree char *written_at = NULL;
-
     if (stamp == NULL)
         return g_strdup(
             "The guest brings no stamp of its source host, so its master keys there are not known.");
@@ -167,6 +189,16 @@ find_objection(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *poli
         return g_strdup_printf(
             "The guest's stamp does not count: it is of host %s, and the guest comes from %s.",
             stamp->host_id, policy->source_host_id);
+    return NULL;
+}
+
+/* Returns: (transfer full) (nullable): why it tells nothing of the source's keys. */
+static char *
+find_age_objection(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *policy)
+{
+    gint64 fresh_usec = (gint64)policy->fresh_seconds * G_USEC_PER_SEC;
+    g_autofree char *written_at = NULL;
+
     if (fresh_usec == 0)
         return NULL;
     written_at = apmig_sentence_time(stamp->written_at);
@@ -377,19 +409,35 @@ is_damaged(const ApmigStamp *stamp)
     return !g_str_equal(digest, stamp->digest);
 }
 
+static char *
+find_damage(const ApmigStamp *stamp)
+{
+    return is_damaged(stamp)
+               ? g_strdup("The guest's stamp does not count: its digest does not fit what it says.")
+               : NULL;
+}
+
+gboolean
+apmig_stamp_counts(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *policy)
+{
+    g_autofree char *origin = find_origin_objection(stamp, policy);
+    g_autofree char *age = origin == NULL ? find_age_objection(stamp, now, policy) : NULL;
+
+    return origin == NULL && age == NULL && !is_damaged(stamp);
+}
+
 ApmigStampVerdict *
 apmig_stamp_judge(const ApmigStamp *stamp, const ApmigEvidence *evidence, gint64 now,
                   const ApmigStampPolicy *policy)
 {
-    g_autofree char *objection = find_objection(stamp, now, policy);
+    char *objection = find_origin_objection(stamp, policy);
 
-    if (objection != NULL)
-        return verdict_new(policy->missing, g_steal_pointer(&objection));
-    if (stamp->lock != NULL)
+    if (objection == NULL && stamp->lock != NULL)
         return verdict_new(APMIG_STAMP_DENY, describe_lock(stamp));
-    if (is_damaged(stamp))
-        return verdict_new(
-            policy->missing,
-            g_strdup("The guest's stamp does not count: its digest does not fit what it says."));
-    return judge_keys(stamp, evidence, policy);
+    if (objection == NULL)
+        objection = find_age_objection(stamp, now, policy);
+    if (objection == NULL)
+        objection = find_damage(stamp);
+    return objection != NULL ? verdict_new(policy->missing, objection)
+                             : judge_keys(stamp, evidence, policy);
 }

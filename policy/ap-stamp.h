@@ -66,6 +66,18 @@ char *apmig_stamp_canonical_keys(const ApmigApView *view, const ApmigEvidence *k
 /* Returns: (transfer full): SHA-256 of that text, in hexadecimal. */
 char *apmig_stamp_digest(const ApmigApView *view, const ApmigEvidence *keys);
 
+/* How much of it is written. */
+typedef enum {
+    APMIG_STAMP_OFF,
+    APMIG_STAMP_DIGEST, /* no keys, and of the queues only what the digest is made of: their numbers and modes */
+    APMIG_STAMP_FULL,
+} ApmigStampForm;
+
+/* "off", "digest", "full". */
+const char *apmig_stamp_form_to_string(ApmigStampForm form);
+/* Returns: FALSE when @text names none; @ret_form is then untouched. */
+gboolean apmig_stamp_form_from_string(const char *text, ApmigStampForm *ret_form);
+
 /* --- the judgement ------------------------------------------------------------------------------- */
 
 /* The later, the stricter. */
@@ -84,7 +96,7 @@ typedef struct {
     ApmigStampAnswer keys_differ; /* warn or deny; it is never less than warn */
     ApmigStampAnswer keys_unknown;
     ApmigStampAnswer missing; /* also for a stamp that does not count */
-    guint fresh_seconds;      /* an older one does not count; 0: any age does */
+    guint fresh_seconds;      /* what an older one says of keys does not count; 0: any age does */
     const char *
         source_host_id; /* (nullable): where the guest comes from, if that is known: no other host's counts */
     const char
@@ -102,10 +114,16 @@ typedef struct {
  * @evidence: what this host knows of the keys of its own queues
  * @now: realtime, usec
  *
- * Returns: (transfer full): may the guest come in, as far as its stamp is concerned? A lock at the source forbids it.
+ * A lock at the source forbids it, however long ago that was written: the stamp is written anew when the lock is
+ * released, so one that is old tells of a lock that lasts, or of a host that has not run apmigd since, of which nothing
+ * else is known either.
+ *
+ * Returns: (transfer full): may the guest come in, as far as its stamp is concerned?
  */
 ApmigStampVerdict *apmig_stamp_judge(const ApmigStamp *stamp, const ApmigEvidence *evidence, gint64 now,
                                      const ApmigStampPolicy *policy);
+/* Returns: whether what @stamp says of the guest's queues and keys counts. */
+gboolean apmig_stamp_counts(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *policy);
 /* @verdict: (nullable) */
 void apmig_stamp_verdict_free(ApmigStampVerdict *verdict);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampVerdict, apmig_stamp_verdict_free)

@@ -78,6 +78,20 @@ apmig_ap_view_new_of_device(const ApmigApHost *host, const ApmigApDevice *device
     return view;
 }
 
+ApmigScope *
+apmig_ap_view_scope(const ApmigApView *view)
+{
+    g_autoptr(GArray) queues = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
+
+    for (guint i = 0; i < view->queues->len; i++) {
+        const ApmigApViewQueue *queue = &g_array_index(view->queues, ApmigApViewQueue, i);
+        const ApmigApqn number = {queue->adapter, queue->domain};
+
+        g_array_append_val(queues, number);
+    }
+    return apmig_scope_new_from_queues((const ApmigApqn *)queues->data, queues->len);
+}
+
 gboolean
 apmig_ap_view_has_control_domain(const ApmigApView *view, guint domain)
 {

@@ -62,4 +62,7 @@ ApmigApViewQueue apmig_ap_view_describe_queue(const ApmigApHost *host, guint ada
 void apmig_ap_view_free(ApmigApView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApView, apmig_ap_view_free)
 
+/* Returns: (transfer full): its queues. */
+ApmigScope *apmig_ap_view_scope(const ApmigApView *view);
+
 gboolean apmig_ap_view_has_control_domain(const ApmigApView *view, guint domain);

@@ -110,12 +110,9 @@ reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const cha
 }
 
 static void
-deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
+deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock,
+     const char *reason)
 {
-    g_autofree char *description = lock_describe(lock);
-    g_autofree char *reason =
-        g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s", description,
-                        lock->pub.record->id);
     ApmigAction *entry;
 
     reply_admit(engine, caller, FALSE, reason);
@@ -124,6 +121,17 @@ deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name
     entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
     entry->uuid = g_strdup(uuid);
     entry->guest = g_strdup(name);
+}
+
+static void
+deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
+{
+    g_autofree char *description = lock_describe(lock);
+    g_autofree char *reason =
+        g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s", description,
+                        lock->pub.record->id);
+
+    deny(engine, caller, uuid, name, lock, reason);
 }
 
 static guint
@@ -216,8 +224,8 @@ expect_unaffected(ApmigEngine *engine, const char *uuid)
 void
 engine_admit(ApmigEngine *engine, const ApmigEvent *event)
 {
-    g_autoptr(ApmigScope) all = apmig_scope_new_all();
-    const ApmigScope *scope = event->admit.facts.scope ? event->admit.facts.scope : all;
+    g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
+    g_autofree char *objection = NULL;
     const Lock *lock;
 
     if (!engine->loaded) {
@@ -233,7 +241,12 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     g_hash_table_remove(engine->arrivals, event->admit.uuid);
     lock = engine_overlapping_lock(engine, scope);
     if (lock) {
-        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name, lock);
+        deny_for_lock(engine, event->admit.caller, event->admit.uuid, event->admit.name, lock);
+        return;
+    }
+    objection = engine_judge_arrival(engine, event);
+    if (objection) {
+        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name, NULL, objection);
         return;
     }
     if (event->admit.restore) {
@@ -303,7 +316,7 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
         if (migration)
             take_back(engine, migration, reason);
     } else if (lock) {
-        deny(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
+        deny_for_lock(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
         take_back(engine, migration, "a lock was requested before the hook was answered");
     } else {
         migration->grants++;
@@ -345,15 +358,18 @@ incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
         if (newer && migration->bindable)
             migration->admitted_until = 0;
         migration->incoming_seen = FALSE;
-        if (!migration->admitted_until)
+        if (!migration->admitted_until) {
+            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
             migration_end(engine, migration, "completed", "the guest has arrived");
-        else
+        } else
             migration->pub.phase = APMIG_MIGRATION_ADMITTED;
     }
     if (migration->expiry_token && token > migration->expiry_token && migration->admitted_until) {
         migration->admitted_until = 0;
-        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED)
+        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED) {
+            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
             migration_end(engine, migration, "completed", "the guest is active here");
+        }
     }
 }
 

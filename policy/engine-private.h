@@ -2,7 +2,8 @@
 /*
  * What the engine's files share. engine.c dispatches events and settles what follows from them;
  * engine-locks.c is the life of a lock, engine-release.c its end, engine-migrations.c the life of a migration
- * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked.
+ * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
+ * engine-arrival.c what an arriving guest brings, engine-stamps.c what guests are given to bring elsewhere.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -104,10 +105,10 @@ typedef struct {
     gboolean ask_again;
     guint64 answer_token;
     ApmigJob job;
-    guint64 clear_token; /* the newest question that found it without a migration, or not there */
-    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
-    guint64 stop_token;  /* questions above it were put after that */
-    char *trouble;       /* (nullable): why its state is unknown */
+    guint64 clear_token;   /* the newest question that found it without a migration, or not there */
+    gboolean stopped;      /* libvirt has told so, and no question put after that found it active */
+    guint64 stop_token;    /* questions above it were put after that */
+    char *trouble;         /* (nullable): why its state is unknown */
 } Guest;
 
 typedef struct {
@@ -141,6 +142,10 @@ struct ApmigEngine {
     guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
     gint64 next_sweep;  /* boot time; 0: at once */
     const char *published_view;
+
+    GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
+    GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
+    gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
 
     /* for the time of one event */
     gint64 now;
@@ -209,6 +214,23 @@ void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrat
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
+/* engine-arrival.c */
+/* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
+ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event);
+/* Compares what a guest brings that comes in with this host, and logs doubts. Returns: (transfer full) (nullable): why
+ * it may not come in. */
+char *engine_judge_arrival(ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-stamps.c */
+/* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
+ * written. */
+void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
+void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
+void engine_stamps_view_started(ApmigEngine *engine);
+void engine_stamps_view_lost(ApmigEngine *engine);
+void engine_settle_stamps(ApmigEngine *engine);
+gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
+
 /* engine-steps.c */
 void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
 /* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
@@ -232,6 +254,8 @@ void engine_view_guest_stopped(ApmigEngine *engine, const char *uuid);
 /* Whether a guest of that UUID was active when last heard of. */
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
+/* A list of the active guests is asked for, unless there is one or it is under way. */
+void engine_need_list(ApmigEngine *engine);
 /* Read everything that matters at once, not at the next interval. */
 void engine_hurry(ApmigEngine *engine);
 /* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */

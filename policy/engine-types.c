@@ -170,5 +170,6 @@ apmig_action_free(ApmigAction *action)
     g_free(action->message);
     apmig_lock_record_free(action->record);
     apmig_admission_free(action->admission);
+    g_clear_pointer(&action->locks, g_ptr_array_unref);
     g_free(action);
 }

@@ -122,6 +122,13 @@ ask_list_anew(ApmigEngine *engine)
 }
 
 void
+engine_need_list(ApmigEngine *engine)
+{
+    if (!engine->list_asked && !engine->list_token)
+        ask_list(engine);
+}
+
+void
 engine_hurry(ApmigEngine *engine)
 {
     GHashTableIter iter;
@@ -145,6 +152,7 @@ engine_view_started(ApmigEngine *engine)
     g_hash_table_remove_all(engine->guests);
     engine->list_asked = 0;
     engine->list_token = 0;
+    engine_stamps_view_started(engine);
     engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor");
     engine_hurry(engine);
 }
@@ -162,6 +170,7 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->list_token = 0;
     g_hash_table_remove_all(engine->guests);
     engine_steps_lost(engine);
+    engine_stamps_view_lost(engine);
 }
 
 static void
@@ -305,6 +314,8 @@ engine_guest_changed(ApmigEngine *engine, const char *uuid)
 
     if (guest)
         guest_forget_facts(guest, engine->last_token);
+    if (!engine_find_migration(engine, uuid, FALSE)) /* when that one has arrived, then */
+        engine_stamp_guest(engine, uuid, FALSE);
     if (outgoing)
         outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
     if (arrival_until && engine->now <= *arrival_until)
@@ -318,6 +329,7 @@ engine_view_guest_stopped(ApmigEngine *engine, const char *uuid)
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
 
     g_hash_table_remove(engine->arrivals, uuid);
+    g_hash_table_remove(engine->stamps, uuid);
     if (!guest)
         return;
     guest->stopped = TRUE;

@@ -16,6 +16,9 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->pending = g_ptr_array_new_with_free_func((GDestroyNotify)pending_admission_free);
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
     engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    engine->stamped_locks = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+                                                  (GDestroyNotify)apmig_lock_record_free);
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
@@ -34,6 +37,8 @@ apmig_engine_free(ApmigEngine *engine)
     g_ptr_array_unref(engine->pending);
     g_hash_table_unref(engine->guests);
     g_hash_table_unref(engine->arrivals);
+    g_hash_table_unref(engine->stamps);
+    g_hash_table_unref(engine->stamped_locks);
     g_free(engine->view_trouble);
     g_free(engine->run_id);
     apmig_policy_free(engine->policy);
@@ -164,6 +169,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_KEYS_READ:
         engine_keys_read(engine, event);
         break;
+    case APMIG_EVENT_STAMP_FINISHED:
+        engine_stamp_finished(engine, event);
+        break;
     case APMIG_EVENT_POLICY_CHANGED:
         handle_policy_changed(engine, event->policy);
         break;
@@ -221,6 +229,7 @@ settle(ApmigEngine *engine)
     for (guint i = engine->locks->len; i > 0; i--)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
     engine_settle_view(engine);
+    engine_settle_stamps(engine);
     publish(engine);
     forget_ended(engine);
 }
@@ -239,7 +248,7 @@ apmig_engine_handle(ApmigEngine *engine, const ApmigEvent *event, GPtrArray *act
 gint64
 apmig_engine_next_deadline(const ApmigEngine *engine)
 {
-    gint64 deadline = engine_view_next_deadline(engine);
+    gint64 deadline = MIN(engine_view_next_deadline(engine), engine_stamps_next_deadline(engine));
 
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));

@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include "ap-stamp.h"
 #include "error.h"
 #include "lock.h"
 #include "migration.h"
@@ -37,6 +38,18 @@ typedef struct {
     const char *const *devices; /* (nullable): UUIDs of its mediated devices */
     gboolean scope_varies;      /* @scope changes without an event: it is told again with every answer */
 } ApmigGuestFacts;
+
+/* What a guest brings that comes in, and what this host knows to compare it with. Zeroed: neither. */
+typedef struct {
+    gboolean has_device;           /* one of vfio-ap: its facts' scope is all, whatever its metadata says */
+    const char *device;            /* (nullable): UUID of that device */
+    const ApmigScope *declared;    /* (nullable): what it has besides the device's queues */
+    const ApmigStamp *stamp;       /* (nullable) */
+    const char *stamp_problem;     /* (nullable): why the one that it brings does not read, as a clause */
+    const ApmigEvidence *evidence; /* (nullable): of this host's keys */
+    const ApmigApHost *host;       /* (nullable): this host's hardware; NULL: whether the guest fits is not looked at */
+    const char *host_id;           /* (nullable): this host's */
+} ApmigArrival;
 
 typedef enum {
     APMIG_JOB_NONE,     /* active, and no job */
@@ -72,9 +85,17 @@ typedef enum {
     APMIG_EVENT_HINT,
     APMIG_EVENT_STEP_FINISHED,
     APMIG_EVENT_KEYS_READ,
+    APMIG_EVENT_STAMP_FINISHED,
     APMIG_EVENT_POLICY_CHANGED,
     APMIG_EVENT_DEADLINE,
 } ApmigEventType;
+
+/* What came of writing a guest's stamp. */
+typedef enum {
+    APMIG_STAMPING_DONE, /* it says what it should, or the guest is not affected, or it is not active here any more */
+    APMIG_STAMPING_BUSY, /* the guest has a job: libvirt would wait 30 s for its end, and fail */
+    APMIG_STAMPING_FAILED,
+} ApmigStamping;
 
 /* An admission as kept in the runtime directory. */
 typedef struct {
@@ -133,6 +154,7 @@ typedef struct {
             const char *name;
             gboolean restore; /* else a migration */
             ApmigGuestFacts facts;
+            ApmigArrival arrival;
         } admit;
         struct {
             guint64 op;
@@ -159,7 +181,7 @@ typedef struct {
             const char *error; /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
         } answered;
         struct {
-            const char *uuid; /* GUEST_CHANGED: its devices or metadata are to be read again */
+            const char *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
         } changed;
         struct {
             const char *uuid;
@@ -182,6 +204,11 @@ typedef struct {
             const GPtrArray *readings; /* (element-type ApmigKeyReading) */
             const ApmigEvidence *evidence;
         } keys_read;
+        struct {
+            guint64 op;
+            ApmigStamping result;
+            const char *message; /* (nullable): with APMIG_STAMPING_FAILED, as a clause */
+        } stamping;
         const ApmigPolicy *policy;
     };
 } ApmigEvent;
@@ -197,6 +224,7 @@ typedef enum {
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
+    APMIG_ACTION_STAMP_GUEST, /* op, uuid, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
@@ -223,15 +251,17 @@ typedef enum {
     APMIG_LOG_STATE_FAILURE,
     APMIG_LOG_ADMISSION_DENIED,
     APMIG_LOG_ADMISSION_ALLOWED,
+    APMIG_LOG_ADMISSION_DOUBTFUL,
     APMIG_LOG_MIGRATION_SEEN,
     APMIG_LOG_MIGRATION_ENDED,
     APMIG_LOG_STEP_STARTED,
     APMIG_LOG_STEP_FINISHED,
     APMIG_LOG_VIEW_STARTED,
     APMIG_LOG_VIEW_LOST,
+    APMIG_LOG_STAMP_FAILED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_VIEW_LOST + 1)
+#define APMIG_N_LOGS (APMIG_LOG_STAMP_FAILED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -255,7 +285,18 @@ typedef struct {
     char *message;
     ApmigLockRecord *record;
     ApmigAdmission *admission;
+    ApmigStampForm form; /* off: what stamp there is is taken away */
+    GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
 } ApmigAction;
+
+/**
+ * apmig_stamp_choose_lock:
+ * @locks: (element-type ApmigLockRecord): those of APMIG_ACTION_STAMP_GUEST
+ * @scope: the queues of the guest as they were read for its stamp
+ *
+ * Returns: (transfer full) (nullable): the lock that the stamp is to name.
+ */
+ApmigStampLock *apmig_stamp_choose_lock(const GPtrArray *locks, const ApmigScope *scope);
 
 void apmig_action_free(ApmigAction *action);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAction, apmig_action_free)

@@ -22,6 +22,11 @@ static const ApmigPolicy built_in = {
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
+    .stamp = APMIG_STAMP_FULL,
+    .keys_differ = APMIG_STAMP_DENY,
+    .keys_unknown = APMIG_STAMP_WARN,
+    .stamp_missing = APMIG_STAMP_WARN,
+    .stamp_fresh_seconds = 90 * 24 * 3600,
 };
 
 static const char *const on_busy_names[] = {
@@ -65,6 +70,22 @@ static const NumberKey limits[] = {
     {"max-locks", MEMBER(max_locks), 1, 1024},
     {"max-locks-per-user", MEMBER(max_locks_per_user), 1, 1024},
     {"max-admissions", MEMBER(max_admissions), 1, 65536},
+    {"stamp-fresh-sec", MEMBER(stamp_fresh_seconds), 0, 10 * 365 * 24 * 3600},
+};
+
+/* --- answers to a stamp -------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *key;
+    gsize offset;
+    ApmigStampAnswer least;
+    const char *expected;
+} AnswerKey;
+
+static const AnswerKey answers[] = {
+    {"keys-differ", MEMBER(keys_differ), APMIG_STAMP_WARN, "\"warn\" or \"deny\""},
+    {"keys-unknown", MEMBER(keys_unknown), APMIG_STAMP_OK, "one of \"allow\", \"warn\" and \"deny\""},
+    {"stamp-missing", MEMBER(stamp_missing), APMIG_STAMP_OK, "one of \"allow\", \"warn\" and \"deny\""},
 };
 
 #undef MEMBER
@@ -257,6 +278,41 @@ read_numbers(ApmigPolicy *policy, const Place *place, GError **error)
     return TRUE;
 }
 
+static gboolean
+fail_word(const Place *place, const char *key, const char *word, const char *expected, GError **error)
+{
+    g_autofree char *excerpt = apmig_error_excerpt(word);
+
+    return fail(place, key, error, "is \"%s\" but must be %s", excerpt, expected);
+}
+
+static gboolean
+read_stamp(ApmigPolicy *policy, const Place *place, GError **error)
+{
+    static const char *const forms = "one of \"full\", \"digest\" and \"off\"";
+    const char *word = NULL;
+
+    if (json_object_has_member(place->object, "stamp")) {
+        if (!read_name(place, "stamp", forms, &word, error))
+            return FALSE;
+        if (!apmig_stamp_form_from_string(word, &policy->stamp))
+            return fail_word(place, "stamp", word, forms, error);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(answers); i++) {
+        const AnswerKey *key = &answers[i];
+        ApmigStampAnswer answer;
+
+        if (!json_object_has_member(place->object, key->key))
+            continue;
+        if (!read_name(place, key->key, key->expected, &word, error))
+            return FALSE;
+        if (!apmig_stamp_answer_from_string(word, &answer) || answer < key->least)
+            return fail_word(place, key->key, word, key->expected, error);
+        G_STRUCT_MEMBER(ApmigStampAnswer, policy, key->offset) = answer;
+    }
+    return TRUE;
+}
+
 ApmigPolicy *
 apmig_policy_parse(const char *json, gsize length, const char *origin, const ApmigPolicy *base,
                    GError **error)
@@ -272,6 +328,11 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",
+                                       "stamp",
+                                       "keys-differ",
+                                       "keys-unknown",
+                                       "stamp-missing",
+                                       "stamp-fresh-sec",
                                        NULL};
     g_autoptr(ApmigPolicy) policy = apmig_policy_copy(base != NULL ? base : &built_in);
     g_autoptr(JsonObject) object =
@@ -280,7 +341,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
 
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
         !read_on_release(policy, &place, error) || !read_steps(policy, &place, error) ||
-        !read_numbers(policy, &place, error))
+        !read_numbers(policy, &place, error) || !read_stamp(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }

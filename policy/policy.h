@@ -7,6 +7,8 @@
 
 #include <glib.h>
 
+#include "ap-stamp.h"
+
 #define APMIG_POLICY_MAX_BYTES (1024 * 1024)
 #define APMIG_POLICY_MAX_STEPS 3
 
@@ -62,6 +64,19 @@ typedef struct {
     guint max_locks_per_user;
     /* "max-admissions", 1 .. 65536 */
     guint max_admissions;
+    /* "stamp": "full", "digest" or "off": what this host says of its guests in their metadata. With "off" what a guest
+     * brought is taken away when it has arrived */
+    ApmigStampForm stamp;
+    /* "keys-differ": "deny" or "warn"; "keys-unknown" and "stamp-missing": "allow", "warn" or "deny": what follows from
+     * the stamp that a guest brings, or does not bring. To warn is to let it in with an entry in the journal */
+    ApmigStampAnswer keys_differ;
+    ApmigStampAnswer keys_unknown;
+    ApmigStampAnswer stamp_missing;
+    /* "stamp-fresh-sec", 0 (any age is good) .. 10 years: what a stamp that is older says of keys does not count. It is
+     * written when a guest starts and when a lock over it changes, so it is about as old as the guest's run: a time
+     * shorter than that only makes it count for nothing. 90 days outlast most runs, and bound for how long keys that were
+     * changed without a lock are taken for what they were. The lock in a stamp has no age: see apmig_stamp_judge(). */
+    guint stamp_fresh_seconds;
 } ApmigPolicy;
 
 /**

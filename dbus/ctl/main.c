@@ -21,6 +21,7 @@ static const struct {
     {"list", "[LOCK]", "List locks, or show one in full", ctl_verb_list},
     {"migrations", "", "List migrations of affected guests in progress", ctl_verb_migrations},
     {"check", "GUEST", "Tell whether a guest could come in now", ctl_verb_check},
+    {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
     {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
      ctl_verb_hook},
 };

@@ -9,7 +9,7 @@
 typedef struct Pending Pending;
 struct Pending {
     ScriptedHypervisor *hypervisor;
-    const char *kind; /* "list", "query", "step", "look-up", "effect" */
+    const char *kind; /* "list", "query", "step", "look-up", "stamp", "effect" */
     guint source;     /* 0: withheld */
     guint64 number;   /* token or op */
     char *uuid;       /* or what is looked up; (nullable) */
@@ -18,6 +18,7 @@ struct Pending {
     char *error;          /* (nullable): what is answered instead */
     ApmigStepOutcome outcome;
     ApmigGuestFactsFunc func;
+    ApmigStampsRemovedFunc removed;
     gpointer user_data;
     void (*give)(Pending *pending);
 };
@@ -374,6 +375,42 @@ run_step(ApmigHypervisor *vtable, guint64 op, ApmigStep step, const char *uuid)
     schedule_answer(pending, guest, "step-answer-ms");
 }
 
+/* Guests have no metadata here: what is to be written is known by its answer alone. */
+static void
+give_stamp(Pending *pending)
+{
+    ScriptedHypervisor *self = pending->hypervisor;
+
+    if (self->connected)
+        self->callbacks.stamp_finished(pending->number, APMIG_STAMPING_DONE, NULL, self->user_data);
+}
+
+static void
+stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, ApmigStampOrder *order)
+{
+    ScriptedHypervisor *self = (ScriptedHypervisor *)vtable;
+
+    schedule(pending_new(self, "stamp", give_stamp, op, uuid), 0);
+    apmig_stamp_order_free(order);
+}
+
+static void
+give_removed(Pending *pending)
+{
+    pending->removed(0, NULL, pending->user_data);
+}
+
+static void
+remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
+{
+    ScriptedHypervisor *self = (ScriptedHypervisor *)vtable;
+    Pending *pending = pending_new(self, "stamp", give_removed, 0, guest);
+
+    pending->removed = func;
+    pending->user_data = user_data;
+    schedule(pending, 0);
+}
+
 static JsonObject *
 find_guest_by_text(const ScriptedHypervisor *self, JsonObject *guests, const char *text)
 {
@@ -521,6 +558,8 @@ apmig_scripted_hypervisor_new(const char *uri)
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
     self->vtable.run_step = run_step;
+    self->vtable.stamp_guest = stamp_guest;
+    self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);

@@ -40,6 +40,8 @@ remember_owner = 0
 migration_address = "{address}"
 migration_host = "{address}"
 """
+# Most tests are about what the source does by itself when the destination knows nothing of its lock.
+POLICY = '{"stamp": "off"}\n'
 LIBVIRTD_NOISE = ["virNetDevSendEthtoolIoctl", "virCgroupDetectControllers", "qemuDomainGetJobStatsInternal"]
 
 
@@ -111,6 +113,8 @@ class Host:
             "files": {
                 "/etc/hosts": "127.0.0.1 localhost\n" + names,
                 "/etc/hostname": self.name + "\n",
+                "/etc/machine-id": uuid.uuid4().hex + "\n",
+                "/etc/apmigd/policy.d/10-rig.json": POLICY,
                 "/etc/libvirt/libvirtd.conf": LIBVIRTD_CONF.format(uuid=uuid.uuid4()),
                 "/etc/libvirt/qemu.conf": QEMU_CONF.format(address=self.address),
             },
@@ -300,6 +304,10 @@ class Host:
         path.chmod(0o755)
         return path
 
+    def metadata(self, name, uri):
+        """The live element of that namespace; "" without one."""
+        return self.virsh("metadata", name, uri, "--live", check=False).stdout.strip()
+
     # --- the bus and apmigd ----------------------------------------------------------------------
 
     def start_bus(self):
@@ -346,12 +354,21 @@ class Host:
         wait_for(ready, f"apmigd on {self.name} to see libvirt", 40)
         assert self.apmigd.status is None, f"apmigd on {self.name} ended: {self.apmigd.output[-2000:]}"
 
+    def set_policy(self, text):
+        """Over the rig's own; None: no more."""
+        path = self.path("/etc/apmigd/policy.d/20-test.json")
+        if text:
+            path.write_text(text, encoding="utf-8")
+        else:
+            path.unlink(missing_ok=True)
+
     def stop_apmigd(self, number=signal.SIGTERM, timeout=15):
         if self.apmigd and self.apmigd.status is None:
             self.apmigd.end(number, timeout)
 
     def forget_apmigd(self):
         """Removes what it keeps on disk; it must not be running."""
+        self.set_policy(None)
         self.run("rm", "-rf", "/var/lib/apmigd", "/run/apmigd", "/var/log/apmigd.log")
 
     def hide(self, path):

@@ -101,6 +101,9 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_READ_KEYS:
         cards_read(sim, action);
         break;
+    case APMIG_ACTION_STAMP_GUEST:
+        hypervisor_stamp(sim, action->op);
+        break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
         daemon_close_caller(sim, action->caller);

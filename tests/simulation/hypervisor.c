@@ -347,6 +347,35 @@ hypervisor_step(Sim *sim, guint64 op, Guest *guest)
     sim_queue(sim, answer_delay(sim), step_arrives, step, 0, g_rc_box_release);
 }
 
+/* --- stamps -------------------------------------------------------------------------------------- */
+
+static void
+stamp_finished(Sim *sim, gpointer object, guint64 number)
+{
+    const Step *step = object;
+    ApmigEvent event = {.type = APMIG_EVENT_STAMP_FINISHED};
+
+    if (!is_current(sim, step->incarnation, step->connection))
+        return;
+    event.stamping.op = step->op;
+    event.stamping.result = step->op % 3 != 0   ? APMIG_STAMPING_DONE
+                            : step->op % 2 != 0 ? APMIG_STAMPING_BUSY
+                                                : APMIG_STAMPING_FAILED;
+    daemon_deliver(sim, &event);
+}
+
+/* What is written changes nothing here: the engine must not depend on it. No dice are rolled for it. */
+void
+hypervisor_stamp(Sim *sim, guint64 op)
+{
+    Step *step = g_rc_box_new0(Step);
+
+    step->op = op;
+    step->incarnation = sim->incarnation;
+    step->connection = sim->connection;
+    sim_queue(sim, (1 + (gint64)(step->op % 50)) * MSEC, stamp_finished, step, 0, g_rc_box_release);
+}
+
 /* --- the connection ---------------------------------------------------------------------------------- */
 
 static void

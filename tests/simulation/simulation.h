@@ -348,6 +348,7 @@ void hypervisor_tell(Sim *sim, News news, Guest *guest);
 void hypervisor_list(Sim *sim, guint64 token);
 void hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts);
 void hypervisor_step(Sim *sim, guint64 op, Guest *guest);
+void hypervisor_stamp(Sim *sim, guint64 op);
 /* The daemon has started and tries to connect after @delay. */
 void hypervisor_connect(Sim *sim, gint64 delay);
 void hypervisor_lose(Sim *sim, gboolean libvirtd_too);

@@ -191,6 +191,28 @@ test_locked(Fixture *fixture, gconstpointer data)
     assert_says(verdict->sentence, "since an unknown time: \"AES rotation\"");
 }
 
+/* What is old or odd of it says nothing of the lock; another host's, or our own, does. */
+static void
+test_a_lock_has_no_age(Fixture *fixture, gconstpointer data)
+{
+    ApmigStampLock *lock = g_new0(ApmigStampLock, 1);
+    ApmigStampPolicy policy = strict;
+
+    lock->id = g_strdup("0123456f");
+    lock->reason = g_strdup("AES rotation");
+    lock->owner = g_strdup("anna");
+    lock->since = 900 * SECOND;
+    restamp(fixture, APMIG_AP_MODE_CCA, lock);
+    fixture->stamp->written_at = 1;
+    g_assert_false(apmig_stamp_counts(fixture->stamp, NOW, &policy));
+    assert_judged(fixture, fixture->stamp, &policy, APMIG_STAMP_DENY,
+                  "Migration is locked at the source, host " SOURCE
+                  ": lock 0123456f of anna since 1970-01-01 00:15:00 UTC: \"AES rotation\".");
+    policy.own_host_id = SOURCE;
+    assert_judged(fixture, fixture->stamp, &policy, APMIG_STAMP_WARN,
+                  "The guest's stamp is this host's own, left over from before: its source host wrote none.");
+}
+
 /* --- the keys ------------------------------------------------------------------------------------ */
 
 #define QUEUE       "AP queue 04.0012: "
@@ -388,6 +410,7 @@ main(int argc, char **argv)
     ADD("/ap-stamp/missing", test_missing);
     ADD("/ap-stamp/damaged", test_damaged);
     ADD("/ap-stamp/locked", test_locked);
+    ADD("/ap-stamp/locked-long-ago", test_a_lock_has_no_age);
     ADD("/ap-stamp/keys", test_keys);
     ADD("/ap-stamp/declared", test_declared);
     ADD("/ap-stamp/no-view", test_no_view);

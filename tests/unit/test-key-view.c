@@ -285,6 +285,30 @@ test_contradiction(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(strstr(fixture->alarms->pdata[0], "anna"));
 }
 
+/* Until the next reading, whatever that has found. */
+static void
+test_host(Fixture *fixture, gconstpointer data)
+{
+    const ApmigApHost *host;
+
+    g_assert_null(apmig_key_view_host(fixture->view));
+    read_cards(fixture, "all", 0, LONG);
+    host = apmig_key_view_host(fixture->view);
+    g_assert_cmpuint(host->queues->len, >, 0);
+
+    sysfs_remove(fixture->root, "bus/ap");
+    g_assert_true(apmig_key_view_host(fixture->view) == host && host->present);
+    fixture->answered = FALSE;
+    apmig_key_view_read_host(fixture->view, LONG, on_read, fixture);
+    wait_for_answer(fixture);
+    g_assert_false(apmig_key_view_host(fixture->view)->present);
+
+    fixture->answered = FALSE;
+    apmig_key_view_read_host(fixture->view, 0, on_read, fixture); /* too short for any */
+    wait_for_answer(fixture);
+    g_assert_null(apmig_key_view_host(fixture->view));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -298,6 +322,7 @@ main(int argc, char **argv)
     ADD("dashes", test_dashes);
     ADD("no-longer-readable", test_no_longer_readable);
     ADD("contradiction", test_contradiction);
+    ADD("host", test_host);
 #undef ADD
     return g_test_run();
 }

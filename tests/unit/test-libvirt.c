@@ -130,6 +130,21 @@ guest_stopped(const char *uuid, gboolean migrated, gpointer user_data)
 }
 
 static void
+stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "stamp %" G_GUINT64_FORMAT " %d %s\n", op, result,
+                           message != NULL ? message : "-");
+}
+
+static void
+stamps_removed(guint n_removed, const GError *error, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "removed %u %s\n", n_removed, error != NULL ? error->message : "-");
+}
+
+static void
 hint(const char *uuid, const char *name, gpointer user_data)
 {
     World *world = user_data;
@@ -159,6 +174,7 @@ static const ApmigHypervisorCallbacks callbacks = {
     .guest_changed = guest_changed,
     .guest_stopped = guest_stopped,
     .hint = hint,
+    .stamp_finished = stamp_finished,
 };
 
 static World *
@@ -443,6 +459,93 @@ test_events(void)
     virConnectClose(connection);
 }
 
+/* --- stamps -------------------------------------------------------------------------------------- */
+
+/* Has the guest's stamp written, with a lock of @reason (NULL: none). */
+static void
+stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
+{
+    static const char host_id[] = "22222222-2222-4222-8222-222222222222";
+    g_autoptr(ApmigEvidence) nothing = apmig_evidence_new();
+    g_autoptr(ApmigAction) action = g_new0(ApmigAction, 1);
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+    g_autofree char *answer = g_strdup_printf("stamp %" G_GUINT64_FORMAT " %d -\n", op, APMIG_STAMPING_DONE);
+
+    record->id = g_strdup("0123456f");
+    record->reason = g_strdup(reason);
+    record->owner_name = g_strdup("anna");
+    record->scope = apmig_scope_parse("04.*", NULL);
+    action->form = form;
+    action->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    if (reason != NULL)
+        g_ptr_array_add(action->locks, record);
+    else
+        apmig_lock_record_free(record);
+    world->hypervisor->stamp_guest(world->hypervisor, op, GUEST_UUID,
+                                   apmig_stamp_order_new(action, host_id, g_get_real_time(), nothing));
+    await(world, answer);
+}
+
+/* Returns: (transfer full) (nullable): of the guest. */
+static char *
+get_metadata(virDomainPtr guest, const char *uri)
+{
+    return virDomainGetMetadata(guest, VIR_DOMAIN_METADATA_ELEMENT, uri, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+static void
+assert_stamp(virDomainPtr guest, const char *part)
+{
+    g_autofree char *xml = get_metadata(guest, "urn:apmigd:stamp:1");
+    g_autofree char *keys = get_metadata(guest, "urn:apmigd:1");
+
+    g_assert_nonnull(keys); /* nobody's but the administrator's */
+    g_assert_cmpint(xml != NULL, ==, part != NULL);
+    if (part != NULL && strstr(xml, part) == NULL)
+        g_error("%s is not in %s", part, xml);
+}
+
+static void
+test_stamps(void)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+    virConnectPtr connection = virConnectOpen(URI);
+    virDomainPtr guest = virDomainLookupByName(connection, GUEST);
+
+    await(world, "started ");
+    stamp(world, 1, APMIG_STAMP_FULL, NULL); /* not an affected guest */
+    g_assert_null(get_metadata(guest, "urn:apmigd:stamp:1"));
+    virDomainSetMetadata(guest, VIR_DOMAIN_METADATA_ELEMENT, "<keys scope='04.0012'/>", "apmigd",
+                         "urn:apmigd:1", VIR_DOMAIN_AFFECT_LIVE);
+    await(world, "changed " GUEST_UUID "\n");
+    forget(world);
+    stamp(world, 2, APMIG_STAMP_FULL, NULL);
+    assert_stamp(guest, "host=\"22222222");
+    stamp(world, 3, APMIG_STAMP_FULL, "AES rotation, \"phase\" <2>");
+    assert_stamp(guest, "phase");
+    stamp(world, 4, APMIG_STAMP_DIGEST, NULL);
+    assert_stamp(guest, "form=\"digest\"");
+    stamp(world, 5, APMIG_STAMP_OFF, NULL);
+    assert_stamp(guest, NULL);
+    stamp(world, 6, APMIG_STAMP_OFF, NULL);
+    assert_stamp(guest, NULL);
+    g_assert_false(is_told(world, "changed")); /* of what it wrote itself */
+
+    stamp(world, 7, APMIG_STAMP_FULL, "AES rotation");
+    world->hypervisor->remove_stamps(world->hypervisor, "", stamps_removed, world);
+    await(world, "removed 1 -\n");
+    assert_stamp(guest, NULL);
+    forget(world);
+    world->hypervisor->remove_stamps(world->hypervisor, GUEST, stamps_removed, world);
+    await(world, "removed 0 -\n");
+    world->hypervisor->remove_stamps(world->hypervisor, "nobody", stamps_removed, world);
+    await(world, "removed 0 libvirt knows no guest 'nobody' on this host\n");
+    virDomainSetMetadata(guest, VIR_DOMAIN_METADATA_ELEMENT, NULL, NULL, "urn:apmigd:1",
+                         VIR_DOMAIN_AFFECT_LIVE);
+    virDomainFree(guest);
+    virConnectClose(connection);
+}
+
 /* --- workers ------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -600,6 +703,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/no-connection", test_no_connection);
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);
+    g_test_add_func("/libvirt/stamps", test_stamps);
     g_test_add_func("/libvirt/hanging-calls", test_hanging_calls);
     g_test_add_func("/libvirt/status-folder", test_status_folder);
     g_test_add_func("/libvirt/status-folder-gives-hints", test_status_folder_gives_hints);

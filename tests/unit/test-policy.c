@@ -36,6 +36,11 @@ assert_equal(const ApmigPolicy *a, const ApmigPolicy *b)
     g_assert_cmpuint(a->max_locks, ==, b->max_locks);
     g_assert_cmpuint(a->max_locks_per_user, ==, b->max_locks_per_user);
     g_assert_cmpuint(a->max_admissions, ==, b->max_admissions);
+    g_assert_cmpint(a->stamp, ==, b->stamp);
+    g_assert_cmpint(a->keys_differ, ==, b->keys_differ);
+    g_assert_cmpint(a->keys_unknown, ==, b->keys_unknown);
+    g_assert_cmpint(a->stamp_missing, ==, b->stamp_missing);
+    g_assert_cmpuint(a->stamp_fresh_seconds, ==, b->stamp_fresh_seconds);
 }
 
 /* A policy unlike the default in every member. */
@@ -44,7 +49,9 @@ static const char unlike_default[] =
     "{\"step\":\"libvirt-abort\",\"deadline-usec\":600000000}],\"admission-usec\":3600000000,"
     "\"on-release\":\"trust\",\"release-verify-usec\":600000000,"
     "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"request-timeout-usec\":86400000000,"
-    "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536}";
+    "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536,"
+    "\"stamp\":\"digest\",\"keys-differ\":\"warn\",\"keys-unknown\":\"allow\",\"stamp-missing\":\"deny\","
+    "\"stamp-fresh-sec\":0}";
 
 /* --- what is read --------------------------------------------------------------------------------- */
 
@@ -187,6 +194,14 @@ test_no_policy(void)
         {"{\"max-locks-per-user\":0}", "test.json: $.max-locks-per-user must"},
         {"{\"max-admissions\":65537}", "test.json: $.max-admissions must be an integer from 1 to 65536."},
         {"{\"max-admissions\":0}", "test.json: $.max-admissions must"},
+        {"{\"stamp\":\"short\"}",
+         "test.json: $.stamp is \"short\" but must be one of \"full\", \"digest\" and \"off\"."},
+        {"{\"stamp\":true}", "test.json: $.stamp must be a string, one of"},
+        {"{\"keys-differ\":\"allow\"}",
+         "test.json: $.keys-differ is \"allow\" but must be \"warn\" or \"deny\"."},
+        {"{\"keys-unknown\":\"\"}", "test.json: $.keys-unknown is \"\" but must be one of"},
+        {"{\"stamp-missing\":null}", "test.json: $.stamp-missing must be a string, one of"},
+        {"{\"stamp-fresh-sec\":-1}", "test.json: $.stamp-fresh-sec must be an integer from 0 to 315360000."},
         {"{\"admission-usec\":999999}",
          "test.json: $.admission-usec must be an integer from 1000000 to 3600000000."},
         {"{\"admission-usec\":3600000001}", "test.json: $.admission-usec must"},

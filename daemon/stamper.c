@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "stamper.h"
+
+#include "ap-find.h"
+#include "ap-sysfs.h"
+#include "stamp-xml.h"
+
+#define HOST_AGE_USEC                                                                                        \
+    (5 * G_USEC_PER_SEC) /* older is read anew: it takes thousands of files of a large machine */
+
+/* --- the host ------------------------------------------------------------------------------------ */
+
+/* Counted by g_atomic_rc_box. */
+struct ApmigStampHost {
+    char *sysfs_root;
+    GMutex reading; /* guards what follows; held while it is read */
+    ApmigApHost *host;
+    gint64 read_at; /* monotonic */
+};
+
+ApmigStampHost *
+apmig_stamp_host_new(const char *sysfs_root)
+{
+    ApmigStampHost *host = g_atomic_rc_box_new0(ApmigStampHost);
+
+    host->sysfs_root = g_strdup(sysfs_root);
+    g_mutex_init(&host->reading);
+    return host;
+}
+
+ApmigStampHost *
+apmig_stamp_host_ref(ApmigStampHost *host)
+{
+    return g_atomic_rc_box_acquire(host);
+}
+
+static void
+host_clear(gpointer data)
+{
+    ApmigStampHost *host = data;
+
+    g_free(host->sysfs_root);
+    apmig_ap_host_free(host->host);
+    g_mutex_clear(&host->reading);
+}
+
+void
+apmig_stamp_host_unref(ApmigStampHost *host)
+{
+    if (host)
+        g_atomic_rc_box_release_full(host, host_clear);
+}
+
+/* Returns: (transfer full) (nullable): what the guest of the device has. */
+static ApmigApView *
+view_device(ApmigStampHost *host, const char *uuid)
+{
+    ApmigApView *view = NULL;
+    const ApmigApDevice *device;
+
+    g_mutex_lock(&host->reading);
+    if (!host->host || g_get_monotonic_time() >= host->read_at + HOST_AGE_USEC) {
+        apmig_ap_host_free(host->host);
+        host->host = apmig_ap_read_host(host->sysfs_root);
+        host->read_at = g_get_monotonic_time();
+    }
+    device = apmig_ap_find_device(host->host, uuid);
+    if (device)
+        view = apmig_ap_view_new_of_device(host->host, device);
+    g_mutex_unlock(&host->reading);
+    return view;
+}
+
+/* --- orders -------------------------------------------------------------------------------------- */
+
+static ApmigEvidence *
+copy_evidence(const ApmigEvidence *evidence)
+{
+    ApmigEvidence *copy = apmig_evidence_new();
+    g_autoptr(GPtrArray) records = apmig_evidence_list(evidence);
+
+    for (guint i = 0; i < records->len; i++)
+        apmig_evidence_add(copy, records->pdata[i], NULL);
+    return copy;
+}
+
+ApmigStampOrder *
+apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now,
+                      const ApmigEvidence *evidence)
+{
+    ApmigStampOrder *order = g_new0(ApmigStampOrder, 1);
+
+    order->form = action->form;
+    order->host_id = g_strdup(host_id);
+    order->now = now;
+    order->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    for (guint i = 0; i < action->locks->len; i++)
+        g_ptr_array_add(order->locks, apmig_lock_record_copy(action->locks->pdata[i]));
+    order->evidence = copy_evidence(evidence);
+    return order;
+}
+
+void
+apmig_stamp_order_free(ApmigStampOrder *order)
+{
+    if (!order)
+        return;
+    g_free(order->host_id);
+    g_ptr_array_unref(order->locks);
+    apmig_evidence_free(order->evidence);
+    g_free(order);
+}
+
+/* --- the content --------------------------------------------------------------------------------- */
+
+static gboolean
+names_queues(const ApmigStamp *stamp)
+{
+    return stamp && stamp->view && stamp->view->queues->len > 0;
+}
+
+static ApmigApView *
+copy_view(const ApmigApView *view)
+{
+    ApmigApView *copy = apmig_ap_view_new();
+
+    g_array_append_vals(copy->queues, view->queues->data, view->queues->len);
+    copy->control_domains = view->control_domains;
+    copy->has_control_domains = view->has_control_domains;
+    return copy;
+}
+
+/* What it brought when its device was taken away, in this host's name. */
+static ApmigStamp *
+carry_on(const ApmigStamp *brought, const ApmigStampOrder *order, ApmigStampLock *lock)
+{
+    g_autoptr(ApmigEvidence) nothing = apmig_evidence_new();
+    ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, copy_view(brought->view),
+                                        brought->keys ? brought->keys : nothing, lock);
+
+    if (!brought->keys) {
+        g_clear_pointer(&stamp->keys, apmig_evidence_free);
+        g_free(stamp->digest);
+        stamp->digest = g_strdup(brought->digest);
+    }
+    return stamp;
+}
+
+/* A guest has one vfio-ap device at most, as far as KVM goes; of several it would not be known what it has of which. */
+static ApmigStamp *
+make_stamp(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder *order)
+{
+    ApmigStampLock *lock = apmig_stamp_choose_lock(order->locks, guest->scope);
+    ApmigApView *view = NULL;
+
+    if (guest->n_ap_devices == 0 && !guest->has_unnamed && names_queues(guest->stamp))
+        return carry_on(guest->stamp, order, lock);
+    if (guest->n_ap_devices == 1 && !guest->has_unnamed)
+        view = view_device(host, guest->devices[0]);
+    return apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+}
+
+/* Whether both say the same, but for the time. */
+static gboolean
+is_current(const ApmigStamp *there, ApmigStamp *stamp, ApmigStampForm form)
+{
+    const gint64 written_at = stamp->written_at;
+    g_autofree char *old = NULL;
+    g_autofree char *new = NULL;
+
+    if (!there || !there->keys != !stamp->keys || (form == APMIG_STAMP_DIGEST && there->keys))
+        return FALSE;
+    stamp->written_at = there->written_at;
+    old = apmig_stamp_to_xml(there, form);
+    new = apmig_stamp_to_xml(stamp, form);
+    stamp->written_at = written_at;
+    return g_str_equal(old, new);
+}
+
+ApmigStampChange
+apmig_stamp_compose(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder *order,
+                    char **ret_xml)
+{
+    gboolean has_one = guest->stamp || guest->stamp_problem;
+    g_autoptr(ApmigStamp) stamp = NULL;
+
+    if (order->form == APMIG_STAMP_OFF || !order->host_id || guest->affected != APMIG_AFFECTED_YES)
+        return has_one ? APMIG_STAMP_REMOVE : APMIG_STAMP_KEEP;
+    stamp = make_stamp(guest, host, order);
+    if (is_current(guest->stamp, stamp, order->form))
+        return APMIG_STAMP_KEEP;
+    *ret_xml = apmig_stamp_to_xml(stamp, order->form);
+    return APMIG_STAMP_WRITE;
+}

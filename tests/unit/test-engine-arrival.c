@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a guest brings that comes in, against what this host knows: who is let in, and what is said of it. */
+#include "ap-fixture.h"
+#include "engine.h"
+
+#include <string.h>
+#include <syslog.h>
+
+#define G1       "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+#define MDEV     "aaaaaaaa-1234-9455-926a-d65c16db1809"
+#define SOURCE   "11111111-1111-4111-8111-111111111111"
+#define HERE     "22222222-2222-4222-8222-222222222222"
+#define REALTIME G_GINT64_CONSTANT(1800000000000000)
+#define DAY      (24 * 3600 * (gint64)G_USEC_PER_SEC)
+
+#define NO_OTHER                                                                                             \
+    "APKA NEW: empty -\nAPKA CUR: invalid -\nAPKA OLD: invalid -\n"                                          \
+    "ASYM NEW: empty -\nASYM CUR: invalid -\nASYM OLD: invalid -\n"
+#define KEY_A "AES NEW: empty -\nAES CUR: valid 0x00000000000000a1\nAES OLD: invalid -\n" NO_OTHER
+#define KEY_B "AES NEW: empty -\nAES CUR: valid 0x00000000000000b2\nAES OLD: invalid -\n" NO_OTHER
+
+/* A guest with a vfio-ap device that had 04.0012 at its source, with key A, and a host that has the same. */
+typedef struct {
+    ApmigEngine *engine;
+    ApmigPolicy *policy;
+    GPtrArray *actions;
+    ApmigApHost *host;
+    ApmigEvidence *here, *there;
+    ApmigStamp *stamp;
+    ApmigArrival arrival;
+    ApmigScope *scope; /* NULL: all */
+} Fixture;
+
+static void
+tell(Fixture *fixture, ApmigEvent event)
+{
+    event.now = G_USEC_PER_SEC;
+    event.realtime = REALTIME;
+    apmig_engine_handle(fixture->engine, &event, fixture->actions);
+}
+
+static void
+know(ApmigEvidence *evidence, const char *text)
+{
+    ApmigMkvps mkvps = mkvps_of(text);
+
+    apmig_evidence_add_reading(evidence, 4, 0x12, &mkvps, REALTIME - DAY, NULL);
+}
+
+static void
+restamp(Fixture *fixture, gint64 written_at, ApmigStampLock *lock)
+{
+    apmig_stamp_free(fixture->stamp);
+    fixture->stamp = apmig_stamp_new(
+        SOURCE, written_at, apmig_ap_view_new_of_device(fixture->host, fixture->host->devices->pdata[0]),
+        fixture->there, lock);
+    fixture->arrival.stamp = fixture->stamp;
+}
+
+static void
+set_up(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GPtrArray) none = g_ptr_array_new();
+
+    fixture->policy = apmig_policy_new_default();
+    fixture->engine = apmig_engine_new(fixture->policy, "5708");
+    fixture->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
+    fixture->host = host_new();
+    host_add_card(fixture->host, 4, "CEX8C");
+    host_add_queue(fixture->host, 4, 0x12, "vfio_ap");
+    host_add_device(fixture->host, MDEV, "04.0012");
+    fixture->host->can_migrate = TRUE;
+    fixture->here = apmig_evidence_new();
+    fixture->there = apmig_evidence_new();
+    know(fixture->here, KEY_A);
+    know(fixture->there, KEY_A);
+    restamp(fixture, REALTIME - DAY, NULL);
+    fixture->arrival = (ApmigArrival){.has_device = TRUE,
+                                      .device = MDEV,
+                                      .stamp = fixture->stamp,
+                                      .evidence = fixture->here,
+                                      .host = fixture->host,
+                                      .host_id = HERE};
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
+    g_ptr_array_set_size(fixture->actions, 0);
+}
+
+static void
+tear_down(Fixture *fixture, gconstpointer data)
+{
+    apmig_stamp_free(fixture->stamp);
+    apmig_evidence_free(fixture->here);
+    apmig_evidence_free(fixture->there);
+    apmig_ap_host_free(fixture->host);
+    g_ptr_array_unref(fixture->actions);
+    apmig_engine_free(fixture->engine);
+    apmig_policy_free(fixture->policy);
+    apmig_scope_unref(fixture->scope);
+}
+
+static void
+set_policy(Fixture *fixture)
+{
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = fixture->policy});
+}
+
+static void
+come(Fixture *fixture, gboolean restore)
+{
+    g_autoptr(ApmigScope) all = apmig_scope_new_all();
+
+    g_ptr_array_set_size(fixture->actions, 0);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                               .admit = {.caller = 7,
+                                         .uuid = G1,
+                                         .name = "g1",
+                                         .restore = restore,
+                                         .facts = {APMIG_AFFECTED_YES, fixture->scope ? fixture->scope : all},
+                                         .arrival = fixture->arrival}});
+}
+
+static const ApmigAction *
+find(const Fixture *fixture, ApmigActionType type, ApmigLog log)
+{
+    for (guint i = 0; i < fixture->actions->len; i++) {
+        const ApmigAction *action = fixture->actions->pdata[i];
+
+        if (action->type == type && (type != APMIG_ACTION_LOG || action->log == log))
+            return action;
+    }
+    return NULL;
+}
+
+static void
+assert_let_in(Fixture *fixture, const char *doubt)
+{
+    const ApmigAction *entry;
+
+    come(fixture, FALSE);
+    entry = find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DOUBTFUL);
+    g_assert_nonnull(find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0));
+    g_assert_cmpint(entry != NULL, ==, doubt != NULL);
+    if (!entry)
+        return;
+    assert_says(entry->message, doubt);
+    g_assert_cmpstr(entry->uuid, ==, G1);
+    g_assert_cmpint(entry->priority, ==, LOG_WARNING);
+}
+
+static void
+assert_denied(Fixture *fixture, const char *reason)
+{
+    const ApmigAction *reply;
+
+    come(fixture, FALSE);
+    reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
+    g_assert_null(find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0));
+    g_assert_nonnull(reply);
+    g_assert_false(reply->allowed);
+    assert_says(reply->message, reason);
+    g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DENIED));
+}
+
+static void
+assert_restored(Fixture *fixture, gboolean allowed, const char *doubt)
+{
+    const ApmigAction *reply;
+    const ApmigAction *entry;
+
+    come(fixture, TRUE);
+    reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
+    entry = find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DOUBTFUL);
+    g_assert_nonnull(reply);
+    g_assert_cmpint(reply->allowed, ==, allowed);
+    g_assert_cmpint(entry != NULL, ==, doubt != NULL);
+    if (entry)
+        assert_says(entry->message, doubt);
+}
+
+static ApmigStampLock *
+make_lock(void)
+{
+    ApmigStampLock *lock = g_new0(ApmigStampLock, 1);
+
+    lock->id = g_strdup("0123456f");
+    lock->owner = g_strdup("anna");
+    lock->reason = g_strdup("AES rotation");
+    return lock;
+}
+
+/* --- keys and locks at the source ----------------------------------------------------------------- */
+
+static void
+test_keys(Fixture *fixture, gconstpointer data)
+{
+    assert_let_in(fixture, NULL);
+
+    know(fixture->here, KEY_B);
+    assert_denied(fixture, "Master keys differ: AP queue 04.0012");
+    fixture->policy->keys_differ = APMIG_STAMP_WARN;
+    set_policy(fixture);
+    assert_let_in(fixture, "Master keys differ: AP queue 04.0012");
+
+    fixture->arrival.evidence = NULL;
+    assert_let_in(fixture, "is not known: 04.0012");
+    fixture->policy->keys_unknown = APMIG_STAMP_OK;
+    set_policy(fixture);
+    assert_let_in(fixture, NULL);
+    fixture->policy->keys_unknown = APMIG_STAMP_DENY;
+    set_policy(fixture);
+    assert_denied(fixture, "is not known: 04.0012");
+}
+
+static void
+test_locked_at_the_source(Fixture *fixture, gconstpointer data)
+{
+    fixture->policy->keys_differ = APMIG_STAMP_WARN;
+    fixture->policy->keys_unknown = fixture->policy->stamp_missing = APMIG_STAMP_OK;
+    set_policy(fixture);
+    restamp(fixture, 1, make_lock());
+    assert_denied(fixture, "lock 0123456f of anna");
+    assert_denied(fixture, "apmigctl unlock 0123456f");
+    assert_denied(fixture, "apmigctl unstamp g1");
+}
+
+static void
+test_no_stamp(Fixture *fixture, gconstpointer data)
+{
+    fixture->arrival.stamp = NULL;
+    assert_let_in(fixture, "brings no stamp");
+    fixture->arrival.stamp_problem = "<queue> has no at";
+    assert_let_in(fixture, "does not read: <queue> has no at.");
+    fixture->policy->stamp_missing = APMIG_STAMP_DENY;
+    set_policy(fixture);
+    assert_denied(fixture, "does not read: <queue> has no at.");
+    fixture->arrival.stamp_problem = NULL;
+    assert_denied(fixture, "brings no stamp");
+    fixture->policy->stamp_missing = APMIG_STAMP_OK;
+    set_policy(fixture);
+    assert_let_in(fixture, NULL);
+}
+
+static void
+test_what_does_not_count(Fixture *fixture, gconstpointer data)
+{
+    restamp(fixture, REALTIME - 91 * DAY, NULL);
+    assert_let_in(fixture, "more than 7776000 s ago");
+    restamp(fixture, REALTIME - 89 * DAY, NULL);
+    assert_let_in(fixture, NULL);
+    fixture->arrival.host_id = SOURCE;
+    assert_let_in(fixture, "this host's own");
+}
+
+/* --- whose queues it has -------------------------------------------------------------------------- */
+
+static void
+assert_admitted_scope(Fixture *fixture, const char *scope)
+{
+    const ApmigAction *action;
+
+    come(fixture, FALSE);
+    action = find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0);
+    g_assert_nonnull(action);
+    g_assert_cmpstr(apmig_scope_to_string(action->admission->scope), ==, scope);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {action->op, "no"}});
+}
+
+static void
+test_scope(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigScope) declared = scope_of("06.0001");
+
+    assert_admitted_scope(fixture, "04.0012");
+    fixture->arrival.declared = declared;
+    assert_admitted_scope(fixture, "04.0012,06.0001");
+    fixture->stamp->digest[0] ^= 1; /* then it does not count */
+    assert_admitted_scope(fixture, "all");
+    fixture->stamp->digest[0] ^= 1;
+    restamp(fixture, REALTIME - 91 * DAY, NULL);
+    assert_admitted_scope(fixture, "all");
+    fixture->arrival.stamp = NULL;
+    assert_admitted_scope(fixture, "all");
+    fixture->arrival.has_device = FALSE;
+    fixture->scope = scope_of("06.0001");
+    assert_admitted_scope(fixture, "06.0001");
+}
+
+static void
+test_lock_of_other_queues_lets_it_in(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigScope) other = scope_of("05.0012"), own = scope_of("04.0012");
+    ApmigEvent take = {
+        .type = APMIG_EVENT_TAKE,
+        .take = {
+            .id = "aaaaaaaa", .scope = other, .reason = "AES rotation", .user = "cora", .no_wait = TRUE}};
+
+    tell(fixture, take);
+    assert_let_in(fixture, NULL);
+    take.take.id = "bbbbbbbb";
+    take.take.scope = own;
+    tell(fixture, take);
+    assert_denied(fixture, "lock bbbbbbbb");
+}
+
+/* --- hardware ------------------------------------------------------------------------------------- */
+
+static void
+test_hardware(Fixture *fixture, gconstpointer data)
+{
+    ApmigApHost *other = host_new();
+
+    host_add_card(other, 4, "CEX8P");
+    host_add_queue(other, 4, 0x12, "vfio_ap");
+    host_add_device(other, MDEV, "04.0012");
+    fixture->arrival.host = other;
+    assert_denied(fixture, "AP queue 04.0012");
+    fixture->arrival.device = "bbbbbbbb-1234-9455-926a-d65c16db1809";
+    assert_denied(fixture, "bbbbbbbb-1234");
+
+    fixture->arrival.has_device = FALSE; /* it was detached: the kernel compares nothing */
+    assert_let_in(fixture, NULL);
+    fixture->arrival.has_device = TRUE;
+    fixture->arrival.host = NULL;
+    assert_let_in(fixture, NULL);
+    apmig_ap_host_free(other);
+}
+
+static void
+test_hardware_doubts(Fixture *fixture, gconstpointer data)
+{
+    fixture->host->can_migrate = FALSE;
+    assert_let_in(fixture, "migrat");
+}
+
+/* --- restore -------------------------------------------------------------------------------------- */
+
+/* The image was saved on this host or another, at any time, perhaps under a lock: its keys are compared, and only keys
+ * that differ keep it out. */
+static void
+test_restore(Fixture *fixture, gconstpointer data)
+{
+    fixture->policy->stamp_missing = fixture->policy->keys_unknown = APMIG_STAMP_DENY;
+    set_policy(fixture);
+    restamp(fixture, 1, make_lock());
+    fixture->arrival.host_id = SOURCE;
+    assert_restored(fixture, TRUE, NULL);
+    fixture->arrival.evidence = NULL;
+    assert_restored(fixture, TRUE, "is not known");
+    fixture->arrival.evidence = fixture->here;
+    know(fixture->here, KEY_B);
+    assert_restored(fixture, FALSE, NULL);
+    fixture->arrival.stamp = NULL;
+    assert_restored(fixture, TRUE, "brings no stamp");
+    g_assert_nonnull(fixture->stamp->lock); /* as it was */
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(path, func) g_test_add("/engine-arrival/" path, Fixture, NULL, set_up, func, tear_down)
+    ADD("keys", test_keys);
+    ADD("locked-at-the-source", test_locked_at_the_source);
+    ADD("no-stamp", test_no_stamp);
+    ADD("what-does-not-count", test_what_does_not_count);
+    ADD("scope", test_scope);
+    ADD("lock-of-other-queues", test_lock_of_other_queues_lets_it_in);
+    ADD("hardware", test_hardware);
+    ADD("hardware-doubts", test_hardware_doubts);
+    ADD("restore", test_restore);
+#undef ADD
+    return g_test_run();
+}
