@@ -332,6 +332,21 @@ guest_migrate_out(Sim *sim, Guest *guest)
     enter(sim, migration, STAGE_BEGIN, dice_spread(&sim->dice, 5 * MSEC, 5 * SECOND));
 }
 
+/* By the engine: also one of which the hook has asked and gone before the question was written. */
+static gboolean
+is_expected(const Sim *sim, const Guest *guest)
+{
+    g_autoptr(GPtrArray) migrations = sim->engine ? apmig_engine_list_migrations(sim->engine) : NULL;
+
+    for (guint i = 0; migrations && i < migrations->len; i++) {
+        const ApmigMigration *migration = g_ptr_array_index(migrations, i);
+
+        if (!migration->outgoing && g_str_equal(migration->uuid, guest->uuid))
+            return TRUE;
+    }
+    return g_hash_table_contains(sim->durable_admissions, guest->uuid);
+}
+
 void
 guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
 {
@@ -340,9 +355,9 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
     /* The hook may also ask for a guest that turns out to be active here already. */
     if (guest->expected || guest->migration || guest->changing || sim->now - guest->since < SECOND)
         return;
-    /* One that the hook has let in is not mistaken for another that nobody asked for. */
-    if (hookless && (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec ||
-                     g_hash_table_contains(sim->durable_admissions, guest->uuid)))
+    /* One that the hook has let in, or has asked for, is not mistaken for another that nobody asked for. */
+    if (hookless &&
+        (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec || is_expected(sim, guest)))
         return;
     if (guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
