@@ -241,7 +241,7 @@ release_now(ApmigCall *call, const GError *denied)
         apmig_call_fail(call, error);
     else
         call->caller =
-            apmig_core_release_lock(call->server->core, release->id, release->force, on_released, call);
+            apmig_core_release_lock(call->server->core, release->id, release->force, NULL, on_released, call);
 }
 
 static void

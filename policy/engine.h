@@ -123,6 +123,7 @@ typedef struct {
             ApmigCaller caller;
             const char *id;
             gboolean force;
+            const char *warnings; /* (nullable): sentences: what is odd about what was declared with it */
         } release; /* the caller is authorized already */
         struct {
             ApmigCaller caller;
@@ -229,9 +230,11 @@ typedef enum {
     APMIG_LOG_STEP_FINISHED,
     APMIG_LOG_VIEW_STARTED,
     APMIG_LOG_VIEW_LOST,
+    APMIG_LOG_KEYS_DECLARED,
+    APMIG_LOG_KEYS_CONTRADICTED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_VIEW_LOST + 1)
+#define APMIG_N_LOGS (APMIG_LOG_KEYS_CONTRADICTED + 1)
 
 typedef struct {
     ApmigActionType type;

@@ -973,7 +973,7 @@ test_queues_are_read_at_the_interval(void)
     answered_with_queues(&story, APMIG_JOB_NONE, "04.0012");
     expect_state(&story, "aaaaaaaa", "held");
     g_ptr_array_set_size(story.actions, 0);
-    release(&story, 8, "aaaaaaaa", FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT});
     pass(&story, story.policy->held_interval_usec);
