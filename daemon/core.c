@@ -18,9 +18,14 @@
 /* For reading this host's crypto hardware after it has changed. */
 #define HOST_LIMIT_USEC (30 * G_USEC_PER_SEC)
 
+/* Of what is read because somebody asks. */
+#define LIST_LIMIT_USEC (5 * G_USEC_PER_SEC)
+#define FRESH_USEC      G_USEC_PER_SEC /* anybody may ask, and asking is work for the cards */
+
 typedef struct {
     ApmigReplyFunc reply;
     ApmigAdmitFunc admit;
+    ApmigDeclaredFunc declared;
     gpointer user_data;
 } Caller;
 
@@ -30,6 +35,12 @@ typedef struct {
     guint64 op;
 } KeyReading;
 
+/* For whom declarations are under way; the caller may be gone when they are done. */
+typedef struct {
+    ApmigCore *core;
+    ApmigCaller caller;
+} Declaring;
+
 struct ApmigCore {
     ApmigEngine *engine;
     ApmigStore *store;
@@ -37,7 +48,11 @@ struct ApmigCore {
     ApmigFencer *fencer;
     ApmigApMonitor *ap_monitor; /* NULL until started */
     ApmigKeyView *key_view;
+    ApmigDeclarer *declarer;
     GHashTable *key_readings; /* set of KeyReading: under way */
+    GHashTable *declarings;   /* set of Declaring: under way */
+    gint64 evidence_interval; /* the policy's */
+    ApmigQueueLister *queue_lister;
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
@@ -282,7 +297,16 @@ admission_persisted(guint64 op, const char *error, gpointer core)
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, error}});
 }
 
-static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted};
+static void
+declared_persisted(guint64 op, const char *error, gpointer user_data)
+{
+    const ApmigCore *core = user_data;
+
+    apmig_declarer_persisted(core->declarer, op, error);
+}
+
+static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted,
+                                                    declared_persisted};
 
 /* --- what the hypervisor says --------------------------------------------------------------------- */
 
@@ -388,6 +412,36 @@ keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidenc
                                        .keys_read = {reading.op, error, host, readings, evidence}});
 }
 
+/* A word of somebody's turned out to be wrong, or the key was changed. */
+static void
+keys_contradicted(G_GNUC_UNUSED guint adapter, G_GNUC_UNUSED guint domain, const char *alarm,
+                  G_GNUC_UNUSED gpointer user_data)
+{
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_CONTRADICTED,
+                                   .priority = LOG_ERR,
+                                   .message = (char *)alarm});
+}
+
+static void
+keys_declared(const GPtrArray *warnings, const GError *error, gpointer user_data)
+{
+    const Declaring declaring = *(Declaring *)user_data;
+    ApmigCore *core = declaring.core;
+    const Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring.caller));
+
+    g_hash_table_remove(core->declarings, user_data);
+    for (guint i = 0; warnings && i < warnings->len; i++)
+        apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                       .log = APMIG_LOG_KEYS_DECLARED,
+                                       .priority = LOG_WARNING,
+                                       .message = warnings->pdata[i]});
+    if (!caller)
+        return;
+    caller->declared(warnings, error, caller->user_data);
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(declaring.caller));
+}
+
 /* --- life ---------------------------------------------------------------------------------------- */
 
 ApmigCore *
@@ -409,6 +463,12 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->key_view = key_view;
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
+    core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core->declarer = apmig_declarer_new(store, key_view);
+    core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
+    core->evidence_interval = policy->evidence_interval_usec;
+    apmig_key_view_set_alarm_func(key_view, keys_contradicted, core);
+    apmig_key_view_set_interval(key_view, core->evidence_interval);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -431,12 +491,15 @@ apmig_core_free(ApmigCore *core)
         g_source_destroy(core->reply_source);
     g_clear_pointer(&core->reply_source, g_source_unref);
     apmig_ap_monitor_free(core->ap_monitor);
+    apmig_queue_lister_free(core->queue_lister);
+    apmig_declarer_free(core->declarer);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
     g_free(core->host_id);
     apmig_fencer_free(core->fencer);
     apmig_key_view_free(core->key_view);
     g_hash_table_unref(core->key_readings);
+    g_hash_table_unref(core->declarings);
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
@@ -459,9 +522,13 @@ apmig_core_start(ApmigCore *core, GError **error)
     g_autoptr(GPtrArray) admissions = NULL;
     g_autoptr(GPtrArray) damage = NULL;
     g_autoptr(GError) no_id = NULL;
+    g_autoptr(GPtrArray) declared = NULL;
 
     if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
         return FALSE;
+    declared = apmig_store_load_declared(core->store, damage);
+    for (guint i = 0; i < declared->len; i++)
+        apmig_evidence_add(apmig_key_view_evidence(core->key_view), declared->pdata[i], NULL);
     for (guint i = 0; i < damage->len; i++)
         apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
     core->host_id = apmig_host_id(&no_id);
@@ -515,13 +582,28 @@ apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigRepl
 }
 
 ApmigCaller
-apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func,
-                        gpointer user_data)
+apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const char *warnings,
+                        ApmigReplyFunc func, gpointer user_data)
 {
     ApmigCaller caller = add_caller(core, func, NULL, user_data);
 
-    handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force}});
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force, warnings}});
     return caller;
+}
+
+ApmigCaller
+apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request, ApmigDeclaredFunc func,
+                        gpointer user_data)
+{
+    Declaring *declaring = g_new(Declaring, 1);
+    Caller *caller;
+
+    *declaring = (Declaring){core, add_caller(core, NULL, NULL, user_data)};
+    caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring->caller));
+    caller->declared = func;
+    g_hash_table_add(core->declarings, declaring);
+    apmig_declarer_declare(core->declarer, request, keys_declared, declaring);
+    return declaring->caller;
 }
 
 ApmigCaller
@@ -567,6 +649,26 @@ apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedF
     apmig_stamp_queue_remove(core->stamps, guest, func, user_data);
 }
 
+void
+apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpointer user_data)
+{
+    apmig_queue_lister_list(core->queue_lister, LIST_LIMIT_USEC, func, user_data);
+}
+
+void
+apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh, ApmigKeyViewFunc func,
+                     gpointer user_data)
+{
+    apmig_key_view_read(core->key_view, scope, fresh ? FRESH_USEC : core->evidence_interval, LIST_LIMIT_USEC,
+                        func, user_data);
+}
+
+char *
+apmig_core_describe_key_trouble(const ApmigCore *core)
+{
+    return apmig_evidence_describe_trouble(apmig_key_view_evidence(core->key_view));
+}
+
 const ApmigEngine *
 apmig_core_engine(const ApmigCore *core)
 {
@@ -576,6 +678,8 @@ apmig_core_engine(const ApmigCore *core)
 void
 apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
+    core->evidence_interval = policy->evidence_interval_usec;
+    apmig_key_view_set_interval(core->key_view, core->evidence_interval);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
 }
 

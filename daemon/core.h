@@ -5,9 +5,11 @@
  */
 #pragma once
 
+#include "declarer.h"
 #include "engine.h"
 #include "hypervisor.h"
 #include "key-view.h"
+#include "queue-lister.h"
 #include "store.h"
 
 typedef struct ApmigCore ApmigCore;
@@ -63,8 +65,12 @@ gboolean apmig_core_start(ApmigCore *core, GError **error);
  * apmig_core_caller_gone(), after which @func is not called any more. */
 ApmigCaller apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
                                  gpointer user_data);
-ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, ApmigReplyFunc func,
-                                    gpointer user_data);
+/* @warnings: (nullable): to what was declared before, see apmig_core_declare_keys() */
+ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const char *warnings,
+                                    ApmigReplyFunc func, gpointer user_data);
+/* What is declared stays so, also when the caller is gone or the release that was to follow fails. */
+ApmigCaller apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
+                                    ApmigDeclaredFunc func, gpointer user_data);
 /* @guest: as its XML says; borrowed for the call. */
 ApmigCaller apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
                              gpointer user_data);
@@ -78,6 +84,19 @@ void apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFact
  * again. @func is called once, later. */
 void apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func,
                               gpointer user_data);
+
+/* What this host has of crypto hardware, and which guests use it. @func: called once, later, unless the core is freed
+ * before. */
+void apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpointer user_data);
+
+/**
+ * apmig_core_read_keys: what is known of the keys of the queues in @scope, see apmig_key_view_read()
+ * @fresh: the cards are asked, unless they were a moment ago; else only when that was longer ago than the policy says
+ */
+void apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh, ApmigKeyViewFunc func,
+                          gpointer user_data);
+/* Returns: (transfer full): a sentence on what is odd about the keys as they are known now; "" when nothing is. */
+char *apmig_core_describe_key_trouble(const ApmigCore *core);
 
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);

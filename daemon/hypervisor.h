@@ -36,6 +36,20 @@ typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *
  * gone nevertheless. Not called after the connection was lost. */
 typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
 
+/* An active guest and its mediated devices. */
+typedef struct {
+    char *uuid;
+    char *name;
+    GStrv devices; /* UUIDs, lower case */
+} ApmigGuestDevices;
+
+ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices);
+ApmigGuestDevices *apmig_guest_devices_copy(const ApmigGuestDevices *guest);
+void apmig_guest_devices_free(ApmigGuestDevices *guest);
+
+/* @guests: (nullable) (element-type ApmigGuestDevices): NULL: the hypervisor does not answer */
+typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_data);
+
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
     /* Asks for a list of the active guests. */
@@ -55,6 +69,9 @@ struct ApmigHypervisor {
     /* Facts of a guest by name or UUID, active or not. */
     void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
                           gpointer user_data);
+    /* Of all active guests that may be affected; of an incoming one nothing is known. The answer may never come: when
+     * the connection is lost before it. */
+    void (*list_devices)(ApmigHypervisor *self, ApmigGuestDevicesFunc func, gpointer user_data);
     /* No callback after it. Ends within a second even when calls hang. */
     void (*free)(ApmigHypervisor *self);
 };

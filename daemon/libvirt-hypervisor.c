@@ -378,6 +378,65 @@ remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
 }
 
+/* --- devices ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char *sysfs_root;
+    GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
+    ApmigGuestDevicesFunc func;
+    gpointer user_data;
+} DeviceListing;
+
+static void
+add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing *listing)
+{
+    g_autoptr(ApmigLibvirtReading) reading =
+        apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
+
+    if (reading->guest != NULL && reading->guest->affected == APMIG_AFFECTED_YES)
+        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
+                                                                 (const char *const *)reading->guest->devices));
+}
+
+static void
+make_device_listing(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    DeviceListing *listing = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) names = connection != NULL ? apmig_libvirt_list(connection, &error) : NULL;
+
+    if (names == NULL)
+        return;
+    listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
+    for (guint i = 0; i < names->len; i++)
+        add_devices(connection, &g_array_index(names, ApmigGuestName, i), listing);
+}
+
+static void
+hand_on_device_listing(gpointer owner, gpointer data)
+{
+    DeviceListing *listing = data;
+
+    if (owner != NULL)
+        listing->func(listing->guests, listing->user_data);
+    g_clear_pointer(&listing->guests, g_ptr_array_unref);
+    g_free(listing->sysfs_root);
+    g_free(listing);
+}
+
+static void
+list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpointer user_data)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    DeviceListing *listing = g_new0(DeviceListing, 1);
+
+    listing->sysfs_root = g_strdup(self->sysfs_root);
+    listing->func = func;
+    listing->user_data = user_data;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_device_listing,
+                               hand_on_device_listing, listing);
+}
+
 /* --- sessions ------------------------------------------------------------------------------------ */
 
 static gboolean
@@ -545,6 +604,7 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.stamp_guest = stamp_guest;
     self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
+    self->vtable.list_devices = list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);
     if (status_dir != NULL && *status_dir != '\0')

@@ -40,6 +40,8 @@ static const struct {
     [APMIG_LOG_VIEW_STARTED] = {"VIEW_STARTED", "adeb35afaa974ce382cc02f100d68669"},
     [APMIG_LOG_VIEW_LOST] = {"VIEW_LOST", "8f656b4e60284e62b88289e3dd1eb1ef"},
     [APMIG_LOG_STAMP_FAILED] = {"STAMP_FAILED", "33d90cd18b884f59a62d2e1a8811b272"},
+    [APMIG_LOG_KEYS_DECLARED] = {"KEYS_DECLARED", "37ef10ad93674dbcb40c70c5c53ba9ce"},
+    [APMIG_LOG_KEYS_CONTRADICTED] = {"KEYS_CONTRADICTED", "a4c1a5fda25e4ecd97f3f1b0f1dc52ae"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store-disk.h"
 #include "boot-time.h"
+#include "declared-keys.h"
 #include "failpoint.h"
 #include "log.h"
 #include "store-files.h"
@@ -14,6 +15,9 @@
 #include <systemd/sd-id128.h>
 
 #define SUFFIX ".json"
+
+#define DECLARED         APMIG_DECLARED_KEYS_STEM SUFFIX
+#define DECLARED_DAMAGED APMIG_DECLARED_KEYS_STEM ".damaged"
 
 /* Says that the folder has lock files, so that their loss is noticed. While it is there, so is one: it is made
  * after the first and removed before the last, each made good by a sync, and a crash in between loses only the
@@ -494,4 +498,49 @@ apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid, GError **error)
     g_autofree char *file = g_strconcat(uuid, SUFFIX, NULL);
 
     return !apmig_uuid_is_canonical(uuid) || apmig_folder_remove(disk->admissions, file, NULL, error);
+}
+
+/* --- what was declared of keys ------------------------------------------------------------------- */
+
+/* It is a word, not a lock: damage costs what was said, and nothing else. */
+static void
+quarantine_declared(ApmigDisk *disk, const char *problem, GPtrArray *damage)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean moved = apmig_folder_rename(disk->state, DECLARED, DECLARED_DAMAGED, &error);
+    g_autofree char *sentence = g_strdup_printf(
+        "%s/%s is damaged, %s; what was declared of master keys is not known any more: declare it anew (%s)",
+        disk->state->path, DECLARED, problem, moved ? "the file is now " DECLARED_DAMAGED : error->message);
+
+    g_ptr_array_add(damage, apmig_text_escape(sentence, 1024));
+}
+
+GPtrArray *
+apmig_disk_load_declared(ApmigDisk *disk, GPtrArray *damage)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) records = NULL;
+    g_autofree char *text = NULL;
+    gsize length = 0;
+
+    if (apmig_folder_has(disk->state, DECLARED)) {
+        text = apmig_folder_read(disk->state, DECLARED, APMIG_STORE_MAX_BYTES, &length, &error);
+        records = text ? apmig_declared_keys_decode(text, length, &error) : NULL;
+        if (!records)
+            quarantine_declared(disk, error->message, damage);
+    }
+    return records ? g_steal_pointer(&records)
+                   : g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
+}
+
+gboolean
+apmig_disk_write_declared(ApmigDisk *disk, const GPtrArray *records, GError **error)
+{
+    g_autofree char *text = apmig_declared_keys_encode(records, error);
+
+    if (!text || !apmig_folder_write_beside(disk->state, DECLARED, text, TRUE, error) ||
+        !apmig_folder_put_in_place(disk->state, DECLARED, error) || !apmig_folder_sync(disk->state, error))
+        return FALSE;
+    apmig_failpoint("declared-durable");
+    return TRUE;
 }

@@ -32,6 +32,12 @@ gboolean apmig_disk_write_lock(ApmigDisk *disk, const ApmigLockRecord *record,
 gboolean apmig_disk_remove_lock(ApmigDisk *disk, const ApmigLockRecord *record,
                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* See apmig_store_load_declared(). */
+GPtrArray *apmig_disk_load_declared(ApmigDisk *disk, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+/* @records: all there are; on an error what was declared before is still there, or these are. */
+gboolean apmig_disk_write_declared(ApmigDisk *disk, const GPtrArray *records,
+                                   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Survives the end of this process, not of the boot. */
 gboolean apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;

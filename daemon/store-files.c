@@ -317,6 +317,13 @@ apmig_folder_mark(ApmigFolder *folder, const char *name, GError **error)
     return TRUE;
 }
 
+gboolean
+apmig_folder_rename(ApmigFolder *folder, const char *name, const char *new_name, GError **error)
+{
+    return renameat(folder->fd, name, folder->fd, new_name) == 0 ||
+           fail(folder, name, error, "move aside, to %s,", new_name);
+}
+
 /* --- removal ------------------------------------------------------------------------------------- */
 
 static gboolean

@@ -55,6 +55,10 @@ gboolean apmig_folder_put_in_place(ApmigFolder *folder, const char *name,
 /* Makes an empty file. */
 gboolean apmig_folder_mark(ApmigFolder *folder, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Renames @name to @new_name, whatever is there. */
+gboolean apmig_folder_rename(ApmigFolder *folder, const char *name, const char *new_name,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Takes @name away, whatever it is: a folder that is not empty is moved to @attic. One that is not there is no
  * error. */
 gboolean apmig_folder_remove(ApmigFolder *folder, const char *name, ApmigFolder *attic,

@@ -11,6 +11,7 @@ typedef enum {
     JOB_REMOVE_LOCK,
     JOB_PERSIST_ADMISSION,
     JOB_REMOVE_ADMISSION,
+    JOB_PERSIST_DECLARED,
     JOB_QUIT,
 } JobType;
 
@@ -19,6 +20,7 @@ typedef struct {
     guint64 op;
     ApmigLockRecord *record;
     ApmigAdmission *admission;
+    GPtrArray *declared; /* of ApmigEvidenceRecord */
     char *uuid;
     GError *error; /* its outcome */
 } Job;
@@ -42,6 +44,7 @@ job_free(gpointer data)
 
     apmig_lock_record_free(job->record);
     apmig_admission_free(job->admission);
+    g_clear_pointer(&job->declared, g_ptr_array_unref);
     g_free(job->uuid);
     g_clear_error(&job->error);
     g_free(job);
@@ -70,6 +73,12 @@ apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admis
                  GError **error)
 {
     return apmig_disk_load(store->disk, ret_locks, ret_admissions, ret_damage, error);
+}
+
+GPtrArray *
+apmig_store_load_declared(ApmigStore *store, GPtrArray *damage)
+{
+    return apmig_disk_load_declared(store->disk, damage);
 }
 
 char *
@@ -110,6 +119,8 @@ carry_out(ApmigStore *store, Job *job)
     case JOB_REMOVE_ADMISSION:
         remove_admission(store, job->uuid);
         return TRUE;
+    case JOB_PERSIST_DECLARED:
+        return apmig_disk_write_declared(store->disk, job->declared, &job->error);
     case JOB_QUIT:
         return TRUE;
     }
@@ -163,6 +174,8 @@ deliver(ApmigStore *store, const Job *job)
         store->callbacks.lock_removed(job->op, error, store->user_data);
     else if (job->type == JOB_PERSIST_ADMISSION)
         store->callbacks.admission_persisted(job->op, error, store->user_data);
+    else if (job->type == JOB_PERSIST_DECLARED)
+        store->callbacks.declared_persisted(job->op, error, store->user_data);
 }
 
 static gboolean
@@ -250,6 +263,17 @@ apmig_store_remove_admission(ApmigStore *store, const char *uuid)
     Job *job = job_new(JOB_REMOVE_ADMISSION, 0);
 
     job->uuid = g_strdup(uuid);
+    g_async_queue_push(store->jobs, job);
+}
+
+void
+apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *records)
+{
+    Job *job = job_new(JOB_PERSIST_DECLARED, op);
+
+    job->declared = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
+    for (guint i = 0; i < records->len; i++)
+        g_ptr_array_add(job->declared, apmig_evidence_record_copy(records->pdata[i]));
     g_async_queue_push(store->jobs, job);
 }
 

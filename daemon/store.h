@@ -3,7 +3,8 @@
  * What survives: one file per lock in DIR/locks (ID.json), one file per admission in the runtime directory
  * (admissions/UUID.json). All writing is done by one thread, in order; the answers come back in the main loop's
  * thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
- * sync of the folder, so it works on a full disk. Reading is strict and bounded.
+ * sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of master keys is
+ * one file beside the locks (declared-keys.json), written in the same way.
  */
 #pragma once
 
@@ -18,6 +19,7 @@ typedef struct {
     ApmigStoreFunc lock_persisted;
     ApmigStoreFunc lock_removed;
     ApmigStoreFunc admission_persisted;
+    ApmigStoreFunc declared_persisted;
 } ApmigStoreCallbacks;
 
 /**
@@ -46,6 +48,14 @@ ApmigStore *apmig_store_open(const char *state_dir, const char *runtime_dir,
 gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
                           GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/**
+ * apmig_store_load_declared: as apmig_store_load()
+ * @damage: (element-type utf8): gets a sentence when the file does not read; it is then moved aside
+ *
+ * Returns: (transfer full) (element-type ApmigEvidenceRecord): what was declared; nothing when it does not read.
+ */
+GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Starts the writer thread. */
 void apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
 
@@ -54,6 +64,8 @@ void apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockReco
 void apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
 void apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
 void apmig_store_remove_admission(ApmigStore *store, const char *uuid);
+/* @records: (element-type ApmigEvidenceRecord): all that is declared, in place of what was; copied. */
+void apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *records);
 
 /* Returns: (transfer full): an id that no lock file on disk has. */
 char *apmig_store_new_lock_id(ApmigStore *store);

@@ -36,6 +36,7 @@ text_of(const ApmigObject *object, const ApmigLock *lock, const char *property)
         {"OwnerName", record->owner_name},
         {"OnBusy", apmig_on_busy_to_string(record->on_busy)},
         {"Unverified", lock->unverified},
+        {"Warnings", lock->warnings},
         {"Result", lock->result},
         {"Message", lock->message},
     };
@@ -165,6 +166,7 @@ static const sd_bus_vtable lock_vtable[] = {
     SD_BUS_PROPERTY("Waiting", "s", get_text, 0, 0),
     SD_BUS_PROPERTY("Breaches", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Unverified", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Warnings", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Result", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Message", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
@@ -204,9 +206,10 @@ static void
 emit_changes(ApmigObject *object, const ApmigLock *lock)
 {
     static const char *const names[] = {
-        "Scope",     "Reason",   "ChangeId",    "State",  "Origin",           "OwnerUid",
-        "OwnerName", "OnBusy",   "RequestedAt", "HeldAt", "ExpectedDuration", "Overdue",
-        "Blockers",  "Breaches", "Unverified",  "Result", "Message",          NULL,
+        "Scope",     "Reason",   "ChangeId",    "State",    "Origin",           "OwnerUid",
+        "OwnerName", "OnBusy",   "RequestedAt", "HeldAt",   "ExpectedDuration", "Overdue",
+        "Blockers",  "Breaches", "Unverified",  "Warnings", "Result",           "Message",
+        NULL,
     };
     const ApmigLockRecord *record = lock->record;
     g_auto(GStrv) blockers = paths_of_blockers(object, lock);
@@ -226,6 +229,7 @@ emit_changes(ApmigObject *object, const ApmigLock *lock)
         g_strjoinv(" ", blockers),
         g_strdup_printf("%u", record->breaches),
         text_of(object, lock, "Unverified"),
+        text_of(object, lock, "Warnings"),
         text_of(object, lock, "Result"),
         text_of(object, lock, "Message"),
         NULL,

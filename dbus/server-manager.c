@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* org.apmigd1.Manager, but for what takes and releases locks. */
+/* org.apmigd1.Manager, but for what takes and releases locks and what tells of keys. */
 #include "guest-xml.h"
 #include "server-private.h"
 
@@ -295,6 +295,16 @@ get_hook_last_called(sd_bus *bus, const char *path, const char *interface, const
     return sd_bus_message_append(reply, "t", (guint64)apmig_core_hook_last_called(server->core));
 }
 
+static int
+get_key_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
+                sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+    g_autofree char *trouble = apmig_core_describe_key_trouble(server->core);
+
+    return apmig_append_text(reply, trouble);
+}
+
 void
 apmig_manager_refresh(ApmigServer *server)
 {
@@ -333,12 +343,18 @@ static const sd_bus_vtable manager_vtable[] = {
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("RemoveStamps", SD_BUS_ARGS("s", guest), SD_BUS_RESULT("u", removed),
                             apmig_method_remove_stamps, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListQueues", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", queues),
+                            apmig_method_list_queues, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListKeys", SD_BUS_ARGS("s", scope, "a{sv}", options),
+                            SD_BUS_RESULT("aa{sv}", keys), apmig_method_list_keys,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("LockEnded", SD_BUS_ARGS("o", lock, "s", id, "s", result, "s", message), 0),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("HypervisorState", "s", get_hypervisor_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Locked", "b", get_locked, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),
+    SD_BUS_PROPERTY("KeyTrouble", "s", get_key_trouble, 0, 0),
     SD_BUS_VTABLE_END,
 };
 

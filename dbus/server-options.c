@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "server-private.h"
 
+#include <errno.h>
 #include <string.h>
 
 static char *
@@ -17,15 +18,17 @@ list_known(const ApmigOption *options)
 }
 
 static const char *
-describe_type(char type)
+describe_type(const char *type)
 {
-    switch (type) {
+    switch (*type) {
     case 's':
         return "a string (s)";
     case 't':
         return "an unsigned 64-bit number (t)";
-    default:
+    case 'b':
         return "a boolean (b)";
+    default:
+        return "a dictionary of strings (a{ss})";
     }
 }
 
@@ -37,16 +40,49 @@ unreadable(int r, GError **error)
     return FALSE;
 }
 
+/* Returns: negative errno; -E2BIG when there are too many. */
+static int
+read_pairs(sd_bus_message *message, GPtrArray *pairs)
+{
+    const char *key = NULL, *value = NULL;
+    int r = sd_bus_message_enter_container(message, 'a', "{ss}");
+
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(message, "{ss}", &key, &value)) > 0) {
+        if (pairs->len == 2 * APMIG_OPTION_MAX_PAIRS)
+            return -E2BIG;
+        g_ptr_array_add(pairs, (gpointer)key);
+        g_ptr_array_add(pairs, (gpointer)value);
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+static int
+read_contents(sd_bus_message *message, ApmigOption *option)
+{
+    switch (*option->type) {
+    case 's':
+        return sd_bus_message_read_basic(message, 's', &option->text);
+    case 't':
+        return sd_bus_message_read_basic(message, 't', &option->number);
+    case 'b':
+        return sd_bus_message_read_basic(message, 'b', &option->flag);
+    default:
+        option->pairs = g_ptr_array_new();
+        return read_pairs(message, option->pairs);
+    }
+}
+
 static gboolean
 read_value(sd_bus_message *message, ApmigOption *option, GError **error)
 {
-    const char type[] = {option->type, '\0'};
     const char *contents = NULL;
     int r = sd_bus_message_peek_type(message, NULL, &contents);
 
     if (r < 0)
         return unreadable(r, error);
-    if (g_strcmp0(contents, type) != 0) {
+    if (g_strcmp0(contents, option->type) != 0) {
         g_autofree char *found = apmig_text_escape(contents, APMIG_SHOWN_MAX_BYTES);
 
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
@@ -55,11 +91,15 @@ read_value(sd_bus_message *message, ApmigOption *option, GError **error)
         return FALSE;
     }
 
-    r = sd_bus_message_enter_container(message, 'v', type);
+    r = sd_bus_message_enter_container(message, 'v', option->type);
     if (r >= 0)
-        r = option->type == 's'   ? sd_bus_message_read_basic(message, 's', &option->text)
-            : option->type == 't' ? sd_bus_message_read_basic(message, 't', &option->number)
-                                  : sd_bus_message_read_basic(message, 'b', &option->flag);
+        r = read_contents(message, option);
+    if (r == -E2BIG) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
+                    "Option \"%s\" has more than %d entries: name groups of queues.", option->name,
+                    APMIG_OPTION_MAX_PAIRS);
+        return FALSE;
+    }
     if (r >= 0)
         r = sd_bus_message_exit_container(message);
     return r >= 0 ? TRUE : unreadable(r, error);
@@ -95,8 +135,8 @@ read_entry(sd_bus_message *message, ApmigOption *options, GError **error)
     return read_value(message, option, error);
 }
 
-gboolean
-apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error)
+static gboolean
+read_entries(sd_bus_message *message, ApmigOption *options, GError **error)
 {
     int r = sd_bus_message_enter_container(message, 'a', "{sv}");
 
@@ -111,6 +151,17 @@ apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error
             return unreadable(r, error);
     }
     return r >= 0 ? TRUE : unreadable(r, error);
+}
+
+gboolean
+apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error)
+{
+    if (read_entries(message, options, error))
+        return TRUE;
+    for (ApmigOption *option = options; option->name; option++)
+        if (*option->type == 'a')
+            g_clear_pointer(&option->pairs, g_ptr_array_unref);
+    return FALSE;
 }
 
 gboolean

@@ -139,16 +139,19 @@ gboolean apmig_method_is_free(sd_bus_message *message, GError **error);
 /* One option of a method; arrays of them end with a name of NULL. */
 typedef struct {
     const char *name;
-    char type; /* 's', 't' or 'b' */
+    const char *type; /* of D-Bus: "s", "t", "b" or "a{ss}" */
     gboolean given;
     union {
         const char *text; /* borrowed from the message */
         guint64 number;
         int flag;
+        GPtrArray *pairs; /* of strings borrowed from the message: each key and after it its value; the caller's */
     };
 } ApmigOption;
 
-/* Reads an a{sv}. @error: APMIG_ERROR_INVALID_OPTION for an unknown key, a wrong type, a key twice. */
+#define APMIG_OPTION_MAX_PAIRS 256 /* in one option */
+
+/* Reads an a{sv}; on failure no option has pairs. @error: APMIG_ERROR_INVALID_OPTION for an unknown key, a wrong type, a key twice. */
 gboolean apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error);
 /* @option: not given, or from 1 to @maximum microseconds; else APMIG_ERROR_INVALID_OPTION. */
 gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GError **error);
@@ -157,14 +160,18 @@ gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GE
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
 
-/* --- methods (server-take.c) ------------------------------------------------------------------------- */
+/* --- methods of their own files -------------------------------------------------------------------------- */
 
 /* A handler of sd-bus, with the server as userdata. */
 int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
+/* server-keys.c: handlers of sd-bus, with the server as userdata. */
+int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
 /**
- * apmig_release_lock: ReleaseLock and Lock.Release from their options on
+ * apmig_release_lock: server-release.c: ReleaseLock and Lock.Release from their options on
  * @id: of the lock
  * @message: read up to its options
  */

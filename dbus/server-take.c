@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* TakeLock and the release of a lock: arguments first, then authorization, then the core. */
+/* TakeLock: arguments first, then authorization, then the core. */
 #include "server-private.h"
 
 #include <gio/gio.h>
@@ -59,12 +59,12 @@ static gboolean
 take_read_options(Take *take, sd_bus_message *message, GError **error)
 {
     ApmigOption options[N_OPTIONS + 1] = {
-        [OPTION_ON_BUSY] = {"on-busy", 's'},
-        [OPTION_TIMEOUT] = {"timeout-usec", 't'},
-        [OPTION_EXPECTED_DURATION] = {"expected-duration-usec", 't'},
-        [OPTION_NO_WAIT] = {"no-wait", 'b'},
-        [OPTION_ALLOW_MISSING_HOOK] = {"allow-missing-hook", 'b'},
-        [OPTION_CHANGE_ID] = {"change-id", 's'},
+        [OPTION_ON_BUSY] = {"on-busy", "s"},
+        [OPTION_TIMEOUT] = {"timeout-usec", "t"},
+        [OPTION_EXPECTED_DURATION] = {"expected-duration-usec", "t"},
+        [OPTION_NO_WAIT] = {"no-wait", "b"},
+        [OPTION_ALLOW_MISSING_HOOK] = {"allow-missing-hook", "b"},
+        [OPTION_CHANGE_ID] = {"change-id", "s"},
     };
     const char *change_id;
 
@@ -168,147 +168,4 @@ apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *r
     if (!take)
         return apmig_reply_error(message, error);
     return apmig_call_start(user_data, message, take, take_free, take_identified);
-}
-
-/* --- release ------------------------------------------------------------------------------------------ */
-
-typedef struct {
-    char *id;
-    gboolean force;
-    guint32 owner_uid; /* on which the choice of the polkit action rests */
-} Release;
-
-static void
-release_free(gpointer data)
-{
-    Release *release = data;
-
-    g_free(release->id);
-    g_free(release);
-}
-
-static void
-on_released(const char *id, const GError *error, gpointer user_data)
-{
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
-}
-
-static const ApmigLock *
-find_living_lock(const ApmigServer *server, const char *id, GError **error)
-{
-    const ApmigLock *lock = apmig_engine_lookup_lock(apmig_core_engine(server->core), id);
-    g_autofree char *shown = NULL;
-
-    if (lock && !lock->result)
-        return lock;
-
-    shown = apmig_text_escape(id, APMIG_SHOWN_MAX_BYTES);
-    if (lock)
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
-                    "Lock %s has ended already (%s): \"apmigctl list\" shows the locks there are.", shown,
-                    lock->result);
-    else
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
-                    "There is no lock %s: \"apmigctl list\" shows the locks there are.", shown);
-    return NULL;
-}
-
-static void
-release_now(ApmigCall *call, const GError *denied)
-{
-    Release *release = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock;
-
-    if (denied) {
-        apmig_call_fail(call, denied);
-        return;
-    }
-
-    /* Somebody may have typed a password meanwhile: the lock may be gone, or be another's now. */
-    lock = find_living_lock(call->server, release->id, &error);
-    if (lock && lock->record->owner_uid != release->owner_uid)
-        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
-                            "Lock %s has changed hands to %s meanwhile: ask for its release again.",
-                            release->id, lock->record->owner_name);
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        call->caller =
-            apmig_core_release_lock(call->server->core, release->id, release->force, on_released, call);
-}
-
-static void
-release_owner_settled(ApmigCall *call, const GError *denied)
-{
-    Release *release = call->data;
-
-    if (!denied && release->force)
-        apmig_call_authorize(call, call->rule->force_action, release_now);
-    else
-        release_now(call, denied);
-}
-
-static void
-release_others_settled(ApmigCall *call, const GError *denied)
-{
-    Release *release = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock;
-
-    if (!denied) {
-        release_owner_settled(call, NULL);
-        return;
-    }
-
-    lock = find_living_lock(call->server, release->id, &error);
-    if (lock)
-        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
-                            "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
-                            "), who took it for \"%s\": ask them or "
-                            "root to release it. %s",
-                            release->id, lock->record->owner_name, lock->record->owner_uid,
-                            lock->record->reason, denied->message);
-    apmig_call_fail(call, error);
-}
-
-static void
-release_identified(ApmigCall *call, const GError *denied)
-{
-    Release *release = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock = find_living_lock(call->server, release->id, &error);
-
-    if (!lock) {
-        apmig_call_fail(call, error);
-        return;
-    }
-
-    release->owner_uid = lock->record->owner_uid;
-    if (release->owner_uid == call->uid)
-        apmig_call_authorize(call, call->rule->action, release_owner_settled);
-    else
-        apmig_call_authorize(call, call->rule->others_action, release_others_settled);
-}
-
-int
-apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
-{
-    ApmigOption options[] = {{"force", 'b'}, {NULL}};
-    g_autoptr(GError) error = NULL;
-    Release *release;
-
-    if (!apmig_options_read(message, options, &error) || !find_living_lock(server, id, &error))
-        return apmig_reply_error(message, error);
-
-    release = g_new0(Release, 1);
-    release->id = g_strdup(id);
-    release->force = options[0].flag;
-    return apmig_call_start(server, message, release, release_free, release_identified);
 }

@@ -224,19 +224,27 @@ apmig_ap_parse_switch(const char *text)
     return is_line(text, "0") ? APMIG_NO : APMIG_UNKNOWN;
 }
 
+static const char *const status_words[] = {
+    [APMIG_AP_STATUS_UNKNOWN] = "",
+    [APMIG_AP_STATUS_UNASSIGNED] = "unassigned",
+    [APMIG_AP_STATUS_ASSIGNED] = "assigned",
+    [APMIG_AP_STATUS_IN_USE] = "in use",
+};
+
 ApmigApStatus
 apmig_ap_parse_status(const char *text)
 {
-    static const char *const words[] = {
-        [APMIG_AP_STATUS_UNASSIGNED] = "unassigned",
-        [APMIG_AP_STATUS_ASSIGNED] = "assigned",
-        [APMIG_AP_STATUS_IN_USE] = "in use",
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(words); i++)
-        if (words[i] != NULL && is_line(text, words[i]))
+    for (guint i = APMIG_AP_STATUS_UNASSIGNED; i < G_N_ELEMENTS(status_words); i++)
+        if (is_line(text, status_words[i]))
             return (ApmigApStatus)i;
     return APMIG_AP_STATUS_UNKNOWN;
+}
+
+const char *
+apmig_ap_status_to_string(ApmigApStatus status)
+{
+    g_return_val_if_fail((guint)status < G_N_ELEMENTS(status_words), "");
+    return status_words[status];
 }
 
 char *

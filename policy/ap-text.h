@@ -51,6 +51,8 @@ ApmigKnown apmig_ap_parse_switch(const char *text);
 
 /* status of a queue that is bound to vfio_ap. */
 ApmigApStatus apmig_ap_parse_status(const char *text);
+/* The kernel's words; "" when it is unknown. */
+const char *apmig_ap_status_to_string(ApmigApStatus status);
 
 /* type, serialnr: at most 32 letters and digits. Returns: (transfer full): "" when it is nothing of that kind. */
 char *apmig_ap_parse_word(const char *text);

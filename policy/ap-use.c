@@ -33,6 +33,21 @@ find_device(const ApmigApHost *host, const ApmigApQueue *queue)
     return NULL;
 }
 
+const ApmigApDevice *
+apmig_ap_find_device_with(const ApmigApHost *host, const ApmigApQueue *queue)
+{
+    const ApmigApDevice *found = find_device(host, queue);
+
+    for (guint i = 0; found == NULL && i < host->devices->len; i++) {
+        const ApmigApDevice *device = host->devices->pdata[i];
+
+        if (device->has_config == APMIG_YES && apmig_ap_mask_has(&device->adapters, queue->adapter) &&
+            apmig_ap_mask_has(&device->domains, queue->domain))
+            found = device;
+    }
+    return found;
+}
+
 static gboolean
 may_be_seen(const ApmigApHost *host, const ApmigApQueue *queue, const char *const *devices)
 {

@@ -15,6 +15,10 @@ typedef struct {
 void apmig_ap_use_free(ApmigApUse *use);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigApUse, apmig_ap_use_free)
 
+/* Returns: (transfer none) (nullable): the mediated device that has the queue: gives it to its guest, or at least has it
+ * assigned. */
+const ApmigApDevice *apmig_ap_find_device_with(const ApmigApHost *host, const ApmigApQueue *queue);
+
 /**
  * apmig_ap_list_unseen_uses:
  * @host: as it was read

@@ -14,6 +14,7 @@ lock_free(Lock *lock)
     g_free(lock->pub.result);
     g_free(lock->pub.message);
     g_free(lock->pub.unverified);
+    g_free(lock->pub.warnings);
     g_free(lock->end_message);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
@@ -28,6 +29,7 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
 
     lock->pub.record = record;
     lock->pub.unverified = g_strdup("");
+    lock->pub.warnings = g_strdup("");
     lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     lock->blockers = g_ptr_array_new_with_free_func(g_free);

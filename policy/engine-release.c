@@ -228,6 +228,10 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
         engine_reply_error(engine, event->release.caller, code, refusal);
         return;
     }
+    if (event->release.warnings) {
+        g_free(lock->pub.warnings);
+        lock->pub.warnings = g_strdup(event->release.warnings);
+    }
     g_array_append_val(lock->releasers, event->release.caller);
     if (lock->ending || (lock->keys_op && !event->release.force))
         return; /* it joins */

@@ -144,6 +144,7 @@ typedef struct {
             ApmigCaller caller;
             const char *id;
             gboolean force;
+            const char *warnings; /* (nullable): sentences: what is odd about what was declared with it */
         } release; /* the caller is authorized already */
         struct {
             ApmigCaller caller;
@@ -259,9 +260,11 @@ typedef enum {
     APMIG_LOG_VIEW_STARTED,
     APMIG_LOG_VIEW_LOST,
     APMIG_LOG_STAMP_FAILED,
+    APMIG_LOG_KEYS_DECLARED,
+    APMIG_LOG_KEYS_CONTRADICTED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_STAMP_FAILED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_KEYS_CONTRADICTED + 1)
 
 typedef struct {
     ApmigActionType type;

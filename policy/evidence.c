@@ -302,6 +302,50 @@ apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *recor
     apmig_evidence_add(evidence, &declaration, warnings);
 }
 
+/* --- trouble ------------------------------------------------------------------------------------- */
+
+static void
+add_place(GPtrArray *places, const ApmigEvidenceRecord *record)
+{
+    g_ptr_array_add(places, g_strdup_printf("%02x.%04x %s", record->adapter, record->domain,
+                                            apmig_key_class_to_string(record->key_class)));
+}
+
+static void
+add_trouble(GString *text, const GPtrArray *places, const char *what)
+{
+    g_autofree char *few = apmig_sentence_few(places, ", ");
+
+    if (places->len > 0)
+        g_string_append_printf(text, "%s%s (%s)", text->len > 0 ? "; " : "", what, few);
+}
+
+char *
+apmig_evidence_describe_trouble(const ApmigEvidence *evidence)
+{
+    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
+    g_autoptr(GPtrArray) contradicted = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) pending = g_ptr_array_new_with_free_func(g_free);
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < list->len; i++) {
+        const ApmigEvidenceRecord *record = list->pdata[i];
+
+        if (record->contradicted)
+            add_place(contradicted, record);
+        if (record->evidence == APMIG_EVIDENCE_VERIFIED &&
+            apmig_key_register_is_pending(&record->registers[APMIG_REGISTER_NEW]))
+            add_place(pending, record);
+    }
+    add_trouble(text, contradicted, "the card has another key than was said");
+    add_trouble(text, pending, "a new key is loaded and not set");
+    if (text->len > 0) {
+        text->str[0] = g_ascii_toupper(text->str[0]);
+        g_string_append_c(text, '.');
+    }
+    return g_string_free(text, FALSE);
+}
+
 /* --- words --------------------------------------------------------------------------------------- */
 
 const char *

@@ -100,6 +100,10 @@ const ApmigEvidenceRecord *apmig_evidence_lookup(const ApmigEvidence *evidence, 
  * first. Good until the table changes. */
 GPtrArray *apmig_evidence_list(const ApmigEvidence *evidence);
 
+/* Returns: (transfer full): a sentence on what is odd about the keys that are known: words that a card contradicts, and
+ * changes that the cards say are under way; "" when nothing is. */
+char *apmig_evidence_describe_trouble(const ApmigEvidence *evidence);
+
 /**
  * apmig_evidence_explain_unknown:
  * @host: as it was read

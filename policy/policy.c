@@ -19,6 +19,7 @@ static const ApmigPolicy built_in = {
     .request_timeout_usec = 20 * SECOND,
     .on_release = APMIG_ON_RELEASE_VERIFY,
     .release_verify_usec = 10 * SECOND,
+    .evidence_interval_usec = 30 * SECOND,
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
@@ -64,6 +65,7 @@ static const NumberKey times[] = {
     {"held-interval-usec", MEMBER(held_interval_usec), 100 * MILLISECOND, 60 * SECOND},
     {"request-timeout-usec", MEMBER(request_timeout_usec), 100 * MILLISECOND, 24 * 3600 * SECOND},
     {"release-verify-usec", MEMBER(release_verify_usec), 100 * MILLISECOND, 600 * SECOND},
+    {"evidence-interval-usec", MEMBER(evidence_interval_usec), SECOND, 24 * 3600 * SECOND},
 };
 
 static const NumberKey limits[] = {
@@ -325,6 +327,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "request-timeout-usec",
                                        "on-release",
                                        "release-verify-usec",
+                                       "evidence-interval-usec",
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",

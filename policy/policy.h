@@ -58,6 +58,8 @@ typedef struct {
     gint64 request_timeout_usec;
     /* "release-verify-usec", 100 ms .. 10 min: how long a release waits for the cards; then it goes on unverified */
     gint64 release_verify_usec;
+    /* "evidence-interval-usec", 1 s .. 1 day: cards and plug-ins are asked at most this often, unless a lock is released */
+    gint64 evidence_interval_usec;
     /* "max-locks", 1 .. 1024 */
     guint max_locks;
     /* "max-locks-per-user", 1 .. 1024; root is not limited by it */

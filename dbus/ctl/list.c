@@ -158,6 +158,8 @@ print_lock(JsonObject *lock)
     print_field("Requested", requested);
     print_field("Held since", held);
     print_field("Announced", announced);
+    print_field("Unverified", ctl_string(lock, "Unverified"));
+    print_field("Warnings", ctl_string(lock, "Warnings"));
     print_field("Result", ctl_string(lock, "Result"));
     print_field("Message", ctl_string(lock, "Message"));
     if (!*ctl_string(lock, "Result"))
@@ -231,13 +233,17 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
     g_autofree char *called = ctl_format_time(ctl_int(manager, "HookLastCalled"));
     g_autofree char *version = ctl_escape(ctl_string(manager, "Version"));
     g_autofree char *hypervisor = ctl_escape(ctl_string(manager, "HypervisorState"));
+    g_autofree char *trouble = ctl_escape(ctl_string(manager, "KeyTrouble"));
 
     printf("   Version: %s\n"
            "Hypervisor: %s\n"
            "      Hook: %s, last called: %s\n"
-           "    Locked: %s\n\n",
+           "    Locked: %s\n",
            version, hypervisor, hook ? "installed" : "NOT INSTALLED: guests can come in under a lock", called,
            ctl_bool(manager, "Locked") ? "yes" : "no");
+    if (*trouble)
+        printf("      Keys: %s See 'apmigctl keys'.\n", trouble);
+    putchar('\n');
     puts("Locks:");
     print_locks(locks, "  ");
     puts("\nMigrations:");

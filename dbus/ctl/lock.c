@@ -12,9 +12,7 @@
 #include "options.h"
 
 /* What a call may take beyond the lock's own deadline: a password for polkit, and the way there and back. */
-#define MARGIN_USEC (60 * G_USEC_PER_SEC)
-/* Without --timeout= the daemon's policy bounds the request; this only bounds a daemon that is stuck. */
-#define STUCK_USEC    (15 * 60 * G_USEC_PER_SEC)
+#define MARGIN_USEC   (60 * G_USEC_PER_SEC)
 #define PROGRESS_USEC (2 * G_USEC_PER_SEC)
 
 typedef struct {
@@ -49,10 +47,6 @@ static const char lock_summary[] =
     "04.0012  '*.0012'  04-07.0010-001f. REASON is what others read when they are refused; quote it.\n"
     "Until the lock is held, ending this command takes the request back. Afterwards the lock stays,\n"
     "also over restarts of apmigd and of the host, until it is released.";
-
-static const char unlock_summary[] =
-    "Releases LOCK, given by its id, the beginning of it, or its object path. A lock that is not held yet\n"
-    "is cancelled: its requester is told.";
 
 static gboolean
 parse_lock_options(int *argc, char ***argv, LockOptions *options, GError **error)
@@ -216,7 +210,7 @@ take(sd_bus *bus, const char *scope, const char *reason, const LockOptions *opti
 {
     g_autoptr(sd_bus_message) call =
         ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "TakeLock", error);
-    gint64 limit = options->timeout ? options->timeout_usec + MARGIN_USEC : STUCK_USEC;
+    gint64 limit = options->timeout ? options->timeout_usec + MARGIN_USEC : CTL_STUCK_USEC;
     Progress progress = {bus, reason, g_get_monotonic_time(), g_get_real_time(), isatty(STDERR_FILENO)};
     const char *path;
 
@@ -284,110 +278,5 @@ ctl_verb_lock(int argc, char **argv, GError **error)
     if (!lock)
         return CTL_EXIT_FAILURE;
     print_taken(lock, &options.common);
-    return CTL_EXIT_OK;
-}
-
-/* --- naming and releasing ------------------------------------------------------------------------ */
-
-JsonObject *
-ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
-{
-    JsonObject *found = NULL;
-    guint n_found = 0;
-
-    for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
-        const char *id = ctl_string(lock, "Id");
-
-        if (g_str_equal(id, name) || g_str_equal(ctl_string(lock, "Path"), name))
-            return lock;
-        if (*name && g_str_has_prefix(id, name)) {
-            found = lock;
-            n_found++;
-        }
-    }
-    if (n_found == 1)
-        return found;
-
-    g_autofree char *shown = ctl_escape(name);
-
-    if (n_found > 1)
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
-                    n_found, shown);
-    else
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "there is no lock '%s'; 'apmigctl list' shows them",
-                    shown);
-    return NULL;
-}
-
-static gboolean
-release(sd_bus *bus, const char *path, gboolean force, GError **error)
-{
-    g_autoptr(sd_bus_message) call =
-        ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ReleaseLock", error);
-
-    if (!call || !ctl_bus_check(sd_bus_message_append(call, "o", path), error))
-        return FALSE;
-    /* Absent rather than false, as with every option. */
-    if (!ctl_bus_check(force ? sd_bus_message_append(call, "a{sv}", 1, "force", "b", TRUE)
-                             : sd_bus_message_append(call, "a{sv}", 0),
-                       error))
-        return FALSE;
-
-    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, STUCK_USEC, NULL, NULL, error);
-
-    return reply != NULL;
-}
-
-/* How it ended, where the daemon still tells. */
-static void
-print_released(sd_bus *bus, JsonObject *lock, const CtlCommon *common)
-{
-    g_autoptr(GPtrArray) locks = NULL;
-    g_autoptr(GPtrArray) migrations = NULL;
-    JsonObject *ended = NULL;
-
-    if (common->json == CTL_JSON_OFF && common->quiet)
-        return;
-    if (ctl_bus_get_objects(bus, CTL_CALL_USEC, TRUE, &locks, &migrations, NULL))
-        ended = ctl_find_lock(locks, ctl_string(lock, "Path"), NULL);
-    if (common->json != CTL_JSON_OFF) {
-        ctl_print_json(json_node_init_object(json_node_alloc(), ended ? ended : lock), common->json);
-        return;
-    }
-    printf("Lock %s is released.\n", ctl_string(lock, "Id"));
-    if (ended && *ctl_string(ended, "Unverified"))
-        printf("%s\n", ctl_string(ended, "Unverified"));
-}
-
-int
-ctl_verb_unlock(int argc, char **argv, GError **error)
-{
-    CtlCommon common = {0};
-    gboolean force = FALSE;
-    const GOptionEntry entries[] = {
-        {"force", 0, 0, G_OPTION_ARG_NONE, &force,
-         "Release also a recovered lock, or when the keys are not in step; needs an authorization of its own",
-         NULL},
-        {NULL},
-    };
-    const CtlUsage usage = {"LOCK", unlock_summary, NULL, entries, 1, 1};
-    g_autoptr(GPtrArray) locks = NULL;
-    g_autoptr(GPtrArray) migrations = NULL;
-
-    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
-        return CTL_EXIT_FAILURE;
-
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
-
-    if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
-        return CTL_EXIT_FAILURE;
-
-    JsonObject *lock = ctl_find_lock(locks, argv[1], error);
-    g_autofree char *path = lock ? g_strdup(ctl_string(lock, "Path")) : NULL;
-
-    if (!path || !release(bus, path, force, error))
-        return CTL_EXIT_FAILURE;
-    print_released(bus, lock, &common);
     return CTL_EXIT_OK;
 }

@@ -6,6 +6,9 @@
 
 #include "bus.h"
 
+/* Without --timeout= the daemon's policy bounds a request; this only bounds a daemon that is stuck. */
+#define CTL_STUCK_USEC (15 * 60 * G_USEC_PER_SEC)
+
 /**
  * ctl_find_lock:
  * @locks: (element-type JsonObject): as of ctl_bus_get_objects()

@@ -22,6 +22,8 @@ static const struct {
     {"migrations", "", "List migrations of affected guests in progress", ctl_verb_migrations},
     {"check", "GUEST", "Tell whether a guest could come in now", ctl_verb_check},
     {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
+    {"queues", "", "List the AP queues of this host, and who uses them", ctl_verb_queues},
+    {"keys", "[SCOPE]", "Tell what is known of their master keys", ctl_verb_keys},
     {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
      ctl_verb_hook},
 };

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +108,8 @@ def option_arguments(options):
             value = ("t", value)
         elif isinstance(value, str):
             value = ("s", value)
+        elif isinstance(value, dict):
+            value = ("a{ss}", len(value), *(text for pair in value.items() for text in pair))
         arguments += [key, *map(str, value)]
     return arguments
 
@@ -189,6 +192,15 @@ class Client:
 
     def start_admit(self, xml, guest="g1", operation="migrate"):
         return self.start(ROOT_PATH, MANAGER, "AdmitMigration", "sssss", guest, operation, "begin", "-", xml)
+
+    def queues(self):
+        """By their numbers."""
+        return {queue["queue"]: queue for queue in self.call(ROOT_PATH, MANAGER, "ListQueues")[0]}
+
+    def keys(self, scope="all", **options):
+        """By queue and class."""
+        keys = self.call(ROOT_PATH, MANAGER, "ListKeys", "sa{sv}", scope, *option_arguments(options))[0]
+        return {(key["queue"], key["class"]): key for key in keys}
 
     def admit(self, *arguments, **options):
         """(allowed, reason)"""
@@ -368,6 +380,7 @@ class Daemon:
         self.notified = []
         self.policy_dir.mkdir(parents=True, exist_ok=True)
         self.sysfs = folder / "sys"
+        self.evidence_dir = folder / "evidence.d"
         self.config = folder / "apmigd.conf"
         self.configure()
 
@@ -387,9 +400,25 @@ class Daemon:
         for name in ("matrix", "guest_matrix"):
             (device / name).write_text("".join(f"{queue}\n" for queue in queues))
 
+    def copy_sysfs(self):
+        """Has it see the sample host of tests/data/ap."""
+        shutil.copytree(SOURCE / "tests/data/ap/hostA/sys", self.sysfs, symlinks=True)
+
+    def set_mkvps(self, queue, **registers):
+        """What a card says of one of the host's own queues, as AES_CUR="valid 0x..."; the other lines stay."""
+        path = self.sysfs / "bus/ap/devices" / queue / "mkvps"
+        lines = dict(line.split(": ", 1) for line in path.read_text().splitlines())
+        lines.update({name.replace("_", " "): value for name, value in registers.items()})
+        path.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+
+    def add_plugin(self, name, script, mode=0o755):
+        self.evidence_dir.mkdir(exist_ok=True)
+        (self.evidence_dir / name).write_text(script)
+        (self.evidence_dir / name).chmod(mode)
+
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, "--sysfs-root", self.sysfs, *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, "--evidence-dir", self.evidence_dir, *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""

@@ -9,7 +9,7 @@
 typedef struct Pending Pending;
 struct Pending {
     ScriptedHypervisor *hypervisor;
-    const char *kind; /* "list", "query", "step", "look-up", "stamp", "effect" */
+    const char *kind; /* "list", "query", "step", "look-up", "devices", "stamp", "effect" */
     guint source;     /* 0: withheld */
     guint64 number;   /* token or op */
     char *uuid;       /* or what is looked up; (nullable) */
@@ -19,6 +19,7 @@ struct Pending {
     ApmigStepOutcome outcome;
     ApmigGuestFactsFunc func;
     ApmigStampsRemovedFunc removed;
+    ApmigGuestDevicesFunc devices_func;
     gpointer user_data;
     void (*give)(Pending *pending);
 };
@@ -456,6 +457,39 @@ look_up_facts(ApmigHypervisor *vtable, const char *text, ApmigGuestFactsFunc fun
     schedule_answer(pending, find_guest_by_text(self, self->guests, text), "look-up-ms");
 }
 
+static void
+give_devices(Pending *pending)
+{
+    ScriptedHypervisor *self = pending->hypervisor;
+    g_autoptr(GPtrArray) guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
+    g_autoptr(GList) uuids = json_object_get_members(told_guests(pending));
+
+    for (GList *uuid = uuids; uuid != NULL; uuid = uuid->next) {
+        JsonObject *guest = find_guest(told_guests(pending), uuid->data);
+        ApmigGuestFacts facts = {0};
+
+        get_facts(self, guest, &facts);
+        if (is_active(self, guest) && facts.affected == APMIG_AFFECTED_YES)
+            g_ptr_array_add(guests,
+                            apmig_guest_devices_new(uuid->data, get_string(self, guest, "name", uuid->data),
+                                                    facts.devices));
+        clear_facts(&facts);
+    }
+    pending->devices_func(pending->error == NULL ? guests : NULL, pending->user_data);
+}
+
+static void
+list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpointer user_data)
+{
+    ScriptedHypervisor *self = (ScriptedHypervisor *)vtable;
+    Pending *pending = pending_new(self, "devices", give_devices, 0, NULL);
+
+    log_call(self, json_object_new(), "devices");
+    pending->devices_func = func;
+    pending->user_data = user_data;
+    schedule_answer(pending, NULL, "list-ms");
+}
+
 /* --- what commands need -------------------------------------------------------------------------- */
 
 static gboolean
@@ -561,6 +595,7 @@ apmig_scripted_hypervisor_new(const char *uri)
     self->vtable.stamp_guest = stamp_guest;
     self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
+    self->vtable.list_devices = list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);
     self->path = self->uri + strlen(PREFIX);

@@ -18,6 +18,8 @@ METHODS = {
     (MANAGER, "AdmitMigration"): (ROOT_ONLY, ("sssss", "g1", "migrate", "begin", "-", domain(scope="06.*"))),
     (MANAGER, "CheckGuest"): (FREE, ("s", "g1")),
     (MANAGER, "RemoveStamps"): (ROOT_ONLY, ("s", "g1")),
+    (MANAGER, "ListQueues"): (FREE, ()),
+    (MANAGER, "ListKeys"): (FREE, ("sa{sv}", "all", "0")),
     (LOCK, "Release"): (POLKIT, ("a{sv}", "0")),
 }
 

@@ -88,7 +88,7 @@ note_answer(guint64 op, const char *error, gpointer user_data)
 void
 fixture_open(Fixture *fixture)
 {
-    static const ApmigStoreCallbacks callbacks = {note_answer, note_answer, note_answer};
+    static const ApmigStoreCallbacks callbacks = {note_answer, note_answer, note_answer, note_answer};
     g_autoptr(GError) error = NULL;
     gboolean loaded;
 
@@ -98,6 +98,7 @@ fixture_open(Fixture *fixture)
         apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->damage, &error);
     g_assert_no_error(error);
     g_assert_true(loaded);
+    fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);
     apmig_store_start(fixture->store, &callbacks, fixture);
 }
 
@@ -108,6 +109,7 @@ fixture_close(Fixture *fixture)
     g_clear_pointer(&fixture->locks, g_ptr_array_unref);
     g_clear_pointer(&fixture->admissions, g_ptr_array_unref);
     g_clear_pointer(&fixture->damage, g_ptr_array_unref);
+    g_clear_pointer(&fixture->declared, g_ptr_array_unref);
 }
 
 void

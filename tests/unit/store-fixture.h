@@ -11,7 +11,7 @@
 typedef struct {
     char *base, *state, *runtime;
     ApmigStore *store;
-    GPtrArray *locks, *admissions, *damage; /* as loaded */
+    GPtrArray *locks, *admissions, *damage, *declared; /* as loaded */
     guint n_answers;
     guint64 last_op;
     char *last_error;

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "format.h"
+#include "lock.h"
+#include "names.h"
+#include "options.h"
+
+static const char unlock_summary[] =
+    "Releases LOCK, given by its id, the beginning of it, or its object path. A lock that is not held yet\n"
+    "is cancelled: its requester is told.\n\n"
+    "A pattern is what lszcrypt and the TKE show, as in 04.0012:AES=0x0123456789abcdef; CLASS is AES, APKA,\n"
+    "ASYM (of CCA) or WK (of EP11), and in place of a queue any scope may stand: '*.0012:AES=0x...'. What "
+    "is\n"
+    "declared is kept with your name and the time, before the lock is released: see 'apmigctl keys'.";
+
+/* --- naming ----------------------------------------------------------------------------------- */
+
+JsonObject *
+ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
+{
+    JsonObject *found = NULL;
+    guint n_found = 0;
+
+    for (guint i = 0; i < locks->len; i++) {
+        JsonObject *lock = locks->pdata[i];
+        const char *id = ctl_string(lock, "Id");
+
+        if (g_str_equal(id, name) || g_str_equal(ctl_string(lock, "Path"), name))
+            return lock;
+        if (*name && g_str_has_prefix(id, name)) {
+            found = lock;
+            n_found++;
+        }
+    }
+    if (n_found == 1)
+        return found;
+
+    g_autofree char *shown = ctl_escape(name);
+
+    if (n_found > 1)
+        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
+                    n_found, shown);
+    else
+        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "there is no lock '%s'; 'apmigctl list' shows them",
+                    shown);
+    return NULL;
+}
+
+/* --- declarations -------------------------------------------------------------------------------- */
+
+/* What was said on the command line: each key "QUEUES CLASS" and after it its pattern. */
+static gboolean
+add_declaration(GPtrArray *pairs, const char *text, GError **error)
+{
+    const char *colon = strchr(text, ':');
+    const char *equals = colon ? strchr(colon, '=') : NULL;
+
+    if (equals && g_utf8_validate(text, -1, NULL)) {
+        g_autofree char *queues = g_strndup(text, (gsize)(colon - text));
+        g_autofree char *key_class = g_strndup(colon + 1, (gsize)(equals - colon - 1));
+
+        g_ptr_array_add(pairs, g_strdup_printf("%s %s", g_strstrip(queues), g_strstrip(key_class)));
+        g_ptr_array_add(pairs, g_strstrip(g_strdup(equals + 1)));
+        return TRUE;
+    }
+
+    g_autofree char *shown = ctl_escape(text);
+
+    g_set_error(error, CTL_ERROR, CTL_EXIT_USAGE,
+                "'%s' is no declaration: give QUEUES:CLASS=PATTERN, as in 04.0012:AES=0x0123456789abcdef",
+                shown);
+    return FALSE;
+}
+
+static gboolean
+add_lines(GPtrArray *pairs, const char *text, GError **error)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (guint i = 0; lines[i]; i++) {
+        char *comment = strchr(lines[i], '#');
+
+        if (comment)
+            *comment = '\0';
+        g_strstrip(lines[i]);
+        if (*lines[i] && !add_declaration(pairs, lines[i], error)) {
+            g_prefix_error(error, "line %u: ", i + 1);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean
+add_file(GPtrArray *pairs, const char *path, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, &problem)) {
+        g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, problem->message);
+        return FALSE;
+    }
+    if (add_lines(pairs, text, error))
+        return TRUE;
+    g_prefix_error(error, "%s: ", path);
+    return FALSE;
+}
+
+/* --- releasing ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    CtlCommon common;
+    gboolean force;
+    char **declare;
+    char *declare_from;
+    GPtrArray *pairs;
+} UnlockOptions;
+
+static void
+unlock_options_clear(UnlockOptions *options)
+{
+    g_strfreev(options->declare);
+    g_free(options->declare_from);
+    g_clear_pointer(&options->pairs, g_ptr_array_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(UnlockOptions, unlock_options_clear)
+
+static int
+append_declarations(sd_bus_message *call, const GPtrArray *pairs)
+{
+    int r = sd_bus_message_open_container(call, 'e', "sv");
+
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", "declare-mkvp");
+    if (r >= 0)
+        r = sd_bus_message_open_container(call, 'v', "a{ss}");
+    if (r >= 0)
+        r = sd_bus_message_open_container(call, 'a', "{ss}");
+    for (guint i = 0; r >= 0 && i < pairs->len; i += 2)
+        r = sd_bus_message_append(call, "{ss}", pairs->pdata[i], pairs->pdata[i + 1]);
+    for (guint i = 0; r >= 0 && i < 3; i++)
+        r = sd_bus_message_close_container(call);
+    return r;
+}
+
+/* Absent rather than false, as with every option. */
+static int
+append_options(sd_bus_message *call, const UnlockOptions *options)
+{
+    int r = sd_bus_message_open_container(call, 'a', "{sv}");
+
+    if (r >= 0 && options->force)
+        r = sd_bus_message_append(call, "{sv}", "force", "b", TRUE);
+    if (r >= 0 && options->pairs->len > 0)
+        r = append_declarations(call, options->pairs);
+    return r < 0 ? r : sd_bus_message_close_container(call);
+}
+
+static gboolean
+release(sd_bus *bus, const char *path, const UnlockOptions *options, GError **error)
+{
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ReleaseLock", error);
+
+    if (!call || !ctl_bus_check(sd_bus_message_append(call, "o", path), error) ||
+        !ctl_bus_check(append_options(call, options), error))
+        return FALSE;
+
+    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, CTL_STUCK_USEC, NULL, NULL, error);
+
+    return reply != NULL;
+}
+
+/* @lock: (nullable) */
+static void
+print_sentence(JsonObject *lock, const char *property, const char *prefix)
+{
+    g_autofree char *safe = ctl_escape(lock ? ctl_string(lock, property) : "");
+
+    if (*safe)
+        printf("%s%s\n", prefix, safe);
+}
+
+/* How it ended, where the daemon still tells. */
+static void
+print_released(sd_bus *bus, JsonObject *lock, const CtlCommon *common)
+{
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+    JsonObject *ended = NULL;
+
+    if (common->json == CTL_JSON_OFF && common->quiet)
+        return;
+    if (ctl_bus_get_objects(bus, CTL_CALL_USEC, TRUE, &locks, &migrations, NULL))
+        ended = ctl_find_lock(locks, ctl_string(lock, "Path"), NULL);
+    if (common->json != CTL_JSON_OFF) {
+        ctl_print_json(json_node_init_object(json_node_alloc(), ended ? ended : lock), common->json);
+        return;
+    }
+    printf("Lock %s is released.\n", ctl_string(lock, "Id"));
+    print_sentence(ended, "Unverified", "");
+    print_sentence(ended, "Warnings", "Warning: ");
+}
+
+static gboolean
+parse_unlock_options(int *argc, char ***argv, UnlockOptions *options, GError **error)
+{
+    const GOptionEntry entries[] = {
+        {"force", 0, 0, G_OPTION_ARG_NONE, &options->force,
+         "Release also a recovered lock, or when the keys are not in step; needs an authorization of its own",
+         NULL},
+        {"declare", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->declare,
+         "Say which pattern the master key in CUR has, of queues of the lock that this host cannot see; may "
+         "be "
+         "given again",
+         "QUEUES:CLASS=PATTERN"},
+        {"declare-from", 0, 0, G_OPTION_ARG_FILENAME, &options->declare_from,
+         "The same from a file, one a line; # begins a comment", "FILE"},
+        {NULL},
+    };
+    const CtlUsage usage = {"LOCK", unlock_summary, NULL, entries, 1, 1};
+
+    if (!ctl_parse_options(argc, argv, &usage, &options->common, error))
+        return FALSE;
+    options->pairs = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; options->declare && options->declare[i]; i++)
+        if (!add_declaration(options->pairs, options->declare[i], error))
+            return FALSE;
+    return !options->declare_from || add_file(options->pairs, options->declare_from, error);
+}
+
+int
+ctl_verb_unlock(int argc, char **argv, GError **error)
+{
+    g_auto(UnlockOptions) options = {0};
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+
+    if (!parse_unlock_options(&argc, &argv, &options, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+
+    if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
+        return CTL_EXIT_FAILURE;
+
+    JsonObject *lock = ctl_find_lock(locks, argv[1], error);
+    g_autofree char *path = lock ? g_strdup(ctl_string(lock, "Path")) : NULL;
+
+    if (!path || !release(bus, path, &options, error))
+        return CTL_EXIT_FAILURE;
+    print_released(bus, lock, &options.common);
+    return CTL_EXIT_OK;
+}

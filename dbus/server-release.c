@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The release of a lock: options first, then authorization, then what is declared, then the release itself. */
+#include "sentence.h"
+#include "server-private.h"
+
+#include <gio/gio.h>
+#include <string.h>
+
+typedef struct {
+    char *id;
+    gboolean force;
+    guint32 owner_uid;       /* on which the choice of the polkit action rests */
+    GPtrArray *declarations; /* of ApmigDeclaration */
+    char *warnings;          /* (nullable): to them, once they are made */
+} Release;
+
+static void
+release_free(gpointer data)
+{
+    Release *release = data;
+
+    g_free(release->id);
+    g_free(release->warnings);
+    g_ptr_array_unref(release->declarations);
+    g_free(release);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Release, release_free)
+
+static void
+on_released(const char *id, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+
+    call->caller = 0;
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        apmig_call_reply(call, "");
+}
+
+static const ApmigLock *
+find_living_lock(const ApmigServer *server, const char *id, GError **error)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(apmig_core_engine(server->core), id);
+    g_autofree char *shown = NULL;
+
+    if (lock && !lock->result)
+        return lock;
+
+    shown = apmig_text_escape(id, APMIG_SHOWN_MAX_BYTES);
+    if (lock)
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
+                    "Lock %s has ended already (%s): \"apmigctl list\" shows the locks there are.", shown,
+                    lock->result);
+    else
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
+                    "There is no lock %s: \"apmigctl list\" shows the locks there are.", shown);
+    return NULL;
+}
+
+/* Somebody may have typed a password meanwhile: the lock may be gone, or be another's now. */
+static const ApmigLock *
+find_same_lock(const ApmigServer *server, const Release *release, GError **error)
+{
+    const ApmigLock *lock = find_living_lock(server, release->id, error);
+
+    if (!lock || lock->record->owner_uid == release->owner_uid)
+        return lock;
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
+                "Lock %s has changed hands to %s meanwhile: ask for its release again.", release->id,
+                lock->record->owner_name);
+    return NULL;
+}
+
+static void
+release_declared(ApmigCall *call)
+{
+    const Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+
+    if (!find_same_lock(call->server, release, &error))
+        apmig_call_fail(call, error);
+    else
+        call->caller = apmig_core_release_lock(call->server->core, release->id, release->force,
+                                               release->warnings, on_released, call);
+}
+
+static void
+on_declared(const GPtrArray *warnings, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+    Release *release = call->data;
+
+    call->caller = 0;
+    if (error) {
+        apmig_call_fail(call, error);
+        return;
+    }
+    release->warnings = apmig_sentence_few(warnings, " ");
+    release_declared(call);
+}
+
+static void
+declare_with_name(const char *name, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+    const Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock = find_same_lock(call->server, release, &error);
+
+    call->user_lookup = NULL;
+    if (!lock) {
+        apmig_call_fail(call, error);
+        return;
+    }
+    call->caller = apmig_core_declare_keys(
+        call->server->core,
+        &(ApmigDeclarationRequest){release->declarations, lock->record->scope, call->uid, name}, on_declared,
+        call);
+}
+
+static void
+release_now(ApmigCall *call, const GError *denied)
+{
+    const Release *release = call->data;
+
+    if (denied)
+        apmig_call_fail(call, denied);
+    else if (release->declarations->len == 0)
+        release_declared(call);
+    else if (call->uid == 0)
+        declare_with_name("root", call); /* as in TakeLock: without the name service */
+    else
+        call->user_lookup = apmig_user_name_look_up(call->uid, declare_with_name, call);
+}
+
+static void
+release_owner_settled(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+
+    if (!denied && release->force)
+        apmig_call_authorize(call, call->rule->force_action, release_now);
+    else
+        release_now(call, denied);
+}
+
+static void
+release_others_settled(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock;
+
+    if (!denied) {
+        release_owner_settled(call, NULL);
+        return;
+    }
+
+    lock = find_living_lock(call->server, release->id, &error);
+    if (lock)
+        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
+                            "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
+                            "), who took it for \"%s\": ask them or "
+                            "root to release it. %s",
+                            release->id, lock->record->owner_name, lock->record->owner_uid,
+                            lock->record->reason, denied->message);
+    apmig_call_fail(call, error);
+}
+
+static void
+release_identified(ApmigCall *call, const GError *denied)
+{
+    Release *release = call->data;
+    g_autoptr(GError) error = NULL;
+    const ApmigLock *lock = find_living_lock(call->server, release->id, &error);
+
+    if (!lock) {
+        apmig_call_fail(call, error);
+        return;
+    }
+
+    release->owner_uid = lock->record->owner_uid;
+    if (release->owner_uid == call->uid)
+        apmig_call_authorize(call, call->rule->action, release_owner_settled);
+    else
+        apmig_call_authorize(call, call->rule->others_action, release_others_settled);
+}
+
+enum {
+    OPTION_FORCE,
+    OPTION_DECLARE,
+    N_OPTIONS,
+};
+
+/* @pairs: (nullable) */
+static gboolean
+read_declarations(Release *release, const GPtrArray *pairs, GError **error)
+{
+    for (guint i = 0; pairs && i + 1 < pairs->len; i += 2) {
+        ApmigDeclaration *declaration =
+            apmig_declaration_parse_pair(pairs->pdata[i], pairs->pdata[i + 1], error);
+
+        if (!declaration)
+            return FALSE;
+        g_ptr_array_add(release->declarations, declaration);
+    }
+    return TRUE;
+}
+
+int
+apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
+{
+    ApmigOption options[N_OPTIONS + 1] = {
+        [OPTION_FORCE] = {"force", "b"},
+        [OPTION_DECLARE] = {"declare-mkvp", "a{ss}"},
+    };
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) pairs = NULL;
+    g_autoptr(Release) release = g_new0(Release, 1);
+
+    release->id = g_strdup(id);
+    release->declarations = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_declaration_free);
+    if (!apmig_options_read(message, options, &error))
+        return apmig_reply_error(message, error);
+    pairs = options[OPTION_DECLARE].pairs;
+    release->force = options[OPTION_FORCE].flag;
+    if (!read_declarations(release, pairs, &error) || !find_living_lock(server, id, &error))
+        return apmig_reply_error(message, error);
+    return apmig_call_start(server, message, g_steal_pointer(&release), release_free, release_identified);
+}
