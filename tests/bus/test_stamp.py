@@ -80,6 +80,15 @@ def test_queues_of_the_stamp(running, root):
     assert root.admit(sample("good-detached"))[0] is False
 
 
+def test_hardware_that_it_does_not_fit(running, root):
+    """As it was read last, which nobody had asked for before."""
+    assert root.admit(sample("good-full")) == (True, "")
+    assert root.queues() == {}
+    allowed, reason = root.admit(sample("good-full"))
+    assert not allowed
+    assert "AP bus: source present, destination absent" in reason
+
+
 # --- what is written ----------------------------------------------------------------------------------
 
 NODE = f"""<node>
