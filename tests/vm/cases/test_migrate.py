@@ -38,6 +38,7 @@ def test_states_under_way(rig, a, b, guest, kind):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("kind", [STANDIN], ids=str)
 def test_slow_save_and_load(rig, a, b, guest, standin):
     """The windows that the cases about ending a migration need."""
     standin("save_delay_ms", 2000)
