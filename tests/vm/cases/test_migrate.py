@@ -50,6 +50,7 @@ def test_slow_save_and_load(rig, a, b, guest, standin):
     assert rig.where(guest) is b
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [STANDIN], ids=str)
 def test_configuration_that_differs(rig, a, b, guest):
     """The device's own refusal: the guest goes on at the source, and can be moved once the destination is mended."""
