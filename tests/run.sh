@@ -116,7 +116,7 @@ run_vm()
 
 suite_vm()
 {
-    run_vm vm 1800 && account vm $(($(date +%s) - begin)) "$status" "$junit"
+    run_vm vm 2700 && account vm $(($(date +%s) - begin)) "$status" "$junit"
 }
 
 suite_vm_all()

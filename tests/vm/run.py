@@ -28,7 +28,7 @@ from image import ENVIRONMENT, Image, tail
 from machine import Machine, MachineError
 
 SOURCE = Path(__file__).resolve().parents[2]
-LIMIT = 1800  # seconds for all that follows the image and the build, unless told otherwise: half of it is usual
+LIMIT = 2700  # seconds for all that follows the image and the build, unless told otherwise: a third of it is usual
 PATIENCE = 3  # inside, everything takes so much longer than outside
 NOTHING_RAN = 5  # pytest's status
 

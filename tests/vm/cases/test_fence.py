@@ -118,6 +118,7 @@ def test_source_fence_alone(rig, a, b, guest, steps):
     assert_moves_again(rig, guest, a, b)
 
 
+@pytest.mark.thorough
 def test_source_without_pre_copy(rig, a, b, guest, steps, standin):
     """While memory is sent there is nothing to fence; while the device is saved there is."""
     standin("save_delay_ms", 5000)

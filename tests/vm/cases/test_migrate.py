@@ -2,7 +2,7 @@
 """Migration of a guest with a device, left alone: what the cases about ending one compare with."""
 
 import pytest
-from devices import KINDS, MTTY
+from devices import KINDS, MTTY, STANDIN
 from host import wait_for
 
 import vfio
@@ -38,6 +38,7 @@ def test_states_under_way(rig, a, b, guest, kind):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("kind", [STANDIN], ids=str)
 def test_slow_save_and_load(rig, a, b, guest, standin):
     """The windows that the cases about ending a migration need."""
     standin("save_delay_ms", 2000)
@@ -49,6 +50,8 @@ def test_slow_save_and_load(rig, a, b, guest, standin):
     assert rig.where(guest) is b
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", [STANDIN], ids=str)
 def test_configuration_that_differs(rig, a, b, guest):
     """The device's own refusal: the guest goes on at the source, and can be moved once the destination is mended."""
     guest.xml_for(b)

@@ -35,9 +35,10 @@ def assert_agreement(rig, guest, a, b, migration, taken, asked):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_while_memory_is_sent(rig, a, b, guest, helpers, kind, asked):
+def test_while_memory_is_sent(rig, a, b, guest, steps, kind, asked):
     """It would go on for ever. From the source it is ended by libvirt; from the destination by the end of its QEMU, as
     the other host has no lock."""
+    steps("libvirt-abort", "vfio-state", "kill-incoming")
     migration = rig.move(guest, a, b, bandwidth=1, direct=asked is b)
     rig.wait_migrating(guest, a)
     seen = migration_on(b, "in")
