@@ -16,7 +16,9 @@ typedef struct {
     char *uuid;             /* lower case */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
-    GStrv devices; /* UUIDs of mediated devices: of model vfio-ap; of a guest with our metadata, of any */
+    /* UUIDs of mediated devices, at most %APMIG_GUEST_MAX_DEVICES: of model vfio-ap; of a guest with our metadata,
+     * then of any */
+    GStrv devices;
 } ApmigGuest;
 
 /**
