@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config.h"
+#include "text.h"
 
 #include <string.h>
 
 #define MAX_BYTES     (64 * 1024)
 #define MAX_TIMEOUT_S 60
+#define MAX_SENTENCE  1024 /* bytes of an error, beyond the path */
 
 /* Every key is taken away once it is read: what is left in the end is unknown. */
 typedef struct {
@@ -160,6 +162,15 @@ parse(const char *text, gsize length, const char *path, ApmigConfig *config, GEr
     return consume(&source, config, error);
 }
 
+/* Parts of the file stand in the sentence, and they may be anything. */
+static void
+set_plain_error(GError **error, const GError *cause, const char *path)
+{
+    g_autofree char *message = apmig_text_escape(cause->message, strlen(path) + MAX_SENTENCE);
+
+    g_set_error_literal(error, cause->domain, cause->code, message);
+}
+
 ApmigConfig *
 apmig_config_load(const char *path, gboolean must_exist, GError **error)
 {
@@ -174,8 +185,10 @@ apmig_config_load(const char *path, gboolean must_exist, GError **error)
         g_propagate_error(error, g_steal_pointer(&cause));
         return NULL;
     }
-    if (!parse(text, length, path, config, error))
+    if (!parse(text, length, path, config, &cause)) {
+        set_plain_error(error, cause, path);
         return NULL;
+    }
     return g_steal_pointer(&config);
 }
 

@@ -17,7 +17,7 @@ typedef struct {
 /**
  * apmig_config_load:
  * @path: a missing file is the defaults when @must_exist is FALSE
- * @error: any; the sentence names file, group and key
+ * @error: any; the sentence names file, group and key, and is UTF-8 without control characters
  */
 ApmigConfig *apmig_config_load(const char *path, gboolean must_exist,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;

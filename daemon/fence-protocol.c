@@ -341,12 +341,13 @@ gboolean
 apmig_fence_reply_set(ApmigFenceReply *reply, ApmigFenceResult result, int error_number, const char *format,
                       ...)
 {
-    g_autofree char *earlier = reply->message;
+    char *earlier = reply->message; /* may be among the arguments */
     va_list args;
 
     va_start(args, format);
     reply->message = g_strdup_vprintf(format, args);
     va_end(args);
+    g_free(earlier);
     reply->result = result;
     reply->error_number = error_number;
     return FALSE;

@@ -223,6 +223,15 @@ is_mediated(xmlNode *hostdev)
     return (!mode || strcmp(mode, "subsystem") == 0) && attribute_is(hostdev, "type", "mdev");
 }
 
+/* As many as an admission can keep, each once. */
+static void
+add_device(GPtrArray *uuids, const char *uuid)
+{
+    if (uuids->len < APMIG_GUEST_MAX_DEVICES &&
+        !g_ptr_array_find_with_equal_func(uuids, uuid, g_str_equal, NULL))
+        g_ptr_array_add(uuids, g_strdup(uuid));
+}
+
 /* A vfio-ap one without a readable UUID still counts. */
 static void
 read_hostdev(xmlNode *hostdev, Description *description)
@@ -236,9 +245,8 @@ read_hostdev(xmlNode *hostdev, Description *description)
 
     description->n_devices += is_vfio_ap;
     description->n_unnamed += is_vfio_ap && !lower;
-    if (lower && uuids->len < APMIG_GUEST_MAX_DEVICES &&
-        !g_ptr_array_find_with_equal_func(uuids, lower, g_str_equal, NULL))
-        g_ptr_array_add(uuids, g_steal_pointer(&lower));
+    if (lower)
+        add_device(uuids, lower);
 }
 
 static gboolean
@@ -313,7 +321,7 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     guest->has_unnamed = description.n_unnamed > 0;
     /* Of a guest that is affected, any mediated device can fence its migration: vfio-ap first. */
     for (guint i = 0; guest->declared && i < description.others->len; i++)
-        g_ptr_array_add(description.uuids, g_strdup(description.others->pdata[i]));
+        add_device(description.uuids, description.others->pdata[i]);
     g_ptr_array_add(description.uuids, NULL);
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
     guest->affected = description.n_devices > 0 || guest->declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;

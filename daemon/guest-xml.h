@@ -22,7 +22,9 @@ typedef struct {
     ApmigScope
         *declared; /* (nullable): in our metadata; of a guest without a vfio-ap device, with the queues of
                              * its stamp: it had them, and lost the device to be moved */
-    GStrv devices; /* UUIDs of mediated devices: of model vfio-ap; of a guest with our metadata, of any */
+    /* UUIDs of mediated devices, at most %APMIG_GUEST_MAX_DEVICES: of model vfio-ap; of a guest with our metadata,
+     * then of any */
+    GStrv devices;
     guint n_ap_devices;    /* so many of these, the first ones, are of model vfio-ap */
     gboolean has_unnamed;  /* it has one of model vfio-ap whose UUID cannot be read */
     gboolean scope_varies; /* see ApmigGuestFacts; FALSE as parsed */

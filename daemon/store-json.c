@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store-json.h"
+#include "guest-xml.h"
 #include "store-members.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 #define ADMISSION_VERSION 1
 
 #define MAX_NAME_LENGTH 255
-#define MAX_DEVICES     16
+#define MAX_DEVICES     APMIG_GUEST_MAX_DEVICES
 
 static const char *const lock_members[] = {
     "version",    "id",      "scope",        "reason",  "change-id",         "origin",   "owner-uid",

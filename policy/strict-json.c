@@ -16,7 +16,7 @@ typedef struct {
     const char *at;
     const char *origin;
     guint depth;
-    gboolean complete; /* the outermost object or array is closed */
+    gboolean complete; /* the outermost object is closed */
 } Scanner;
 
 /* Returns: FALSE, with the scanner's place in the sentence. */
@@ -176,11 +176,23 @@ skip_literal(Scanner *scanner, GError **error)
     return fail_unexpected(scanner, error);
 }
 
+/* Nothing stands before the object: JsonParser leaks a value that another one follows. */
+static gboolean
+check_outermost(Scanner *scanner, const char *word, GError **error)
+{
+    if (*word == '{')
+        return TRUE;
+    scanner->at = word;
+    return fail(scanner, error, "the text is to be one object, in {}");
+}
+
 static gboolean
 check_words(Scanner *scanner, GError **error)
 {
     while (scanner->at < scanner->end) {
-        char c = *scanner->at;
+        const char *word = scanner->at;
+        gboolean outermost = scanner->depth == 0;
+        char c = *word;
         gboolean ok = TRUE;
 
         if (accept(scanner, " \t\r\n"))
@@ -195,7 +207,7 @@ check_words(Scanner *scanner, GError **error)
             ok = skip_bracket(scanner, error);
         else if (!accept(scanner, ":,"))
             ok = skip_literal(scanner, error);
-        if (!ok)
+        if (!ok || (outermost && !check_outermost(scanner, word, error)))
             return FALSE;
     }
     return scanner->complete || fail(scanner, error, "the text ends before its object does");
@@ -270,11 +282,6 @@ build(const char *text, gsize length, const char *origin, GError **error)
     }
     if (!refuse_duplicates(&duplicates, origin, error))
         return NULL;
-    if (!JSON_NODE_HOLDS_OBJECT(json_parser_get_root(parser))) {
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
-                    "%s:1:1: the text is to be one object, in {}.", origin);
-        return NULL;
-    }
     return json_object_ref(json_node_get_object(json_parser_get_root(parser)));
 }
 

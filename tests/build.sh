@@ -18,6 +18,7 @@ bus_packages='dbus-daemon systemd python3 python3-pytest python3-gi'
 hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
     python3-gi python3-libvirt polkitd libvirt-daemon-system
     libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
+fuzz_packages='clang libclang-rt-dev binutils'
 vm_packages='debootstrap e2fsprogs qemu-system-x86 python3 util-linux'
 
 # Prints those of the named packages that are not installed.
@@ -67,6 +68,15 @@ build_plain()
 build_sanitized()
 {
     build sanitized -Db_sanitize=address,undefined -Db_lundef=false
+}
+
+# The targets of libFuzzer, and what they are linked to.
+build_fuzz()
+{
+    (
+        export CC=clang
+        build fuzz -Dfuzzing=true -Dtests=false -Db_sanitize=address,undefined -Db_lundef=false
+    )
 }
 
 # The plain build as a distribution would install it, in $builds/plain-install.

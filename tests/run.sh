@@ -13,6 +13,8 @@
 #     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
 #     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
+#     tests/run.sh fuzz SECONDS             each target of libFuzzer (tests/fuzz) for so long; a finding's input is
+#                                           kept in build/results/fuzz and tried first the next time
 #
 # Several suites may be named. PYTEST_ADDOPTS reaches pytest, as in PYTEST_ADDOPTS='-k test_take -x'.
 set -eu
@@ -27,7 +29,16 @@ usage()
     sed -n '4,/^set -eu/s/^# \{0,1\}//p' "$0"
 }
 
-# account SUITE SECONDS STATUS [JUNIT FILE]: adds up and prints one line
+# count SUITE SECONDS PASSED FAILED SKIPPED: adds up and prints one line
+count()
+{
+    total_passed=$((total_passed + $3))
+    total_failed=$((total_failed + $4))
+    total_skipped=$((total_skipped + $5))
+    printf '%-20s %4d passed %3d failed %3d skipped  %4d s\n' "$1" "$3" "$4" "$5" "$2"
+}
+
+# account SUITE SECONDS STATUS [JUNIT FILE]
 account()
 {
     passed=0 failed=0 skipped=0
@@ -40,10 +51,7 @@ account()
     if [ "$failed" -eq 0 ] && { [ "$3" -ne 0 ] || [ "$passed" -eq 0 ]; }; then
         failed=1
     fi
-    total_passed=$((total_passed + passed))
-    total_failed=$((total_failed + failed))
-    total_skipped=$((total_skipped + skipped))
-    printf '%-14s %4d passed %3d failed %3d skipped  %4d s\n' "$1" "$passed" "$failed" "$skipped" "$2"
+    count "$1" "$2" "$passed" "$failed" "$skipped"
 }
 
 # run_meson SUITE BUILD
@@ -152,6 +160,40 @@ suite_simulate()
     echo "simulate: status $status after $(($(date +%s) - begin)) s"
 }
 
+# fuzz_target NAME SECONDS
+fuzz_target()
+{
+    begin=$(date +%s) status=0 corpus=$source/tests/fuzz/corpus/$1 found=$results/fuzz/$1 log=$results/fuzz-$1.log
+    dictionary=$corpus.dict learnt=$builds/fuzz-corpus/$1
+    mkdir -p "$found" "$learnt"
+    [ -f "$dictionary" ] || dictionary=''
+    ASAN_OPTIONS=allow_addr2line=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 G_SLICE=always-malloc \
+        timeout -k 20 $(($2 + 300)) "$builds/fuzz/tests/fuzz/fuzz-$1" -max_total_time="$2" -max_len=8192 \
+        -rss_limit_mb=1024 -timeout=20 -artifact_prefix="$found/" ${dictionary:+"-dict=$dictionary"} \
+        "$learnt" "$corpus" "$found" >"$log" 2>&1 || status=$?
+    if [ "$status" -ne 0 ]; then
+        grep -v '^#[0-9]' "$log" | tail -n 60
+        sed -n 's/.*Test unit written to //p' "$log" | while read -r input; do
+            echo "fuzz-$1 found $input:"
+            od -A d -t x1z "$input" | head -n 40
+        done
+        count "fuzz $1" $(($(date +%s) - begin)) 0 1 0
+    else
+        count "fuzz $1" $(($(date +%s) - begin)) 1 0 0
+    fi
+}
+
+# suite_fuzz SECONDS
+suite_fuzz()
+{
+    # shellcheck disable=SC2086
+    need_packages $build_packages $fuzz_packages && build_fuzz || return 1
+    for target in "$source"/tests/fuzz/fuzz-*.c; do
+        target=${target##*/fuzz-}
+        fuzz_target "${target%.c}" "$1"
+    done
+}
+
 is_number()
 {
     case ${1-} in '' | *[!0-9]*) return 1 ;; esac
@@ -163,7 +205,7 @@ while [ $# -gt 0 ]; do
     shift
     case $suite in
         unit | bus | sanitize | hosts | vm | vm-all | vm-bench) ;;
-        simulate | moments) is_number "${1-}" || { usage >&2; exit 2; } ;;
+        simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;
     esac

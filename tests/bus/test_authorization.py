@@ -111,7 +111,7 @@ def test_properties_are_for_everybody_and_not_to_be_set(lock, nobody, root):
 def test_nobody_else_may_own_the_name(running, nobody):
     process = nobody.run("busctl", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "RequestName", "su",
                          "org.apmigd1", "0")
-    assert process.communicate(timeout=20)[1] == "Call failed: Access denied\n"
+    assert process.communicate(timeout=rig.LIMIT)[1] == "Call failed: Access denied\n"
 
 
 # --- polkit -----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from rig import LOCK, MANAGER, MIGRATION, NAME, ROOT_PATH, SOURCE, domain, until, uuid_of
+from rig import LIMIT, LOCK, MANAGER, MIGRATION, NAME, ROOT_PATH, SOURCE, domain, until, uuid_of
 
 EMITS_CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
@@ -36,7 +36,7 @@ def contract(*interfaces):
 def introspect(root):
     def introspect(path):
         process = root.run("busctl", "introspect", "--xml-interface", NAME, path)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, err
         return out
     return introspect
@@ -89,7 +89,7 @@ def test_what_a_lock_shows(running, root):
 
 
 def test_what_the_manager_shows(running, root):
-    version = running.bus.start(running.program, "--version").communicate(timeout=20)[0]
+    version = running.bus.start(running.program, "--version").communicate(timeout=LIMIT)[0]
     manager = root.manager()
     assert f"apmigd {manager['Version']}\n" == version
     assert (manager["Locked"], manager["HookInstalled"], manager["HookLastCalled"]) == (False, False, 0)

@@ -338,7 +338,7 @@ def state_of(daemon):
 
 def remount(daemon, how):
     command = daemon.bus.start("nsenter", "-t", daemon.process.pid, "-m", "mount", "-o", f"remount,{how}", daemon.state)
-    assert command.communicate(timeout=20)[1] == ""
+    assert command.communicate(timeout=rig.LIMIT)[1] == ""
 
 
 def fill(daemon):

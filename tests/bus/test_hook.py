@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+import rig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
@@ -124,12 +125,12 @@ class Host:
                                    env={"PATH": "/bin:/usr/bin", "LC_ALL": "C", "STATE_DIRECTORY": str(self.state),
                                         "DBUS_SYSTEM_BUS_ADDRESS": self.address})
         try:
-            out, err = process.communicate(xml, timeout=70)
+            out, err = process.communicate(xml, timeout=70 * rig.SLOWER)
         finally:
             process.kill()
             process.wait()
         assert out == b""
-        assert time.monotonic() - begin < limit
+        assert time.monotonic() - begin < limit * rig.SLOWER
         assert session_members(process.pid) == []
         return process.returncode, err.decode()
 
@@ -181,7 +182,7 @@ def test_other_operations_always_pass(host, operation, suboperation):
 
 @pytest.mark.parametrize("args", [[], ["g1"], ["g1", "start"]])
 def test_missing_arguments_pass(host, args):
-    done = subprocess.run([host.script, *args], input=BY_DEVICE, capture_output=True, timeout=10)
+    done = subprocess.run([host.script, *args], input=BY_DEVICE, capture_output=True, timeout=10 * rig.SLOWER)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
@@ -371,13 +372,13 @@ def test_input_that_never_ends(host):
     reader, writer = os.pipe()
     try:
         done = subprocess.run([APMIGCTL, "hook", "--config", host.config, "g1", "migrate", "begin", "-"],
-                              stdin=reader, capture_output=True, timeout=20)
+                              stdin=reader, capture_output=True, timeout=rig.LIMIT)
     finally:
         os.close(reader)
         os.close(writer)
     assert done.returncode == 1 and done.stdout == b""
     assert b"did not come in time" in done.stderr
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 3 * rig.SLOWER
 
 
 # --- the command line ----------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ def test_input_that_never_ends(host):
                                   ["--no-such-option", "g1", "migrate", "begin", "-"]])
 def test_usage(args):
     """Neither 0 nor 1, which are answers."""
-    done = subprocess.run([APMIGCTL, "hook", *args], input=BY_DEVICE, capture_output=True, timeout=10)
+    done = subprocess.run([APMIGCTL, "hook", *args], input=BY_DEVICE, capture_output=True, timeout=10 * rig.SLOWER)
     assert done.returncode == 2 and done.stdout == b""
     assert b"--help" in done.stderr
 

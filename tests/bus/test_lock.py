@@ -133,11 +133,11 @@ def test_one_migration_to_be_refused_spares_all(running, hypervisor, root):
 # --- ends that do not come as asked for --------------------------------------------------------------
 
 
-def test_abort_that_said_yes_but_came_too_late(running, hypervisor, root):
+def test_abort_that_said_yes_but_came_too_late(running, hypervisor, root, bus):
+    monitor = bus.monitor()
     affected(hypervisor, job="outgoing", step="completes", step_ms=50)
-    taking = root.start_take()
-    migration = root.wait_for_migration(guest="g1")["path"]
-    lock = taking.answer()[0]
+    lock = root.take()
+    migration = monitor.wait_for("InterfacesAdded", lambda a: "/migration/" in a[0])[0]
     ended = root.wait_for_result(migration)
     assert ended["Result"] == "completed-anyway"
     assert [step[:2] for step in ended["Steps"]] == [["libvirt-abort", "requested"]]

@@ -10,6 +10,7 @@ import subprocess
 import xml.etree.ElementTree
 
 import pytest
+from rig import LIMIT
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
@@ -21,7 +22,7 @@ NEWER_KEYS = ("RestartSteps", "RestartMaxDelaySec")
 
 
 def run(*args, **kwargs):
-    return subprocess.run(args, capture_output=True, text=True, timeout=60, **kwargs)
+    return subprocess.run(args, capture_output=True, text=True, timeout=3 * LIMIT, **kwargs)
 
 
 @pytest.fixture(scope="module")

@@ -236,6 +236,14 @@ vanish(Sim *sim)
 }
 
 static void
+release_any(Sim *sim)
+{
+    gboolean force = dice_chance(&sim->dice, 400);
+
+    release(sim, choose_lock(sim), force);
+}
+
+static void
 administrate(Sim *sim)
 {
     gint64 what = dice_roll(&sim->dice, 0, 99);
@@ -243,7 +251,7 @@ administrate(Sim *sim)
     if (what < 55)
         take(sim);
     else if (what < 85)
-        release(sim, choose_lock(sim), dice_chance(&sim->dice, 400));
+        release_any(sim);
     else if (what < 88)
         release(sim, NULL, FALSE);
     else if (what < 97)
@@ -316,7 +324,9 @@ operate(Sim *sim)
 static void
 send_from_remote(Sim *sim)
 {
-    guest_migrate_in(sim, choose_guest(sim), dice_chance(&sim->dice, sim->profile.hookless));
+    gboolean hookless = dice_chance(&sim->dice, sim->profile.hookless);
+
+    guest_migrate_in(sim, choose_guest(sim), hookless);
 }
 
 static void

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Random numbers that are the same for the same seed on every machine: splitmix64 (Steele, Lea, Flood,
- * "Fast splittable pseudorandom number generators", 2014), integers only.
+ * "Fast splittable pseudorandom number generators", 2014), integers only. One draw in a call's arguments at most: C
+ * leaves open which of two comes first, and architectures differ.
  */
 #pragma once
 

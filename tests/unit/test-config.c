@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The configuration file: its defaults, its keys, and what is refused with file, group and key. */
 #include "config.h"
+#include "text.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -160,6 +161,25 @@ test_refused(Fixture *fixture, gconstpointer data)
     }
 }
 
+/* Whatever the file says, the sentence can be shown. */
+static void
+test_refused_in_plain_words(Fixture *fixture, gconstpointer data)
+{
+    static const char *const texts[] = {
+        "[L\xffibvirt]\n", "\xff\n", "[Libvirt]\n\xff=1\n", "[Hook]\nTimeout=\x1b[31m\n", "[\x1b[31m]\n",
+    };
+    g_autofree char *dots = g_strnfill(32768, '.');
+    g_autofree char *long_path = g_strconcat("[Libvirt]\nHooksDirectory=", dots, "\n", NULL);
+
+    for (guint i = 0; i <= G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(load(fixture, i < G_N_ELEMENTS(texts) ? texts[i] : long_path, &error));
+        g_assert_true(g_str_has_prefix(error->message, fixture->path));
+        g_assert_true(apmig_text_is_plain(error->message, strlen(fixture->path) + 1024));
+    }
+}
+
 static void
 test_large(Fixture *fixture, gconstpointer data)
 {
@@ -181,6 +201,7 @@ main(int argc, char **argv)
     ADD("all-keys", test_all_keys);
     ADD("shipped", test_shipped);
     ADD("refused", test_refused);
+    ADD("refused-in-plain-words", test_refused_in_plain_words);
     ADD("large", test_large);
     return g_test_run();
 }

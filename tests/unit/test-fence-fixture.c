@@ -117,8 +117,8 @@ guest_letter(const Guest *guest)
     return letter;
 }
 
-gboolean
-guest_tracing_works(void)
+static gboolean
+tracing_works(void)
 {
     pid_t child = fork();
     gboolean works;
@@ -129,7 +129,26 @@ guest_tracing_works(void)
     works = ptrace(PTRACE_SEIZE, child, NULL, NULL) == 0 || errno != ENOSYS;
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    if (!works)
-        g_print("1..0 # SKIP there is no ptrace() here\n");
     return works;
+}
+
+static void
+skip(void)
+{
+    g_test_skip("there is no ptrace() here, as under QEMU's user-mode emulation");
+}
+
+void
+guest_add_traced_test(const char *path, GTestFunc test)
+{
+    g_test_add_func(path, tracing_works() ? test : skip);
+}
+
+void
+guest_add_traced_data_test(const char *path, gconstpointer data, GTestDataFunc test)
+{
+    if (tracing_works())
+        g_test_add_data_func(path, data, test);
+    else
+        g_test_add_func(path, skip);
 }

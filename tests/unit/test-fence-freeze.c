@@ -339,20 +339,18 @@ test_no_process(void)
 int
 main(int argc, char **argv)
 {
-    if (!guest_tracing_works())
-        return 0;
     g_test_init(&argc, &argv, NULL);
-    g_test_add_data_func("/fence/freeze/stands-still/1", GINT_TO_POINTER(1), test_stands_still);
-    g_test_add_data_func("/fence/freeze/stands-still/8", GINT_TO_POINTER(8), test_stands_still);
-    g_test_add_data_func("/fence/freeze/stands-still/64", GINT_TO_POINTER(64), test_stands_still);
-    g_test_add_func("/fence/freeze/new-tasks", test_new_tasks);
-    g_test_add_func("/fence/freeze/signals", test_signals);
-    g_test_add_func("/fence/freeze/stopped", test_stopped);
-    g_test_add_func("/fence/freeze/stopped-while-frozen", test_stopped_while_frozen);
-    g_test_add_func("/fence/freeze/killed-while-frozen", test_killed_while_frozen);
-    g_test_add_func("/fence/freeze/traced-already", test_traced_already);
-    g_test_add_func("/fence/freeze/uninterruptible", test_uninterruptible);
-    g_test_add_func("/fence/freeze/freezer-killed", test_freezer_killed);
-    g_test_add_func("/fence/freeze/no-process", test_no_process);
+    guest_add_traced_data_test("/fence/freeze/stands-still/1", GINT_TO_POINTER(1), test_stands_still);
+    guest_add_traced_data_test("/fence/freeze/stands-still/8", GINT_TO_POINTER(8), test_stands_still);
+    guest_add_traced_data_test("/fence/freeze/stands-still/64", GINT_TO_POINTER(64), test_stands_still);
+    guest_add_traced_test("/fence/freeze/new-tasks", test_new_tasks);
+    guest_add_traced_test("/fence/freeze/signals", test_signals);
+    guest_add_traced_test("/fence/freeze/stopped", test_stopped);
+    guest_add_traced_test("/fence/freeze/stopped-while-frozen", test_stopped_while_frozen);
+    guest_add_traced_test("/fence/freeze/killed-while-frozen", test_killed_while_frozen);
+    guest_add_traced_test("/fence/freeze/traced-already", test_traced_already);
+    guest_add_traced_test("/fence/freeze/uninterruptible", test_uninterruptible);
+    guest_add_traced_test("/fence/freeze/freezer-killed", test_freezer_killed);
+    guest_add_traced_test("/fence/freeze/no-process", test_no_process);
     return g_test_run();
 }

@@ -51,5 +51,6 @@ char guest_letter(const Guest *guest);
 /* Returns: whether it runs again before a second is over. */
 gboolean guest_comes_back(const Guest *guest);
 
-/* Returns: whether ptrace() exists here, which it does not under user-mode emulation; if not, says so in TAP. */
-gboolean guest_tracing_works(void);
+/* As g_test_add_func() and g_test_add_data_func(): a test that freezes it, skipped where there is no ptrace(). */
+void guest_add_traced_test(const char *path, GTestFunc test);
+void guest_add_traced_data_test(const char *path, gconstpointer data, GTestDataFunc test);

@@ -533,36 +533,34 @@ test_ends_while_frozen(gconstpointer signal)
 int
 main(int argc, char **argv)
 {
-    if (!guest_tracing_works())
-        return 0;
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fence/helper/inspect", test_inspect);
-    g_test_add_func("/fence/helper/fence-incoming", test_fence_incoming);
-    g_test_add_func("/fence/helper/fence-outgoing", test_fence_outgoing);
+    guest_add_traced_test("/fence/helper/fence-incoming", test_fence_incoming);
+    guest_add_traced_test("/fence/helper/fence-outgoing", test_fence_outgoing);
     g_test_add_func("/fence/helper/nothing-to-do", test_nothing_to_do);
-    g_test_add_func("/fence/helper/loaded-already", test_loaded_already);
-    g_test_add_func("/fence/helper/moves-on", test_moves_on);
-    g_test_add_func("/fence/helper/driver-refuses", test_driver_refuses);
-    g_test_add_func("/fence/helper/kill-incoming", test_kill_incoming);
-    g_test_add_func("/fence/helper/kill-fenced", test_kill_fenced);
+    guest_add_traced_test("/fence/helper/loaded-already", test_loaded_already);
+    guest_add_traced_test("/fence/helper/moves-on", test_moves_on);
+    guest_add_traced_test("/fence/helper/driver-refuses", test_driver_refuses);
+    guest_add_traced_test("/fence/helper/kill-incoming", test_kill_incoming);
+    guest_add_traced_test("/fence/helper/kill-fenced", test_kill_fenced);
     g_test_add_func("/fence/helper/wrong-direction", test_wrong_direction);
     g_test_add_func("/fence/helper/not-incoming", test_not_incoming);
-    g_test_add_func("/fence/helper/wrong-process", test_wrong_process);
+    guest_add_traced_test("/fence/helper/wrong-process", test_wrong_process);
     g_test_add_func("/fence/helper/uuid-elsewhere", test_uuid_elsewhere);
     g_test_add_func("/fence/helper/process-gone", test_process_gone);
     g_test_add_func("/fence/helper/wrong-device", test_wrong_device);
     g_test_add_func("/fence/helper/unreadable-state", test_unreadable_state);
-    g_test_add_func("/fence/helper/two-devices", test_two_devices);
-    g_test_add_func("/fence/helper/character-device", test_character_device);
+    guest_add_traced_test("/fence/helper/two-devices", test_two_devices);
+    guest_add_traced_test("/fence/helper/character-device", test_character_device);
     g_test_add_func("/fence/helper/session-names", test_session_names);
     g_test_add_func("/fence/helper/peer", test_peer);
     g_test_add_func("/fence/helper/malformed", test_malformed);
     g_test_add_func("/fence/helper/no-socket", test_no_socket);
     g_test_add_func("/fence/helper/silent-peer", test_silent_peer);
-    g_test_add_data_func("/fence/helper/killed-while-frozen", GINT_TO_POINTER(SIGKILL),
-                         test_ends_while_frozen);
-    g_test_add_data_func("/fence/helper/terminated-while-frozen", GINT_TO_POINTER(SIGTERM),
-                         test_ends_while_frozen);
-    g_test_add_data_func("/fence/helper/late-while-frozen", GINT_TO_POINTER(0), test_ends_while_frozen);
+    guest_add_traced_data_test("/fence/helper/killed-while-frozen", GINT_TO_POINTER(SIGKILL),
+                               test_ends_while_frozen);
+    guest_add_traced_data_test("/fence/helper/terminated-while-frozen", GINT_TO_POINTER(SIGTERM),
+                               test_ends_while_frozen);
+    guest_add_traced_data_test("/fence/helper/late-while-frozen", GINT_TO_POINTER(0), test_ends_while_frozen);
     return g_test_run();
 }

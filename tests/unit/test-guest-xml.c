@@ -245,6 +245,23 @@ test_large(void)
     assert_refused(many->str, many->len, "more than 16");
 }
 
+/* As many as an admission can keep, vfio-ap first, and each once. */
+static void
+test_many_devices(void)
+{
+    g_autoptr(GString) xml = g_string_new("<domain>" IDENTITY KEYS("04.0012") "<devices>");
+    g_autoptr(GString) expected = g_string_new(NULL);
+
+    for (guint i = 0; i < 20; i++)
+        g_string_append_printf(
+            xml, "<hostdev type='mdev' model='%s'><source><address uuid='%08x%s'/></source></hostdev>",
+            i < 9 ? "vfio-pci" : "vfio-ap", i == 8 ? 9 : i, UUID + 8);
+    g_string_append(xml, "</devices></domain>");
+    for (guint i = 0; i < APMIG_GUEST_MAX_DEVICES; i++)
+        g_string_append_printf(expected, "%s%08x%s", i > 0 ? "," : "", i < 11 ? i + 9 : i - 11, UUID + 8);
+    assert_guest(xml->str, "all", expected->str);
+}
+
 static void
 test_deep(void)
 {
@@ -280,6 +297,7 @@ main(int argc, char **argv)
     g_test_add_func("/guest-xml/document-types", test_document_types);
     g_test_add_func("/guest-xml/entity-bomb", test_entity_bomb);
     g_test_add_func("/guest-xml/large", test_large);
+    g_test_add_func("/guest-xml/many-devices", test_many_devices);
     g_test_add_func("/guest-xml/deep", test_deep);
     g_test_add_func("/guest-xml/cut", test_cut);
     return g_test_run();

@@ -258,9 +258,13 @@ test_no_json(void)
         {"", "test.json:1:1: the text ends"},
         {" \n", "test.json:2:1: the text ends"},
         {"nul", "test.json:1:1: this is no JSON, near \"nul\"."},
-        {"5", "test.json:1:2: the text ends before its object does."},
+        {"5", "test.json:1:1: the text is to be one object, in {}."},
         {"[]", "test.json:1:1: the text is to be one object"},
-        {"\"on-busy\"", "test.json:1:10: the text ends"},
+        {"\"on-busy\"", "test.json:1:1: the text is to be one object"},
+        {"null{}", "test.json:1:1: the text is to be one object"},
+        {"\n -0{}", "test.json:2:2: the text is to be one object"},
+        {"\"step\"[]", "test.json:1:1: the text is to be one object"},
+        {",{}", "test.json:1:1: the text is to be one object"},
         {"{", "test.json:1:2: the text ends before its object does."},
         {"}", "test.json:1:1: this bracket closes nothing."},
         {"{]", "test.json:1:"},
@@ -350,6 +354,7 @@ test_bounds(void)
     g_autofree char *large = g_strnfill(APMIG_POLICY_MAX_BYTES + 1, ' ');
     g_autoptr(ApmigPolicy) policy = NULL;
 
+    *abyss = '{';
     assert_refused(deep, strlen(deep), "test.json:1:21: the text ends");
     assert_refused(deeper, strlen(deeper), "test.json:1:21: more than 16 levels of objects and arrays.");
     assert_refused(abyss, strlen(abyss), "test.json:1:17: more than 16 levels");

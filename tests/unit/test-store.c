@@ -311,6 +311,7 @@ test_damaged_texts(Fixture *fixture, gconstpointer data)
 
     for (guint i = 0; i < 4096; i++)
         garbage[i] = i * 37;
+    *deep = '{';
     assert_damage(fixture, "", 0, "end");
     assert_damage(fixture, "null", -1, "");
     assert_damage(fixture, "[]", -1, "object");

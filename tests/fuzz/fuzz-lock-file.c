@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Any bytes are a lock that can be written again and is the same then, or an error that can be shown. */
+#include "fuzz.h"
+#include "store-json.h"
+
+#include <string.h>
+
+#define ID "3f9a21c0"
+
+static void
+assert_equal(const ApmigLockRecord *a, const ApmigLockRecord *b)
+{
+    g_assert_cmpstr(a->id, ==, b->id);
+    g_assert_true(apmig_scope_equal(a->scope, b->scope));
+    g_assert_cmpstr(a->reason, ==, b->reason);
+    g_assert_cmpstr(a->change_id, ==, b->change_id);
+    g_assert_cmpint(a->origin, ==, b->origin);
+    g_assert_cmpuint(a->owner_uid, ==, b->owner_uid);
+    g_assert_cmpstr(a->owner_name, ==, b->owner_name);
+    g_assert_cmpint(a->on_busy, ==, b->on_busy);
+    g_assert_cmpint(a->requested_at, ==, b->requested_at);
+    g_assert_cmpint(a->held_at, ==, b->held_at);
+    g_assert_cmpint(a->expected_duration_usec, ==, b->expected_duration_usec);
+    g_assert_cmpuint(a->breaches, ==, b->breaches);
+}
+
+/* Persisting a lock that was loaded must not fail: that would lose it. */
+static void
+check_survives(const ApmigLockRecord *record)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = apmig_lock_record_encode(record, &error);
+    g_autoptr(ApmigLockRecord) again = NULL;
+
+    g_assert_no_error(error);
+    g_assert_cmpuint(strlen(text), <=, APMIG_STORE_MAX_BYTES);
+    again = apmig_lock_record_decode(text, strlen(text), ID, &error);
+    g_assert_no_error(error);
+    assert_equal(record, again);
+}
+
+int
+LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
+{
+    g_autofree char *text = fuzz_terminate(data, size);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApmigLockRecord) record = apmig_lock_record_decode(text, size, ID, &error);
+
+    if (record) {
+        g_assert_no_error(error);
+        g_assert_false(apmig_scope_is_none(record->scope));
+        g_assert_cmpint(record->origin, !=, APMIG_LOCK_RECOVERED);
+        check_survives(record);
+    } else {
+        fuzz_check_error(error, APMIG_ERROR_STATE_FAILURE);
+    }
+    return 0;
+}
