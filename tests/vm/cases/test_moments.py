@@ -50,7 +50,8 @@ def test_while_memory_is_sent(rig, a, b, guest, steps, kind, asked):
     assert result_of(b, seen) == ("aborted" if asked is b else "failed")
     if asked is b:
         fenced = "failed" if kind is MTTY else "requested"  # mtty refuses to leave RESUMING with data missing
-        assert outcomes(b, seen)[:1] == [("vfio-state", fenced)] and outcomes(b, seen)[-1] == ("kill-incoming", "requested")
+        assert outcomes(b, seen)[0] == ("vfio-state", fenced)
+        assert ("kill-incoming", "requested") in outcomes(b, seen)
 
 
 @pytest.mark.thorough
