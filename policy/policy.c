@@ -314,8 +314,8 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     Place place = {origin, "$", object};
 
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
-        !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) || !read_steps(policy, &place, error) ||
-        !read_numbers(policy, &place, error))
+        !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) ||
+        !read_steps(policy, &place, error) || !read_numbers(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }
