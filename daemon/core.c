@@ -12,6 +12,7 @@
 #include "host-id.h"
 #include "log.h"
 #include "stamp-queue.h"
+#include "text.h"
 
 /* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
 #define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
@@ -51,7 +52,9 @@ struct ApmigCore {
     ApmigDeclarer *declarer;
     GHashTable *key_readings; /* set of KeyReading: under way */
     GHashTable *declarings;   /* set of Declaring: under way */
-    gint64 evidence_interval; /* the policy's */
+    ApmigKeyGuard *key_guard;
+    gint64 evidence_interval; /* the policy's, as the next */
+    ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
@@ -138,6 +141,15 @@ publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const
 }
 
 static void
+heed_end(ApmigCore *core, const char *id)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(core->engine, id);
+
+    if (lock && lock->result)
+        apmig_key_guard_lock_ended(core->key_guard, lock->record->scope);
+}
+
+static void
 read_keys(ApmigCore *core, const ApmigAction *action)
 {
     KeyReading *reading = g_new(KeyReading, 1);
@@ -208,6 +220,7 @@ carry_out(ApmigCore *core, ApmigAction *action)
         answer_soon(core, action);
         return TRUE;
     case APMIG_ACTION_PUBLISH_LOCK:
+        heed_end(core, action->id);
         publish(core, core->listener.lock_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_LOCK:
@@ -442,6 +455,90 @@ keys_declared(const GPtrArray *warnings, const GError *error, gpointer user_data
     g_hash_table_remove(core->callers, GSIZE_TO_POINTER(declaring.caller));
 }
 
+/* --- changes that nobody announced --------------------------------------------------------------- */
+
+static ApmigScope *
+covered_by_locks(gpointer user_data)
+{
+    const ApmigCore *core = user_data;
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
+    ApmigScope *covered = apmig_scope_new_none();
+
+    for (guint i = 0; i < locks->len; i++) {
+        const ApmigLock *lock = locks->pdata[i];
+        ApmigScope *both = apmig_scope_union(covered, lock->record->scope);
+
+        apmig_scope_unref(covered);
+        covered = both;
+    }
+    return covered;
+}
+
+static char *
+new_lock_id(ApmigCore *core)
+{
+    for (;;) {
+        g_autofree char *id = apmig_store_new_lock_id(core->store);
+
+        if (!apmig_engine_lookup_lock(core->engine, id))
+            return g_steal_pointer(&id);
+    }
+}
+
+static void
+taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user_data)
+{
+    if (error)
+        apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
+}
+
+/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
+static void
+lock_by_itself(ApmigCore *core, const ApmigKeyChanges *changes)
+{
+    g_autoptr(ApmigScope) covered = covered_by_locks(core);
+    g_autofree char *id = new_lock_id(core);
+    g_autofree char *reason = apmig_text_escape(changes->message, APMIG_REASON_MAX_LENGTH);
+    ApmigScope *scope = apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group;
+
+    handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
+                               .take = {.caller = add_caller(core, taken_by_itself, NULL, core),
+                                        .id = id,
+                                        .scope = scope,
+                                        .reason = reason,
+                                        .origin = APMIG_LOCK_BY_ITSELF,
+                                        .user = "apmigd",
+                                        .no_wait = TRUE}});
+}
+
+static void
+keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
+        return;
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_CHANGED,
+                                   .priority = LOG_ERR,
+                                   .message = changes->message});
+    if (core->listener.keys_changed)
+        core->listener.keys_changed(changes, core->listener_data);
+    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
+        lock_by_itself(core, changes);
+}
+
+static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};
+
+static void
+heed_policy(ApmigCore *core, const ApmigPolicy *policy)
+{
+    core->evidence_interval = policy->evidence_interval_usec;
+    core->on_unannounced = policy->on_unannounced;
+    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
+    apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
+}
+
 /* --- life ---------------------------------------------------------------------------------------- */
 
 ApmigCore *
@@ -466,9 +563,9 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->declarer = apmig_declarer_new(store, key_view);
     core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
-    core->evidence_interval = policy->evidence_interval_usec;
+    core->key_guard = apmig_key_guard_new(key_view, &key_guard_callbacks, core);
     apmig_key_view_set_alarm_func(key_view, keys_contradicted, core);
-    apmig_key_view_set_interval(key_view, core->evidence_interval);
+    heed_policy(core, policy);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -493,6 +590,7 @@ apmig_core_free(ApmigCore *core)
     apmig_ap_monitor_free(core->ap_monitor);
     apmig_queue_lister_free(core->queue_lister);
     apmig_declarer_free(core->declarer);
+    apmig_key_guard_free(core->key_guard);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
     g_free(core->host_id);
@@ -542,17 +640,6 @@ apmig_core_start(ApmigCore *core, GError **error)
 }
 
 /* --- requests ------------------------------------------------------------------------------------ */
-
-static char *
-new_lock_id(ApmigCore *core)
-{
-    for (;;) {
-        g_autofree char *id = apmig_store_new_lock_id(core->store);
-
-        if (!apmig_engine_lookup_lock(core->engine, id))
-            return g_steal_pointer(&id);
-    }
-}
 
 ApmigCaller
 apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
@@ -678,8 +765,7 @@ apmig_core_engine(const ApmigCore *core)
 void
 apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
-    core->evidence_interval = policy->evidence_interval_usec;
-    apmig_key_view_set_interval(core->key_view, core->evidence_interval);
+    heed_policy(core, policy);
     handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
 }
 

@@ -8,6 +8,7 @@
 #include "declarer.h"
 #include "engine.h"
 #include "hypervisor.h"
+#include "key-guard.h"
 #include "key-view.h"
 #include "queue-lister.h"
 #include "store.h"
@@ -26,6 +27,7 @@ typedef struct {
     void (*migration_changed)(const char *id, gpointer user_data);
     void (*migration_forgotten)(const char *id, gpointer user_data);
     void (*view_changed)(gpointer user_data);
+    void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
 } ApmigCoreListener;
 
 typedef struct {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
+#include <gio/gunixinputstream.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,13 +17,14 @@
 
 #define READ_BYTES 16384
 
-/* One plug-in at work: at any time exactly one operation of GIO is under way, whose callback ends it or goes on. */
+/* One plug-in at work: its output is read, and then its end is waited for; one of the two is always under way, and its
+ * callback ends it or goes on. Not a GSubprocess: that reaps a process at once, and then its group has no name. */
 typedef struct {
     ApmigPlugins *plugins; /* NULL: freed meanwhile */
     char *name;
     char *problem; /* a clause; NULL: none yet */
-    GSubprocess *process;
-    pid_t pid;
+    GPid pid;
+    GInputStream *stream;
     GByteArray *output;
     GCancellable *cancellable;
     guint timeout;
@@ -136,7 +138,7 @@ static void
 run_free(Run *run)
 {
     g_clear_handle_id(&run->timeout, g_source_remove);
-    g_clear_object(&run->process);
+    g_object_unref(run->stream);
     g_object_unref(run->cancellable);
     g_byte_array_unref(run->output);
     g_free(run->problem);
@@ -148,8 +150,7 @@ run_free(Run *run)
 static void
 kill_group(const Run *run)
 {
-    if (run->pid > 1)
-        kill(-run->pid, SIGKILL);
+    kill(-run->pid, SIGKILL);
 }
 
 static void
@@ -192,17 +193,24 @@ set_problem(Run *run, const GError *error)
 }
 
 static void
-on_ended(GObject *process, GAsyncResult *result, gpointer user_data)
+on_ended(GPid pid, int status, gpointer user_data)
 {
     Run *run = user_data;
     g_autoptr(GError) error = NULL;
 
-    if (!g_subprocess_wait_check_finish(G_SUBPROCESS(process), result, &error))
+    if (!g_spawn_check_exit_status(status, &error))
         set_problem(run, error);
     conclude(run);
 }
 
 static void read_more(Run *run);
+
+/* Killed or not, it is still to be reaped. */
+static void
+wait_for_end(Run *run)
+{
+    g_child_watch_add(run->pid, on_ended, run);
+}
 
 static void
 on_read(GObject *stream, GAsyncResult *result, gpointer user_data)
@@ -213,25 +221,26 @@ on_read(GObject *stream, GAsyncResult *result, gpointer user_data)
 
     if (!bytes) {
         set_problem(run, error);
-        conclude(run);
+        kill_group(run);
+        wait_for_end(run);
         return;
     }
     g_byte_array_append(run->output, g_bytes_get_data(bytes, NULL), (guint)g_bytes_get_size(bytes));
     if (run->output->len > APMIG_ATTESTATION_MAX_BYTES) {
         run->problem = g_strdup_printf("it printed more than %d bytes", APMIG_ATTESTATION_MAX_BYTES);
-        conclude(run);
-    } else if (g_bytes_get_size(bytes) == 0) {
-        g_subprocess_wait_check_async(run->process, run->cancellable, on_ended, run);
-    } else {
-        read_more(run);
+        kill_group(run);
     }
+    if (run->problem || g_bytes_get_size(bytes) == 0)
+        wait_for_end(run);
+    else
+        read_more(run);
 }
 
 static void
 read_more(Run *run)
 {
-    g_input_stream_read_bytes_async(g_subprocess_get_stdout_pipe(run->process), READ_BYTES,
-                                    G_PRIORITY_DEFAULT, run->cancellable, on_read, run);
+    g_input_stream_read_bytes_async(run->stream, READ_BYTES, G_PRIORITY_DEFAULT, run->cancellable, on_read,
+                                    run);
 }
 
 static gboolean
@@ -240,6 +249,7 @@ on_timeout(gpointer user_data)
     Run *run = user_data;
 
     run->timeout = 0;
+    g_free(run->problem);
     run->problem = g_strdup_printf("it had not ended after %.3g s, and was killed",
                                    (double)run->plugins->limit_usec / G_USEC_PER_SEC);
     kill_group(run);
@@ -254,16 +264,15 @@ become_leader(G_GNUC_UNUSED gpointer user_data)
     (void)setsid();
 }
 
-static GSubprocess *
-spawn(const char *path, GError **error)
+/* Returns: whether it runs, or failed to with @error set. */
+static gboolean
+spawn(const char *path, GPid *ret_pid, int *ret_stdout, GError **error)
 {
     static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", NULL};
-    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE);
+    char *const arguments[] = {(char *)path, NULL};
 
-    g_subprocess_launcher_set_environ(launcher, (char **)environment);
-    g_subprocess_launcher_set_cwd(launcher, "/");
-    g_subprocess_launcher_set_child_setup(launcher, become_leader, NULL, NULL);
-    return g_subprocess_launcher_spawn(launcher, error, path, NULL);
+    return g_spawn_async_with_pipes("/", (char **)arguments, (char **)environment, G_SPAWN_DO_NOT_REAP_CHILD,
+                                    become_leader, NULL, ret_pid, NULL, ret_stdout, NULL, error);
 }
 
 static void
@@ -271,19 +280,19 @@ start(ApmigPlugins *plugins, const char *name)
 {
     g_autofree char *path = g_build_filename(plugins->folder, name, NULL);
     g_autoptr(GError) error = NULL;
-    GSubprocess *process = spawn(path, &error);
-    const char *pid = process ? g_subprocess_get_identifier(process) : NULL;
+    int output = -1;
+    GPid pid = 0;
     Run *run;
 
-    if (!process) {
+    if (!spawn(path, &pid, &output, &error)) {
         note_problem(plugins, name, g_strdup(error->message));
         return;
     }
     run = g_new0(Run, 1);
     run->plugins = plugins;
     run->name = g_strdup(name);
-    run->process = process;
-    run->pid = pid ? (pid_t)g_ascii_strtoll(pid, NULL, 10) : 0;
+    run->pid = pid;
+    run->stream = g_unix_input_stream_new(output, TRUE);
     run->output = g_byte_array_new();
     run->cancellable = g_cancellable_new();
     run->timeout = g_timeout_add((guint)(plugins->limit_usec / 1000), on_timeout, run);

@@ -145,7 +145,7 @@ typedef struct {
         const char *text; /* borrowed from the message */
         guint64 number;
         int flag;
-        GPtrArray *pairs; /* of strings borrowed from the message: each key and after it its value; the caller's */
+        GPtrArray *pairs; /* the caller's: each key and its value, borrowed from the message */
     };
 } ApmigOption;
 

@@ -172,10 +172,11 @@ is_within(const ApmigScope *within, const ApmigDeclaration *declaration, const A
         return TRUE;
     excerpt = apmig_error_excerpt(apmig_scope_to_string(declaration->queues));
     lock = apmig_error_excerpt(apmig_scope_to_string(within));
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
-                "The declaration of %s for \"%s\" means AP queue %02x.%04x, which the lock on \"%s\" does not "
-                "cover: declare queues of the lock alone.",
-                key_class, excerpt, queue->adapter, queue->domain, lock);
+    g_set_error(
+        error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
+        "The declaration of %s for \"%s\" means AP queue %02x.%04x, which the lock on \"%s\" does not "
+        "cover: declare queues of the lock alone.",
+        key_class, excerpt, queue->adapter, queue->domain, lock);
     return FALSE;
 }
 

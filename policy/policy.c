@@ -20,6 +20,8 @@ static const ApmigPolicy built_in = {
     .on_release = APMIG_ON_RELEASE_VERIFY,
     .release_verify_usec = 10 * SECOND,
     .evidence_interval_usec = 30 * SECOND,
+    .watch_keys_usec = 0,
+    .on_unannounced = APMIG_ON_UNANNOUNCED_WARN,
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
@@ -40,6 +42,12 @@ static const char *const on_busy_names[] = {
 static const char *const on_release_names[] = {
     [APMIG_ON_RELEASE_VERIFY] = "verify",
     [APMIG_ON_RELEASE_TRUST] = "trust",
+};
+
+static const char *const on_unannounced_names[] = {
+    [APMIG_ON_UNANNOUNCED_WARN] = "warn",
+    [APMIG_ON_UNANNOUNCED_LOCK] = "lock",
+    [APMIG_ON_UNANNOUNCED_IGNORE] = "ignore",
 };
 
 static const char *const step_names[] = {
@@ -66,6 +74,7 @@ static const NumberKey times[] = {
     {"request-timeout-usec", MEMBER(request_timeout_usec), 100 * MILLISECOND, 24 * 3600 * SECOND},
     {"release-verify-usec", MEMBER(release_verify_usec), 100 * MILLISECOND, 600 * SECOND},
     {"evidence-interval-usec", MEMBER(evidence_interval_usec), SECOND, 24 * 3600 * SECOND},
+    {"watch-keys-usec", MEMBER(watch_keys_usec), 0, 24 * 3600 * SECOND},
 };
 
 static const NumberKey limits[] = {
@@ -194,6 +203,27 @@ read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
     }
     excerpt = apmig_error_excerpt(name);
     return fail(place, "on-release", error, "is \"%s\" but must be %s", excerpt, expected);
+}
+
+static gboolean
+read_on_unannounced(ApmigPolicy *policy, const Place *place, GError **error)
+{
+    static const char *const expected = "one of \"warn\", \"lock\" and \"ignore\"";
+    const char *name = NULL;
+    g_autofree char *excerpt = NULL;
+
+    if (!json_object_has_member(place->object, "on-unannounced"))
+        return TRUE;
+    if (!read_name(place, "on-unannounced", expected, &name, error))
+        return FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(on_unannounced_names); i++) {
+        if (!g_str_equal(name, on_unannounced_names[i]))
+            continue;
+        policy->on_unannounced = (ApmigOnUnannounced)i;
+        return TRUE;
+    }
+    excerpt = apmig_error_excerpt(name);
+    return fail(place, "on-unannounced", error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
@@ -328,6 +358,8 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "on-release",
                                        "release-verify-usec",
                                        "evidence-interval-usec",
+                                       "watch-keys-usec",
+                                       "on-unannounced",
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",
@@ -343,8 +375,9 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     Place place = {origin, "$", object};
 
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
-        !read_on_release(policy, &place, error) || !read_steps(policy, &place, error) ||
-        !read_numbers(policy, &place, error) || !read_stamp(policy, &place, error))
+        !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) ||
+        !read_steps(policy, &place, error) || !read_numbers(policy, &place, error) ||
+        !read_stamp(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }

@@ -25,6 +25,12 @@ typedef enum {
 } ApmigOnRelease;
 
 typedef enum {
+    APMIG_ON_UNANNOUNCED_WARN = 0, /* journal and signal */
+    APMIG_ON_UNANNOUNCED_LOCK,     /* besides, apmigd takes a lock over it by itself */
+    APMIG_ON_UNANNOUNCED_IGNORE,
+} ApmigOnUnannounced;
+
+typedef enum {
     APMIG_STEP_LIBVIRT_ABORT, /* "libvirt-abort": virDomainAbortJob on the source */
     APMIG_STEP_VFIO_STATE, /* "vfio-state": the device's migration state makes the data stream fail, on either side */
     APMIG_STEP_KILL_INCOMING, /* "kill-incoming": ends a QEMU that has not finished loading, on the destination */
@@ -60,6 +66,11 @@ typedef struct {
     gint64 release_verify_usec;
     /* "evidence-interval-usec", 1 s .. 1 day: cards and plug-ins are asked at most this often, unless a lock is released */
     gint64 evidence_interval_usec;
+    /* "watch-keys-usec", 0 .. 1 day: the cards of this host are asked this often for changes without a lock, which is
+     * work for them; 0: never */
+    gint64 watch_keys_usec;
+    /* "on-unannounced": "warn", "lock" or "ignore": what is done about such a change */
+    ApmigOnUnannounced on_unannounced;
     /* "max-locks", 1 .. 1024 */
     guint max_locks;
     /* "max-locks-per-user", 1 .. 1024; root is not limited by it */

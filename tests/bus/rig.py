@@ -410,7 +410,9 @@ class Daemon:
         path = self.sysfs / "bus/ap/devices" / queue / "mkvps"
         lines = dict(line.split(": ", 1) for line in path.read_text().splitlines())
         lines.update({name.replace("_", " "): value for name, value in registers.items()})
-        path.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+        new = path.with_name("mkvps.new")
+        new.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+        new.rename(path)  # at once: it is read at any time
 
     def add_plugin(self, name, script, mode=0o755):
         self.evidence_dir.mkdir(exist_ok=True)

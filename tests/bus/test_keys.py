@@ -359,3 +359,51 @@ def test_the_example_plugin(host, root, folder):
     host.add_plugin("example", script.replace("/var/lib/tke-export/keys.txt", str(listing)))
     until(lambda: root.keys()["02.0005", "AES"]["evidence"] == "attested", "the plug-in to be asked")
     assert root.keys()["05.0005", "WK"]["cur"] == WK
+
+
+# --- changes that nobody announced ----------------------------------------------------------------------
+
+@pytest.fixture
+def watched(host):
+    """With the cards asked ten times a second."""
+    def watched(**policy):
+        host.policy(watch_keys_usec=100000, **policy)
+        host.reload()
+        time.sleep(0.5)  # a few readings: what is there already is no change
+        return host
+    return watched
+
+
+def test_unannounced_key_locks_by_itself(watched, root, bus):
+    monitor = bus.monitor()
+    host = watched(on_unannounced="lock")
+    assert root.locks() == []
+    host.set_mkvps("02.0004", AES_NEW="partial 0x0000000000000000")
+    lock = root.wait_for_lock(scope="*.0004", state="held")
+    assert "AES NEW is partial in AP queue 02.0004" in lock["reason"]
+    assert (root.lock(lock["path"])["Origin"], root.lock(lock["path"])["OwnerName"]) == ("itself", "apmigd")
+    scope, message = monitor.wait_for("KeysChanged")
+    assert scope == "02.0004" and "AES NEW is partial" in message
+    assert "KEYS_CHANGED: " in host.read_log()
+    assert root.take("*.0004") == lock["path"]  # whoever changes them takes it over
+    assert root.lock(lock["path"])["Origin"] == "request"
+
+
+@pytest.mark.parametrize("policy, told", [("warn", True), ("ignore", False)])
+def test_unannounced_key_without_a_lock(watched, root, bus, policy, told):
+    monitor = bus.monitor()
+    host = watched(on_unannounced=policy)
+    host.set_mkvps("02.0004", AES_CUR=f"valid {NEW_AES}")
+    until(lambda: root.keys("02.0004", fresh=True)["02.0004", "AES"]["cur"] == NEW_AES, "the card to be asked")
+    time.sleep(0.5)
+    assert (len(monitor.signals("KeysChanged")) == 1) is told and ("KEYS_CHANGED" in host.read_log()) is told
+    assert root.locks() == []
+
+
+def test_announced_key_is_no_alarm(watched, root):
+    host = watched(on_unannounced="lock")
+    lock = root.take("*.0004")
+    host.set_mkvps("02.0004", AES_CUR=f"valid {NEW_AES}", AES_OLD=f"valid {AES}")
+    root.release(lock)
+    time.sleep(0.5)
+    assert root.locks() == [] and "KEYS_CHANGED" not in host.read_log()

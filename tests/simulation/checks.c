@@ -379,7 +379,9 @@ check_loaded(Sim *sim)
 
         if (!g_hash_table_contains(sim->durable_admissions, guest->uuid))
             guest_forget_admission(guest);
-        else if (!guest->in_mask) { /* its removal was not written any more */
+        else if (!guest->in_mask || guest->in_incarnation == sim->incarnation) {
+            /* Its removal was not written any more, perhaps before it was asked for again, and refused since nothing was
+             * loaded yet: what is on the disk may be of other queues. */
             guest->in_mask = MASK_ALL;
             guest->in_mixed = TRUE;
         }
