@@ -18,6 +18,8 @@
 #define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
 /* For reading this host's crypto hardware after it has changed. */
 #define HOST_LIMIT_USEC (30 * G_USEC_PER_SEC)
+/* Most changes of crypto hardware have no event: a guest is not refused for what was so earlier. */
+#define HOST_MAX_AGE_USEC (30 * G_USEC_PER_SEC)
 
 /* Of what is read because somebody asks. */
 #define LIST_LIMIT_USEC (5 * G_USEC_PER_SEC)
@@ -166,7 +168,7 @@ static const ApmigEvidence *
 know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
 {
     if (ret_hardware)
-        *ret_hardware = apmig_key_view_host(core->key_view);
+        *ret_hardware = apmig_key_view_host(core->key_view, HOST_MAX_AGE_USEC);
     return apmig_key_view_evidence(core->key_view);
 }
 

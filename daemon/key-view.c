@@ -35,6 +35,7 @@ struct ApmigKeyView {
     gint64 plugins_asked; /* monotonic; 0: never */
     gint64 interval;
     ApmigApHost *host; /* as it was read last; NULL: not */
+    gint64 host_at;    /* monotonic */
     ApmigEvidence *evidence;
     GHashTable *kept;    /* queue -> Kept: what was read last */
     GPtrArray *readings; /* of Reading: those under way */
@@ -309,6 +310,7 @@ keep_host(ApmigKeyView *view, const ApmigApHost *host)
 {
     apmig_ap_host_free(view->host);
     view->host = host ? apmig_ap_host_copy(host) : NULL;
+    view->host_at = g_get_monotonic_time();
     if (view->host)
         fill_in_serials(view, view->host);
 }
@@ -391,9 +393,9 @@ apmig_key_view_evidence(ApmigKeyView *view)
 }
 
 const ApmigApHost *
-apmig_key_view_host(const ApmigKeyView *view)
+apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec)
 {
-    return view->host;
+    return g_get_monotonic_time() - view->host_at <= max_age_usec ? view->host : NULL;
 }
 
 ApmigKeyView *

@@ -59,5 +59,5 @@ void apmig_key_view_read_host(ApmigKeyView *view, gint64 limit_usec, ApmigKeyVie
 /* Returns: (transfer none): what is known, to be added to: what was declared earlier, and what is declared now. */
 ApmigEvidence *apmig_key_view_evidence(ApmigKeyView *view);
 /* Returns: (transfer none) (nullable): the host's hardware as of the last reading, until the next one; serial numbers as
- * far as they were known then. NULL: nothing was read yet, or the last time not in time. */
-const ApmigApHost *apmig_key_view_host(const ApmigKeyView *view);
+ * far as they were known then. NULL: nothing was read in the last @max_age_usec, or the last time not in time. */
+const ApmigApHost *apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec);

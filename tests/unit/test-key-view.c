@@ -291,22 +291,23 @@ test_host(Fixture *fixture, gconstpointer data)
 {
     const ApmigApHost *host;
 
-    g_assert_null(apmig_key_view_host(fixture->view));
+    g_assert_null(apmig_key_view_host(fixture->view, LONG));
     read_cards(fixture, "all", 0, LONG);
-    host = apmig_key_view_host(fixture->view);
+    host = apmig_key_view_host(fixture->view, LONG);
     g_assert_cmpuint(host->queues->len, >, 0);
+    g_assert_null(apmig_key_view_host(fixture->view, -1)); /* too old */
 
     sysfs_remove(fixture->root, "bus/ap");
-    g_assert_true(apmig_key_view_host(fixture->view) == host && host->present);
+    g_assert_true(apmig_key_view_host(fixture->view, LONG) == host && host->present);
     fixture->answered = FALSE;
     apmig_key_view_read_host(fixture->view, LONG, on_read, fixture);
     wait_for_answer(fixture);
-    g_assert_false(apmig_key_view_host(fixture->view)->present);
+    g_assert_false(apmig_key_view_host(fixture->view, LONG)->present);
 
     fixture->answered = FALSE;
     apmig_key_view_read_host(fixture->view, 0, on_read, fixture); /* too short for any */
     wait_for_answer(fixture);
-    g_assert_null(apmig_key_view_host(fixture->view));
+    g_assert_null(apmig_key_view_host(fixture->view, LONG));
 }
 
 int
