@@ -128,3 +128,5 @@ def pytest_runtest_makereport(item, call):
     if report.failed and rig:
         for host in rig.hosts:
             report.sections.append((host.name, host.describe()))
+    if report.failed:  # at once: of a machine that hangs later the log is all that there is
+        item.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{report.longreprtext}")
