@@ -13,7 +13,7 @@
 #define DEVICES "devices/ap/card02/02.0004"
 #define MKVPS   DEVICES "/mkvps"
 #define LONG    (10 * G_USEC_PER_SEC)
-#define SHORT   (G_USEC_PER_SEC / 3)
+#define SHORT   (2 * G_USEC_PER_SEC)
 
 #define DASHES "AES NEW: - -\nAES CUR: - -\nAES OLD: - -\n"
 #define KEY(digits)                                                                                          \
