@@ -224,6 +224,8 @@ class Host:
             "apmigctl": self.run("apmigctl", "status", check=False, timeout=5).stdout if self.install else "",
             "apmigd": self.apmigd_log()[-5000:],
             "libvirtd": "\n".join(self.libvirtd_log()[-12:]),
+            "QEMU": "\n".join(path.read_text(encoding="utf-8", errors="replace")[-1500:]
+                              for path in self.path("/var/log/libvirt/qemu").glob("*.log")),
         }
         return "\n".join(f"--- {name}\n{text.strip()}" for name, text in parts.items())
 
