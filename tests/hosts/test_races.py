@@ -77,7 +77,8 @@ def test_completes_while_being_aborted(rig, a, b):
     rig.wait_migrating(guest, a)
     migration.process.send(signal.SIGSTOP)
     rig.finish_migration(guest, a)
-    wait_for(lambda: a.state_of(guest.name).startswith("paused"), "all of the guest to be sent")
+    wait_for(lambda: "phase='perform3_done'" in a.path(f"/run/libvirt/qemu/{guest.name}.xml").read_text(encoding="utf-8"),
+             "all of the guest to be sent")
     take = a.take(timeout_usec=60000000)
     lock = only_lock(a)
     watched = wait_for(lambda: a.lock_property(lock, "Blockers"), "the migration to be seen")[0]
