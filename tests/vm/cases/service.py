@@ -3,12 +3,16 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from host import ENVIRONMENT, wait_for
 
 UNIT = "apmigd.service"
+# The emulated processor's own: a debug exception out of nothing, and a fault of the thread in which a QEMU in here
+# emulates another one. With KVM there is neither.
+SLIP = re.compile(r"exc_debug_kernel|CPU \d+/TCG\[\d+\]")
 HOOK = "/etc/libvirt/hooks/qemu.d/zz-apmigd"
 AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 MANAGER = ("org.apmigd1", "/org/apmigd1", "org.apmigd1.Manager")
@@ -95,6 +99,11 @@ def hook(operation="migrate", xml=AFFECTED):
 
 def journal(*matches):
     return run("journalctl", "-b", "-o", "cat", *matches).stdout
+
+
+def emulator_slips():
+    """What the kernel has said of them since it was booted."""
+    return [line for line in run("dmesg").stdout.splitlines() if SLIP.search(line)]
 
 
 def restore():
