@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 CPU = "Nehalem"  # without the wide vectors of newer ones, which cost twice the time to emulate
+PREFIX = "apmigd-vm-"
 BOOT_TIMEOUT = 240  # seconds; 45 on an idle machine with two processors
 
 
@@ -26,9 +27,17 @@ class MachineError(Exception):
     """It did not do what it was asked in time, or is gone."""
 
 
+def reap_leftovers():
+    """Removes the folders of machines whose process was killed; the machine itself ended with it."""
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        pid, dash, _ = folder.name.removeprefix(PREFIX).partition("-")
+        if dash and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Machine:
     def __init__(self, image, source, build, console, memory=3072, processors=2):
-        self.folder = Path(tempfile.mkdtemp(prefix="apmigd-vm-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.console = Path(console)
         self._pending, self._boot_id = b"", None
         try:

@@ -25,7 +25,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from image import ENVIRONMENT, Image, tail
-from machine import Machine, MachineError
+from machine import Machine, MachineError, reap_leftovers
 
 SOURCE = Path(__file__).resolve().parents[2]
 LIMIT = 2700  # seconds for all that follows the image and the build, unless told otherwise: a third of it is usual
@@ -154,6 +154,7 @@ def merge(results, junit):
 
 def run_all(image, arguments):
     """Returns whether every machine did what it was to do."""
+    reap_leftovers()
     end = time.monotonic() + arguments.limit
     runs = [Run(name, image, arguments, end) for name in MACHINES if arguments.machine in (None, name)]
     threads = [threading.Thread(target=run) for run in runs]
