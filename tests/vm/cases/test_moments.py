@@ -69,7 +69,7 @@ def test_in_the_last_pass(rig, a, b, helpers, asked):
 def test_while_the_device_is_saved(rig, a, b, guest, helpers, standin, asked):
     """All of the memory is sent; the device's data is held back: its stream can still be made to fail on either
     side."""
-    standin("save_delay_ms", 6000)
+    standin("save_delay_ms", 12_000)
     migration = rig.move(guest, a, b)
     wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the device to be saved", 60)
     taken = asked.take(**PATIENT).wait(90)
