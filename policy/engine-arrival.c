@@ -83,10 +83,9 @@ check_locks(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalChec
         locked = TRUE;
     }
     if (!locked)
-        apmig_arrival_check_add(check,
-                                apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("lock"),
-                                                  "not-locked-at-destination", "", "none", ""),
-                                NULL);
+        apmig_arrival_check_add(
+            check, apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("lock"), "not-locked", "", "none", ""),
+            NULL);
 }
 
 /* --- the stamp ----------------------------------------------------------------------------------- */

@@ -224,7 +224,7 @@ test_all_well(Fixture *fixture, gconstpointer data)
     check(fixture);
     g_assert_null(fixture->check->refusal);
     g_assert_cmpuint(fixture->check->findings->len, ==, 4);
-    assert_found(fixture, APMIG_SEVERITY_NONE, "lock", "not-locked-at-destination", "", "none");
+    assert_found(fixture, APMIG_SEVERITY_NONE, "lock", "not-locked", "", "none");
     assert_found(fixture, APMIG_SEVERITY_NONE, "stamp", "stamp-counts", "written at 2027-01-15 08:00:00 UTC",
                  "");
     assert_found(fixture, APMIG_SEVERITY_NONE, "queue 04.0012", "keys-agree",
