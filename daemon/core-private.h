@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys. Main loop's thread only.
+ * core-keys.c to what is known of master keys; core-check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 
@@ -29,6 +29,7 @@ struct ApmigCore {
     ApmigDeclarer *declarer;
     GHashTable *key_readings; /* core-keys.c: set of its KeyReading: under way */
     GHashTable *declarings;   /* the same of its Declaring */
+    GHashTable *checkings;    /* core-check.c: set of its Checking: under way */
     ApmigKeyGuard *key_guard;
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnUnannounced on_unannounced;
@@ -57,6 +58,13 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* What @guest brings, and what this host knows to compare it with; borrowed from both. */
+ApmigArrival core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest);
+
+/* --- core-check.c -------------------------------------------------------------------------------- */
+
+void core_checks_init(ApmigCore *core);
 
 /* --- core-keys.c --------------------------------------------------------------------------------- */
 

@@ -340,6 +340,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
     core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core_checks_init(core);
     core->declarer = apmig_declarer_new(store, key_view);
     core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
     core_watch_keys(core, policy);
@@ -375,6 +376,7 @@ apmig_core_free(ApmigCore *core)
     apmig_key_view_free(core->key_view);
     g_hash_table_unref(core->key_readings);
     g_hash_table_unref(core->declarings);
+    g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
@@ -463,11 +465,9 @@ apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const c
     return caller;
 }
 
-ApmigCaller
-apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
-                 gpointer user_data)
+ApmigArrival
+core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest)
 {
-    ApmigCaller caller = core_add_caller(core, NULL, func, user_data);
     ApmigArrival arrival = {
         .has_device = guest->n_ap_devices > 0 || guest->has_unnamed,
         /* of several it is not known which one gets the source's configuration */
@@ -479,6 +479,16 @@ apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, Apm
     };
 
     arrival.evidence = core_know_host(core, &arrival.host);
+    return arrival;
+}
+
+ApmigCaller
+apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
+                 gpointer user_data)
+{
+    ApmigCaller caller = core_add_caller(core, NULL, func, user_data);
+    ApmigArrival arrival = core_describe_arrival(core, guest);
+
     core->hook_last_called = g_get_real_time();
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
                                     .admit = {caller, guest->uuid, guest->name, restore,

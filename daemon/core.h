@@ -87,6 +87,28 @@ void apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFact
 void apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func,
                               gpointer user_data);
 
+/**
+ * apmig_core_describe_guest: what the destination of a guest would be asked with, were it to leave now
+ * @guest: name or UUID
+ * @func: called once, later, unless the core is freed before
+ *
+ * The stamp in there is made for this, of what the cards say now (see apmig_core_read_keys()), whatever the policy has
+ * written; the guest's own stays as it is.
+ */
+void apmig_core_describe_guest(ApmigCore *core, const char *guest, ApmigGuestDescribedFunc func,
+                               gpointer user_data);
+
+/* @check NULL: @error says why (APMIG_ERROR_TIMEOUT). Both are borrowed. */
+typedef void (*ApmigArrivalCheckFunc)(const ApmigArrivalCheck *check, const GError *error, gpointer user_data);
+
+/**
+ * apmig_core_check_arrival: the dry run of apmig_core_admit() for a migration, with this host's crypto hardware read anew
+ * @guest: (transfer full)
+ * @func: called once, perhaps from within the call, unless the core is freed before
+ */
+void apmig_core_check_arrival(ApmigCore *core, ApmigGuest *guest, ApmigArrivalCheckFunc func,
+                              gpointer user_data);
+
 /* What this host has of crypto hardware, and which guests use it. @func: called once, later, unless the core is freed
  * before. */
 void apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpointer user_data);

@@ -420,34 +420,50 @@ add_hostdev(xmlNode *devices, const char *model, const char *uuid)
 }
 
 /* Built anew, so that nothing comes along. */
-char *
-apmig_guest_reduce(const char *xml, gsize length, GError **error)
+static char *
+reduce(const Description *description)
 {
-    g_auto(Description) description = {0};
-    g_autoptr(ApmigScope) declared = NULL;
+    g_autoptr(ApmigScope) declared = find_declared(description);
     g_autoptr(Document) document = NULL;
     xmlNode *domain, *devices;
     xmlChar *dump = NULL;
     char *reduced;
 
-    if (!describe(xml, length, &description, error))
-        return NULL;
-    declared = find_declared(&description);
     document = xmlNewDoc((const xmlChar *)"1.0");
     domain = xmlNewDocNode(document, NULL, (const xmlChar *)"domain", NULL);
     xmlDocSetRootElement(document, domain);
-    add_element(domain, "name", description.name);
-    add_element(domain, "uuid", description.uuid);
-    add_metadata(domain, &description);
+    add_element(domain, "name", description->name);
+    add_element(domain, "uuid", description->uuid);
+    add_metadata(domain, description);
     devices = add_element(domain, "devices", NULL);
-    for (guint i = 0; i < description.uuids->len; i++)
-        add_hostdev(devices, "vfio-ap", description.uuids->pdata[i]);
-    if (description.n_devices > 0 && description.uuids->len == 0)
+    for (guint i = 0; i < description->uuids->len; i++)
+        add_hostdev(devices, "vfio-ap", description->uuids->pdata[i]);
+    if (description->n_devices > 0 && description->uuids->len == 0)
         add_hostdev(devices, "vfio-ap", NULL);
-    for (guint i = 0; declared && i < description.others->len; i++)
-        add_hostdev(devices, "vfio-pci", description.others->pdata[i]);
+    for (guint i = 0; declared && i < description->others->len; i++)
+        add_hostdev(devices, "vfio-pci", description->others->pdata[i]);
     xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
     reduced = g_strdup((const char *)dump);
     xmlFree(dump);
     return reduced;
+}
+
+char *
+apmig_guest_reduce(const char *xml, gsize length, GError **error)
+{
+    g_auto(Description) description = {0};
+
+    return describe(xml, length, &description, error) ? reduce(&description) : NULL;
+}
+
+char *
+apmig_guest_reduce_stamped(const char *xml, gsize length, ApmigStamp *stamp, GError **error)
+{
+    g_auto(Description) description = {0};
+    gboolean described = describe(xml, length, &description, error);
+
+    apmig_stamp_free(description.stamp);
+    description.stamp = stamp;
+    g_clear_error(&description.stamp_problem);
+    return described ? reduce(&description) : NULL;
 }

@@ -60,4 +60,8 @@ ApmigGuestFacts apmig_guest_facts(const ApmigGuest *guest);
  */
 char *apmig_guest_reduce(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* As apmig_guest_reduce(), with another stamp. @stamp: (transfer full) (nullable): in place of what is there */
+char *apmig_guest_reduce_stamped(const char *xml, gsize length, ApmigStamp *stamp,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigGuest, apmig_guest_free)

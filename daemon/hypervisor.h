@@ -32,6 +32,9 @@ typedef struct {
 /* @facts NULL: @error says why (APMIG_ERROR_NO_SUCH_GUEST, APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */
 typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *error, gpointer user_data);
 
+/* @xml NULL: @error says why, as of ApmigGuestFactsFunc, or APMIG_ERROR_BUSY: it comes in. */
+typedef void (*ApmigGuestDescribedFunc)(const char *xml, const GError *error, gpointer user_data);
+
 /* @error NULL: there are none any more. Else it names a guest whose stamp is still there, and why; @n_removed of others are
  * gone nevertheless. Not called after the connection was lost. */
 typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
@@ -69,6 +72,10 @@ struct ApmigHypervisor {
     /* Facts of a guest by name or UUID, active or not. */
     void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
                           gpointer user_data);
+    /* What its destination would be asked with, see apmig_stamp_describe(), of a guest by name or UUID, active or not.
+     * @order: (transfer full) */
+    void (*describe_guest)(ApmigHypervisor *self, const char *guest, ApmigStampOrder *order,
+                           ApmigGuestDescribedFunc func, gpointer user_data);
     /* Of all active guests that may be affected; of an incoming one nothing is known. The answer may never come: when
      * the connection is lost before it. */
     void (*list_devices)(ApmigHypervisor *self, ApmigGuestDevicesFunc func, gpointer user_data);

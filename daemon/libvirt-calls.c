@@ -275,6 +275,44 @@ apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *s
     return *ret_guest != NULL;
 }
 
+static char *
+describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrder *order, GError **error)
+{
+    g_autoptr(ApmigStampHost) host = apmig_stamp_host_new(sysfs_root);
+    g_autoptr(ApmigGuest) guest = NULL;
+    char *xml = virDomainGetXMLDesc(domain, 0);
+    char *description = NULL;
+
+    if (xml == NULL) {
+        set_unavailable(error);
+        return NULL;
+    }
+    guest = apmig_guest_parse(xml, strlen(xml), error);
+    if (guest != NULL) {
+        apmig_guest_read_queues(guest, sysfs_root);
+        description = apmig_stamp_describe(xml, guest, host, order, error);
+    }
+    free(xml); /* libvirt's, from malloc() */
+    return description;
+}
+
+char *
+apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *sysfs_root,
+                       const ApmigStampOrder *order, GError **error)
+{
+    g_autoptr(virDomain) domain = find_domain(connection, guest, error);
+    JobStats stats;
+
+    if (domain == NULL)
+        return NULL;
+    if (read_job(domain, &stats) < 0 && job_from_error(domain) == APMIG_JOB_INCOMING) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_BUSY,
+                    "guest '%s' comes in just now: try again when it is here", guest);
+        return NULL;
+    }
+    return describe_domain(domain, sysfs_root, order, error);
+}
+
 /* --- stamps -------------------------------------------------------------------------------------- */
 
 /* Returns: DONE when there is nothing that could be written to; BUSY; FAILED with @ret_message, or without when the

@@ -92,3 +92,13 @@ gboolean apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest
  */
 gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
                                ApmigGuest **ret_guest, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_libvirt_describe: see apmig_stamp_describe(); of a guest that is active or not
+ * @guest: its UUID, or else its name
+ * @error: as apmig_libvirt_look_up(), and #APMIG_ERROR_BUSY of an incoming guest, whose XML is not asked for
+ *
+ * Returns: (transfer full) (nullable)
+ */
+char *apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *sysfs_root,
+                             const ApmigStampOrder *order, GError **error) G_GNUC_WARN_UNUSED_RESULT;

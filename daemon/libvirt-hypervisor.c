@@ -229,8 +229,11 @@ typedef struct {
     char *text;
     char *sysfs_root;
     ApmigGuestFactsFunc func;
+    ApmigStampOrder *order; /* (nullable): it is to be described, for @described */
+    ApmigGuestDescribedFunc described;
     gpointer user_data;
     ApmigGuest *guest; /* NULL without @error: an incoming one, of which nothing can be known yet */
+    char *xml;         /* its description */
     GError *error;
 } LookUp;
 
@@ -241,9 +244,26 @@ make_look_up(virConnectPtr connection, const GError *no_connection, gpointer dat
 
     if (connection == NULL)
         look_up->error = g_error_copy(no_connection);
+    else if (look_up->order != NULL)
+        look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs_root, look_up->order,
+                                              &look_up->error);
     else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
                                     &look_up->error))
         look_up->guest = NULL;
+}
+
+/* @error: (nullable): instead of what was found */
+static void
+answer_look_up(const LookUp *look_up, const GError *error)
+{
+    ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_UNKNOWN};
+
+    if (look_up->guest != NULL)
+        facts = apmig_guest_facts(look_up->guest);
+    if (look_up->order != NULL)
+        look_up->described(error == NULL ? look_up->xml : NULL, error, look_up->user_data);
+    else
+        look_up->func(error == NULL ? &facts : NULL, error, look_up->user_data);
 }
 
 static void
@@ -251,33 +271,45 @@ hand_on_look_up(gpointer owner, gpointer data)
 {
     LibvirtHypervisor *self = owner;
     LookUp *look_up = data;
-    ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_UNKNOWN};
 
-    if (look_up->guest != NULL)
-        facts = apmig_guest_facts(look_up->guest);
     if (self != NULL) {
         g_ptr_array_remove_fast(self->look_ups, look_up);
-        look_up->func(look_up->error == NULL ? &facts : NULL, look_up->error, look_up->user_data);
+        answer_look_up(look_up, look_up->error);
     }
     g_clear_pointer(&look_up->guest, apmig_guest_free);
     g_clear_error(&look_up->error);
+    apmig_stamp_order_free(look_up->order);
+    g_free(look_up->xml);
     g_free(look_up->sysfs_root);
     g_free(look_up->text);
     g_free(look_up);
 }
 
+/* @question: of which text and sysfs_root are set here */
+static void
+begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
+{
+    LookUp *look_up = g_new(LookUp, 1);
+
+    *look_up = question;
+    look_up->text = g_strdup(guest);
+    look_up->sysfs_root = g_strdup(self->sysfs_root);
+    g_ptr_array_add(self->look_ups, look_up);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
+}
+
 static void
 look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
 {
-    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    LookUp *look_up = g_new0(LookUp, 1);
+    begin_look_up((LibvirtHypervisor *)vtable, guest, (LookUp){.func = func, .user_data = user_data});
+}
 
-    look_up->text = g_strdup(guest);
-    look_up->sysfs_root = g_strdup(self->sysfs_root);
-    look_up->func = func;
-    look_up->user_data = user_data;
-    g_ptr_array_add(self->look_ups, look_up);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
+static void
+describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,
+               ApmigGuestDescribedFunc func, gpointer user_data)
+{
+    begin_look_up((LibvirtHypervisor *)vtable, guest,
+                  (LookUp){.order = order, .described = func, .user_data = user_data});
 }
 
 /* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
@@ -464,10 +496,8 @@ fail_look_ups(GPtrArray *look_ups, const char *reason)
 {
     g_autoptr(GError) error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, reason);
 
-    for (guint i = 0; i < look_ups->len; i++) {
-        const LookUp *look_up = look_ups->pdata[i];
-        look_up->func(NULL, error, look_up->user_data);
-    }
+    for (guint i = 0; i < look_ups->len; i++)
+        answer_look_up(look_ups->pdata[i], error);
 }
 
 static guint
@@ -605,6 +635,7 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.stamp_guest = stamp_guest;
     self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
+    self->vtable.describe_guest = describe_guest;
     self->vtable.list_devices = list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);

@@ -486,3 +486,20 @@ apmig_stamp_to_xml(const ApmigStamp *stamp, ApmigStampForm form)
         text = dump(stamp, APMIG_STAMP_DIGEST, TRUE);
     return text ? text : dump(stamp, APMIG_STAMP_DIGEST, FALSE);
 }
+
+void
+apmig_stamp_fit(ApmigStamp *stamp, ApmigStampForm form)
+{
+    g_autofree char *full = form == APMIG_STAMP_FULL ? dump(stamp, form, TRUE) : NULL;
+    g_autofree char *digest = NULL;
+
+    if (full)
+        return;
+    g_clear_pointer(&stamp->keys, apmig_evidence_free);
+    digest = dump(stamp, APMIG_STAMP_DIGEST, TRUE);
+    if (digest)
+        return;
+    g_clear_pointer(&stamp->view, apmig_ap_view_free);
+    g_free(stamp->digest);
+    stamp->digest = g_strdup("");
+}

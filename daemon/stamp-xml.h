@@ -51,6 +51,9 @@ ApmigStamp *apmig_stamp_read(xmlNode *element, GError **error) G_GNUC_WARN_UNUSE
  */
 void apmig_stamp_add_element(xmlNode *parent, const ApmigStamp *stamp);
 
+/* Takes from @stamp what apmig_stamp_to_xml() would leave out. @form: not off */
+void apmig_stamp_fit(ApmigStamp *stamp, ApmigStampForm form);
+
 /* In place of a stamp that did not read: one that does not read either, for the same reason. */
 void apmig_stamp_add_unreadable(xmlNode *parent, const char *problem);
 

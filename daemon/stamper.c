@@ -5,6 +5,8 @@
 #include "ap-sysfs.h"
 #include "stamp-xml.h"
 
+#include <string.h>
+
 #define HOST_AGE_USEC                                                                                        \
     (5 * G_USEC_PER_SEC) /* older is read anew: it takes thousands of files of a large machine */
 
@@ -191,4 +193,17 @@ apmig_stamp_compose(const ApmigGuest *guest, ApmigStampHost *host, const ApmigSt
         return APMIG_STAMP_KEEP;
     *ret_xml = apmig_stamp_to_xml(stamp, order->form);
     return APMIG_STAMP_WRITE;
+}
+
+char *
+apmig_stamp_describe(const char *xml, const ApmigGuest *guest, ApmigStampHost *host,
+                     const ApmigStampOrder *order, GError **error)
+{
+    ApmigStamp *stamp = NULL;
+
+    if (order->host_id && guest->affected == APMIG_AFFECTED_YES) {
+        stamp = make_stamp(guest, host, order);
+        apmig_stamp_fit(stamp, order->form);
+    }
+    return apmig_guest_reduce_stamped(xml, strlen(xml), stamp, error);
 }

@@ -63,3 +63,17 @@ typedef enum {
  */
 ApmigStampChange apmig_stamp_compose(const ApmigGuest *guest, ApmigStampHost *host,
                                      const ApmigStampOrder *order, char **ret_xml);
+
+/**
+ * apmig_stamp_describe:
+ * @xml: of a guest of this host
+ * @guest: as that was parsed, with its queues read
+ * @host: as of apmig_stamp_compose()
+ * @order: its form is not off
+ * @error: #APMIG_ERROR_INVALID_GUEST
+ *
+ * Returns: (transfer full) (nullable): what its destination would be asked with, were it to leave now: the XML as of
+ * apmig_guest_reduce(), with the stamp that @order makes in place of the one that is there.
+ */
+char *apmig_stamp_describe(const char *xml, const ApmigGuest *guest, ApmigStampHost *host,
+                           const ApmigStampOrder *order, GError **error) G_GNUC_WARN_UNUSED_RESULT;

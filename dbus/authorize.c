@@ -22,6 +22,8 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "ListMigrations", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "AdmitMigration", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "CheckGuest", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "DescribeGuest", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "CheckMigration", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "ListQueues", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListKeys", APMIG_ACCESS_FREE},

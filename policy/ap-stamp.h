@@ -12,6 +12,7 @@
 
 #include "ap-view.h"
 #include "evidence.h"
+#include "finding.h"
 
 /* The lock at the source that forbids the migration. */
 typedef struct {
@@ -106,6 +107,7 @@ typedef struct {
 typedef struct {
     ApmigStampAnswer answer;
     char *sentence; /* or several, also when it is allowed; "" when keys are known to agree */
+    GPtrArray *findings; /* of ApmigFinding: what was compared, also what agrees; the weightiest is the answer */
 } ApmigStampVerdict;
 
 /**

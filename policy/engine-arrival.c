@@ -6,8 +6,7 @@
  */
 #include "engine-private.h"
 
-#include "ap-compat.h"
-#include "sentence.h"
+#include "arrival-check.h"
 
 /* A guest that is restored was saved here, or elsewhere, and long ago or not: its stamp tells of its keys then. That it
  * was saved under a lock tells nothing of now. Without a stamp it comes back all the same. */
@@ -43,14 +42,89 @@ engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
     g_autoptr(ApmigScope) stamped = NULL;
 
     if (arrival->has_device && stamp && stamp->view && stamp->keys &&
-        apmig_stamp_counts(stamp, engine->realtime, &policy)) {
+        apmig_stamp_counts(stamp, event->realtime, &policy)) {
         stamped = apmig_ap_view_scope(stamp->view);
         return arrival->declared ? apmig_scope_union(stamped, arrival->declared) : g_steal_pointer(&stamped);
     }
     return event->admit.facts.scope ? apmig_scope_ref(event->admit.facts.scope) : apmig_scope_new_all();
 }
 
+/* --- locks here ---------------------------------------------------------------------------------- */
+
+static void
+check_lock(const Lock *lock, ApmigArrivalCheck *check)
+{
+    const ApmigLockRecord *record = lock->pub.record;
+    g_autofree char *refusal = engine_describe_denial(lock);
+    g_autofree char *destination = g_strdup_printf("of %s: \"%s\"", record->owner_name, record->reason);
+    g_autofree char *remedy = g_strdup_printf(
+        "When the keys are in step it is released on the destination host with: apmigctl unlock %s",
+        record->id);
+
+    apmig_arrival_check_add(check,
+                            apmig_finding_new(APMIG_SEVERITY_ERROR, g_strdup_printf("lock %s", record->id),
+                                              "locked-at-destination", "", destination, remedy),
+                            refusal);
+}
+
+/* Oldest first, as engine_overlapping_lock() has it. */
+static void
+check_locks(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalCheck *check)
+{
+    g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
+    gboolean locked = FALSE;
+
+    for (guint i = 0; i < engine->locks->len; i++) {
+        const Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (!apmig_scope_overlaps(lock->pub.record->scope, scope))
+            continue;
+        check_lock(lock, check);
+        locked = TRUE;
+    }
+    if (!locked)
+        apmig_arrival_check_add(
+            check, apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("lock"), "not-locked", "", "none", ""),
+            NULL);
+}
+
 /* --- the stamp ----------------------------------------------------------------------------------- */
+
+/* Gives the one finding of @verdict other words. @sentence, @remedy: (transfer full) */
+static void
+restate(ApmigStampVerdict *verdict, const char *code, char *sentence, char *remedy)
+{
+    ApmigFinding *finding = verdict->findings->pdata[0];
+
+    g_free(verdict->sentence);
+    verdict->sentence = sentence;
+    g_free(finding->code);
+    finding->code = g_strdup(code);
+    g_free(finding->remedy);
+    finding->remedy = remedy;
+}
+
+static void
+restate_unreadable(ApmigStampVerdict *verdict, const char *problem)
+{
+    ApmigFinding *finding = verdict->findings->pdata[0];
+
+    restate(verdict, "stamp-unreadable", g_strdup_printf("The guest's stamp does not read: %s.", problem),
+            g_strdup("Have it written anew: apmigctl unstamp on the source host, and restart apmigd there."));
+    g_free(finding->source);
+    finding->source = g_strdup(problem);
+}
+
+static void
+restate_lock(ApmigStampVerdict *verdict, const ApmigStampLock *lock, const char *guest)
+{
+    char *remedy = g_strdup_printf("When the keys are in step it is released there with: "
+                                   "apmigctl unlock %s. Should there be no such lock "
+                                   "any more: apmigctl unstamp %s",
+                                   lock->id, guest);
+
+    restate(verdict, "locked-at-source", g_strdup_printf("%s %s", verdict->sentence, remedy), remedy);
+}
 
 static ApmigStampVerdict *
 judge_stamp(const ApmigEngine *engine, const ApmigEvent *event)
@@ -67,86 +141,90 @@ judge_stamp(const ApmigEngine *engine, const ApmigEvent *event)
             stamp.lock = NULL;
     }
     verdict = apmig_stamp_judge(arrival->stamp ? &stamp : NULL,
-                                arrival->evidence ? arrival->evidence : nothing, engine->realtime, &policy);
-    if (arrival->stamp_problem) {
-        g_free(verdict->sentence);
-        verdict->sentence = g_strdup_printf("The guest's stamp does not read: %s.", arrival->stamp_problem);
-    } else if (verdict->answer == APMIG_STAMP_DENY && arrival->stamp && stamp.lock) {
-        g_autofree char *sentence = verdict->sentence;
-
-        verdict->sentence = g_strdup_printf("%s When the keys are in step it is released there with: "
-                                            "apmigctl unlock %s. Should there be no such lock "
-                                            "any more: apmigctl unstamp %s",
-                                            sentence, stamp.lock->id, event->admit.name);
-    }
+                                arrival->evidence ? arrival->evidence : nothing, event->realtime, &policy);
+    if (arrival->stamp_problem)
+        restate_unreadable(verdict, arrival->stamp_problem);
+    else if (verdict->answer == APMIG_STAMP_DENY && arrival->stamp && stamp.lock)
+        restate_lock(verdict, stamp.lock, event->admit.name);
     return verdict;
 }
 
 /* --- the hardware -------------------------------------------------------------------------------- */
 
-static GPtrArray *
-describe_findings(const GPtrArray *findings, ApmigSeverity severity)
-{
-    GPtrArray *texts = g_ptr_array_new_with_free_func(g_free);
-
-    for (guint i = 0; i < findings->len; i++) {
-        const ApmigCompatFinding *finding = findings->pdata[i];
-
-        if (finding->severity == severity)
-            g_ptr_array_add(texts, apmig_compat_finding_describe(finding));
-    }
-    return texts;
-}
-
-/* A guest that was detached from its device takes no configuration along. Returns: (transfer full) (nullable): why it
- * cannot run here. @ret_doubt: (out) (transfer full) (nullable): what may go wrong. */
-static char *
-check_hardware(const ApmigEvent *event, char **ret_doubt)
+/* A guest that was detached from its device takes no configuration along. */
+static void
+check_hardware(const ApmigEvent *event, ApmigArrivalCheck *check)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
-    g_autoptr(GPtrArray) findings = NULL;
-    g_autoptr(GPtrArray) errors = NULL;
-    g_autoptr(GPtrArray) warnings = NULL;
 
-    if (!arrival->host || !arrival->has_device || !arrival->stamp || !arrival->stamp->view)
-        return NULL;
-    findings = apmig_compat_check(arrival->stamp->view, arrival->host, arrival->device);
-    errors = describe_findings(findings, APMIG_SEVERITY_ERROR);
-    warnings = describe_findings(findings, APMIG_SEVERITY_WARNING);
-    if (warnings->len > 0)
-        *ret_doubt = apmig_sentence_few(warnings, " ");
-    return errors->len > 0 ? apmig_sentence_few(errors, " ") : NULL;
+    if (arrival->host && arrival->has_device && arrival->stamp && arrival->stamp->view)
+        apmig_arrival_check_add_hardware(check, arrival->stamp->view, arrival->host, arrival->device);
+    else
+        apmig_arrival_check_add(
+            check,
+            apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("host"), "hardware-not-compared",
+                              arrival->has_device ? "queues unknown" : "no vfio-ap device",
+                              arrival->host ? "" : "unknown", ""),
+            NULL);
 }
 
-/* --- both ---------------------------------------------------------------------------------------- */
+/* --- all of it ----------------------------------------------------------------------------------- */
 
-static void
-log_doubt(ApmigEngine *engine, const ApmigEvent *event, const char *doubt)
+ApmigArrivalCheck *
+engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event)
 {
-    ApmigAction *entry;
-
-    engine_log(engine, APMIG_LOG_ADMISSION_DOUBTFUL, LOG_WARNING, NULL, NULL,
-               "nothing forbids guest %s to come in, but: %s", event->admit.name, doubt);
-    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-    entry->uuid = g_strdup(event->admit.uuid);
-    entry->guest = g_strdup(event->admit.name);
-}
-
-char *
-engine_judge_arrival(ApmigEngine *engine, const ApmigEvent *event)
-{
+    ApmigArrivalCheck *check = apmig_arrival_check_new();
     g_autoptr(ApmigStampVerdict) verdict = judge_stamp(engine, event);
-    g_autofree char *doubt = NULL;
-    char *misfit;
 
-    if (verdict->answer == APMIG_STAMP_DENY)
-        return g_steal_pointer(&verdict->sentence);
-    misfit = check_hardware(event, &doubt);
-    if (misfit)
-        return misfit;
-    if (verdict->answer == APMIG_STAMP_WARN)
-        log_doubt(engine, event, verdict->sentence);
-    if (doubt)
-        log_doubt(engine, event, doubt);
-    return NULL;
+    check_locks(engine, event, check);
+    apmig_arrival_check_add_stamp(check, verdict);
+    check_hardware(event, check);
+    return check;
+}
+
+/* @refusal: (nullable): NULL: it is no obstacle */
+static void
+add_about_here(ApmigArrivalCheck *check, const char *subject, const char *code, const char *destination,
+               const char *remedy, const char *refusal)
+{
+    ApmigSeverity severity = refusal ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_NONE;
+
+    apmig_arrival_check_add(
+        check, apmig_finding_new(severity, g_strdup(subject), code, "", destination, remedy), refusal);
+}
+
+ApmigArrivalCheck *
+apmig_engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    ApmigArrivalCheck *check = NULL;
+
+    if (engine->loaded && event->admit.facts.affected != APMIG_AFFECTED_NO) {
+        check = engine_check_arrival(engine, event);
+        if (!event->admit.restore && engine_admissions_are_full(engine))
+            add_about_here(check, "host", "admissions-full", "max-admissions are open",
+                           "Wait for the guests that are coming in, or raise max-admissions in the policy.",
+                           APMIG_ADMISSIONS_FULL);
+        return check;
+    }
+    check = apmig_arrival_check_new();
+    if (!engine->loaded)
+        add_about_here(check, "host", "not-ready", "apmigd is starting", "Try again.", APMIG_NOT_LOADED);
+    else
+        add_about_here(check, "guest", "not-affected", "", "", NULL);
+    return check;
+}
+
+void
+engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check)
+{
+    for (guint i = 0; i < check->doubts->len; i++) {
+        ApmigAction *entry;
+
+        engine_log(engine, APMIG_LOG_ADMISSION_DOUBTFUL, LOG_WARNING, NULL, NULL,
+                   "nothing forbids guest %s to come in, but: %s", event->admit.name,
+                   (const char *)check->doubts->pdata[i]);
+        entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
+        entry->uuid = g_strdup(event->admit.uuid);
+        entry->guest = g_strdup(event->admit.name);
+    }
 }

@@ -123,13 +123,19 @@ deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name
     entry->guest = g_strdup(name);
 }
 
+char *
+engine_describe_denial(const Lock *lock)
+{
+    g_autofree char *description = lock_describe(lock);
+
+    return g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s",
+                           description, lock->pub.record->id);
+}
+
 static void
 deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
 {
-    g_autofree char *description = lock_describe(lock);
-    g_autofree char *reason =
-        g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s", description,
-                        lock->pub.record->id);
+    g_autofree char *reason = engine_describe_denial(lock);
 
     deny(engine, caller, uuid, name, lock, reason);
 }
@@ -142,6 +148,12 @@ count_admissions(const ApmigEngine *engine)
     for (guint i = 0; i < engine->migrations->len; i++)
         count += ((Migration *)g_ptr_array_index(engine->migrations, i))->admitted_until != 0;
     return count;
+}
+
+gboolean
+engine_admissions_are_full(const ApmigEngine *engine)
+{
+    return count_admissions(engine) >= engine->policy->max_admissions;
 }
 
 static void
@@ -225,11 +237,10 @@ void
 engine_admit(ApmigEngine *engine, const ApmigEvent *event)
 {
     g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
-    g_autofree char *objection = NULL;
-    const Lock *lock;
+    g_autoptr(ApmigArrivalCheck) check = NULL;
 
     if (!engine->loaded) {
-        reply_admit(engine, event->admit.caller, FALSE, "apmigd has not read its locks yet: try again");
+        reply_admit(engine, event->admit.caller, FALSE, APMIG_NOT_LOADED);
         return;
     }
     if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
@@ -239,23 +250,19 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
         return;
     }
     g_hash_table_remove(engine->arrivals, event->admit.uuid);
-    lock = engine_overlapping_lock(engine, scope);
-    if (lock) {
-        deny_for_lock(engine, event->admit.caller, event->admit.uuid, event->admit.name, lock);
+    check = engine_check_arrival(engine, event);
+    if (check->refusal) {
+        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name,
+             engine_overlapping_lock(engine, scope), check->refusal);
         return;
     }
-    objection = engine_judge_arrival(engine, event);
-    if (objection) {
-        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name, NULL, objection);
-        return;
-    }
+    engine_log_doubts(engine, event, check);
     if (event->admit.restore) {
         reply_admit(engine, event->admit.caller, TRUE, "");
         return;
     }
-    if (count_admissions(engine) >= engine->policy->max_admissions) {
-        reply_admit(engine, event->admit.caller, FALSE,
-                    "as many guests as the policy's max-admissions allows are coming in: try again later");
+    if (engine_admissions_are_full(engine)) {
+        reply_admit(engine, event->admit.caller, FALSE, APMIG_ADMISSIONS_FULL);
         return;
     }
     begin_admission(engine, event, scope);

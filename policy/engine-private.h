@@ -205,6 +205,13 @@ Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gb
 gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
 void engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
+/* Why a guest may not come in, whatever it brings. */
+#define APMIG_NOT_LOADED "apmigd has not read its locks yet: try again"
+#define APMIG_ADMISSIONS_FULL                                                                                \
+    "as many guests as the policy's max-admissions allows are coming in: try again later"
+gboolean engine_admissions_are_full(const ApmigEngine *engine);
+/* Returns: (transfer full): what a guest is told that @lock keeps out. */
+char *engine_describe_denial(const Lock *lock);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
@@ -217,9 +224,10 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 /* engine-arrival.c */
 /* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
 ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event);
-/* Compares what a guest brings that comes in with this host, and logs doubts. Returns: (transfer full) (nullable): why
- * it may not come in. */
-char *engine_judge_arrival(ApmigEngine *engine, const ApmigEvent *event);
+/* Compares an affected guest that comes in with the locks here and with what this host knows. Returns: (transfer full) */
+ApmigArrivalCheck *engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
+/* Logs what may go wrong with a guest that nothing forbids to come in. */
+void engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check);
 
 /* engine-stamps.c */
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is

@@ -299,3 +299,19 @@ apmig_stamp_choose_lock(const GPtrArray *locks, const ApmigScope *scope)
     }
     return NULL;
 }
+
+ApmigAction *
+apmig_engine_plan_stamp(const ApmigEngine *engine)
+{
+    ApmigAction *action = g_new0(ApmigAction, 1);
+
+    action->type = APMIG_ACTION_STAMP_GUEST;
+    action->form = engine->policy->stamp == APMIG_STAMP_OFF ? APMIG_STAMP_FULL : engine->policy->stamp;
+    action->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    for (guint i = 0; i < engine->locks->len; i++) {
+        const Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        g_ptr_array_add(action->locks, apmig_lock_record_copy(lock->pub.record));
+    }
+    return action;
+}

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "ap-stamp.h"
+#include "arrival-check.h"
 #include "error.h"
 #include "lock.h"
 #include "migration.h"
@@ -350,6 +351,23 @@ char *apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *loc
  */
 GPtrArray *apmig_engine_check_guest(const ApmigEngine *engine, const ApmigGuestFacts *facts,
                                     char **ret_reason);
+
+/**
+ * apmig_engine_check_arrival: the dry run of an admission from another host
+ * @event: an APMIG_EVENT_ADMIT with its times, as apmig_engine_handle() would get it; its caller does not matter
+ *
+ * Returns: (transfer full): what the admission would go by, and say.
+ */
+ApmigArrivalCheck *apmig_engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
+
+/**
+ * apmig_engine_plan_stamp:
+ *
+ * Returns: (transfer full): an APMIG_ACTION_STAMP_GUEST for no guest and without an answer: what the stamp of any guest
+ * would be made of now. Its form is never off; its locks are all there are, for a guest that leaves under one that is
+ * not held yet is ended as well.
+ */
+ApmigAction *apmig_engine_plan_stamp(const ApmigEngine *engine);
 
 /* "disconnected"; "connected": nothing needs to be read; "reading"; "complete": the job state of every guest that
  * matters is known. */

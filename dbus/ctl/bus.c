@@ -7,17 +7,69 @@
 #include "format.h"
 #include "names.h"
 
-sd_bus *
-ctl_bus_open(GError **error)
+/* For ssh, which may ask for a password. */
+#define CONNECT_USEC (2 * 60 * G_USEC_PER_SEC)
+
+/* Returns: 0, or a negative errno. */
+static int
+wait_until_ready(sd_bus *bus)
+{
+    gint64 deadline = g_get_monotonic_time() + CONNECT_USEC;
+
+    while (sd_bus_is_ready(bus) <= 0) {
+        gint64 left = deadline - g_get_monotonic_time();
+        int r = sd_bus_process(bus, NULL);
+
+        if (r < 0)
+            return r;
+        if (r > 0)
+            continue;
+        if (left <= 0)
+            return -ETIMEDOUT;
+        r = sd_bus_wait(bus, (uint64_t)left);
+        if (r < 0 && r != -EINTR)
+            return r;
+    }
+    return 0;
+}
+
+static sd_bus *
+open_remote(const char *host, GError **error)
 {
     g_autoptr(sd_bus) bus = NULL;
+    g_autofree char *shown = ctl_escape(host);
+    int r = sd_bus_open_system_remote(&bus, host);
+
+    if (r >= 0)
+        r = wait_until_ready(bus);
+    if (r >= 0)
+        return g_steal_pointer(&bus);
+    g_set_error(
+        error, CTL_ERROR, CTL_EXIT_UNREACHABLE,
+        "the system bus of host '%s' cannot be reached over ssh (%s): try 'ssh %s busctl status org.apmigd1'",
+        shown, g_strerror(-r), shown);
+    return NULL;
+}
+
+static sd_bus *
+open_local(GError **error)
+{
+    sd_bus *bus = NULL;
     int r = sd_bus_open_system(&bus);
 
-    if (r < 0) {
+    if (r < 0)
         g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus cannot be reached: %s",
                     g_strerror(-r));
+    return bus;
+}
+
+sd_bus *
+ctl_bus_open(const char *host, GError **error)
+{
+    g_autoptr(sd_bus) bus = host ? open_remote(host, error) : open_local(error);
+
+    if (!bus)
         return NULL;
-    }
     (void)sd_bus_set_allow_interactive_authorization(bus, TRUE);
     return g_steal_pointer(&bus);
 }

@@ -15,10 +15,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus, sd_bus_close_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
 
 /**
- * ctl_bus_open: begins to connect to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured); does not block
+ * ctl_bus_open: begins to connect to the system bus
+ * @host: (nullable): of this host, over ssh as systemctl's --host: then it is connected on return, which may take as long as
+ *   somebody types a password; %NULL: of this one (DBUS_SYSTEM_BUS_ADDRESS is honoured), without blocking
  * @error: #CTL_EXIT_UNREACHABLE
  */
-sd_bus *ctl_bus_open(GError **error) G_GNUC_WARN_UNUSED_RESULT;
+sd_bus *ctl_bus_open(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Returns: (transfer full): a call of the daemon, to be filled by sd_bus_message_append(). */
 sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member,

@@ -109,7 +109,7 @@ read_guest(const Hook *hook, gboolean *ret_affected, GError **error)
 static gboolean
 ask(const Hook *hook, const char *xml, gboolean *ret_allowed, char **ret_reason, GError **error)
 {
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(NULL, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "AdmitMigration", error) : NULL;
     const char *reason;

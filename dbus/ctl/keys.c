@@ -96,7 +96,7 @@ print_queues(JsonArray *queues)
 int
 ctl_verb_queues(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     const CtlUsage usage = {
         "",   "Lists the AP queues of this host, whether it uses them itself, and which guest does.",
         NULL, NULL,
@@ -105,7 +105,7 @@ ctl_verb_queues(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error) : NULL;
     g_autoptr(JsonArray) queues = call ? call_for_array(bus, call, error) : NULL;
@@ -264,7 +264,7 @@ static const char keys_summary[] =
 int
 ctl_verb_keys(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     gboolean fresh = FALSE;
     const GOptionEntry entries[] = {
         {"fresh", 0, 0, G_OPTION_ARG_NONE, &fresh,
@@ -276,7 +276,7 @@ ctl_verb_keys(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(sd_bus_message) call =
         bus ? new_keys_call(bus, argc > 1 ? argv[1] : "all", fresh, error) : NULL;
     g_autoptr(JsonArray) keys = call ? call_for_array(bus, call, error) : NULL;

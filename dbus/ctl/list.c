@@ -169,7 +169,7 @@ print_lock(JsonObject *lock)
 int
 ctl_verb_list(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     const CtlUsage usage = {"[LOCK]",
                             "Lists the locks of this host, oldest first; with LOCK, that one in full, for a "
                             "while also when it has ended.",
@@ -183,7 +183,7 @@ ctl_verb_list(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, argc > 1, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;
@@ -204,7 +204,7 @@ ctl_verb_list(int argc, char **argv, GError **error)
 int
 ctl_verb_migrations(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     const CtlUsage usage = {
         "", "Lists the migrations of affected guests that are in progress on this host.", NULL, NULL, 0, 0};
     g_autoptr(GPtrArray) locks = NULL;
@@ -213,7 +213,7 @@ ctl_verb_migrations(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;
@@ -253,7 +253,7 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
 int
 ctl_verb_status(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     const CtlUsage usage = {
         "", "Shows apmigd's state, the locks, and the migrations in progress.", NULL, NULL, 0, 0};
     g_autoptr(GPtrArray) locks = NULL;
@@ -262,7 +262,7 @@ ctl_verb_status(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(JsonObject) manager = bus ? ctl_bus_get_manager(bus, error) : NULL;
 
     if (!manager || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
@@ -275,67 +275,4 @@ ctl_verb_status(int argc, char **argv, GError **error)
         print_status(manager, locks, migrations);
     }
     return CTL_EXIT_OK;
-}
-
-/* --- check --------------------------------------------------------------------------------------- */
-
-static void
-print_check(const char *guest, gboolean allowed, const char *reason, JsonNode *locks, const CtlCommon *common)
-{
-    g_autofree char *safe_guest = ctl_escape(guest);
-    g_autofree char *safe_reason = ctl_escape(reason);
-
-    if (common->json != CTL_JSON_OFF) {
-        g_autoptr(JsonObject) object = json_object_new();
-
-        json_object_set_string_member(object, "Guest", guest);
-        json_object_set_boolean_member(object, "Allowed", allowed);
-        json_object_set_string_member(object, "Reason", reason);
-        json_object_set_member(object, "Locks", json_node_copy(locks));
-        ctl_print_json(json_node_init_object(json_node_alloc(), object), common->json);
-    } else if (!common->quiet) {
-        if (allowed)
-            printf("guest '%s' may come in\n", safe_guest);
-        else
-            printf("guest '%s' may not come in: %s\n", safe_guest, safe_reason);
-    }
-}
-
-int
-ctl_verb_check(int argc, char **argv, GError **error)
-{
-    CtlCommon common = {0};
-    const CtlUsage usage = {
-        "GUEST",
-        "Asks what the hook would be told if GUEST, a name or UUID known to this host, came in now.\n"
-        "Exits with 0 when it may, with 20 when it may not. Nothing is changed.",
-        NULL,
-        NULL,
-        1,
-        1};
-    const char *reason;
-    int allowed;
-
-    if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
-        return CTL_EXIT_FAILURE;
-
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
-    g_autoptr(sd_bus_message) call =
-        bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "CheckGuest", error) : NULL;
-
-    if (!call || !ctl_bus_check(sd_bus_message_append(call, "s", argv[1]), error))
-        return CTL_EXIT_FAILURE;
-
-    /* The daemon asks libvirt for the guest: longer than what it answers from memory. */
-    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, 4 * CTL_CALL_USEC, NULL, NULL, error);
-
-    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "bs", &allowed, &reason), error))
-        return CTL_EXIT_FAILURE;
-
-    g_autoptr(JsonNode) locks = ctl_bus_read_json(reply, error);
-
-    if (!locks)
-        return CTL_EXIT_FAILURE;
-    print_check(argv[1], allowed, reason, locks, &common);
-    return allowed ? CTL_EXIT_OK : CTL_EXIT_WOULD_DENY;
 }

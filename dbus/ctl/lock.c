@@ -31,6 +31,7 @@ typedef struct {
 static void
 lock_options_clear(LockOptions *options)
 {
+    ctl_common_clear(&options->common);
     g_free(options->on_busy);
     g_free(options->timeout);
     g_free(options->expected);
@@ -261,7 +262,7 @@ ctl_verb_lock(int argc, char **argv, GError **error)
     if (!parse_lock_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
     g_autofree char *path = bus ? take(bus, argv[1], argv[2], &options, error) : NULL;
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) migrations = NULL;

@@ -20,7 +20,7 @@ static const struct {
     {"status", "", "Show apmigd, locks and migrations on one page", ctl_verb_status},
     {"list", "[LOCK]", "List locks, or show one in full", ctl_verb_list},
     {"migrations", "", "List migrations of affected guests in progress", ctl_verb_migrations},
-    {"check", "GUEST", "Tell whether a guest could come in now", ctl_verb_check},
+    {"check", "GUEST", "Tell whether a guest could move now, and why not", ctl_verb_check},
     {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
     {"queues", "", "List the AP queues of this host, and who uses them", ctl_verb_queues},
     {"keys", "[SCOPE]", "Tell what is known of their master keys", ctl_verb_keys},
@@ -42,6 +42,7 @@ print_help(FILE *stream)
     }
     fprintf(stream,
             "\nOptions:\n"
+            "  -H, --host=HOST      Ask the apmigd of HOST, over ssh\n"
             "  --help               Print this; 'apmigctl VERB --help' explains a verb\n"
             "  --version            Print the version\n\n"
             "%s",
@@ -74,12 +75,37 @@ run_verb(guint verb, int argc, char **argv)
     return error->domain == CTL_ERROR ? error->code : CTL_EXIT_FAILURE;
 }
 
+/* Returns: the place of the verb in @argv; from @argc on: there is none. */
+static int
+find_verb(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc && (g_str_equal(argv[i], "-H") || g_str_equal(argv[i], "--host") ||
+                        g_str_has_prefix(argv[i], "--host=")))
+        i += g_str_has_prefix(argv[i], "--host=") ? 1 : 2;
+    return i;
+}
+
+/* "-H HOST VERB" is "VERB -H HOST", as with systemctl. */
+static void
+put_verb_first(char **argv, int verb)
+{
+    char *name = argv[verb];
+
+    memmove(argv + 2, argv + 1, (gsize)(verb - 1) * sizeof(*argv));
+    argv[1] = name;
+}
+
 int
 main(int argc, char **argv)
 {
+    int verb = find_verb(argc, argv);
+
     setlocale(LC_ALL, "");
-    if (argc < 2)
+    if (verb >= argc)
         return usage_error("a verb is needed", "");
+    put_verb_first(argv, verb);
     if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help")) {
         print_help(stdout);
         return CTL_EXIT_OK;

@@ -10,7 +10,11 @@
 typedef struct {
     CtlJson json;
     gboolean quiet;
+    char *host; /* whose apmigd is asked, for ctl_bus_open(); NULL: this host's */
 } CtlCommon;
+
+void ctl_common_clear(CtlCommon *common);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlCommon, ctl_common_clear)
 
 typedef struct {
     const char *arguments;       /* as in the usage line: "SCOPE REASON" */
@@ -22,7 +26,7 @@ typedef struct {
 
 /**
  * ctl_parse_options: removes the options from @argv; --help prints and ends the program
- * @common: (nullable): also --json= and --quiet
+ * @common: (nullable): also --json=, --quiet and --host=
  * @error: #CTL_EXIT_USAGE
  *
  * After it, argv[1] to argv[*argc - 1] are the arguments, valid UTF-8.

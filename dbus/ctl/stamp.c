@@ -28,7 +28,7 @@ choose_guest(int argc, char **argv, gboolean all, GError **error)
 int
 ctl_verb_unstamp(int argc, char **argv, GError **error)
 {
-    CtlCommon common = {0};
+    g_auto(CtlCommon) common = {0};
     gboolean all = FALSE;
     const GOptionEntry entries[] = {
         {"all", 0, 0, G_OPTION_ARG_NONE, &all, "Of all guests that run on this host", NULL},
@@ -53,7 +53,7 @@ ctl_verb_unstamp(int argc, char **argv, GError **error)
     if (!guest)
         return CTL_EXIT_USAGE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "RemoveStamps", error) : NULL;
 

@@ -123,6 +123,7 @@ typedef struct {
 static void
 unlock_options_clear(UnlockOptions *options)
 {
+    ctl_common_clear(&options->common);
     g_strfreev(options->declare);
     g_free(options->declare_from);
     g_clear_pointer(&options->pairs, g_ptr_array_unref);
@@ -244,7 +245,7 @@ ctl_verb_unlock(int argc, char **argv, GError **error)
     if (!parse_unlock_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;

@@ -20,6 +20,8 @@ struct Pending {
     ApmigGuestFactsFunc func;
     ApmigStampsRemovedFunc removed;
     ApmigGuestDevicesFunc devices_func;
+    ApmigGuestDescribedFunc described_func;
+    ApmigStampOrder *order;
     gpointer user_data;
     void (*give)(Pending *pending);
 };
@@ -134,6 +136,7 @@ pending_free(Pending *pending)
     if (pending->source != 0)
         g_source_remove(pending->source);
     g_clear_pointer(&pending->snapshot, json_object_unref);
+    apmig_stamp_order_free(pending->order);
     g_free(pending->error);
     g_free(pending->uuid);
     g_free(pending);
@@ -458,6 +461,43 @@ look_up_facts(ApmigHypervisor *vtable, const char *text, ApmigGuestFactsFunc fun
 }
 
 static void
+give_described(Pending *pending)
+{
+    ScriptedHypervisor *self = pending->hypervisor;
+    JsonObject *guest = find_guest_by_text(self, told_guests(pending), pending->uuid);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *xml = NULL;
+    ApmigGuestFacts facts = {0};
+
+    if (pending->error != NULL) {
+        error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, pending->error);
+    } else if (guest == NULL) {
+        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "there is no guest '%s'", pending->uuid);
+    } else {
+        const char *uuid = json_object_get_string_member(guest, "uuid");
+
+        get_facts(self, guest, &facts);
+        xml = apmig_scripted_describe(&facts, uuid, get_string(self, guest, "name", uuid), pending->order,
+                                      &error);
+    }
+    pending->described_func(xml, error, pending->user_data);
+    clear_facts(&facts);
+}
+
+static void
+describe_guest(ApmigHypervisor *vtable, const char *text, ApmigStampOrder *order,
+               ApmigGuestDescribedFunc func, gpointer user_data)
+{
+    ScriptedHypervisor *self = (ScriptedHypervisor *)vtable;
+    Pending *pending = pending_new(self, "look-up", give_described, 0, text);
+
+    pending->order = order;
+    pending->described_func = func;
+    pending->user_data = user_data;
+    schedule_answer(pending, find_guest_by_text(self, self->guests, text), "look-up-ms");
+}
+
+static void
 give_devices(Pending *pending)
 {
     ScriptedHypervisor *self = pending->hypervisor;
@@ -595,6 +635,7 @@ apmig_scripted_hypervisor_new(const char *uri)
     self->vtable.stamp_guest = stamp_guest;
     self->vtable.remove_stamps = remove_stamps;
     self->vtable.look_up_facts = look_up_facts;
+    self->vtable.describe_guest = describe_guest;
     self->vtable.list_devices = list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);

@@ -35,6 +35,10 @@ guint apmig_scripted_count_withheld(const ScriptedHypervisor *self);
 void apmig_scripted_connect(ScriptedHypervisor *self);
 void apmig_scripted_lose(ScriptedHypervisor *self, const char *reason);
 
+/* scripted-describe.c: what a libvirt guest of that kind would be described as. Returns: (transfer full) (nullable) */
+char *apmig_scripted_describe(const ApmigGuestFacts *facts, const char *uuid, const char *name,
+                              const ApmigStampOrder *order, GError **error);
+
 /* scripted-commands.c */
 void apmig_scripted_run_init(ScriptedHypervisor *self);
 void apmig_scripted_listen(ScriptedHypervisor *self);

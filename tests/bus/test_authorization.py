@@ -17,6 +17,8 @@ METHODS = {
     (MANAGER, "ListMigrations"): (FREE, ()),
     (MANAGER, "AdmitMigration"): (ROOT_ONLY, ("sssss", "g1", "migrate", "begin", "-", domain(scope="06.*"))),
     (MANAGER, "CheckGuest"): (FREE, ("s", "g1")),
+    (MANAGER, "DescribeGuest"): (FREE, ("s", "g1")),
+    (MANAGER, "CheckMigration"): (FREE, ("s", domain(scope="06.*"))),
     (MANAGER, "RemoveStamps"): (ROOT_ONLY, ("s", "g1")),
     (MANAGER, "ListQueues"): (FREE, ()),
     (MANAGER, "ListKeys"): (FREE, ("sa{sv}", "all", "0")),
