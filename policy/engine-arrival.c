@@ -32,19 +32,25 @@ stamp_policy(const ApmigEngine *engine, const ApmigEvent *event)
     return answers;
 }
 
+gboolean
+engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    const ApmigStamp *stamp = event->admit.arrival.stamp;
+    const ApmigStampPolicy policy = stamp_policy(engine, event);
+
+    return stamp && stamp->view && apmig_stamp_counts(stamp, engine->realtime, &policy);
+}
+
 /* Of the guest's metadata only a whole stamp that counts tells what a device has, and only of a guest that has not
  * several of which it may be silent. */
 ApmigScope *
 engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
-    const ApmigStamp *stamp = arrival->stamp;
-    const ApmigStampPolicy policy = stamp_policy(engine, event);
     g_autoptr(ApmigScope) stamped = NULL;
 
-    if (arrival->has_device && stamp && stamp->view && stamp->keys &&
-        apmig_stamp_counts(stamp, engine->realtime, &policy)) {
-        stamped = apmig_ap_view_scope(stamp->view);
+    if (arrival->has_device && engine_arrival_has_view(engine, event) && arrival->stamp->keys) {
+        stamped = apmig_ap_view_scope(arrival->stamp->view);
         return arrival->declared ? apmig_scope_union(stamped, arrival->declared) : g_steal_pointer(&stamped);
     }
     return event->admit.facts.scope ? apmig_scope_ref(event->admit.facts.scope) : apmig_scope_new_all();
@@ -101,7 +107,7 @@ describe_findings(const GPtrArray *findings, ApmigSeverity severity)
 /* A guest that was detached from its device takes no configuration along. Returns: (transfer full) (nullable): why it
  * cannot run here. @ret_doubt: (out) (transfer full) (nullable): what may go wrong. */
 static char *
-check_hardware(const ApmigEvent *event, char **ret_doubt)
+check_hardware(const ApmigEvent *event, const char *device, char **ret_doubt)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
     g_autoptr(GPtrArray) findings = NULL;
@@ -110,7 +116,7 @@ check_hardware(const ApmigEvent *event, char **ret_doubt)
 
     if (!arrival->host || !arrival->has_device || !arrival->stamp || !arrival->stamp->view)
         return NULL;
-    findings = apmig_compat_check(arrival->stamp->view, arrival->host, arrival->device);
+    findings = apmig_compat_check(arrival->stamp->view, arrival->host, device);
     errors = describe_findings(findings, APMIG_SEVERITY_ERROR);
     warnings = describe_findings(findings, APMIG_SEVERITY_WARNING);
     if (warnings->len > 0)
@@ -133,15 +139,18 @@ log_doubt(ApmigEngine *engine, const ApmigEvent *event, const char *doubt)
 }
 
 char *
-engine_judge_arrival(ApmigEngine *engine, const ApmigEvent *event)
+engine_judge_arrival(ApmigEngine *engine, const ApmigEvent *event, char **ret_device)
 {
     g_autoptr(ApmigStampVerdict) verdict = judge_stamp(engine, event);
     g_autofree char *doubt = NULL;
     char *misfit;
 
+    *ret_device = NULL;
     if (verdict->answer == APMIG_STAMP_DENY)
         return g_steal_pointer(&verdict->sentence);
-    misfit = check_hardware(event, &doubt);
+    misfit = engine_choose_device(engine, event, ret_device);
+    if (!misfit)
+        misfit = check_hardware(event, *ret_device ? *ret_device : event->admit.arrival.device, &doubt);
     if (misfit)
         return misfit;
     if (verdict->answer == APMIG_STAMP_WARN)
