@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys. Main loop's thread only.
+ * core-keys.c to what is known of master keys, core-arrival.c to guests that come in. Main loop's thread only.
  */
 #pragma once
 
@@ -33,6 +33,9 @@ struct ApmigCore {
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
+    ApmigRemap remap_devices;
+    GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
+    gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
@@ -57,6 +60,11 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* --- core-arrival.c ------------------------------------------------------------------------------ */
+
+/* From now on guests can come in. */
+void core_expect_arrivals(ApmigCore *core);
 
 /* --- core-keys.c --------------------------------------------------------------------------------- */
 
