@@ -270,9 +270,8 @@ let_in(const Hook *hook, const GByteArray *xml, GHashTable *device_map)
     if (!changed)
         return deny(hook, error->message);
     if (fputs(changed, stdout) == EOF || fflush(stdout) == EOF) {
-        g_autofree char *why =
-            g_strdup_printf("its XML with another mediated device cannot be handed to libvirt: %s",
-                            g_strerror(errno));
+        g_autofree char *why = g_strdup_printf(
+            "its XML with another mediated device cannot be handed to libvirt: %s", g_strerror(errno));
 
         return deny(hook, why);
     }
