@@ -138,6 +138,7 @@ carry_on(const ApmigStamp *brought, const ApmigStampOrder *order, ApmigStampLock
     ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, copy_view(brought->view),
                                         brought->keys ? brought->keys : nothing, lock);
 
+    stamp->device = g_strdup(brought->device);
     if (!brought->keys) {
         g_clear_pointer(&stamp->keys, apmig_evidence_free);
         g_free(stamp->digest);

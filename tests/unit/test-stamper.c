@@ -272,7 +272,7 @@ test_detached(Fixture *fixture, gconstpointer data)
     add_lock(fixture, "aaaaaaaa", "all");
     second = write_stamp(fixture, HERE, first, "", &moved);
     g_assert_cmpstr(moved->stamp->digest, ==, detached->stamp->digest);
-    g_assert_null(moved->stamp->device);
+    g_assert_cmpstr(moved->stamp->device, ==, DEVICE);
     g_assert_nonnull(strstr(second, "00000000000000a1"));
     g_assert_null(strstr(second, "00000000000000b2"));
     g_assert_cmpstr(moved->stamp->lock->id, ==, "aaaaaaaa");
