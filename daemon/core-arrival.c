@@ -7,8 +7,8 @@
 
 #include "boot-time.h"
 
-/* The hook waits for the answer, and libvirt for the hook. */
-#define ARRIVAL_LIMIT_USEC G_USEC_PER_SEC
+/* The hook waits for the answer, for a second at least ([Hook] Timeout=), and libvirt for the hook. */
+#define ARRIVAL_LIMIT_USEC (G_USEC_PER_SEC / 10 * 8)
 /* For whether the hardware fits. Which device is free is a matter of now. */
 #define FRESH_USEC (3 * G_USEC_PER_SEC)
 

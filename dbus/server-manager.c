@@ -179,8 +179,7 @@ admit_identified(ApmigCall *call, const GError *denied)
 
     /* With a vfio-ap device its scope is all unless its stamp tells, whatever queues the device has here: its configuration
      * is replaced by that of the source when its state is loaded. */
-    call->caller =
-        apmig_core_admit(call->server->core, g_steal_pointer(&guest), restore, on_admitted, call);
+    call->caller = apmig_core_admit(call->server->core, g_steal_pointer(&guest), restore, on_admitted, call);
 }
 
 static int

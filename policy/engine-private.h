@@ -80,7 +80,7 @@ typedef struct {
     guint64 admit_token;    /* questions above it were put after the newest admission */
     guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
     gboolean bindable;      /* a guest seen now can only be the one admitted last */
-    GHashTable *promised;   /* set of UUIDs: mediated devices that any admission of it has named; nobody else gets them */
+    GHashTable *promised;   /* set of UUIDs: the devices of all its admissions, which nobody else gets */
     guint64 stop_token;     /* questions above it were put after that */
     gboolean stopped_known; /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;

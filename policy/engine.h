@@ -48,9 +48,8 @@ typedef struct {
     const char *stamp_problem;     /* (nullable): why the one that it brings does not read, as a clause */
     const ApmigEvidence *evidence; /* (nullable): of this host's keys */
     const ApmigApHost *host;       /* (nullable): this host's hardware; NULL: whether the guest fits is not looked at */
-    const char *const *in_use;     /* (nullable): UUIDs of the mediated devices of the guests that are active here; NULL:
-                                    * they have not been told */
-    gint64 asked_at;               /* boot time: when it began to be asked for what of the above is read anew */
+    const char *const *in_use;     /* (nullable): UUIDs of active guests' mediated devices; NULL: not known */
+    gint64 asked_at;               /* boot time: when these began to be asked for */
     const char *host_id;           /* (nullable): this host's */
 } ApmigArrival;
 
@@ -294,7 +293,7 @@ typedef struct {
     ApmigAdmission *admission;
     ApmigStampForm form; /* off: what stamp there is is taken away */
     GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
-    GHashTable *device_map; /* (nullable): UUID of a mediated device in the guest's XML -> of the one in its place */
+    GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
 } ApmigAction;
 
 /**

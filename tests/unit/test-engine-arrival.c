@@ -334,9 +334,9 @@ test_hardware_doubts(Fixture *fixture, gconstpointer data)
 
 /* --- a device of another UUID --------------------------------------------------------------------- */
 
-#define OTHER      "bbbbbbbb-1234-9455-926a-d65c16db1809"
+#define OTHER       "bbbbbbbb-1234-9455-926a-d65c16db1809"
 #define YET_ANOTHER "cccccccc-1234-9455-926a-d65c16db1809"
-#define G2         "c7a5fdbd-edaf-9455-926a-d65c16db1810"
+#define G2          "c7a5fdbd-edaf-9455-926a-d65c16db1810"
 
 static const char *const no_devices[] = {NULL};
 
@@ -392,7 +392,8 @@ assert_gets(Fixture *fixture, const char *uuid, const char *device)
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
     g_assert_true(reply && reply->allowed);
     g_assert_cmpstr(reply->device_map ? g_hash_table_lookup(reply->device_map, MDEV) : MDEV, ==, device);
-    g_assert_cmpuint(reply->device_map ? g_hash_table_size(reply->device_map) : 0, ==, !g_str_equal(device, MDEV));
+    g_assert_cmpuint(reply->device_map ? g_hash_table_size(reply->device_map) : 0, ==,
+                     !g_str_equal(device, MDEV));
 }
 
 static void

@@ -201,14 +201,16 @@ static void
 test_replaced_device(void)
 {
     static const char before[] =
-        "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"kvm\" id=\"7\">\n  " IDENTITY
-        "\n  <metadata>\n    <app:x xmlns:app=\"urn:x\" a=\"&lt;&amp;&#10;&quot;\"><![CDATA[<&]]>\xc3\xbc &gt;</app:x>"
+        "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"kvm\" id=\"7\">\n "
+        " " IDENTITY "\n  <metadata>\n    <app:x xmlns:app=\"urn:x\" "
+                     "a=\"&lt;&amp;&#10;&quot;\"><![CDATA[<&]]>\xc3\xbc &gt;</app:x>"
         "\n  </metadata><!-- a: " MDEV " -->\n  <?pi " MDEV "?>\n  <devices>\n"
         "    <graphics type=\"vnc\" passwd=\"geheim\"/>\n"
         "    <hostdev mode=\"subsystem\" type=\"mdev\" managed=\"no\" model=\"vfio-ap\">\n"
         "      <source>\n        <address uuid=\"%s\"/>\n      </source>\n      <alias name=\"hostdev0\"/>\n"
         "    </hostdev>\n"
-        "    <hostdev mode=\"subsystem\" type=\"pci\"><source><address uuid=\"" MDEV "\"/></source></hostdev>\n"
+        "    <hostdev mode=\"subsystem\" type=\"pci\"><source><address uuid=\"" MDEV
+        "\"/></source></hostdev>\n"
         "    <x><hostdev type=\"mdev\"><source><address uuid=\"" MDEV "\"/></source></hostdev></x>\n"
         "  </devices>\n  <qemu:override><qemu:device alias=\"ua-" MDEV "\"/></qemu:override>\n</domain>\n";
     static const char declaration[] = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
