@@ -308,15 +308,15 @@ apmig_ap_read_host(const char *sysfs_root)
     ApmigApHost *host = apmig_ap_host_new();
     Folder bus = open_folder(sysfs_root, AP_BUS, NULL);
 
+    read_entries(sysfs_root, MDEV_DEVICES, read_device, host);
+    g_ptr_array_sort(host->devices, compare_devices);
     if (bus < 0)
         return host;
     host->present = TRUE;
     read_bus(bus, host);
     read_entries(sysfs_root, AP_DEVICES, read_ap_device, host);
-    read_entries(sysfs_root, MDEV_DEVICES, read_device, host);
     g_ptr_array_sort(host->cards, compare_cards);
     g_ptr_array_sort(host->queues, compare_queues);
-    g_ptr_array_sort(host->devices, compare_devices);
     host->can_migrate = read_can_migrate(sysfs_root);
     return host;
 }

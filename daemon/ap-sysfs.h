@@ -19,7 +19,7 @@
  *
  * Asks no card for anything, so serial numbers are "": see apmig_ap_read_serial().
  *
- * Returns: (transfer full): always; without an AP bus it is not present, and empty.
+ * Returns: (transfer full): always; without an AP bus it is not present, and has mediated devices at most.
  */
 ApmigApHost *apmig_ap_read_host(const char *sysfs_root);
 

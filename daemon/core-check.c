@@ -7,6 +7,8 @@
 
 #include "boot-time.h"
 
+#define GUESTS_LIMIT_USEC (5 * G_USEC_PER_SEC)
+
 /* For whom; this host's keys are read for it, and then perhaps the guest is looked up. */
 typedef struct {
     ApmigCore *core;
@@ -15,6 +17,7 @@ typedef struct {
     ApmigGuestDescribedFunc described;
     ApmigArrivalCheckFunc checked;
     gpointer user_data;
+    gint64 asked_at; /* boot time: when the guests' devices began to be read */
 } Checking;
 
 static void
@@ -90,21 +93,33 @@ apmig_core_describe_guest(ApmigCore *core, const char *guest, ApmigGuestDescribe
 
 /* --- at the destination -------------------------------------------------------------------------- */
 
+/* @guests: (nullable): the active ones here, with their devices; NULL: not known */
 static void
-answer(Checking *checking)
+answer(Checking *checking, const GPtrArray *guests)
 {
     const ApmigGuest *guest = checking->guest;
-    const ApmigEvent event = {.type = APMIG_EVENT_ADMIT,
-                              .now = apmig_boot_time(),
-                              .realtime = g_get_real_time(),
-                              .admit = {.uuid = guest->uuid,
-                                        .name = guest->name,
-                                        .facts = apmig_guest_facts(guest),
-                                        .arrival = core_describe_arrival(checking->core, guest)}};
-    g_autoptr(ApmigArrivalCheck) check = apmig_engine_check_arrival(checking->core->engine, &event);
+    g_autoptr(GPtrArray) in_use = core_list_devices(guests);
+    ApmigEvent event = {.type = APMIG_EVENT_ADMIT,
+                        .now = apmig_boot_time(),
+                        .realtime = g_get_real_time(),
+                        .admit = {.uuid = guest->uuid,
+                                  .name = guest->name,
+                                  .facts = apmig_guest_facts(guest),
+                                  .arrival = core_describe_arrival(checking->core, guest)}};
+    g_autoptr(ApmigArrivalCheck) check = NULL;
 
+    event.admit.arrival.in_use = in_use ? (const char *const *)in_use->pdata : NULL;
+    event.admit.arrival.asked_at = checking->asked_at;
+    check = apmig_engine_check_arrival(checking->core->engine, &event);
     checking->checked(check, NULL, checking->user_data);
     end(checking);
+}
+
+static void
+guests_listed(G_GNUC_UNUSED const ApmigApHost *host, const GPtrArray *guests, G_GNUC_UNUSED const char *error,
+              gpointer user_data)
+{
+    answer(user_data, guests);
 }
 
 static void
@@ -114,8 +129,13 @@ destination_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *reading
     Checking *checking = user_data;
     g_autoptr(GError) error = NULL;
 
+    if (host && checking->core->remap_devices != APMIG_REMAP_OFF) {
+        checking->asked_at = apmig_boot_time();
+        apmig_queue_lister_list(checking->core->queue_lister, GUESTS_LIMIT_USEC, guests_listed, checking);
+        return;
+    }
     if (host) {
-        answer(checking);
+        answer(checking, NULL);
         return;
     }
     error = g_error_new(APMIG_ERROR, APMIG_ERROR_TIMEOUT, "%s: try again.", problem);
@@ -132,7 +152,7 @@ apmig_core_check_arrival(ApmigCore *core, ApmigGuest *guest, ApmigArrivalCheckFu
     checking->guest = guest;
     checking->checked = func;
     if (guest->affected == APMIG_AFFECTED_NO) {
-        answer(checking);
+        answer(checking, NULL);
         return;
     }
     scope = guest->stamp && guest->stamp->view ? apmig_ap_view_scope(guest->stamp->view)

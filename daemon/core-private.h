@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys; core-check.c asks it before a guest moves. Main loop's thread only.
+ * core-keys.c to what is known of master keys, core-arrival.c to guests that come in; core-check.c asks it before a guest
+ * moves. Main loop's thread only.
  */
 #pragma once
 
@@ -34,6 +35,9 @@ struct ApmigCore {
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
+    ApmigRemap remap_devices;
+    GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
+    gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
@@ -59,12 +63,20 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
 
-/* What @guest brings, and what this host knows to compare it with; borrowed from both. */
-ApmigArrival core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest);
-
 /* --- core-check.c -------------------------------------------------------------------------------- */
 
 void core_checks_init(ApmigCore *core);
+
+/* --- core-arrival.c ------------------------------------------------------------------------------ */
+
+/* What @guest brings, and what this host knows to compare it with; borrowed from both. Which devices are in use is not
+ * among it. */
+ApmigArrival core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest);
+/* @guests: (nullable) (element-type ApmigGuestDevices). Returns: (transfer container) (nullable): the UUIDs of all their
+ * devices, ended by NULL; borrowed from @guests. */
+GPtrArray *core_list_devices(const GPtrArray *guests);
+/* From now on guests can come in. */
+void core_expect_arrivals(ApmigCore *core);
 
 /* --- core-keys.c --------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
- * What has to do with master keys is in core-keys.c.
+ * What has to do with master keys is in core-keys.c, with guests that come in in core-arrival.c.
  */
 #include "core-private.h"
 
@@ -30,7 +30,7 @@ answer(ApmigCore *core, const ApmigAction *action)
     if (action->type == APMIG_ACTION_REPLY_ERROR)
         error = g_error_new_literal(APMIG_ERROR, action->code, action->message);
     if (caller->admit)
-        caller->admit(action->allowed, action->message, caller->user_data);
+        caller->admit(action->allowed, action->message, action->device_map, caller->user_data);
     else
         caller->reply(action->id, error, caller->user_data);
     g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
@@ -343,6 +343,8 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core_checks_init(core);
     core->declarer = apmig_declarer_new(store, key_view);
     core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
+    core->remap_devices = policy->remap_devices;
+    core_expect_arrivals(core);
     core_watch_keys(core, policy);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
@@ -374,6 +376,7 @@ apmig_core_free(ApmigCore *core)
     g_free(core->host_id);
     apmig_fencer_free(core->fencer);
     apmig_key_view_free(core->key_view);
+    g_ptr_array_unref(core->arrivals);
     g_hash_table_unref(core->key_readings);
     g_hash_table_unref(core->declarings);
     g_hash_table_unref(core->checkings);
@@ -465,37 +468,6 @@ apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const c
     return caller;
 }
 
-ApmigArrival
-core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest)
-{
-    ApmigArrival arrival = {
-        .has_device = guest->n_ap_devices > 0 || guest->has_unnamed,
-        /* of several it is not known which one gets the source's configuration */
-        .device = guest->n_ap_devices == 1 && !guest->has_unnamed ? guest->devices[0] : NULL,
-        .declared = guest->declared,
-        .stamp = guest->stamp,
-        .stamp_problem = guest->stamp_problem,
-        .host_id = core->host_id,
-    };
-
-    arrival.evidence = core_know_host(core, &arrival.host);
-    return arrival;
-}
-
-ApmigCaller
-apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
-                 gpointer user_data)
-{
-    ApmigCaller caller = core_add_caller(core, NULL, func, user_data);
-    ApmigArrival arrival = core_describe_arrival(core, guest);
-
-    core->hook_last_called = g_get_real_time();
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                                    .admit = {caller, guest->uuid, guest->name, restore,
-                                              apmig_guest_facts(guest), arrival}});
-    return caller;
-}
-
 void
 apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller)
 {
@@ -525,6 +497,7 @@ void
 apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core_heed_policy(core, policy);
+    core->remap_devices = policy->remap_devices;
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
 }
 

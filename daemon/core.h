@@ -7,6 +7,7 @@
 
 #include "declarer.h"
 #include "engine.h"
+#include "guest-xml.h"
 #include "hypervisor.h"
 #include "key-guard.h"
 #include "key-view.h"
@@ -17,7 +18,10 @@ typedef struct ApmigCore ApmigCore;
 
 /* @id: the lock's; @error NULL: success. */
 typedef void (*ApmigReplyFunc)(const char *id, const GError *error, gpointer user_data);
-typedef void (*ApmigAdmitFunc)(gboolean allowed, const char *reason, gpointer user_data);
+/* @device_map: (nullable): UUIDs of mediated devices in the guest's XML, and of those that are to take their place; NULL:
+ * none is */
+typedef void (*ApmigAdmitFunc)(gboolean allowed, const char *reason, GHashTable *device_map,
+                               gpointer user_data);
 
 /* What a listener is told; it looks the object up by its id. */
 typedef struct {
@@ -73,8 +77,9 @@ ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean fo
 /* What is declared stays so, also when the caller is gone or the release that was to follow fails. */
 ApmigCaller apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
                                     ApmigDeclaredFunc func, gpointer user_data);
-/* @guest: as its XML says; borrowed for the call. */
-ApmigCaller apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
+/* @guest: (transfer full): as its XML says. What this host has is read before, if that was not so a moment ago, for a second
+ * at most. */
+ApmigCaller apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
                              gpointer user_data);
 void apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller);
 

@@ -467,3 +467,56 @@ apmig_guest_reduce_stamped(const char *xml, gsize length, ApmigStamp *stamp, GEr
     g_clear_error(&description.stamp_problem);
     return described ? reduce(&description) : NULL;
 }
+
+/* --- other devices ------------------------------------------------------------------------------- */
+
+/* Notes in @replaced whose place was taken. */
+static void
+replace_device(xmlNode *hostdev, GHashTable *device_map, GHashTable *replaced)
+{
+    xmlNode *source = first_child(hostdev, "source");
+    xmlNode *address = source ? first_child(source, "address") : NULL;
+    g_autofree char *uuid = address ? get_attribute(address, "uuid") : NULL;
+    g_autofree char *lower = uuid ? g_ascii_strdown(uuid, -1) : NULL;
+    const char *device = lower ? g_hash_table_lookup(device_map, lower) : NULL;
+
+    if (!device)
+        return;
+    xmlSetProp(address, (const xmlChar *)"uuid", (const xmlChar *)device);
+    g_hash_table_add(replaced, g_steal_pointer(&lower));
+}
+
+static void
+replace_devices(const xmlNode *domain, GHashTable *device_map, GHashTable *replaced)
+{
+    for (const xmlNode *devices = domain->children; devices; devices = devices->next) {
+        if (!is_element(devices, "devices"))
+            continue;
+        for (xmlNode *node = devices->children; node; node = node->next)
+            if (is_element(node, "hostdev") && is_mediated(node))
+                replace_device(node, device_map, replaced);
+    }
+}
+
+char *
+apmig_guest_replace_devices(const char *xml, gsize length, GHashTable *device_map, GError **error)
+{
+    g_autoptr(Document) document = parse(xml, length, error);
+    const xmlNode *domain = document ? xmlDocGetRootElement(document) : NULL;
+    g_autoptr(GHashTable) replaced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    xmlChar *dump = NULL;
+    char *text;
+
+    if (!document)
+        return NULL;
+    if (domain)
+        replace_devices(domain, device_map, replaced);
+    if (g_hash_table_size(replaced) != g_hash_table_size(device_map)) {
+        fail(error, "the domain XML has no mediated device of a UUID that was to be replaced");
+        return NULL;
+    }
+    xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
+    text = g_strdup((const char *)dump);
+    xmlFree(dump);
+    return text;
+}

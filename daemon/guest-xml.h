@@ -64,4 +64,15 @@ char *apmig_guest_reduce(const char *xml, gsize length, GError **error) G_GNUC_W
 char *apmig_guest_reduce_stamped(const char *xml, gsize length, ApmigStamp *stamp,
                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/**
+ * apmig_guest_replace_devices:
+ * @xml: as of apmig_guest_parse()
+ * @device_map: (element-type utf8 utf8): UUIDs of mediated devices, lower case, and what takes their place
+ * @error: #APMIG_ERROR_INVALID_GUEST, also when it has no such device
+ *
+ * Returns: (transfer full) (nullable): the whole of it with other UUIDs, for libvirt, which takes what its hook prints.
+ */
+char *apmig_guest_replace_devices(const char *xml, gsize length, GHashTable *device_map,
+                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigGuest, apmig_guest_free)

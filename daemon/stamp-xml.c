@@ -225,9 +225,22 @@ read_queue(xmlNode *element, ApmigStamp *stamp, GError **error)
 }
 
 static gboolean
+read_device(xmlNode *element, ApmigStamp *stamp, GError **error)
+{
+    g_autofree char *uuid = get(element, "device");
+
+    if (!uuid || !g_uuid_string_is_valid(uuid))
+        return fail(element, "device", error);
+    stamp->device = g_ascii_strdown(uuid, -1);
+    return TRUE;
+}
+
+static gboolean
 read_queues(xmlNode *element, ApmigStamp *stamp, GError **error)
 {
     stamp->view = apmig_ap_view_new();
+    if (has(element, "device") && !read_device(element, stamp, error))
+        return FALSE;
     if (has(element, "control-domains")) {
         g_autofree char *mask = get(element, "control-domains");
 
@@ -398,10 +411,13 @@ add_queue(xmlNode *parent, xmlNs *ns, const ApmigApViewQueue *queue, const Apmig
 }
 
 static void
-add_queues(xmlNode *parent, xmlNs *ns, const ApmigApView *view, const ApmigEvidence *keys)
+add_queues(xmlNode *parent, xmlNs *ns, const ApmigStamp *stamp, const ApmigEvidence *keys)
 {
+    const ApmigApView *view = stamp->view;
     xmlNode *element = add_element(parent, ns, "queues");
 
+    if (stamp->device)
+        set(element, "device", stamp->device);
     if (view->has_control_domains == APMIG_YES && keys) {
         g_autoptr(GString) mask = g_string_new("0x");
 
@@ -417,16 +433,16 @@ static void
 fill_element(xmlNode *element, xmlNs *ns, const ApmigStamp *stamp, ApmigStampForm form, gboolean with_queues)
 {
     const ApmigStampForm real = stamp->keys ? form : APMIG_STAMP_DIGEST;
-    const ApmigApView *view = with_queues ? stamp->view : NULL;
+    const gboolean has_queues = with_queues && stamp->view;
 
     set(element, "form", apmig_stamp_form_to_string(real));
     set(element, "host", stamp->host_id);
     set_printf(element, "written-at", "%" G_GINT64_FORMAT, stamp->written_at);
-    set(element, "digest", view ? stamp->digest : "");
+    set(element, "digest", has_queues ? stamp->digest : "");
     if (stamp->lock)
         add_lock(element, ns, stamp->lock);
-    if (view)
-        add_queues(element, ns, view, real == APMIG_STAMP_FULL ? stamp->keys : NULL);
+    if (has_queues)
+        add_queues(element, ns, stamp, real == APMIG_STAMP_FULL ? stamp->keys : NULL);
 }
 
 static xmlNode *

@@ -140,6 +140,7 @@ carry_on(const ApmigStamp *brought, const ApmigStampOrder *order, ApmigStampLock
     ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, copy_view(brought->view),
                                         brought->keys ? brought->keys : nothing, lock);
 
+    stamp->device = g_strdup(brought->device);
     if (!brought->keys) {
         g_clear_pointer(&stamp->keys, apmig_evidence_free);
         g_free(stamp->digest);
@@ -148,18 +149,38 @@ carry_on(const ApmigStamp *brought, const ApmigStampOrder *order, ApmigStampLock
     return stamp;
 }
 
-/* A guest has one vfio-ap device at most, as far as KVM goes; of several it would not be known what it has of which. */
+/* A guest has one vfio-ap device at most, as far as KVM goes; of several it would not be known what it has of which.
+ * Without one of that model, what any other of its mediated devices is, sysfs tells. Returns: (nullable): its UUID
+ * @ret_view: (out) (transfer full) (nullable) */
+static const char *
+find_device(const ApmigGuest *guest, ApmigStampHost *host, ApmigApView **ret_view)
+{
+    const guint n_devices = guest->n_ap_devices ? guest->n_ap_devices : g_strv_length(guest->devices);
+
+    *ret_view = NULL;
+    if (guest->n_ap_devices > 1 || guest->has_unnamed)
+        return NULL;
+    for (guint i = 0; i < n_devices; i++) {
+        *ret_view = view_device(host, guest->devices[i]);
+        if (*ret_view)
+            return guest->devices[i];
+    }
+    return NULL;
+}
+
 static ApmigStamp *
 make_stamp(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder *order)
 {
     ApmigStampLock *lock = apmig_stamp_choose_lock(order->locks, guest->scope);
     ApmigApView *view = NULL;
+    const char *device = find_device(guest, host, &view);
+    ApmigStamp *stamp;
 
-    if (guest->n_ap_devices == 0 && !guest->has_unnamed && names_queues(guest->stamp))
+    if (!device && guest->n_ap_devices == 0 && !guest->has_unnamed && names_queues(guest->stamp))
         return carry_on(guest->stamp, order, lock);
-    if (guest->n_ap_devices == 1 && !guest->has_unnamed)
-        view = view_device(host, guest->devices[0]);
-    return apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+    stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+    stamp->device = g_strdup(device);
+    return stamp;
 }
 
 /* Whether both say the same, but for the time. */

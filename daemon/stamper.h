@@ -55,7 +55,7 @@ typedef enum {
  * @host: is read when the guest has a vfio-ap device; blocks then, for worker threads
  * @ret_xml: (out) (transfer full): with %APMIG_STAMP_WRITE, for virDomainSetMetadata()
  *
- * A guest with one vfio-ap device gets what that has. One without, whose stamp names queues, keeps these, and what was
+ * A guest with one vfio-ap device, whatever model libvirt has it under, gets what that has. One without, whose stamp names queues, keeps these, and what was
  * known of their keys: it had them where the device was taken away, and its keys were made there. Of another affected
  * guest the stamp tells only of the lock. One that is not affected gets none.
  *

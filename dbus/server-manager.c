@@ -92,14 +92,35 @@ method_release_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_
 
 /* --- AdmitMigration: the hook's question -------------------------------------------------------------- */
 
+/* @map: (nullable) */
+static int
+append_device_map(sd_bus_message *reply, GHashTable *map)
+{
+    int r = sd_bus_message_open_container(reply, 'a', "{ss}");
+    GHashTableIter iter;
+    const char *own, *device;
+
+    if (map)
+        g_hash_table_iter_init(&iter, map);
+    while (r >= 0 && map && g_hash_table_iter_next(&iter, (gpointer *)&own, (gpointer *)&device))
+        r = sd_bus_message_append(reply, "{ss}", own, device);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static void
-on_admitted(gboolean allowed, const char *reason, gpointer user_data)
+on_admitted(gboolean allowed, const char *reason, GHashTable *device_map, gpointer user_data)
 {
     ApmigCall *call = user_data;
     g_autofree char *text = apmig_bus_text(reason);
+    g_autoptr(sd_bus_message) reply = NULL;
+    int r = sd_bus_message_new_method_return(call->message, &reply);
 
     call->caller = 0;
-    apmig_call_reply(call, "bsa{ss}", (int)allowed, text, 0);
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "bs", (int)allowed, text);
+    if (r >= 0)
+        r = append_device_map(reply, device_map);
+    apmig_call_send(call, reply, r);
 }
 
 static gboolean
@@ -158,7 +179,7 @@ admit_identified(ApmigCall *call, const GError *denied)
 
     /* With a vfio-ap device its scope is all unless its stamp tells, whatever queues the device has here: its configuration
      * is replaced by that of the source when its state is loaded. */
-    call->caller = apmig_core_admit(call->server->core, guest, restore, on_admitted, call);
+    call->caller = apmig_core_admit(call->server->core, g_steal_pointer(&guest), restore, on_admitted, call);
 }
 
 static int

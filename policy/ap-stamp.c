@@ -23,6 +23,7 @@ apmig_stamp_free(ApmigStamp *stamp)
         return;
     g_free(stamp->host_id);
     apmig_ap_view_free(stamp->view);
+    g_free(stamp->device);
     apmig_evidence_free(stamp->keys);
     g_free(stamp->digest);
     apmig_stamp_lock_free(stamp->lock);

@@ -30,6 +30,7 @@ typedef struct {
     char *host_id;        /* UUID, lower case, of the host that wrote it */
     gint64 written_at;    /* realtime, usec */
     ApmigApView *view;    /* what the guest has there; NULL: not known */
+    char *device;         /* (nullable): UUID, lower case, of the mediated device that is or was its */
     ApmigEvidence *keys;  /* of these queues; NULL: the digest is all there is */
     char *digest;         /* apmig_stamp_digest() of view and keys; "" without a view */
     ApmigStampLock *lock; /* NULL: migration is not locked there */

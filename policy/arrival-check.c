@@ -22,6 +22,7 @@ apmig_arrival_check_free(ApmigArrivalCheck *check)
     g_ptr_array_unref(check->findings);
     g_ptr_array_unref(check->doubts);
     g_free(check->refusal);
+    g_free(check->device);
     g_free(check);
 }
 

@@ -31,19 +31,25 @@ stamp_policy(const ApmigEngine *engine, const ApmigEvent *event)
     return answers;
 }
 
+gboolean
+engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    const ApmigStamp *stamp = event->admit.arrival.stamp;
+    const ApmigStampPolicy policy = stamp_policy(engine, event);
+
+    return stamp && stamp->view && apmig_stamp_counts(stamp, event->realtime, &policy);
+}
+
 /* Of the guest's metadata only a whole stamp that counts tells what a device has, and only of a guest that has not
  * several of which it may be silent. */
 ApmigScope *
 engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
-    const ApmigStamp *stamp = arrival->stamp;
-    const ApmigStampPolicy policy = stamp_policy(engine, event);
     g_autoptr(ApmigScope) stamped = NULL;
 
-    if (arrival->has_device && stamp && stamp->view && stamp->keys &&
-        apmig_stamp_counts(stamp, event->realtime, &policy)) {
-        stamped = apmig_ap_view_scope(stamp->view);
+    if (arrival->has_device && engine_arrival_has_view(engine, event) && arrival->stamp->keys) {
+        stamped = apmig_ap_view_scope(arrival->stamp->view);
         return arrival->declared ? apmig_scope_union(stamped, arrival->declared) : g_steal_pointer(&stamped);
     }
     return event->admit.facts.scope ? apmig_scope_ref(event->admit.facts.scope) : apmig_scope_new_all();
@@ -151,14 +157,36 @@ judge_stamp(const ApmigEngine *engine, const ApmigEvent *event)
 
 /* --- the hardware -------------------------------------------------------------------------------- */
 
+/* Returns: (nullable): UUID of the mediated device that the guest will have; NULL: not known. Borrowed. */
+static const char *
+check_device(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalCheck *check)
+{
+    const char *own = event->admit.arrival.device;
+    g_autofree char *why_not = engine_choose_device(engine, event, &check->device);
+
+    if (why_not) {
+        apmig_arrival_check_add(check,
+                                apmig_finding_new(APMIG_SEVERITY_ERROR, g_strdup("device"), "no-device", own,
+                                                  "none that can take its place", why_not),
+                                why_not);
+        return NULL;
+    }
+    if (check->device)
+        apmig_arrival_check_add(check,
+                                apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("device"), "device-replaced",
+                                                  own, check->device, ""),
+                                NULL);
+    return check->device ? check->device : own;
+}
+
 /* A guest that was detached from its device takes no configuration along. */
 static void
-check_hardware(const ApmigEvent *event, ApmigArrivalCheck *check)
+check_hardware(const ApmigEvent *event, const char *device, ApmigArrivalCheck *check)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
 
     if (arrival->host && arrival->has_device && arrival->stamp && arrival->stamp->view)
-        apmig_arrival_check_add_hardware(check, arrival->stamp->view, arrival->host, arrival->device);
+        apmig_arrival_check_add_hardware(check, arrival->stamp->view, arrival->host, device);
     else
         apmig_arrival_check_add(
             check,
@@ -178,7 +206,7 @@ engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event)
 
     check_locks(engine, event, check);
     apmig_arrival_check_add_stamp(check, verdict);
-    check_hardware(event, check);
+    check_hardware(event, check_device(engine, event, check), check);
     return check;
 }
 

@@ -18,6 +18,7 @@ migration_free(Migration *migration)
     g_free(migration->pub.guest);
     apmig_scope_unref(migration->pub.scope);
     g_strfreev(migration->pub.devices);
+    g_hash_table_unref(migration->promised);
     g_ptr_array_unref(migration->pub.steps);
     g_free(migration->pub.message);
     g_free(migration);
@@ -28,6 +29,7 @@ pending_admission_free(PendingAdmission *pending)
 {
     g_free(pending->uuid);
     apmig_scope_unref(pending->scope);
+    g_clear_pointer(&pending->device_map, g_hash_table_unref);
     g_free(pending);
 }
 
@@ -63,6 +65,7 @@ migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigr
     migration->pub.scope_known = scope != NULL;
     migration->pub.scope = scope ? apmig_scope_ref((ApmigScope *)scope) : apmig_scope_new_all();
     migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
+    migration->promised = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     migration->pub.started_at = engine->realtime;
     migration->pub.steps = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_step_record_free);
     migration->pub.result = "";
@@ -181,27 +184,31 @@ join_attempts(Migration *migration, const ApmigScope *scope, const char *const *
 }
 
 static Migration *
-find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope)
+find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope,
+                       const char *const *devices)
 {
     Migration *migration = engine_find_migration(engine, event->admit.uuid, FALSE);
 
     if (migration) {
-        join_attempts(migration, scope, event->admit.facts.devices);
+        join_attempts(migration, scope, devices);
         return migration;
     }
-    migration = migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope,
-                              event->admit.facts.devices);
+    migration =
+        migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope, devices);
     migration->bindable = !engine_guest_is_active(engine, event->admit.uuid);
     return migration;
 }
 
+/* @device: as of engine_choose_device() */
 static void
-begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope)
+begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope, const char *device)
 {
-    Migration *migration = find_or_begin_incoming(engine, event, scope);
+    g_auto(GStrv) devices = engine_list_devices_here(event, device);
+    Migration *migration = find_or_begin_incoming(engine, event, scope, (const char *const *)devices);
     PendingAdmission *pending = g_new0(PendingAdmission, 1);
     ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
 
+    migration_promise(migration, (const char *const *)devices);
     migration->admitted_until = engine->now + engine->policy->admission_usec;
     migration->admit_token = engine->last_token;
     migration->expiry_token = 0;
@@ -215,6 +222,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     pending->caller = event->admit.caller;
     pending->uuid = g_strdup(event->admit.uuid);
     pending->scope = apmig_scope_ref((ApmigScope *)scope);
+    pending->device_map = device ? engine_device_map_new(event->admit.arrival.device, device) : NULL;
     g_ptr_array_add(engine->pending, pending);
 }
 
@@ -265,7 +273,7 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
         reply_admit(engine, event->admit.caller, FALSE, APMIG_ADMISSIONS_FULL);
         return;
     }
-    begin_admission(engine, event, scope);
+    begin_admission(engine, event, scope, check->device);
 }
 
 static PendingAdmission *
@@ -304,6 +312,23 @@ take_back(ApmigEngine *engine, Migration *migration, const char *why)
         migration_end(engine, migration, "failed", why);
 }
 
+static void
+grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending)
+{
+    g_autofree char *exchange = engine_describe_device_map(pending->device_map);
+
+    migration->grants++;
+    migration->admitted_until = engine->now + engine->policy->admission_usec;
+    reply_admit(engine, pending->caller, TRUE, "");
+    if (pending->device_map) {
+        ApmigAction *reply = g_ptr_array_index(engine->actions, engine->actions->len - 1);
+
+        reply->device_map = g_hash_table_ref(pending->device_map);
+    }
+    engine_log(engine, APMIG_LOG_ADMISSION_ALLOWED, LOG_INFO, NULL, migration, "guest %s was let in%s",
+               migration->pub.guest, exchange);
+}
+
 void
 engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
 {
@@ -326,11 +351,7 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
         deny_for_lock(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
         take_back(engine, migration, "a lock was requested before the hook was answered");
     } else {
-        migration->grants++;
-        migration->admitted_until = engine->now + engine->policy->admission_usec;
-        reply_admit(engine, pending->caller, TRUE, "");
-        engine_log(engine, APMIG_LOG_ADMISSION_ALLOWED, LOG_INFO, NULL, migration, "guest %s was let in",
-                   migration->pub.guest);
+        grant(engine, migration, pending);
     }
     pending_admission_free(pending);
 }
@@ -341,6 +362,7 @@ engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
     Migration *migration = migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED,
                                          admission->scope, (const char *const *)admission->devices);
 
+    migration_promise(migration, (const char *const *)admission->devices);
     migration->grants = 1;
     migration->bindable = TRUE;
     migration->admit_token = engine->last_token;

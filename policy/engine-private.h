@@ -3,7 +3,7 @@
  * What the engine's files share. engine.c dispatches events and settles what follows from them;
  * engine-locks.c is the life of a lock, engine-release.c its end, engine-migrations.c the life of a migration
  * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
- * engine-arrival.c what an arriving guest brings, engine-stamps.c what guests are given to bring elsewhere.
+ * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are given to bring elsewhere.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -80,6 +80,7 @@ typedef struct {
     guint64 admit_token;    /* questions above it were put after the newest admission */
     guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
     gboolean bindable;      /* a guest seen now can only be the one admitted last */
+    GHashTable *promised;   /* set of UUIDs: the devices of all its admissions, which nobody else gets */
     guint64 stop_token;     /* questions above it were put after that */
     gboolean stopped_known; /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
@@ -116,6 +117,7 @@ typedef struct {
     ApmigCaller caller;
     char *uuid;
     ApmigScope *scope;
+    GHashTable *device_map; /* (nullable) */
 } PendingAdmission;
 
 struct ApmigEngine {
@@ -228,6 +230,27 @@ ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *ev
 ApmigArrivalCheck *engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
 /* Logs what may go wrong with a guest that nothing forbids to come in. */
 void engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check);
+/* Returns: whether the stamp of a guest that comes in tells what its device has. */
+gboolean engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-remap.c */
+/**
+ * engine_choose_device:
+ * @ret_device: (out) (transfer full) (nullable): UUID of the device that a guest which comes in is to have in the place of
+ *   its own; NULL: its own, or none
+ *
+ * Returns: (transfer full) (nullable): why it can have none.
+ */
+char *engine_choose_device(const ApmigEngine *engine, const ApmigEvent *event, char **ret_device);
+/* Returns: (transfer full) (nullable): UUIDs of the mediated devices that the guest will have here, with @device (nullable)
+ * in the place of its own. */
+GStrv engine_list_devices_here(const ApmigEvent *event, const char *device);
+/* Returns: (transfer full): that of an APMIG_ACTION_REPLY_ADMIT */
+GHashTable *engine_device_map_new(const char *own, const char *device);
+/* @map: (nullable). Returns: (transfer full): for the end of a sentence; "" for none. */
+char *engine_describe_device_map(GHashTable *map);
+/* Nobody else gets the devices of @devices as long as @migration is in progress. */
+void migration_promise(Migration *migration, const char *const *devices);
 
 /* engine-stamps.c */
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is

@@ -171,5 +171,6 @@ apmig_action_free(ApmigAction *action)
     apmig_lock_record_free(action->record);
     apmig_admission_free(action->admission);
     g_clear_pointer(&action->locks, g_ptr_array_unref);
+    g_clear_pointer(&action->device_map, g_hash_table_unref);
     g_free(action);
 }

@@ -43,12 +43,14 @@ typedef struct {
 /* What a guest brings that comes in, and what this host knows to compare it with. Zeroed: neither. */
 typedef struct {
     gboolean has_device;           /* one of vfio-ap: its facts' scope is all, whatever its metadata says */
-    const char *device;            /* (nullable): UUID of that device */
+    const char *device;            /* (nullable): UUID of its one device whose queues travel */
     const ApmigScope *declared;    /* (nullable): what it has besides the device's queues */
     const ApmigStamp *stamp;       /* (nullable) */
     const char *stamp_problem;     /* (nullable): why the one that it brings does not read, as a clause */
     const ApmigEvidence *evidence; /* (nullable): of this host's keys */
     const ApmigApHost *host;       /* (nullable): this host's hardware; NULL: whether the guest fits is not looked at */
+    const char *const *in_use;     /* (nullable): UUIDs of active guests' mediated devices; NULL: not known */
+    gint64 asked_at;               /* boot time: when these began to be asked for */
     const char *host_id;           /* (nullable): this host's */
 } ApmigArrival;
 
@@ -229,7 +231,7 @@ typedef enum {
     APMIG_ACTION_STAMP_GUEST, /* op, uuid, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
-    APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
+    APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed), device_map */
     APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
     APMIG_ACTION_PUBLISH_LOCK,      /* id: look it up; new, changed or just ended */
     APMIG_ACTION_FORGET_LOCK,       /* id: an ended lock is no longer readable */
@@ -292,6 +294,7 @@ typedef struct {
     ApmigAdmission *admission;
     ApmigStampForm form; /* off: what stamp there is is taken away */
     GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
+    GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
 } ApmigAction;
 
 /**

@@ -30,6 +30,7 @@ static const ApmigPolicy built_in = {
     .keys_unknown = APMIG_STAMP_WARN,
     .stamp_missing = APMIG_STAMP_WARN,
     .stamp_fresh_seconds = 90 * 24 * 3600,
+    .remap_devices = APMIG_REMAP_OFF,
 };
 
 static const char *const on_busy_names[] = {
@@ -345,6 +346,20 @@ read_stamp(ApmigPolicy *policy, const Place *place, GError **error)
     return TRUE;
 }
 
+static gboolean
+read_remap_devices(ApmigPolicy *policy, const Place *place, GError **error)
+{
+    static const char *const expected = "one of \"off\", \"matching\" and \"matching-or-empty\"";
+    const char *word = NULL;
+
+    if (!json_object_has_member(place->object, "remap-devices"))
+        return TRUE;
+    if (!read_name(place, "remap-devices", expected, &word, error))
+        return FALSE;
+    return apmig_remap_from_string(word, &policy->remap_devices) ||
+           fail_word(place, "remap-devices", word, expected, error);
+}
+
 ApmigPolicy *
 apmig_policy_parse(const char *json, gsize length, const char *origin, const ApmigPolicy *base,
                    GError **error)
@@ -368,6 +383,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "keys-unknown",
                                        "stamp-missing",
                                        "stamp-fresh-sec",
+                                       "remap-devices",
                                        NULL};
     g_autoptr(ApmigPolicy) policy = apmig_policy_copy(base != NULL ? base : &built_in);
     g_autoptr(JsonObject) object =
@@ -377,7 +393,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
         !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) ||
         !read_steps(policy, &place, error) || !read_numbers(policy, &place, error) ||
-        !read_stamp(policy, &place, error))
+        !read_stamp(policy, &place, error) || !read_remap_devices(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }

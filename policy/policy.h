@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "ap-stamp.h"
+#include "device-remap.h"
 
 #define APMIG_POLICY_MAX_BYTES (1024 * 1024)
 #define APMIG_POLICY_MAX_STEPS 3
@@ -90,6 +91,9 @@ typedef struct {
      * shorter than that only makes it count for nothing. 90 days outlast most runs, and bound for how long keys that were
      * changed without a lock are taken for what they were. The lock in a stamp has no age: see apmig_stamp_judge(). */
     guint stamp_fresh_seconds;
+    /* "remap-devices": "off", "matching" or "matching-or-empty": what takes the place of the mediated device of a guest
+     * that comes in, where no device of that UUID is free here */
+    ApmigRemap remap_devices;
 } ApmigPolicy;
 
 /**

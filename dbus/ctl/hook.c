@@ -35,9 +35,11 @@ typedef struct {
 static const char hook_summary[] =
     "Reads the domain XML of a guest that comes in from standard input, as libvirt hands it to its hook "
     "scripts,\n"
-    "and exits with 0 to let it in, 1 to refuse it with a line on standard error. Operations other than "
-    "migrate\n"
-    "and restore are let pass. It ends within [Hook] Timeout= of the configuration.";
+    "and exits with 0 to let it in, 1 to refuse it with a line on standard error. Where it gets another "
+    "mediated\n"
+    "device, its XML with that is printed, for libvirt. Operations other than migrate and restore are let "
+    "pass.\n"
+    "It ends within [Hook] Timeout= of the configuration.";
 
 /* --- input --------------------------------------------------------------------------------------- */
 
@@ -85,11 +87,11 @@ read_xml(const Hook *hook, GError **error)
     return g_steal_pointer(&xml);
 }
 
-/* Returns: (transfer full) (nullable): what may go over the bus. */
+/* @ret_xml: (out) (transfer full) (nullable): as it came. Returns: (transfer full) (nullable): what may go over the bus. */
 static char *
-read_guest(const Hook *hook, gboolean *ret_affected, GError **error)
+read_guest(const Hook *hook, GByteArray **ret_xml, gboolean *ret_affected, GError **error)
 {
-    g_autoptr(GByteArray) xml = read_xml(hook, error);
+    GByteArray *xml = *ret_xml = read_xml(hook, error);
     g_autofree char *reduced = NULL;
     g_autoptr(ApmigGuest) guest = NULL;
 
@@ -105,9 +107,34 @@ read_guest(const Hook *hook, gboolean *ret_affected, GError **error)
 
 /* --- asking -------------------------------------------------------------------------------------- */
 
+typedef struct {
+    gboolean allowed;
+    char *reason;
+    GHashTable *device_map; /* UUIDs of mediated devices, and of those that take their place */
+} Answer;
+
+static void
+answer_clear(Answer *answer)
+{
+    g_clear_pointer(&answer->reason, g_free);
+    g_clear_pointer(&answer->device_map, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Answer, answer_clear)
+
+static int
+read_device_map(sd_bus_message *reply, GHashTable *map)
+{
+    const char *own, *device;
+    int r = sd_bus_message_enter_container(reply, 'a', "{ss}");
+
+    while (r >= 0 && (r = sd_bus_message_read(reply, "{ss}", &own, &device)) > 0)
+        g_hash_table_insert(map, g_strdup(own), g_strdup(device));
+    return r < 0 ? r : sd_bus_message_exit_container(reply);
+}
+
 /* Returns: FALSE without an answer. */
 static gboolean
-ask(const Hook *hook, const char *xml, gboolean *ret_allowed, char **ret_reason, GError **error)
+ask(const Hook *hook, const char *xml, Answer *ret_answer, GError **error)
 {
     g_autoptr(sd_bus) bus = ctl_bus_open(NULL, error);
     g_autoptr(sd_bus_message) call =
@@ -127,9 +154,10 @@ ask(const Hook *hook, const char *xml, gboolean *ret_allowed, char **ret_reason,
 
     if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "bs", &allowed, &reason), error))
         return FALSE;
-    *ret_allowed = allowed != 0;
-    *ret_reason = g_strdup(reason);
-    return TRUE;
+    ret_answer->allowed = allowed != 0;
+    ret_answer->reason = g_strdup(reason);
+    ret_answer->device_map = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    return ctl_bus_check(read_device_map(reply, ret_answer->device_map), error);
 }
 
 /* libvirt does not show the XML of a guest while it comes in: unless apmigd hears of an unaffected one here, it has to
@@ -138,12 +166,11 @@ static void
 announce(const Hook *hook, const char *xml)
 {
     Hook brief = *hook;
-    g_autofree char *reason = NULL;
-    gboolean allowed;
+    g_auto(Answer) answer = {0};
 
     brief.deadline = MIN(hook->deadline, g_get_monotonic_time() + ANNOUNCE_USEC);
     brief.activate = FALSE;
-    ask(&brief, xml, &allowed, &reason, NULL);
+    ask(&brief, xml, &answer, NULL);
 }
 
 /* --- without an answer --------------------------------------------------------------------------- */
@@ -228,6 +255,29 @@ decide_unasked(const Hook *hook, const GError *error)
     return deny(hook, why);
 }
 
+/* --- with one ------------------------------------------------------------------------------------ */
+
+/* What is printed is the guest's XML to libvirt, so it is printed whole or for nothing: a hook that fails is not read. */
+static int
+let_in(const Hook *hook, const GByteArray *xml, GHashTable *device_map)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *changed = NULL;
+
+    if (g_hash_table_size(device_map) == 0)
+        return CTL_EXIT_OK;
+    changed = apmig_guest_replace_devices((const char *)xml->data, xml->len, device_map, &error);
+    if (!changed)
+        return deny(hook, error->message);
+    if (fputs(changed, stdout) == EOF || fflush(stdout) == EOF) {
+        g_autofree char *why = g_strdup_printf(
+            "its XML with another mediated device cannot be handed to libvirt: %s", g_strerror(errno));
+
+        return deny(hook, why);
+    }
+    return CTL_EXIT_OK;
+}
+
 /* --- the verb ------------------------------------------------------------------------------------ */
 
 /* A broken configuration must not change what happens to guests: then the defaults hold, the strict ones. */
@@ -262,11 +312,11 @@ ctl_verb_hook(int argc, char **argv, GError **error)
         {NULL},
     };
     const CtlUsage usage = {"NAME OPERATION SUBOPERATION EXTRA", hook_summary, NULL, entries, 4, 4};
+    g_autoptr(GByteArray) whole = NULL;
     g_autofree char *xml = NULL;
-    g_autofree char *reason = NULL;
+    g_auto(Answer) answer = {0};
     g_autoptr(GError) problem = NULL;
     gboolean affected = TRUE;
-    gboolean allowed = FALSE;
 
     if (!ctl_parse_options(&argc, &argv, &usage, NULL, error))
         return CTL_EXIT_USAGE;
@@ -277,13 +327,13 @@ ctl_verb_hook(int argc, char **argv, GError **error)
         return CTL_EXIT_OK;
     configure(&hook, config_file);
 
-    xml = read_guest(&hook, &affected, &problem);
+    xml = read_guest(&hook, &whole, &affected, &problem);
     if (!affected) {
         if (!hook.restore)
             announce(&hook, xml);
         return CTL_EXIT_OK;
     }
-    if (!xml || !ask(&hook, xml, &allowed, &reason, &problem))
+    if (!xml || !ask(&hook, xml, &answer, &problem))
         return decide_unasked(&hook, problem);
-    return allowed ? CTL_EXIT_OK : deny(&hook, reason);
+    return answer.allowed ? let_in(&hook, whole, answer.device_map) : deny(&hook, answer.reason);
 }

@@ -204,7 +204,7 @@ class Client:
         return {(key["queue"], key["class"]): key for key in keys}
 
     def admit(self, *arguments, **options):
-        """(allowed, reason)"""
+        """(allowed, reason); no other device takes the place of the guest's"""
         allowed, reason, device_map = self.start_admit(*arguments, **options).answer()
         assert device_map == {}
         return allowed, reason
@@ -400,6 +400,23 @@ class Daemon:
         device.mkdir(parents=True, exist_ok=True)
         for name in ("matrix", "guest_matrix"):
             (device / name).write_text("".join(f"{queue}\n" for queue in queues))
+
+    def add_queue(self, name, status="assigned"):
+        """An AP queue of a CEX8C that is vfio_ap's, on a bus where nothing is reserved for the host."""
+        bus, matrix = self.sysfs / "bus" / "ap", self.sysfs / "devices" / "vfio_ap" / "matrix"
+        queue, card = bus / "devices" / name, bus / "devices" / f"card{name[:2]}"
+        files = {matrix / "features": "guest_matrix hotplug ap_config migratable", queue / "status": status,
+                 card / "raw_hwtype": "14", card / "hwtype": "14", card / "type": "CEX8C"}
+        files.update({folder / "ap_functions": "0x93800000" for folder in (queue, card)})
+        files.update({folder / "config": "1" for folder in (queue, card)})
+        files.update({folder / "chkstop": "0" for folder in (queue, card)})
+        files.update({bus / f"ap_{of}_domain_mask": "0x" + 64 * "f" for of in ("usage", "control")})
+        files.update({bus / of: "0x" + 64 * "0" for of in ("apmask", "aqmask")})
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
+        if not (queue / "driver").is_symlink():
+            (queue / "driver").symlink_to("../../drivers/vfio_ap")
 
     def copy_sysfs(self):
         """Has it see the sample host of tests/data/ap."""

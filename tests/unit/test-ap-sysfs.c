@@ -158,10 +158,11 @@ test_no_bus(void)
     g_autoptr(ApmigApHost) host = NULL;
     g_autoptr(ApmigApHost) nowhere = apmig_ap_read_host("/nonexistent");
 
-    sysfs_add_device(root, D1, "02.0005\n", NULL); /* no bus, no host */
+    sysfs_add_device(root, D1, "02.0005\n", NULL); /* no bus, nothing but that */
     host = apmig_ap_read_host(root);
     g_assert_false(host->present || nowhere->present);
-    g_assert_cmpuint(host->cards->len + host->queues->len + host->devices->len, ==, 0);
+    g_assert_cmpuint(host->cards->len + host->queues->len + nowhere->devices->len, ==, 0);
+    g_assert_cmpuint(host->devices->len, ==, 1);
     g_assert_cmpint(host->has_masks, ==, APMIG_UNKNOWN);
     sysfs_free(root);
 }

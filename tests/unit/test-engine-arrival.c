@@ -332,6 +332,183 @@ test_hardware_doubts(Fixture *fixture, gconstpointer data)
     assert_let_in(fixture, "migrat");
 }
 
+/* --- a device of another UUID --------------------------------------------------------------------- */
+
+#define OTHER       "bbbbbbbb-1234-9455-926a-d65c16db1809"
+#define YET_ANOTHER "cccccccc-1234-9455-926a-d65c16db1809"
+#define G2          "c7a5fdbd-edaf-9455-926a-d65c16db1810"
+
+static const char *const no_devices[] = {NULL};
+
+/* A host with two devices that have what the guest has at its source, where its device has a third UUID. Two such cannot
+ * be: the kernel gives a queue to one of them. The comparison of hardware says so, unless the guest has its device under
+ * another model. */
+static void
+allow_remap(Fixture *fixture)
+{
+    g_ptr_array_set_size(fixture->host->devices, 0);
+    host_add_device(fixture->host, OTHER, "04.0012");
+    host_add_device(fixture->host, YET_ANOTHER, "04.0012");
+    fixture->arrival.in_use = no_devices;
+    fixture->arrival.asked_at = G_USEC_PER_SEC;
+    fixture->arrival.has_device = FALSE;
+    fixture->scope = scope_of("04.0012");
+    fixture->policy->remap_devices = APMIG_REMAP_MATCHING;
+    set_policy(fixture);
+}
+
+static void
+come_as(Fixture *fixture, const char *uuid, gboolean restore)
+{
+    static const char *const devices[] = {MDEV, "dddddddd-1234-9455-926a-d65c16db1809", NULL};
+
+    g_ptr_array_set_size(fixture->actions, 0);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                               .admit = {.caller = 7,
+                                         .uuid = uuid,
+                                         .name = "g1",
+                                         .restore = restore,
+                                         .facts = {APMIG_AFFECTED_YES, fixture->scope, devices},
+                                         .arrival = fixture->arrival}});
+}
+
+/* @device: NULL: it is denied */
+static void
+assert_gets(Fixture *fixture, const char *uuid, const char *device)
+{
+    const ApmigAction *persist, *reply;
+    guint64 op;
+
+    come_as(fixture, uuid, FALSE);
+    persist = find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0);
+    g_assert_cmpint(persist != NULL, ==, device != NULL);
+    if (!persist)
+        return;
+    g_assert_cmpuint(g_strv_length(persist->admission->devices), ==, 2);
+    g_assert_cmpstr(persist->admission->devices[0], ==, device);
+    op = persist->op;
+    g_ptr_array_set_size(fixture->actions, 0);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, NULL}});
+    reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
+    g_assert_true(reply && reply->allowed);
+    g_assert_cmpstr(reply->device_map ? g_hash_table_lookup(reply->device_map, MDEV) : MDEV, ==, device);
+    g_assert_cmpuint(reply->device_map ? g_hash_table_size(reply->device_map) : 0, ==,
+                     !g_str_equal(device, MDEV));
+}
+
+static void
+test_remap_off(Fixture *fixture, gconstpointer data)
+{
+    allow_remap(fixture);
+    fixture->policy->remap_devices = APMIG_REMAP_OFF;
+    set_policy(fixture);
+    assert_gets(fixture, G1, MDEV);
+    fixture->arrival.has_device = TRUE;
+    assert_denied(fixture, "none of that UUID");
+}
+
+static void
+test_remap(Fixture *fixture, gconstpointer data)
+{
+    allow_remap(fixture);
+    assert_gets(fixture, G1, OTHER);
+    assert_says(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_ALLOWED)->message,
+                "with mediated device " OTHER " in the place of " MDEV);
+    come_as(fixture, G2, TRUE); /* a restore */
+    g_assert_null(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->device_map);
+    fixture->arrival.device = NULL;
+    assert_gets(fixture, G2, MDEV);
+}
+
+/* The hardware is compared with the device that it gets. */
+static void
+test_remap_hardware(Fixture *fixture, gconstpointer data)
+{
+    allow_remap(fixture);
+    g_ptr_array_set_size(fixture->host->devices, 1);
+    fixture->arrival.has_device = TRUE;
+    assert_gets(fixture, G1, OTHER);
+    fixture->host->queues->len = 0;
+    assert_denied(fixture, "presence: source present, destination absent");
+}
+
+static void
+test_remap_to_nobody_elses(Fixture *fixture, gconstpointer data)
+{
+    static const char *const in_use[] = {OTHER, NULL};
+
+    allow_remap(fixture);
+    assert_gets(fixture, G1, OTHER);
+    assert_gets(fixture, G1, OTHER); /* it asks again */
+    assert_gets(fixture, G2, YET_ANOTHER);
+    assert_gets(fixture, "c7a5fdbd-edaf-9455-926a-d65c16db1811", NULL);
+
+    fixture->arrival.device = OTHER; /* the one of that UUID is here, and promised */
+    come_as(fixture, "c7a5fdbd-edaf-9455-926a-d65c16db1811", FALSE);
+    g_assert_false(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->allowed);
+
+    fixture->arrival.device = MDEV;
+    fixture->arrival.in_use = in_use;
+    assert_gets(fixture, G2, YET_ANOTHER); /* it was promised that before */
+}
+
+/* A guest that came in while libvirt was asked is in neither its answer nor in progress any more. */
+static void
+test_remap_while_another_arrives(Fixture *fixture, gconstpointer data)
+{
+    ApmigGuestName g1 = {G1, "g1"};
+    guint64 token;
+
+    allow_remap(fixture);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    assert_gets(fixture, G1, OTHER);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    token = find(fixture, APMIG_ACTION_LIST_GUESTS, 0)->token;
+    g_ptr_array_set_size(fixture->actions, 0);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, NULL, &g1, 1}});
+    token = find(fixture, APMIG_ACTION_QUERY_GUEST, 0)->token;
+    g_ptr_array_set_size(fixture->actions, 0);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED, .answered = {token, G1, APMIG_JOB_NONE}});
+    g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_MIGRATION_ENDED));
+    assert_gets(fixture, G2, YET_ANOTHER);
+}
+
+static void
+test_remap_to_what_was_promised_before_a_restart(Fixture *fixture, gconstpointer data)
+{
+    ApmigAdmission admission = {.uuid = (char *)G1, .name = (char *)"g1"};
+    char *devices[] = {(char *)OTHER, NULL};
+    g_autoptr(ApmigScope) scope = scope_of("04.0012");
+    g_autoptr(GPtrArray) admissions = g_ptr_array_new(), none = g_ptr_array_new();
+
+    admission.scope = scope;
+    admission.devices = devices;
+    g_ptr_array_add(admissions, &admission);
+    apmig_engine_free(fixture->engine);
+    fixture->engine = apmig_engine_new(fixture->policy, "5709");
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, admissions}});
+    allow_remap(fixture);
+    assert_gets(fixture, G2, YET_ANOTHER);
+    assert_gets(fixture, G1, OTHER);
+}
+
+static void
+test_remap_without_what_it_needs(Fixture *fixture, gconstpointer data)
+{
+    allow_remap(fixture);
+    restamp(fixture, REALTIME - 91 * DAY, NULL);
+    come_as(fixture, G1, FALSE);
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "without a stamp that counts");
+    restamp(fixture, REALTIME - DAY, make_lock());
+    come_as(fixture, G1, FALSE);
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "lock 0123456f of anna");
+    restamp(fixture, REALTIME - DAY, NULL);
+    fixture->arrival.host = NULL;
+    come_as(fixture, G1, FALSE);
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "was not read in time");
+    g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DENIED));
+}
+
 /* --- restore -------------------------------------------------------------------------------------- */
 
 /* The image was saved on this host or another, at any time, perhaps under a lock: its keys are compared, and only keys
@@ -367,6 +544,13 @@ main(int argc, char **argv)
     ADD("lock-of-other-queues", test_lock_of_other_queues_lets_it_in);
     ADD("hardware", test_hardware);
     ADD("hardware-doubts", test_hardware_doubts);
+    ADD("remap-off", test_remap_off);
+    ADD("remap", test_remap);
+    ADD("remap-hardware", test_remap_hardware);
+    ADD("remap-to-nobody-elses", test_remap_to_nobody_elses);
+    ADD("remap-while-another-arrives", test_remap_while_another_arrives);
+    ADD("remap-after-a-restart", test_remap_to_what_was_promised_before_a_restart);
+    ADD("remap-without-what-it-needs", test_remap_without_what_it_needs);
     ADD("restore", test_restore);
 #undef ADD
     return g_test_run();

@@ -182,6 +182,66 @@ test_reduced_carries_nothing_else(void)
     g_assert_null(strstr(reduced, "disk"));
 }
 
+/* --- other devices ------------------------------------------------------------------------------- */
+
+#define THERE "cccccccc-1234-9455-926a-d65c16db1809"
+
+static char *
+replace(const char *xml, const char *own, GError **error)
+{
+    g_autoptr(GHashTable) map = g_hash_table_new(g_str_hash, g_str_equal);
+
+    g_hash_table_insert(map, (gpointer)own, (gpointer)THERE);
+    return apmig_guest_replace_devices(xml, strlen(xml), map, error);
+}
+
+/* All else stays, byte by byte, but for quotes, the declaration and the place of namespaces, where libxml2 has a way
+ * of its own. */
+static void
+test_replaced_device(void)
+{
+    static const char before[] =
+        "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"kvm\" id=\"7\">\n "
+        " " IDENTITY "\n  <metadata>\n    <app:x xmlns:app=\"urn:x\" "
+                     "a=\"&lt;&amp;&#10;&quot;\"><![CDATA[<&]]>\xc3\xbc &gt;</app:x>"
+        "\n  </metadata><!-- a: " MDEV " -->\n  <?pi " MDEV "?>\n  <devices>\n"
+        "    <graphics type=\"vnc\" passwd=\"geheim\"/>\n"
+        "    <hostdev mode=\"subsystem\" type=\"mdev\" managed=\"no\" model=\"vfio-ap\">\n"
+        "      <source>\n        <address uuid=\"%s\"/>\n      </source>\n      <alias name=\"hostdev0\"/>\n"
+        "    </hostdev>\n"
+        "    <hostdev mode=\"subsystem\" type=\"pci\"><source><address uuid=\"" MDEV
+        "\"/></source></hostdev>\n"
+        "    <x><hostdev type=\"mdev\"><source><address uuid=\"" MDEV "\"/></source></hostdev></x>\n"
+        "  </devices>\n  <qemu:override><qemu:device alias=\"ua-" MDEV "\"/></qemu:override>\n</domain>\n";
+    static const char declaration[] = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+    const char *const spellings[] = {MDEV, "AAAAAAAA-1234-9455-926A-D65C16DB1809"};
+    g_autofree char *expected = g_strdup_printf(before, THERE);
+
+    for (guint i = 0; i < G_N_ELEMENTS(spellings); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *xml = g_strdup_printf(before, spellings[i]);
+        g_autofree char *changed = replace(xml, MDEV, &error);
+
+        g_assert_no_error(error);
+        g_assert_true(g_str_has_prefix(changed, declaration));
+        g_assert_cmpstr(changed + strlen(declaration), ==, expected);
+    }
+}
+
+static void
+test_no_device_to_replace(void)
+{
+    g_autoptr(GError) absent = NULL;
+    g_autoptr(GError) broken = NULL;
+    g_autofree char *none = replace(DOMAIN("<devices>" AP(MDEV2) "</devices>"), MDEV, &absent);
+
+    g_assert_null(none);
+    g_assert_error(absent, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST);
+    none = replace("<domain>", MDEV, &broken);
+    g_assert_null(none);
+    g_assert_error(broken, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST);
+}
+
 /* --- hostile -------------------------------------------------------------------------------------- */
 
 static void
@@ -293,6 +353,8 @@ main(int argc, char **argv)
     g_test_add_func("/guest-xml/namespaces", test_namespaces);
     g_test_add_func("/guest-xml/identity", test_identity);
     g_test_add_func("/guest-xml/reduced-carries-nothing-else", test_reduced_carries_nothing_else);
+    g_test_add_func("/guest-xml/replaced-device", test_replaced_device);
+    g_test_add_func("/guest-xml/no-device-to-replace", test_no_device_to_replace);
     g_test_add_func("/guest-xml/no-xml", test_no_xml);
     g_test_add_func("/guest-xml/document-types", test_document_types);
     g_test_add_func("/guest-xml/entity-bomb", test_entity_bomb);

@@ -41,6 +41,7 @@ assert_equal(const ApmigPolicy *a, const ApmigPolicy *b)
     g_assert_cmpint(a->keys_unknown, ==, b->keys_unknown);
     g_assert_cmpint(a->stamp_missing, ==, b->stamp_missing);
     g_assert_cmpuint(a->stamp_fresh_seconds, ==, b->stamp_fresh_seconds);
+    g_assert_cmpint(a->remap_devices, ==, b->remap_devices);
 }
 
 /* A policy unlike the default in every member. */
@@ -51,7 +52,7 @@ static const char unlike_default[] =
     "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"request-timeout-usec\":86400000000,"
     "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536,"
     "\"stamp\":\"digest\",\"keys-differ\":\"warn\",\"keys-unknown\":\"allow\",\"stamp-missing\":\"deny\","
-    "\"stamp-fresh-sec\":0}";
+    "\"stamp-fresh-sec\":0,\"remap-devices\":\"matching-or-empty\"}";
 
 /* --- what is read --------------------------------------------------------------------------------- */
 
@@ -201,6 +202,8 @@ test_no_policy(void)
          "test.json: $.keys-differ is \"allow\" but must be \"warn\" or \"deny\"."},
         {"{\"keys-unknown\":\"\"}", "test.json: $.keys-unknown is \"\" but must be one of"},
         {"{\"stamp-missing\":null}", "test.json: $.stamp-missing must be a string, one of"},
+        {"{\"remap-devices\":\"empty\"}",
+         "test.json: $.remap-devices is \"empty\" but must be one of \"off\", \"matching\" and"},
         {"{\"stamp-fresh-sec\":-1}", "test.json: $.stamp-fresh-sec must be an integer from 0 to 315360000."},
         {"{\"admission-usec\":999999}",
          "test.json: $.admission-usec must be an integer from 1000000 to 3600000000."},

@@ -288,6 +288,7 @@ static const struct {
     {STAMP(HEAD("full", ""), "<apmigd:queues/>"), "digest"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues/>"), NULL},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues/><apmigd:queues/>"), "queues"},
+    {STAMP(HEAD("full", DIGEST), "<apmigd:queues device='04.0012'/>"), "device"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues control-domains='0x00'/>"), "control-domains"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues control-domains='not supported'/>"), "control-domains"},
     {STAMP(HEAD("full", ""), LOCK("0123456f", "reason='r'")), NULL},

@@ -15,6 +15,9 @@
 #define AP(uuid)                                                                                             \
     "<hostdev mode='subsystem' type='mdev' model='vfio-ap'><source><address uuid='" uuid                     \
     "'/></source></hostdev>"
+#define OTHER(uuid)                                                                                          \
+    "<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='" uuid                    \
+    "'/></source></hostdev>"
 #define KEYS "<a:keys xmlns:a='urn:apmigd:1' scope='04.0012'/>"
 
 typedef struct {
@@ -150,6 +153,7 @@ test_device(Fixture *fixture, gconstpointer data)
     g_assert_true(guest->stamp->view->has_control_domains == APMIG_YES);
     g_assert_cmpint(first_queue(guest->stamp)->mode, !=, APMIG_AP_MODE_UNKNOWN);
     g_assert_null(guest->stamp->lock);
+    g_assert_cmpstr(guest->stamp->device, ==, DEVICE);
     g_assert_cmpint(compose(fixture, HERE, element, AP(DEVICE), NULL), ==, APMIG_STAMP_KEEP);
 
     know(fixture->evidence, first_queue(guest->stamp), 0xa1);
@@ -186,6 +190,20 @@ test_what_was_there_goes(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(compose(fixture, HERE, "", AP(DEVICE), NULL), ==, APMIG_STAMP_KEEP);
     fixture->action->form = APMIG_STAMP_FULL;
     g_assert_cmpint(compose(fixture, NULL, other, AP(DEVICE), NULL), ==, APMIG_STAMP_REMOVE);
+}
+
+/* Under another model, beside one that is none of vfio_ap's: sysfs tells. */
+static void
+test_device_of_another_model(Fixture *fixture, gconstpointer data)
+{
+    static const char devices[] = OTHER("bbbbbbbb-0000-4000-8000-000000000001") OTHER(DEVICE);
+    g_autoptr(ApmigGuest) guest = NULL;
+    g_autofree char *element = write_stamp(fixture, HERE, KEYS, devices, &guest);
+    g_autoptr(ApmigScope) stamped = apmig_ap_view_scope(guest->stamp->view);
+
+    g_assert_false(apmig_scope_is_none(stamped));
+    g_assert_cmpstr(guest->stamp->device, ==, DEVICE);
+    g_assert_cmpint(compose(fixture, HERE, element, devices, NULL), ==, APMIG_STAMP_KEEP);
 }
 
 /* Its queues cannot be told: the stamp tells of the lock alone. */
@@ -254,6 +272,7 @@ test_detached(Fixture *fixture, gconstpointer data)
     add_lock(fixture, "aaaaaaaa", "all");
     second = write_stamp(fixture, HERE, first, "", &moved);
     g_assert_cmpstr(moved->stamp->digest, ==, detached->stamp->digest);
+    g_assert_cmpstr(moved->stamp->device, ==, DEVICE);
     g_assert_nonnull(strstr(second, "00000000000000a1"));
     g_assert_null(strstr(second, "00000000000000b2"));
     g_assert_cmpstr(moved->stamp->lock->id, ==, "aaaaaaaa");
@@ -283,6 +302,7 @@ main(int argc, char **argv)
 #define ADD(path, func) g_test_add("/stamper/" path, Fixture, NULL, set_up, func, tear_down)
     ADD("device", test_device);
     ADD("what-was-there", test_what_was_there_goes);
+    ADD("device-of-another-model", test_device_of_another_model);
     ADD("unknown-device", test_unknown_device);
     ADD("declared", test_declared);
     ADD("unaffected", test_unaffected);

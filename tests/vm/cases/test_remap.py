@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Mediated devices of another UUID: `virsh migrate` without --xml, and the destination's hook names the device there."""
+
+import signal
+import time
+
+import pytest
+from checks import KEYS
+from devices import STANDIN
+from fencing import assert_runs_at
+from host import wait_for
+
+STAMP = "urn:apmigd:stamp:1"
+DEVICES = "/sys/bus/mdev/devices"
+POLICY = '{"stamp": "full", "remap-devices": "matching"}'
+
+
+@pytest.fixture(autouse=True)
+def remapping(rig):
+    """Both hosts tell in stamps what guests have, and choose devices by that."""
+    for host in rig.hosts:
+        reloads = host.apmigd_log().count("policy reloaded")
+        host.set_policy(POLICY)
+        host.apmigd.send(signal.SIGHUP)
+        wait_for(lambda host=host, reloads=reloads: host.apmigd_log().count("policy reloaded") > reloads,
+                 f"the policy of {host.name} to be read")
+
+
+@pytest.fixture
+def show(rig):
+    """Has a host see the devices that it is shown alone: there is one kernel here, and each host knows all otherwise."""
+    blinded = []
+
+    def show_device(host, device):
+        if host not in blinded:
+            host.run("mount", "-t", "tmpfs", "-o", "mode=0755", "devices", DEVICES)
+            blinded.append(host)
+        host.run("ln", "-s", device.path.resolve(), f"{DEVICES}/{device.uuid}")
+
+    yield show_device
+    for host in blinded:
+        host.run("umount", "-l", DEVICES)
+
+
+def start(rig, host, name="g1"):
+    """A guest that runs on @host, of which its stamp tells what it has."""
+    guest = rig.start_device_guest(name, host, STANDIN, scope=KEYS)
+    wait_stamp(guest, host)
+    return guest
+
+
+def wait_stamp(guest, host):
+    wait_for(lambda: guest.devices[host].uuid in host.metadata(guest.name, STAMP),
+             f"the stamp of {guest} on {host.name} to name its device there", 60)
+
+
+def device_on(guest, host):
+    """The one that @guest is to have on @host, with what it has where it is. It is made there."""
+    guest.xml_for(host)
+    return guest.devices[host]
+
+
+def test_there_and_back(rig, a, b, show):
+    guest = start(rig, a)
+    show(a, guest.devices[a])
+    show(b, device_on(guest, b))
+    for source, destination in ((a, b), (b, a)):
+        wait_stamp(guest, source)
+        migration = rig.migrate(guest, source, destination)
+        assert migration.wait(90), migration.message
+        assert_runs_at(rig, guest, destination, source)
+        assert f"<address uuid='{guest.devices[destination].uuid}'/>" in destination.virsh("dumpxml", guest.name).stdout
+
+
+def test_no_match(rig, a, b, show):
+    """Said before any memory is sent; and once the device there is mended, the guest moves."""
+    guest = start(rig, a)
+    device = device_on(guest, b)
+    device.write("assign_domain", 0x13)
+    show(b, device)
+    migration, sent = rig.migrate(guest, a, b), []
+    while not migration.ended:
+        sent.append(a.memory_sent(guest.name))
+        time.sleep(0.05)
+    assert not migration.wait(90)
+    assert f"Mediated device {guest.devices[a].uuid} is not on this host" in migration.message
+    assert f"{device.uuid} has besides AP queues 04.0013" in migration.message
+    assert not any(sent)
+    assert_runs_at(rig, guest, a, b)
+    device.write("unassign_domain", 0x13)
+    again = rig.migrate(guest, a, b)
+    assert again.wait(90), again.message
+    assert_runs_at(rig, guest, b, a)
+
+
+@pytest.mark.thorough
+def test_one_device_for_two_guests(rig, a, b, show):
+    """The second one is not let in while the first one comes in, nor when that has arrived."""
+    first, second = start(rig, a), start(rig, a, "g2")
+    device = device_on(first, b)
+    show(b, device)
+    migration = rig.migrate(first, a, b, bandwidth=1)
+    rig.wait_migrating(first, a)
+    for _ in range(2):
+        refused = rig.migrate(second, a, b)
+        assert not refused.wait(90)
+        assert f"{device.uuid} matches, but another guest has it" in refused.message
+        rig.finish_migration(first, a)
+        assert migration.wait(90), migration.message
+    assert_runs_at(rig, first, b, a)
+    assert rig.where(second) is a
