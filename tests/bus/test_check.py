@@ -12,6 +12,7 @@ OK, USAGE, NOT_FOUND, UNREACHABLE, WOULD_DENY = 0, 2, 8, 13, 20
 
 G1, G2 = uuid_of(1), uuid_of(2)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
+OTHER_DEVICE = "bbbbbbbb-0000-4000-8000-000000000001"
 QUEUES = ("02.0005", "02.002c", "05.0005", "05.002c")  # that the sample host's device has
 
 AES, OTHER_AES = "0xb2732827c67f8ef9", "0x1111111111111111"
@@ -58,6 +59,13 @@ class Host:
     def declare(self, **others):
         """Tells it the keys of the guest's queues."""
         self.root.release(self.root.take(",".join(QUEUES)), {"declare-mkvp": {**KEYS, **others}})
+
+    def move_device(self, device, uuid):
+        """Gives a mediated device that no guest uses another UUID."""
+        devices = self.daemon.sysfs / "bus/mdev/devices"
+        (devices / device).rename(devices / uuid)
+        for queue in QUEUES:
+            (self.daemon.sysfs / "bus/ap/devices" / queue / "status").write_text("assigned\n")
 
     def describe(self, guest="g1"):
         return self.root.call(ROOT_PATH, MANAGER, "DescribeGuest", "s", guest)[0]
@@ -172,6 +180,30 @@ def test_hardware_that_does_not_fit(here, there, ctl):
     status, out, _ = ctl("check", "g1", "--to", "zhost2")
     assert status == WOULD_DENY
     assert "device-absent" in out and "queue 05.0005  queue-absent" in out and "usage domain 0005" in out
+
+
+def test_device_of_another_uuid(here, there, ctl):
+    """Said is what the hook would do."""
+    here.start().declare()
+    there.start(remap_devices="matching").declare()
+    there.move_device(DEVICE, OTHER_DEVICE)
+    allowed, reason, findings = there.check(here.describe())
+    assert (allowed, reason) == (True, "")
+    assert [finding for finding in findings if finding[1] == "device"] == [
+        ("information", "device", "device-replaced", DEVICE, OTHER_DEVICE, "")]
+    assert there.daemon.admission_files() == []
+
+
+def test_device_that_a_guest_has(here, there, ctl):
+    here.start().declare()
+    node = there.daemon.folder / "node.xml"
+    node.write_text(NODE.replace(domain("plain", G2, None).replace("type='kvm'", "type='test'"),
+                                 domain("other", G2, None, OTHER_DEVICE).replace("type='kvm'", "type='test'")))
+    there.start(remap_devices="matching").declare()
+    there.move_device(DEVICE, OTHER_DEVICE)
+    allowed, reason, findings = there.check(here.describe())
+    assert not allowed and f"{OTHER_DEVICE} matches, but another guest has it" in reason
+    assert codes(findings, "error") == [("device", "no-device")]
 
 
 def test_locks_on_either_side(here, there, ctl):
