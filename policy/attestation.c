@@ -50,14 +50,12 @@ read_register(const ApmigJsonPlace *place, Entry *entry, GError **error)
 static gboolean
 read_pattern(const ApmigJsonPlace *place, Entry *entry, GError **error)
 {
-    guint n_bytes = apmig_key_class_pattern_bytes(entry->key_class);
     const char *text = NULL;
+    guint n_bytes;
 
     if (!apmig_json_read_string(place, "pattern", NULL, &text, error))
         return FALSE;
-    /* s390-tools shows the first half of a WK's pattern alone. */
-    if (entry->key_class == APMIG_KEY_WK && strlen(text) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
-        n_bytes = APMIG_MKVP_WK_BYTES;
+    n_bytes = apmig_key_class_said_bytes(entry->key_class, text);
     if (!apmig_key_pattern_parse(text, n_bytes, &entry->value) || entry->value.length == 0)
         return apmig_json_fail(place, "pattern", error,
                                "must be \"0x\" and %u hexadecimal digits, not all of them zeros, for %s",
