@@ -12,6 +12,7 @@
 #     tests/run.sh vm-all                   the same with all its cases
 #     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
 #     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
+#     tests/run.sh s390x                    unit and bus for s390x, under user-mode emulation; as root
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
 #     tests/run.sh fuzz SECONDS             each target of libFuzzer (tests/fuzz) for so long, one on each processor; a
 #                                           finding's input is kept in build/results/fuzz and tried first the next time
@@ -148,6 +149,33 @@ suite_vm_bench()
     [ "$status" -eq 0 ] || total_failed=$((total_failed + 1))
 }
 
+# run_s390x WHAT: see tests/s390x/run.py
+run_s390x()
+{
+    timeout --foreground -k 20 "$s390x_limit" "$python" "$source/tests/s390x/run.py" --build "$builds/s390x" \
+        --packages "$build_packages $bus_packages" "$@"
+}
+
+suite_s390x()
+{
+    if [ "$(id -u)" -ne 0 ]; then
+        echo 's390x: builds a root file system: run it as root' >&2
+        return 1
+    fi
+    s390x_limit=7200
+    # shellcheck disable=SC2086
+    need_packages $build_packages $s390x_packages && build_plain && run_s390x build && run_meson unit plain || return 1
+    for half in unit bus; do
+        begin=$(date +%s) status=0 junit=$builds/s390x/results/$half.xml
+        rm -f "$junit"
+        run_s390x "$half" >"$results/s390x-$half.log" 2>&1 || status=$?
+        [ "$status" -eq 0 ] || cat "$results/s390x-$half.log"
+        account "s390x $half" $(($(date +%s) - begin)) "$status" "$junit"
+    done
+    "$python" "$source/tests/s390x/compare.py" "$builds/plain/meson-logs/testlog.junit.xml" "$builds/s390x/results/unit.xml" ||
+        total_failed=$((total_failed + 1))
+}
+
 # suite_simulate SECONDS [SEED]
 suite_simulate()
 {
@@ -225,7 +253,7 @@ while [ $# -gt 0 ]; do
     suite=$1 numbers=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts | vm | vm-all | vm-bench) ;;
+        unit | bus | sanitize | hosts | vm | vm-all | vm-bench | s390x) ;;
         simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;
