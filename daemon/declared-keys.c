@@ -19,14 +19,12 @@ static gboolean
 decode_pattern(JsonObject *object, const char *member, ApmigKeyClass key_class,
                ApmigKeyRegister *ret_register, GError **error)
 {
-    guint n_bytes = apmig_key_class_pattern_bytes(key_class);
     const char *text = NULL;
 
     if (!apmig_members_get_text(object, member, MAX_NAME_LENGTH, &text, error))
         return FALSE;
-    if (key_class == APMIG_KEY_WK && strlen(text) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
-        n_bytes = APMIG_MKVP_WK_BYTES;
-    if (!apmig_key_pattern_parse(text, n_bytes, ret_register) || ret_register->length == 0)
+    if (!apmig_key_pattern_parse(text, apmig_key_class_said_bytes(key_class, text), ret_register) ||
+        ret_register->length == 0)
         return apmig_members_fail(error, "its member \"%s\" is no pattern", member);
     ret_register->state = APMIG_KEY_STATE_VALID;
     return TRUE;

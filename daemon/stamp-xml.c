@@ -102,9 +102,9 @@ parse_register(const char *text, ApmigKeyClass key_class, ApmigKeyRegister *ret_
 
     if (!apmig_key_state_from_string(word, &ret_register->state))
         return FALSE;
-    return !space ||
-           (may_have_pattern(ret_register->state) &&
-            apmig_key_pattern_parse(space + 1, apmig_key_class_pattern_bytes(key_class), ret_register));
+    return !space || (may_have_pattern(ret_register->state) &&
+                      apmig_key_pattern_parse(space + 1, apmig_key_class_said_bytes(key_class, space + 1),
+                                              ret_register));
 }
 
 static gboolean
@@ -241,7 +241,7 @@ read_queues(xmlNode *element, ApmigStamp *stamp, GError **error)
     stamp->view = apmig_ap_view_new();
     if (has(element, "device") && !read_device(element, stamp, error))
         return FALSE;
-    if (has(element, "control-domains")) {
+    if (stamp->keys && has(element, "control-domains")) {
         g_autofree char *mask = get(element, "control-domains");
 
         if (!mask || apmig_ap_parse_mask(mask, &stamp->view->control_domains) != APMIG_YES)
@@ -349,12 +349,15 @@ set_printf(xmlNode *element, const char *name, const char *format, ...)
     set(element, name, value);
 }
 
-/* As get() takes it. */
+/* As get() takes it. U+FFFE and U+FFFF are UTF-8 but no characters of XML (its production Char): a document with one does
+ * not parse, so U+FFFD takes their place. */
 static void
 set_text(xmlNode *element, const char *name, const char *value)
 {
     g_autofree char *fit = apmig_text_escape(value, MAX_TEXT_LENGTH);
 
+    for (char *p = fit; (p = strstr(p, "\xef\xbf")) != NULL; p += strlen("\xef\xbf\xbd"))
+        p[2] = MIN((guchar)p[2], 0xbd);
     set(element, name, fit);
 }
 

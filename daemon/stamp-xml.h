@@ -9,7 +9,8 @@
  *           <apmigd:key class="AES" evidence="verified" at="USEC" source="" new="empty" cur="valid 0x..." old="..."/>
  *
  * Without <lock> migration is not locked there, without <queues> it is not known what the guest has, without
- * control-domains or device that part is not known. The form "digest" has of a queue only at and mode: what the digest is made of.
+ * control-domains or device that part is not known. The form "digest" has of the queues only at and mode: what the digest
+ * is made of.
  *
  * libvirt keeps one element of each namespace in a guest's metadata: virDomainSetMetadata() takes away all others of the
  * same namespace (virDomainDefSetMetadata(), and so measured with libvirt 9.0). So the stamp has a namespace of its

@@ -9,61 +9,6 @@
 
 #define VERSION 1
 
-/* --- places -------------------------------------------------------------------------------------- */
-
-typedef struct {
-    const char *source;
-    const char *path; /* "$.keys[0]" */
-    JsonObject *object;
-} Place;
-
-/* Returns: FALSE. */
-static gboolean G_GNUC_PRINTF(4, 5)
-    fail(const Place *place, const char *key, GError **error, const char *format, ...)
-{
-    g_autofree char *problem = NULL;
-    va_list args;
-
-    va_start(args, format);
-    problem = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s.%s %s.", place->source, place->path,
-                key, problem);
-    return FALSE;
-}
-
-/* @keys: ended by NULL */
-static gboolean
-check_keys(const Place *place, const char *const *keys, GError **error)
-{
-    g_autoptr(GList) members = json_object_get_members(place->object);
-
-    for (GList *member = members; member != NULL; member = member->next) {
-        g_autofree char *excerpt = apmig_error_excerpt(member->data);
-        g_autofree char *known = g_strjoinv(", ", (char **)keys);
-
-        if (!g_strv_contains(keys, member->data))
-            return fail(place, excerpt, error, "is unknown, the keys here are: %s", known);
-    }
-    return TRUE;
-}
-
-/* @otherwise: (nullable): what a missing one is; NULL: it must be there */
-static gboolean
-read_string(const Place *place, const char *key, const char *otherwise, const char **ret_text, GError **error)
-{
-    JsonNode *node = json_object_get_member(place->object, key);
-
-    if (node == NULL && otherwise != NULL) {
-        *ret_text = otherwise;
-        return TRUE;
-    }
-    if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
-        return fail(place, key, error, "must be a string");
-    *ret_text = json_node_get_string(node);
-    return TRUE;
-}
-
 /* --- one register of one key --------------------------------------------------------------------- */
 
 typedef struct {
@@ -75,46 +20,46 @@ typedef struct {
 } Entry;
 
 static gboolean
-read_queue(const Place *place, ApmigApqn *ret_queue, GError **error)
+read_queue(const ApmigJsonPlace *place, ApmigApqn *ret_queue, GError **error)
 {
     const char *text = NULL;
 
-    return read_string(place, "queue", NULL, &text, error) &&
+    return apmig_json_read_string(place, "queue", NULL, &text, error) &&
            (apmig_ap_parse_queue_name(text, ret_queue) ||
-            fail(place, "queue", error, "must name one AP queue as sysfs does, as in \"04.0012\""));
+            apmig_json_fail(place, "queue", error,
+                            "must name one AP queue as sysfs does, as in \"04.0012\""));
 }
 
 static gboolean
-read_register(const Place *place, Entry *entry, GError **error)
+read_register(const ApmigJsonPlace *place, Entry *entry, GError **error)
 {
-    const char *key_class = NULL, *reg = NULL;
+    const char *key_class = NULL, *reg = "CUR";
 
-    if (!read_string(place, "class", NULL, &key_class, error) ||
-        !read_string(place, "register", "CUR", &reg, error))
+    if (!apmig_json_read_string(place, "class", NULL, &key_class, error) ||
+        (json_object_has_member(place->object, "register") &&
+         !apmig_json_read_string(place, "register", NULL, &reg, error)))
         return FALSE;
     if (!apmig_key_class_from_string(key_class, &entry->key_class))
-        return fail(place, "class", error, "must be one of AES, APKA, ASYM and WK");
+        return apmig_json_fail(place, "class", error, "must be one of AES, APKA, ASYM and WK");
     if (!apmig_register_from_string(reg, &entry->reg) ||
         (entry->key_class == APMIG_KEY_WK && entry->reg == APMIG_REGISTER_OLD))
-        return fail(place, "register", error, "must be CUR or NEW, or OLD of a CCA key");
+        return apmig_json_fail(place, "register", error, "must be CUR or NEW, or OLD of a CCA key");
     return TRUE;
 }
 
 static gboolean
-read_pattern(const Place *place, Entry *entry, GError **error)
+read_pattern(const ApmigJsonPlace *place, Entry *entry, GError **error)
 {
-    guint n_bytes = apmig_key_class_pattern_bytes(entry->key_class);
     const char *text = NULL;
+    guint n_bytes;
 
-    if (!read_string(place, "pattern", NULL, &text, error))
+    if (!apmig_json_read_string(place, "pattern", NULL, &text, error))
         return FALSE;
-    /* s390-tools shows the first half of a WK's pattern alone. */
-    if (entry->key_class == APMIG_KEY_WK && strlen(text) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
-        n_bytes = APMIG_MKVP_WK_BYTES;
+    n_bytes = apmig_key_class_said_bytes(entry->key_class, text);
     if (!apmig_key_pattern_parse(text, n_bytes, &entry->value) || entry->value.length == 0)
-        return fail(place, "pattern", error,
-                    "must be \"0x\" and %u hexadecimal digits, not all of them zeros, for %s", 2 * n_bytes,
-                    apmig_key_class_to_string(entry->key_class));
+        return apmig_json_fail(place, "pattern", error,
+                               "must be \"0x\" and %u hexadecimal digits, not all of them zeros, for %s",
+                               2 * n_bytes, apmig_key_class_to_string(entry->key_class));
     entry->value.state = APMIG_KEY_STATE_VALID;
     if (entry->reg == APMIG_REGISTER_NEW)
         entry->value.state =
@@ -124,17 +69,17 @@ read_pattern(const Place *place, Entry *entry, GError **error)
 
 /* The clock of whoever was asked may go ahead of this host's. */
 static gboolean
-read_time(const Place *place, gint64 now, gint64 *ret_at, GError **error)
+read_time(const ApmigJsonPlace *place, gint64 now, gint64 *ret_at, GError **error)
 {
-    JsonNode *node = json_object_get_member(place->object, "at");
+    gint64 at;
 
     *ret_at = now;
-    if (node == NULL)
+    if (!json_object_has_member(place->object, "at"))
         return TRUE;
-    if (json_node_get_value_type(node) != G_TYPE_INT64 || json_node_get_int(node) <= 0)
-        return fail(place, "at", error, "must be a time, in whole seconds since 1970");
-    if (json_node_get_int(node) < now / G_USEC_PER_SEC)
-        *ret_at = json_node_get_int(node) * G_USEC_PER_SEC;
+    if (!apmig_json_get_integer(place, "at", &at) || at <= 0)
+        return apmig_json_fail(place, "at", error, "must be a time, in whole seconds since 1970");
+    if (at < now / G_USEC_PER_SEC)
+        *ret_at = at * G_USEC_PER_SEC;
     return TRUE;
 }
 
@@ -163,41 +108,40 @@ find_or_add_record(GHashTable *index, GPtrArray *records, const Entry *entry, co
 }
 
 static gboolean
-read_entry(const Place *place, gint64 now, GHashTable *index, GPtrArray *records, GError **error)
+read_entry(const ApmigJsonPlace *place, gint64 now, GHashTable *index, GPtrArray *records, GError **error)
 {
     static const char *const keys[] = {"queue", "class", "register", "pattern", "at", NULL};
     ApmigEvidenceRecord *record;
     Entry entry = {0};
 
-    if (!check_keys(place, keys, error) || !read_queue(place, &entry.queue, error) ||
+    if (!apmig_json_check_keys(place, keys, "unknown", error) || !read_queue(place, &entry.queue, error) ||
         !read_register(place, &entry, error) || !read_pattern(place, &entry, error) ||
         !read_time(place, now, &entry.at, error))
         return FALSE;
-    record = find_or_add_record(index, records, &entry, place->source);
+    record = find_or_add_record(index, records, &entry, place->origin);
     if (record->registers[entry.reg].length > 0)
-        return fail(place, "register", error, "is named a second time for this queue and class");
+        return apmig_json_fail(place, "register", error, "is named a second time for this queue and class");
     record->registers[entry.reg] = entry.value;
     record->at = MIN(record->at, entry.at);
     return TRUE;
 }
 
 static JsonArray *
-read_array(const Place *place, GError **error)
+read_array(const ApmigJsonPlace *place, GError **error)
 {
     static const char *const keys[] = {"version", "keys", NULL};
-    JsonNode *version = json_object_get_member(place->object, "version");
     JsonNode *array = json_object_get_member(place->object, "keys");
+    gint64 version;
 
-    if (version == NULL || json_node_get_value_type(version) != G_TYPE_INT64 ||
-        json_node_get_int(version) != VERSION) {
-        fail(place, "version", error, "must be %d", VERSION);
+    if (!apmig_json_get_integer(place, "version", &version) || version != VERSION) {
+        apmig_json_fail(place, "version", error, "must be %d", VERSION);
         return NULL;
     }
-    if (!check_keys(place, keys, error))
+    if (!apmig_json_check_keys(place, keys, "unknown", error))
         return NULL;
     if (array != NULL && JSON_NODE_HOLDS_ARRAY(array))
         return json_node_get_array(array);
-    fail(place, "keys", error, "must be an array");
+    apmig_json_fail(place, "keys", error, "must be an array");
     return NULL;
 }
 
@@ -208,23 +152,17 @@ apmig_attestation_parse(const char *text, gsize length, const char *source, gint
     g_autoptr(GHashTable) index = g_hash_table_new(NULL, NULL);
     g_autoptr(JsonObject) object =
         apmig_strict_json_parse(text, length, APMIG_ATTESTATION_MAX_BYTES, source, error);
-    const Place place = {source, "$", object};
+    const ApmigJsonPlace place = {source, "$", object};
     JsonArray *array = object != NULL ? read_array(&place, error) : NULL;
 
     if (array == NULL)
         return NULL;
     for (guint i = 0; i < json_array_get_length(array); i++) {
-        JsonNode *element = json_array_get_element(array, i);
-        g_autofree char *path = g_strdup_printf("$.keys[%u]", i);
-        Place inner = {source, path, NULL};
+        g_autofree char *path = NULL;
+        ApmigJsonPlace inner;
 
-        if (!JSON_NODE_HOLDS_OBJECT(element)) {
-            g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s must be an object.", source,
-                        path);
-            return NULL;
-        }
-        inner.object = json_node_get_object(element);
-        if (!read_entry(&inner, now, index, records, error))
+        if (!apmig_json_enter(&place, "keys", i, "an object", &path, &inner, error) ||
+            !read_entry(&inner, now, index, records, error))
             return NULL;
     }
     return g_steal_pointer(&records);

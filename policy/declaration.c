@@ -59,13 +59,9 @@ read_class(const char *text, const char *name, ApmigDeclaration *declaration, GE
 static gboolean
 read_pattern(const char *text, const char *pattern, ApmigDeclaration *declaration, GError **error)
 {
-    guint n_bytes = apmig_key_class_pattern_bytes(declaration->key_class);
+    guint n_bytes = apmig_key_class_said_bytes(declaration->key_class, pattern);
     g_autofree char *excerpt = apmig_error_excerpt(pattern);
 
-    /* s390-tools shows the first half of a WK's pattern alone. */
-    if (declaration->key_class == APMIG_KEY_WK &&
-        strlen(pattern) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
-        n_bytes = APMIG_MKVP_WK_BYTES;
     if (!apmig_key_pattern_parse(pattern, n_bytes, &declaration->cur))
         return fail(error, text,
                     "has the pattern \"%s\" but must have \"0x\" and %u hexadecimal digits for %s", excerpt,

@@ -107,6 +107,14 @@ apmig_key_class_pattern_bytes(ApmigKeyClass key_class)
     return bytes[key_class];
 }
 
+guint
+apmig_key_class_said_bytes(ApmigKeyClass key_class, const char *text)
+{
+    if (key_class == APMIG_KEY_WK && strlen(text) == strlen("0x") + 2 * (gsize)APMIG_MKVP_WK_BYTES)
+        return APMIG_MKVP_WK_BYTES;
+    return apmig_key_class_pattern_bytes(key_class);
+}
+
 gboolean
 apmig_key_pattern_parse(const char *text, guint n_bytes, ApmigKeyRegister *ret_register)
 {

@@ -66,6 +66,9 @@ gboolean apmig_key_state_from_string(const char *text, ApmigKeyState *ret_state)
 
 /* Returns: the bytes of a whole pattern of this class. */
 guint apmig_key_class_pattern_bytes(ApmigKeyClass key_class);
+/* Returns: the bytes that @text, as apmig_key_pattern_parse() takes it, has to have where it was not the kernel that wrote
+ * it: those of a whole pattern; for a WK half of them if @text has so many, as s390-tools shows no more. */
+guint apmig_key_class_said_bytes(ApmigKeyClass key_class, const char *text);
 
 /**
  * apmig_key_pattern_parse:

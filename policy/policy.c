@@ -7,6 +7,8 @@
 #define MILLISECOND G_GINT64_CONSTANT(1000)
 #define SECOND      (1000 * MILLISECOND)
 
+#define NOT_A_KEY "no key of a policy"
+
 static const ApmigPolicy built_in = {
     .on_busy = APMIG_ON_BUSY_ABORT,
     .steps = {{APMIG_STEP_LIBVIRT_ABORT, 5 * SECOND},
@@ -106,87 +108,38 @@ static const NumberKey step_deadline = {"deadline-usec", 0, 100 * MILLISECOND, 6
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
-/* A place in the text. */
-typedef struct {
-    const char *origin;
-    const char *path; /* "$.steps[0]" */
-    JsonObject *object;
-} Place;
-
-static gboolean G_GNUC_PRINTF(4, 5)
-    fail(const Place *place, const char *key, GError **error, const char *format, ...)
-{
-    va_list args;
-    g_autofree char *problem = NULL;
-
-    va_start(args, format);
-    problem = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s.%s %s.", place->origin, place->path,
-                key, problem);
-    return FALSE;
-}
-
-/* @keys: ended by NULL */
 static gboolean
-check_keys(const Place *place, const char *const *keys, GError **error)
+read_number(const ApmigJsonPlace *place, const NumberKey *key, gint64 *ret_number, GError **error)
 {
-    g_autoptr(GList) members = json_object_get_members(place->object);
+    gint64 number;
 
-    for (GList *member = members; member != NULL; member = member->next) {
-        if (!g_strv_contains(keys, member->data)) {
-            g_autofree char *excerpt = apmig_error_excerpt(member->data);
-            g_autofree char *known = g_strjoinv(", ", (char **)keys);
-            return fail(place, excerpt, error, "is no key of a policy, the keys here are: %s", known);
-        }
-    }
+    if (!apmig_json_get_integer(place, key->key, &number) || number < key->minimum || number > key->maximum)
+        return apmig_json_fail(place, key->key, error,
+                               "must be an integer from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT,
+                               key->minimum, key->maximum);
+    *ret_number = number;
     return TRUE;
 }
 
 static gboolean
-read_number(const Place *place, const NumberKey *key, gint64 *ret_number, GError **error)
-{
-    JsonNode *node = json_object_get_member(place->object, key->key);
-
-    if (node == NULL || json_node_get_value_type(node) != G_TYPE_INT64 ||
-        json_node_get_int(node) < key->minimum || json_node_get_int(node) > key->maximum)
-        return fail(place, key->key, error,
-                    "must be an integer from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, key->minimum,
-                    key->maximum);
-    *ret_number = json_node_get_int(node);
-    return TRUE;
-}
-
-static gboolean
-read_name(const Place *place, const char *key, const char *expected, const char **ret_name, GError **error)
-{
-    JsonNode *node = json_object_get_member(place->object, key);
-
-    if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
-        return fail(place, key, error, "must be a string, %s", expected);
-    *ret_name = json_node_get_string(node);
-    return TRUE;
-}
-
-static gboolean
-read_on_busy(ApmigPolicy *policy, const Place *place, GError **error)
+read_on_busy(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const expected = "one of \"abort\", \"wait\" and \"refuse\"";
     const char *name = NULL;
 
     if (!json_object_has_member(place->object, "on-busy"))
         return TRUE;
-    if (!read_name(place, "on-busy", expected, &name, error))
+    if (!apmig_json_read_string(place, "on-busy", expected, &name, error))
         return FALSE;
     if (!apmig_on_busy_from_string(name, &policy->on_busy)) {
         g_autofree char *excerpt = apmig_error_excerpt(name);
-        return fail(place, "on-busy", error, "is \"%s\" but must be %s", excerpt, expected);
+        return apmig_json_fail(place, "on-busy", error, "is \"%s\" but must be %s", excerpt, expected);
     }
     return TRUE;
 }
 
 static gboolean
-read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
+read_on_release(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const expected = "\"verify\" or \"trust\"";
     const char *name = NULL;
@@ -194,7 +147,7 @@ read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
 
     if (!json_object_has_member(place->object, "on-release"))
         return TRUE;
-    if (!read_name(place, "on-release", expected, &name, error))
+    if (!apmig_json_read_string(place, "on-release", expected, &name, error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(on_release_names); i++) {
         if (!g_str_equal(name, on_release_names[i]))
@@ -203,11 +156,11 @@ read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
         return TRUE;
     }
     excerpt = apmig_error_excerpt(name);
-    return fail(place, "on-release", error, "is \"%s\" but must be %s", excerpt, expected);
+    return apmig_json_fail(place, "on-release", error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
-read_on_unannounced(ApmigPolicy *policy, const Place *place, GError **error)
+read_on_unannounced(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const expected = "one of \"warn\", \"lock\" and \"ignore\"";
     const char *name = NULL;
@@ -215,7 +168,7 @@ read_on_unannounced(ApmigPolicy *policy, const Place *place, GError **error)
 
     if (!json_object_has_member(place->object, "on-unannounced"))
         return TRUE;
-    if (!read_name(place, "on-unannounced", expected, &name, error))
+    if (!apmig_json_read_string(place, "on-unannounced", expected, &name, error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(on_unannounced_names); i++) {
         if (!g_str_equal(name, on_unannounced_names[i]))
@@ -224,7 +177,7 @@ read_on_unannounced(ApmigPolicy *policy, const Place *place, GError **error)
         return TRUE;
     }
     excerpt = apmig_error_excerpt(name);
-    return fail(place, "on-unannounced", error, "is \"%s\" but must be %s", excerpt, expected);
+    return apmig_json_fail(place, "on-unannounced", error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
@@ -240,21 +193,22 @@ step_from_string(const char *name, ApmigStep *ret_step)
 }
 
 static gboolean
-read_step(ApmigPolicy *policy, const Place *place, GError **error)
+read_step(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const keys[] = {"step", "deadline-usec", NULL};
     static const char *const expected = "\"libvirt-abort\", \"vfio-state\" or \"kill-incoming\"";
     ApmigPolicyStep *step = &policy->steps[policy->n_steps];
     const char *name = NULL;
 
-    if (!check_keys(place, keys, error) || !read_name(place, "step", expected, &name, error))
+    if (!apmig_json_check_keys(place, keys, NOT_A_KEY, error) ||
+        !apmig_json_read_string(place, "step", expected, &name, error))
         return FALSE;
     if (!step_from_string(name, &step->step)) {
         g_autofree char *excerpt = apmig_error_excerpt(name);
-        return fail(place, "step", error, "is \"%s\" but must be %s", excerpt, expected);
+        return apmig_json_fail(place, "step", error, "is \"%s\" but must be %s", excerpt, expected);
     }
     if (apmig_policy_find_step(policy, step->step))
-        return fail(place, "step", error, "is \"%s\" a second time", name);
+        return apmig_json_fail(place, "step", error, "is \"%s\" a second time", name);
     if (!read_number(place, &step_deadline, &step->deadline_usec, error))
         return FALSE;
     policy->n_steps++;
@@ -262,7 +216,7 @@ read_step(ApmigPolicy *policy, const Place *place, GError **error)
 }
 
 static gboolean
-read_steps(ApmigPolicy *policy, const Place *place, GError **error)
+read_steps(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     JsonNode *node = json_object_get_member(place->object, "steps");
     JsonArray *array = NULL;
@@ -272,25 +226,23 @@ read_steps(ApmigPolicy *policy, const Place *place, GError **error)
     array = JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
     if (array == NULL || json_array_get_length(array) < 1 ||
         json_array_get_length(array) > APMIG_POLICY_MAX_STEPS)
-        return fail(place, "steps", error, "must be an array of 1 to %u steps", APMIG_POLICY_MAX_STEPS);
+        return apmig_json_fail(place, "steps", error, "must be an array of 1 to %u steps",
+                               APMIG_POLICY_MAX_STEPS);
     policy->n_steps = 0;
     for (guint i = 0; i < json_array_get_length(array); i++) {
-        JsonNode *element = json_array_get_element(array, i);
-        g_autofree char *key = g_strdup_printf("steps[%u]", i);
-        g_autofree char *path = g_strdup_printf("%s.%s", place->path, key);
-        Place inner = {place->origin, path, NULL};
+        g_autofree char *path = NULL;
+        ApmigJsonPlace inner;
 
-        if (!JSON_NODE_HOLDS_OBJECT(element))
-            return fail(place, key, error, "must be an object with \"step\" and \"deadline-usec\"");
-        inner.object = json_node_get_object(element);
-        if (!read_step(policy, &inner, error))
+        if (!apmig_json_enter(place, "steps", i, "an object with \"step\" and \"deadline-usec\"", &path,
+                              &inner, error) ||
+            !read_step(policy, &inner, error))
             return FALSE;
     }
     return TRUE;
 }
 
 static gboolean
-read_numbers(ApmigPolicy *policy, const Place *place, GError **error)
+read_numbers(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     gint64 number = 0;
 
@@ -312,21 +264,22 @@ read_numbers(ApmigPolicy *policy, const Place *place, GError **error)
 }
 
 static gboolean
-fail_word(const Place *place, const char *key, const char *word, const char *expected, GError **error)
+fail_word(const ApmigJsonPlace *place, const char *key, const char *word, const char *expected,
+          GError **error)
 {
     g_autofree char *excerpt = apmig_error_excerpt(word);
 
-    return fail(place, key, error, "is \"%s\" but must be %s", excerpt, expected);
+    return apmig_json_fail(place, key, error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
-read_stamp(ApmigPolicy *policy, const Place *place, GError **error)
+read_stamp(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const forms = "one of \"full\", \"digest\" and \"off\"";
     const char *word = NULL;
 
     if (json_object_has_member(place->object, "stamp")) {
-        if (!read_name(place, "stamp", forms, &word, error))
+        if (!apmig_json_read_string(place, "stamp", forms, &word, error))
             return FALSE;
         if (!apmig_stamp_form_from_string(word, &policy->stamp))
             return fail_word(place, "stamp", word, forms, error);
@@ -337,7 +290,7 @@ read_stamp(ApmigPolicy *policy, const Place *place, GError **error)
 
         if (!json_object_has_member(place->object, key->key))
             continue;
-        if (!read_name(place, key->key, key->expected, &word, error))
+        if (!apmig_json_read_string(place, key->key, key->expected, &word, error))
             return FALSE;
         if (!apmig_stamp_answer_from_string(word, &answer) || answer < key->least)
             return fail_word(place, key->key, word, key->expected, error);
@@ -347,14 +300,14 @@ read_stamp(ApmigPolicy *policy, const Place *place, GError **error)
 }
 
 static gboolean
-read_remap_devices(ApmigPolicy *policy, const Place *place, GError **error)
+read_remap_devices(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
 {
     static const char *const expected = "one of \"off\", \"matching\" and \"matching-or-empty\"";
     const char *word = NULL;
 
     if (!json_object_has_member(place->object, "remap-devices"))
         return TRUE;
-    if (!read_name(place, "remap-devices", expected, &word, error))
+    if (!apmig_json_read_string(place, "remap-devices", expected, &word, error))
         return FALSE;
     return apmig_remap_from_string(word, &policy->remap_devices) ||
            fail_word(place, "remap-devices", word, expected, error);
@@ -388,12 +341,13 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     g_autoptr(ApmigPolicy) policy = apmig_policy_copy(base != NULL ? base : &built_in);
     g_autoptr(JsonObject) object =
         apmig_strict_json_parse(json, length, APMIG_POLICY_MAX_BYTES, origin, error);
-    Place place = {origin, "$", object};
+    ApmigJsonPlace place = {origin, "$", object};
 
-    if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
-        !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) ||
-        !read_steps(policy, &place, error) || !read_numbers(policy, &place, error) ||
-        !read_stamp(policy, &place, error) || !read_remap_devices(policy, &place, error))
+    if (object == NULL || !apmig_json_check_keys(&place, keys, NOT_A_KEY, error) ||
+        !read_on_busy(policy, &place, error) || !read_on_release(policy, &place, error) ||
+        !read_on_unannounced(policy, &place, error) || !read_steps(policy, &place, error) ||
+        !read_numbers(policy, &place, error) || !read_stamp(policy, &place, error) ||
+        !read_remap_devices(policy, &place, error))
         return NULL;
     return g_steal_pointer(&policy);
 }

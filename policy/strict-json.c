@@ -304,3 +304,74 @@ apmig_strict_json_parse(const char *text, gsize length, gsize max_length, const 
         return NULL;
     return build(text, length, origin, error);
 }
+
+/* --- members of its objects ---------------------------------------------------------------------- */
+
+gboolean
+apmig_json_fail(const ApmigJsonPlace *place, const char *key, GError **error, const char *format, ...)
+{
+    g_autofree char *problem = NULL;
+    va_list args;
+
+    va_start(args, format);
+    problem = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "%s: %s.%s %s.", place->origin, place->path,
+                key, problem);
+    return FALSE;
+}
+
+gboolean
+apmig_json_check_keys(const ApmigJsonPlace *place, const char *const *keys, const char *problem,
+                      GError **error)
+{
+    g_autoptr(GList) members = json_object_get_members(place->object);
+
+    for (GList *member = members; member != NULL; member = member->next) {
+        if (!g_strv_contains(keys, member->data)) {
+            g_autofree char *excerpt = apmig_error_excerpt(member->data);
+            g_autofree char *known = g_strjoinv(", ", (char **)keys);
+
+            return apmig_json_fail(place, excerpt, error, "is %s, the keys here are: %s", problem, known);
+        }
+    }
+    return TRUE;
+}
+
+gboolean
+apmig_json_read_string(const ApmigJsonPlace *place, const char *key, const char *expected,
+                       const char **ret_text, GError **error)
+{
+    JsonNode *node = json_object_get_member(place->object, key);
+
+    if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
+        return apmig_json_fail(place, key, error, "must be a string%s%s", expected != NULL ? ", " : "",
+                               expected != NULL ? expected : "");
+    *ret_text = json_node_get_string(node);
+    return TRUE;
+}
+
+gboolean
+apmig_json_get_integer(const ApmigJsonPlace *place, const char *key, gint64 *ret_number)
+{
+    JsonNode *node = json_object_get_member(place->object, key);
+
+    if (node == NULL || json_node_get_value_type(node) != G_TYPE_INT64)
+        return FALSE;
+    *ret_number = json_node_get_int(node);
+    return TRUE;
+}
+
+gboolean
+apmig_json_enter(const ApmigJsonPlace *place, const char *key, guint i, const char *expected, char **ret_path,
+                 ApmigJsonPlace *ret_inner, GError **error)
+{
+    JsonNode *element = json_array_get_element(json_object_get_array_member(place->object, key), i);
+    g_autofree char *name = g_strdup_printf("%s[%u]", key, i);
+
+    if (!JSON_NODE_HOLDS_OBJECT(element))
+        return apmig_json_fail(place, name, error, "must be %s", expected);
+    *ret_path = g_strdup_printf("%s.%s", place->path, name);
+    *ret_inner = (ApmigJsonPlace){place->origin, *ret_path, json_node_get_object(element)};
+    return TRUE;
+}

@@ -20,6 +20,7 @@ hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
     libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
 fuzz_packages='clang libclang-rt-dev binutils'
 vm_packages='debootstrap e2fsprogs qemu-system-x86 python3 util-linux'
+s390x_packages='debootstrap qemu-user-static python3 util-linux'
 
 # Prints those of the named packages that are not installed.
 missing_packages()
@@ -46,7 +47,7 @@ need_packages()
         { cat "$results/apt.log" >&2; return 1; }
 }
 
-# build NAME [MESON OPTION...]: configures once, then builds
+# build NAME [MESON OPTION...]: configures once, then builds; $targets alone where that is set
 build()
 {
     name=$1
@@ -56,7 +57,8 @@ build()
         meson setup "$builds/$name" "$source" -Dwerror=true -Dfailpoints=true "$@" >"$results/$name-build.log" 2>&1 ||
             { tail -n 40 "$results/$name-build.log" >&2; return 1; }
     fi
-    ninja -C "$builds/$name" -j "$(nproc)" >>"$results/$name-build.log" 2>&1 ||
+    # shellcheck disable=SC2086 # names
+    ninja -C "$builds/$name" -j "$(nproc)" ${targets-} >>"$results/$name-build.log" 2>&1 ||
         { tail -n 60 "$results/$name-build.log" >&2; return 1; }
 }
 
@@ -75,6 +77,7 @@ build_fuzz()
 {
     (
         export CC=clang
+        targets=fuzz-targets
         build fuzz -Dfuzzing=true -Dtests=false -Db_sanitize=address,undefined -Db_lundef=false
     )
 }

@@ -3,7 +3,7 @@
 #
 # Installs what is missing, builds, and runs test suites. The last line says what came of it.
 #
-#     tests/run.sh                          unit bus sanitize hosts vm: what CI runs
+#     tests/run.sh                          unit bus sanitize fuzz 30 hosts vm: what CI runs
 #     tests/run.sh unit                     policy, parsers, store; with a bounded simulation
 #     tests/run.sh bus                      the daemon on a private bus
 #     tests/run.sh sanitize                 unit and bus again, under the address and undefined sanitizers
@@ -12,9 +12,10 @@
 #     tests/run.sh vm-all                   the same with all its cases
 #     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
 #     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
+#     tests/run.sh s390x                    unit and bus for s390x, under user-mode emulation; as root
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
-#     tests/run.sh fuzz SECONDS             each target of libFuzzer (tests/fuzz) for so long; a finding's input is
-#                                           kept in build/results/fuzz and tried first the next time
+#     tests/run.sh fuzz SECONDS             each target of libFuzzer (tests/fuzz) for so long, one on each processor; a
+#                                           finding's input is kept in build/results/fuzz and tried first the next time
 #
 # Several suites may be named. PYTEST_ADDOPTS reaches pytest, as in PYTEST_ADDOPTS='-k test_take -x'.
 set -eu
@@ -148,6 +149,33 @@ suite_vm_bench()
     [ "$status" -eq 0 ] || total_failed=$((total_failed + 1))
 }
 
+# run_s390x WHAT: see tests/s390x/run.py
+run_s390x()
+{
+    timeout --foreground -k 20 "$s390x_limit" "$python" "$source/tests/s390x/run.py" --build "$builds/s390x" \
+        --packages "$build_packages $bus_packages" "$@"
+}
+
+suite_s390x()
+{
+    if [ "$(id -u)" -ne 0 ]; then
+        echo 's390x: builds a root file system: run it as root' >&2
+        return 1
+    fi
+    s390x_limit=7200
+    # shellcheck disable=SC2086
+    need_packages $build_packages $s390x_packages && build_plain && run_s390x build && run_meson unit plain || return 1
+    for half in unit bus; do
+        begin=$(date +%s) status=0 junit=$builds/s390x/results/$half.xml
+        rm -f "$junit"
+        run_s390x "$half" >"$results/s390x-$half.log" 2>&1 || status=$?
+        [ "$status" -eq 0 ] || cat "$results/s390x-$half.log"
+        account "s390x $half" $(($(date +%s) - begin)) "$status" "$junit"
+    done
+    "$python" "$source/tests/s390x/compare.py" "$builds/plain/meson-logs/testlog.junit.xml" "$builds/s390x/results/unit.xml" ||
+        total_failed=$((total_failed + 1))
+}
+
 # suite_simulate SECONDS [SEED]
 suite_simulate()
 {
@@ -160,27 +188,38 @@ suite_simulate()
     echo "simulate: status $status after $(($(date +%s) - begin)) s"
 }
 
-# fuzz_target NAME SECONDS
+# fuzz_target NAME SECONDS: for fuzz_report
 fuzz_target()
 {
-    begin=$(date +%s) status=0 corpus=$source/tests/fuzz/corpus/$1 found=$results/fuzz/$1 log=$results/fuzz-$1.log
+    begin=$(date +%s) status=0 corpus=$source/tests/fuzz/corpus/$1 found=$results/fuzz/$1
     dictionary=$corpus.dict learnt=$builds/fuzz-corpus/$1
     mkdir -p "$found" "$learnt"
     [ -f "$dictionary" ] || dictionary=''
     ASAN_OPTIONS=allow_addr2line=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 G_SLICE=always-malloc \
-        timeout -k 20 $(($2 + 300)) "$builds/fuzz/tests/fuzz/fuzz-$1" -max_total_time="$2" -max_len=8192 \
+        timeout --foreground -k 20 $(($2 + 300)) "$builds/fuzz/tests/fuzz/fuzz-$1" -max_total_time="$2" -max_len=8192 \
         -rss_limit_mb=1024 -timeout=20 -artifact_prefix="$found/" ${dictionary:+"-dict=$dictionary"} \
-        "$learnt" "$corpus" "$found" >"$log" 2>&1 || status=$?
-    if [ "$status" -ne 0 ]; then
+        "$learnt" "$corpus" "$found" >"$results/fuzz-$1.log" 2>&1 || status=$?
+    echo "$status $(($(date +%s) - begin))" >"$results/fuzz-$1.status"
+}
+
+# fuzz_report [NAME...]: waits for these targets, and counts them in this order
+fuzz_report()
+{
+    wait
+    for name; do
+        status=1 seconds=0 log=$results/fuzz-$name.log
+        [ ! -f "$results/fuzz-$name.status" ] || read -r status seconds <"$results/fuzz-$name.status"
+        if [ "$status" -eq 0 ]; then
+            count "fuzz $name" "$seconds" 1 0 0
+            continue
+        fi
         grep -v '^#[0-9]' "$log" | tail -n 60
         sed -n 's/.*Test unit written to //p' "$log" | while read -r input; do
-            echo "fuzz-$1 found $input:"
+            echo "fuzz-$name found $input:"
             od -A d -t x1z "$input" | head -n 40
         done
-        count "fuzz $1" $(($(date +%s) - begin)) 0 1 0
-    else
-        count "fuzz $1" $(($(date +%s) - begin)) 1 0 0
-    fi
+        count "fuzz $name" "$seconds" 0 1 0
+    done
 }
 
 # suite_fuzz SECONDS
@@ -188,10 +227,20 @@ suite_fuzz()
 {
     # shellcheck disable=SC2086
     need_packages $build_packages $fuzz_packages && build_fuzz || return 1
+    running='' free=$(nproc)
+    rm -f "$results"/fuzz-*.status
     for target in "$source"/tests/fuzz/fuzz-*.c; do
         target=${target##*/fuzz-}
-        fuzz_target "${target%.c}" "$1"
+        fuzz_target "${target%.c}" "$1" &
+        running="$running ${target%.c}" free=$((free - 1))
+        if [ "$free" -eq 0 ]; then
+            # shellcheck disable=SC2086 # names
+            fuzz_report $running
+            running='' free=$(nproc)
+        fi
     done
+    # shellcheck disable=SC2086 # names
+    fuzz_report $running
 }
 
 is_number()
@@ -199,12 +248,12 @@ is_number()
     case ${1-} in '' | *[!0-9]*) return 1 ;; esac
 }
 
-[ $# -gt 0 ] || set -- unit bus sanitize hosts vm
+[ $# -gt 0 ] || set -- unit bus sanitize fuzz 30 hosts vm
 while [ $# -gt 0 ]; do
     suite=$1 numbers=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts | vm | vm-all | vm-bench) ;;
+        unit | bus | sanitize | hosts | vm | vm-all | vm-bench | s390x) ;;
         simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;

@@ -14,7 +14,12 @@ def outcome(case):
     return "passed"
 
 
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-for testcase in ElementTree.parse(sys.argv[1]).getroot().iter("testcase"):
-    counts[outcome(testcase)] += 1
-print(*counts.values())
+def main():
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for case in ElementTree.parse(sys.argv[1]).getroot().iter("testcase"):
+        counts[outcome(case)] += 1
+    print(*counts.values())
+
+
+if __name__ == "__main__":
+    main()

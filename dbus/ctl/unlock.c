@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "declare.h"
 #include "format.h"
 #include "lock.h"
 #include "names.h"
@@ -51,60 +52,18 @@ ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
 
 /* --- declarations -------------------------------------------------------------------------------- */
 
-/* What was said on the command line: each key "QUEUES CLASS" and after it its pattern. */
-static gboolean
-add_declaration(GPtrArray *pairs, const char *text, GError **error)
-{
-    const char *colon = strchr(text, ':');
-    const char *equals = colon ? strchr(colon, '=') : NULL;
-
-    if (equals && g_utf8_validate(text, -1, NULL)) {
-        g_autofree char *queues = g_strndup(text, (gsize)(colon - text));
-        g_autofree char *key_class = g_strndup(colon + 1, (gsize)(equals - colon - 1));
-
-        g_ptr_array_add(pairs, g_strdup_printf("%s %s", g_strstrip(queues), g_strstrip(key_class)));
-        g_ptr_array_add(pairs, g_strstrip(g_strdup(equals + 1)));
-        return TRUE;
-    }
-
-    g_autofree char *shown = ctl_escape(text);
-
-    g_set_error(error, CTL_ERROR, CTL_EXIT_USAGE,
-                "'%s' is no declaration: give QUEUES:CLASS=PATTERN, as in 04.0012:AES=0x0123456789abcdef",
-                shown);
-    return FALSE;
-}
-
-static gboolean
-add_lines(GPtrArray *pairs, const char *text, GError **error)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
-    for (guint i = 0; lines[i]; i++) {
-        char *comment = strchr(lines[i], '#');
-
-        if (comment)
-            *comment = '\0';
-        g_strstrip(lines[i]);
-        if (*lines[i] && !add_declaration(pairs, lines[i], error)) {
-            g_prefix_error(error, "line %u: ", i + 1);
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
 static gboolean
 add_file(GPtrArray *pairs, const char *path, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     g_autofree char *text = NULL;
+    gsize length;
 
-    if (!g_file_get_contents(path, &text, NULL, &problem)) {
+    if (!g_file_get_contents(path, &text, &length, &problem)) {
         g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, problem->message);
         return FALSE;
     }
-    if (add_lines(pairs, text, error))
+    if (ctl_declare_add_lines(pairs, text, length, error))
         return TRUE;
     g_prefix_error(error, "%s: ", path);
     return FALSE;
@@ -117,7 +76,7 @@ typedef struct {
     gboolean force;
     char **declare;
     char *declare_from;
-    GPtrArray *pairs;
+    GPtrArray *pairs; /* what both have said: each key "QUEUES CLASS" and after it its pattern */
 } UnlockOptions;
 
 static void
@@ -230,7 +189,7 @@ parse_unlock_options(int *argc, char ***argv, UnlockOptions *options, GError **e
         return FALSE;
     options->pairs = g_ptr_array_new_with_free_func(g_free);
     for (guint i = 0; options->declare && options->declare[i]; i++)
-        if (!add_declaration(options->pairs, options->declare[i], error))
+        if (!ctl_declare_add(options->pairs, options->declare[i], error))
             return FALSE;
     return !options->declare_from || add_file(options->pairs, options->declare_from, error);
 }

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", SOURCE / "build" / "plain"))
 APMIGD = BUILD / "dbus" / "apmigd"
@@ -492,6 +494,14 @@ class Daemon:
     def kill(self):
         self.process.kill()
         assert self.wait() == -signal.SIGKILL
+
+    def remount(self, folder, how):
+        """As "ro" or "rw", in the mount namespace of its own that a wrapper has given it."""
+        command = self.bus.start("nsenter", "-t", self.process.pid, "-m", "mount", "-o", f"remount,{how}", folder)
+        errors = command.communicate(timeout=LIMIT)[1]
+        if "reassociate to namespace" in errors and "Invalid argument" in errors:
+            pytest.skip("nsenter cannot enter a mount namespace: it has several threads under user-mode emulation")
+        assert errors == ""
 
     def stop(self):
         self.process.terminate()

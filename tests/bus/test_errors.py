@@ -336,11 +336,6 @@ def state_of(daemon):
     return type(daemon.state)(f"/proc/{daemon.process.pid}/root{daemon.state}")
 
 
-def remount(daemon, how):
-    command = daemon.bus.start("nsenter", "-t", daemon.process.pid, "-m", "mount", "-o", f"remount,{how}", daemon.state)
-    assert command.communicate(timeout=rig.LIMIT)[1] == ""
-
-
 def fill(daemon):
     filler = state_of(daemon) / "filler"
     with open(filler, "wb", buffering=0) as file:
@@ -373,7 +368,7 @@ def test_a_full_disk_does_not_keep_a_lock(small_state, root):
 def test_state_failure_on_a_read_only_disk(small_state, root):
     kept = root.take("04.0012")
     held_at = root.lock(kept)["HeldAt"]
-    remount(small_state, "ro")
+    small_state.remount(small_state.state, "ro")
     assert root.start_take("05.0012").error().short == "StateFailure"
     error = root.start_release(kept).error()
     assert error.short == "StateFailure"
@@ -382,14 +377,14 @@ def test_state_failure_on_a_read_only_disk(small_state, root):
     assert root.admit(domain())[0] is False
     assert root.wait_for_state(kept, "held")["HeldAt"] == held_at
     assert [lock["path"] for lock in root.locks()] == [kept]
-    remount(small_state, "rw")
+    small_state.remount(small_state.state, "rw")
     root.release(kept)
     assert root.locks() == []
 
 
 def test_state_failure_of_a_release_waited_for_by_several(small_state, root):
     lock = root.take()
-    remount(small_state, "ro")
+    small_state.remount(small_state.state, "ro")
     for call in [root.start_release(lock) for _ in range(3)]:
         assert call.error().short == "StateFailure"
     assert root.wait_for_state(lock, "held")

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes are a lock that can be written again and is the same then, or an error that can be shown. */
+/*
+ * Any bytes are a lock that can be written again and is the same then, and that every guest under it can carry to the
+ * next host; or an error that can be shown.
+ */
 #include "fuzz.h"
+#include "stamp.h"
 #include "store-json.h"
 
 #include <string.h>
@@ -39,6 +43,15 @@ check_survives(const ApmigLockRecord *record)
     assert_equal(record, again);
 }
 
+static void
+check_travels(const ApmigLockRecord *record)
+{
+    ApmigStampLock lock = {record->id, record->reason, record->owner_name, MAX(record->requested_at, 0)};
+    ApmigStamp stamp = {.host_id = (char *)FUZZ_STAMP_HOST, .digest = (char *)"", .lock = &lock};
+
+    fuzz_stamp_check_lock_travels(&stamp);
+}
+
 int
 LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
@@ -51,6 +64,7 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
         g_assert_false(apmig_scope_is_none(record->scope));
         g_assert_cmpint(record->origin, !=, APMIG_LOCK_RECOVERED);
         check_survives(record);
+        check_travels(record);
     } else {
         fuzz_check_error(error, APMIG_ERROR_STATE_FAILURE);
     }

@@ -351,6 +351,6 @@ main(int argc, char **argv)
     guest_add_traced_test("/fence/freeze/traced-already", test_traced_already);
     guest_add_traced_test("/fence/freeze/uninterruptible", test_uninterruptible);
     guest_add_traced_test("/fence/freeze/freezer-killed", test_freezer_killed);
-    guest_add_traced_test("/fence/freeze/no-process", test_no_process);
+    g_test_add_func("/fence/freeze/no-process", test_no_process);
     return g_test_run();
 }

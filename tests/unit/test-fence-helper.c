@@ -278,6 +278,7 @@ test_wrong_process(void)
     assert_refused(&f, "could not be read");
     f.request.name = "g1";
     set_pid_file(&f, f.guest.pid); /* and all of it is right again */
+    f.request.verb = APMIG_FENCE_INSPECT;
     ask(&f);
     g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_DONE);
     tear_down(&f);
@@ -545,7 +546,7 @@ main(int argc, char **argv)
     guest_add_traced_test("/fence/helper/kill-fenced", test_kill_fenced);
     g_test_add_func("/fence/helper/wrong-direction", test_wrong_direction);
     g_test_add_func("/fence/helper/not-incoming", test_not_incoming);
-    guest_add_traced_test("/fence/helper/wrong-process", test_wrong_process);
+    g_test_add_func("/fence/helper/wrong-process", test_wrong_process);
     g_test_add_func("/fence/helper/uuid-elsewhere", test_uuid_elsewhere);
     g_test_add_func("/fence/helper/process-gone", test_process_gone);
     g_test_add_func("/fence/helper/wrong-device", test_wrong_device);

@@ -190,6 +190,19 @@ test_digest(void)
     g_assert_cmpstr(guest->stamp->lock->reason, ==, "AES rotation");
 }
 
+/* What the digest is not made of is not passed on with it, so it is not taken from whoever has written it there. */
+static void
+test_digest_with_control_domains(void)
+{
+    static const char xml[] = STAMP(HEAD("digest", DIGEST),
+                                    "<apmigd:queues control-domains="
+                                    "'0x8000000000000000000000000000000000000000000000000000000000000000'/>");
+    g_autoptr(ApmigGuest) guest = parse(xml, AP);
+
+    g_assert_nonnull(guest->stamp);
+    g_assert_cmpint(guest->stamp->view->has_control_domains, ==, APMIG_UNKNOWN);
+}
+
 static void
 test_lock_alone(void)
 {
@@ -204,6 +217,43 @@ test_lock_alone(void)
     g_assert_cmpstr(guest->stamp->lock->id, ==, "0123456f");
     /* it names no queues, so it makes no guest an affected one */
     g_assert_cmpint(guest->affected, ==, APMIG_AFFECTED_NO);
+}
+
+/* Of a WK the first half may be all that was said, and it is all that the kernel compares. */
+static void
+test_half_a_pattern(void)
+{
+    g_autoptr(ApmigStamp) stamp = make_stamp(NULL);
+    ApmigEvidenceRecord said = {.adapter = 5, .domain = 0x12, .key_class = APMIG_KEY_WK, .at = NOW - 1};
+    g_autofree char *xml = NULL, *element = NULL;
+    g_autoptr(ApmigGuest) guest = NULL;
+    const ApmigEvidenceRecord *read;
+
+    said.evidence = APMIG_EVIDENCE_ATTESTED;
+    said.source = (char *)"tke";
+    g_assert_true(apmig_key_pattern_parse("0x00112233445566778899aabbccddeeff", APMIG_MKVP_WK_BYTES,
+                                          &said.registers[APMIG_REGISTER_CUR]));
+    said.registers[APMIG_REGISTER_CUR].state = APMIG_KEY_STATE_VALID;
+    apmig_evidence_add(stamp->keys, &said, NULL);
+    xml = apmig_stamp_to_xml(stamp, APMIG_STAMP_FULL);
+    element = inject_namespace(xml);
+    guest = parse(element, AP);
+    g_assert_cmpstr(guest->stamp_problem, ==, NULL);
+    read = apmig_evidence_lookup(guest->stamp->keys, 5, 0x12, APMIG_KEY_WK);
+    g_assert_cmpmem(read->registers, sizeof read->registers, said.registers, sizeof said.registers);
+}
+
+/* U+FFFE and U+FFFF are UTF-8 that no XML may have: libvirt would not take the stamp, nor the lock in it. */
+static void
+test_characters_that_are_none_of_xml(void)
+{
+    g_autoptr(ApmigStamp) stamp = make_stamp("AES\xef\xbf\xbe rotation \xef\xbf\xbf\xef\xbf\xbc");
+    g_autofree char *xml = apmig_stamp_to_xml(stamp, APMIG_STAMP_FULL);
+    g_autofree char *element = inject_namespace(xml);
+    g_autoptr(ApmigGuest) guest = parse(element, AP);
+
+    g_assert_cmpstr(guest->stamp_problem, ==, NULL);
+    g_assert_cmpstr(guest->stamp->lock->reason, ==, "AES\xef\xbf\xbd rotation \xef\xbf\xbd\xef\xbf\xbc");
 }
 
 /* As many queues as there can be: the digest's form, or none at all, always with the lock. */
@@ -427,7 +477,10 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/stamp-xml/round-trip", test_round_trip);
     g_test_add_func("/stamp-xml/digest", test_digest);
+    g_test_add_func("/stamp-xml/digest-with-control-domains", test_digest_with_control_domains);
     g_test_add_func("/stamp-xml/lock-alone", test_lock_alone);
+    g_test_add_func("/stamp-xml/half-a-pattern", test_half_a_pattern);
+    g_test_add_func("/stamp-xml/characters", test_characters_that_are_none_of_xml);
     g_test_add_func("/stamp-xml/size", test_size);
     g_test_add_func("/stamp-xml/detached-guest", test_detached_guest_keeps_its_queues);
     g_test_add_func("/stamp-xml/strict", test_strict);
