@@ -35,6 +35,7 @@ struct ApmigCore {
     ApmigQueueLister *queue_lister;
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
+    char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
