@@ -40,6 +40,7 @@ struct ApmigCore {
     gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
+    char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;

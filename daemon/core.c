@@ -346,6 +346,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->remap_devices = policy->remap_devices;
     core_expect_arrivals(core);
     core_watch_keys(core, policy);
+    core->policy_trouble = g_strdup("");
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -385,6 +386,7 @@ apmig_core_free(ApmigCore *core)
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
+    g_free(core->policy_trouble);
     g_free(core);
 }
 
@@ -499,6 +501,22 @@ apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
     core_heed_policy(core, policy);
     core->remap_devices = policy->remap_devices;
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
+    apmig_core_set_policy_trouble(core, "");
+}
+
+void
+apmig_core_set_policy_trouble(ApmigCore *core, const char *trouble)
+{
+    g_free(core->policy_trouble);
+    core->policy_trouble = g_strdup(trouble);
+    if (core->listener.policy_changed)
+        core->listener.policy_changed(core->listener_data);
+}
+
+const char *
+apmig_core_policy_trouble(const ApmigCore *core)
+{
+    return core->policy_trouble;
 }
 
 gboolean

@@ -32,6 +32,7 @@ typedef struct {
     void (*migration_forgotten)(const char *id, gpointer user_data);
     void (*view_changed)(gpointer user_data);
     void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
+    void (*policy_changed)(gpointer user_data); /* it, or its trouble */
 } ApmigCoreListener;
 
 typedef struct {
@@ -130,7 +131,12 @@ char *apmig_core_describe_key_trouble(const ApmigCore *core);
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);
 
+/* The policy of the files; what was wrong with them before is over. */
 void apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy);
+/* @trouble: why the policy of the files is not taken, and the old one stays in force */
+void apmig_core_set_policy_trouble(ApmigCore *core, const char *trouble);
+/* Returns: (transfer none): a sentence; "" when the policy in force is that of the files as they were read last. */
+const char *apmig_core_policy_trouble(const ApmigCore *core);
 
 /* Whether the script stands where libvirt looks and is executable. @ret_problem: (out) (optional) (transfer
  * full): a clause with the path and what is wrong with it, when it is not. */

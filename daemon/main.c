@@ -162,6 +162,7 @@ reload(gpointer user_data)
         apmig_log(LOG_INFO, "policy reloaded");
         sd_notify(0, "READY=1\nSTATUS=");
     } else {
+        apmig_core_set_policy_trouble(daemon->core, error->message);
         apmig_log(LOG_ERR, "the old policy stays in force: %s", error->message);
         sd_notifyf(0, "READY=1\nSTATUS=The old policy stays in force: %s", error->message);
     }

@@ -27,6 +27,7 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "ListQueues", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListKeys", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "DescribePolicy", APMIG_ACCESS_FREE},
     {APMIG_BUS_LOCK, "Release", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
      .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE},
 };

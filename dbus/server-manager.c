@@ -326,13 +326,23 @@ get_key_trouble(sd_bus *bus, const char *path, const char *interface, const char
     return apmig_append_text(reply, trouble);
 }
 
+static int
+get_policy_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
+                   sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return apmig_append_text(reply, apmig_core_policy_trouble(server->core));
+}
+
 void
 apmig_manager_refresh(ApmigServer *server)
 {
-    static const char *const names[] = {"HypervisorState", "Locked", NULL};
+    static const char *const names[] = {"HypervisorState", "Locked", "PolicyTrouble", NULL};
     char *texts[] = {
         g_strdup(apmig_engine_view_state(apmig_core_engine(server->core))),
         g_strdup(is_locked(server) ? "yes" : "no"),
+        g_strdup(apmig_core_policy_trouble(server->core)),
         NULL,
     };
 
@@ -374,6 +384,8 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ListKeys", SD_BUS_ARGS("s", scope, "a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", keys), apmig_method_list_keys,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("DescribePolicy", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
+                            apmig_method_describe_policy, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("LockEnded", SD_BUS_ARGS("o", lock, "s", id, "s", result, "s", message), 0),
     SD_BUS_SIGNAL_WITH_ARGS("KeysChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -382,6 +394,7 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),
     SD_BUS_PROPERTY("KeyTrouble", "s", get_key_trouble, 0, 0),
+    SD_BUS_PROPERTY("PolicyTrouble", "s", get_policy_trouble, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
 };
 

@@ -165,6 +165,7 @@ gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char
 /* A handler of sd-bus, with the server as userdata. */
 int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
 /* server-check.c: the same */
 int apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);

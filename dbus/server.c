@@ -180,6 +180,12 @@ on_keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
                              apmig_scope_to_string(changes->queues), message);
 }
 
+static void
+on_policy_changed(gpointer user_data)
+{
+    apmig_manager_refresh(user_data);
+}
+
 static const ApmigCoreListener core_listener = {
     .lock_changed = on_lock_changed,
     .lock_forgotten = on_lock_forgotten,
@@ -187,6 +193,7 @@ static const ApmigCoreListener core_listener = {
     .migration_forgotten = on_migration_forgotten,
     .view_changed = on_view_changed,
     .keys_changed = on_keys_changed,
+    .policy_changed = on_policy_changed,
 };
 
 static const ApmigCoreListener no_listener;

@@ -135,8 +135,7 @@ lock_adopted(ApmigEngine *engine, Lock *lock)
     apmig_lock_record_free(lock->pub.record);
     lock->pub.record = g_steal_pointer(&lock->heir);
     lock->pub.overdue = FALSE;
-    lock->overdue_at =
-        lock->pub.record->expected_duration_usec ? engine->now + lock->pub.record->expected_duration_usec : 0;
+    lock_expect_end(engine, lock, engine->now);
     lock->dirty = TRUE;
     if (lock->taker) {
         ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
@@ -212,9 +211,7 @@ engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
     lock->no_wait = TRUE;
     lock->was_held = recovered || record->held_at != 0;
     lock_set_standing(lock, APMIG_LOCK_DRAINING);
-    if (record->expected_duration_usec)
-        lock->overdue_at =
-            MAX(engine->now + record->requested_at + record->expected_duration_usec - engine->realtime, 1);
+    lock_expect_end(engine, lock, engine->now + record->requested_at - engine->realtime);
     if (recovered)
         engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
                    "%s: affected guests are locked until it is released with: apmigctl unlock --force %s",
@@ -293,8 +290,7 @@ lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
     lock->taker = event->take.caller;
     lock->no_wait = event->take.no_wait;
-    lock->overdue_at =
-        event->take.expected_duration_usec ? engine->now + event->take.expected_duration_usec : 0;
+    lock_expect_end(engine, lock, engine->now);
 }
 
 /* A lock that apmigd took by itself gets the first administrator who asks for its scope as its owner. */
@@ -382,11 +378,37 @@ lock_is_breached_by(const Lock *lock, const Migration *migration)
     return lock->was_held || migration->began_after > lock->request_token;
 }
 
+/* The request's word counts for all migrations, the policy's for each. */
 static ApmigOnBusy
-lock_on_busy(const ApmigEngine *engine, const Lock *lock)
+lock_on_busy(const Lock *lock, const Migration *migration)
 {
     return lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET ? lock->pub.record->on_busy
-                                                            : engine->policy->on_busy;
+                                                            : migration->settings.on_busy;
+}
+
+/* Returns: (nullable): a migration older than the request because of which that is refused. */
+static const Migration *
+find_refusing_migration(const ApmigEngine *engine, const Lock *lock)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (lock_is_blocked_by(lock, migration) && !lock_is_breached_by(lock, migration) &&
+            lock_on_busy(lock, migration) == APMIG_ON_BUSY_REFUSE)
+            return migration;
+    }
+    return NULL;
+}
+
+/* One refusal fails the request, so nothing is ended for it before it is known that there is none: where rules differ,
+ * a migration that has not been seen yet may be the one. */
+static gboolean
+lock_may_be_refused(const ApmigEngine *engine, const Lock *lock)
+{
+    if (lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET || !apmig_policy_may_refuse(engine->policy))
+        return FALSE;
+    return (!lock->busy_known && !engine_view_has_told(engine, lock)) ||
+           find_refusing_migration(engine, lock) != NULL;
 }
 
 gboolean
@@ -394,7 +416,9 @@ lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *mig
 {
     if (!lock->durable || lock->ending || !lock_is_blocked_by(lock, migration))
         return FALSE;
-    return lock_is_breached_by(lock, migration) || lock_on_busy(engine, lock) == APMIG_ON_BUSY_ABORT;
+    if (lock_is_breached_by(lock, migration))
+        return TRUE;
+    return lock_on_busy(lock, migration) == APMIG_ON_BUSY_ABORT && !lock_may_be_refused(engine, lock);
 }
 
 static void
@@ -428,19 +452,6 @@ lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached)
         count_breach(engine, lock, migration);
     }
     return met;
-}
-
-/* Returns: (nullable): an overlapping migration that is older than the request. */
-static const Migration *
-find_older_migration(const ApmigEngine *engine, const Lock *lock)
-{
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        const Migration *migration = g_ptr_array_index(engine->migrations, i);
-
-        if (lock_is_blocked_by(lock, migration) && !lock_is_breached_by(lock, migration))
-            return migration;
-    }
-    return NULL;
 }
 
 /* --- settling ------------------------------------------------------------------------------------ */
@@ -502,33 +513,50 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
     }
 }
 
+/* Returns: (transfer full): which rule says so; "" when it is the request or the top level of the policy. */
+static char *
+describe_refusing_rule(const Lock *lock, const Migration *refusing)
+{
+    const ApmigPolicyRule *rule = refusing->settings.rule;
+
+    if (lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET || !rule || rule->on_busy == APMIG_ON_BUSY_UNSET)
+        return g_strdup("");
+    return g_strdup_printf(" (guest '%s' has a rule in the policy, $.rules[%u] of %s)", refusing->pub.guest,
+                           rule->index, rule->origin);
+}
+
+static void
+lock_be_refused(ApmigEngine *engine, Lock *lock, const Migration *refusing)
+{
+    g_autofree char *busy = engine_describe_blockers(engine, lock);
+    g_autofree char *rule = describe_refusing_rule(lock, refusing);
+    g_autofree char *message =
+        g_strdup_printf("%s%s; ask again when it is over, or with on-busy=abort", busy, rule);
+
+    lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
+}
+
 void
 engine_settle_lock(ApmigEngine *engine, Lock *lock)
 {
     gboolean waits = lock->standing == APMIG_LOCK_REQUESTED || lock->standing == APMIG_LOCK_DRAINING;
+    const Migration *refusing = NULL;
 
-    if (lock->overdue_at && !lock->pub.overdue && engine->now >= lock->overdue_at) {
-        lock->pub.overdue = TRUE;
-        lock->dirty = TRUE;
-        engine_log(engine, APMIG_LOG_LOCK_OVERDUE, LOG_WARNING, lock, NULL,
-                   "lock %s is older than announced; it stays until it is released with: apmigctl unlock %s",
-                   lock->pub.record->id, lock->pub.record->id);
-    }
+    lock_settle_overdue(engine, lock);
     engine_settle_release(engine, lock);
     if (lock->ending || !lock->durable) {
         if (!lock->ending && lock->deadline && engine->now >= lock->deadline)
             lock_time_out(engine, lock);
         return;
     }
-    if (waits && !lock->was_held && !lock->kept && lock_on_busy(engine, lock) == APMIG_ON_BUSY_REFUSE &&
-        find_older_migration(engine, lock)) {
-        g_autofree char *busy = engine_describe_blockers(engine, lock);
-        g_autofree char *message =
-            g_strdup_printf("%s; ask again when it is over, or with on-busy=abort", busy);
-
-        lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
+    if (waits && !lock->was_held && !lock->kept)
+        refusing = find_refusing_migration(engine, lock);
+    if (refusing) {
+        lock_be_refused(engine, lock, refusing);
         return;
     }
+    if (waits && !lock->busy_known && apmig_policy_may_refuse(engine->policy))
+        lock->busy_known = engine_view_has_told(engine, lock);
     lock_proceed(engine, lock);
     if (lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
         lock_time_out(engine, lock);
@@ -560,8 +588,7 @@ lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
 {
     gint64 deadline = G_MAXINT64;
 
-    if (!lock->pub.overdue)
-        engine_earlier(&deadline, lock->overdue_at);
+    engine_earlier(&deadline, lock->pub.overdue ? lock->overdue_again : lock->overdue_at);
     if (!lock->ending)
         engine_earlier(&deadline, lock->deadline);
     if (lock->keys_op)

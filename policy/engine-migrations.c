@@ -51,6 +51,15 @@ engine_guest_migrates(const ApmigEngine *engine, const char *uuid)
     return engine_find_migration(engine, uuid, TRUE) || engine_find_migration(engine, uuid, FALSE);
 }
 
+void
+migration_heed_policy(const ApmigEngine *engine, Migration *migration)
+{
+    const ApmigMigration *pub = &migration->pub;
+
+    migration->settings =
+        apmig_policy_for_guest(engine->policy, pub->uuid, pub->guest, pub->scope_known ? pub->scope : NULL);
+}
+
 static Migration *
 migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
               const ApmigScope *scope, const char *const *devices)
@@ -71,6 +80,7 @@ migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigr
     migration->pub.result = "";
     migration->pub.message = g_strdup("");
     migration->dirty = TRUE;
+    migration_heed_policy(engine, migration);
     g_ptr_array_add(engine->migrations, migration);
     return migration;
 }
@@ -171,7 +181,8 @@ migration_set_devices(Migration *migration, const char *const *devices)
  * differ in their queues, it is not known which are those of the guest: it is waited for and, without devices, left
  * alone. */
 static void
-join_attempts(Migration *migration, const ApmigScope *scope, const char *const *devices)
+join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope *scope,
+              const char *const *devices)
 {
     gboolean same = apmig_scope_equal(migration->pub.scope, scope) && migration->pub.devices[0];
     ApmigScope *both = apmig_scope_union(migration->pub.scope, scope);
@@ -179,6 +190,7 @@ join_attempts(Migration *migration, const ApmigScope *scope, const char *const *
     apmig_scope_unref(migration->pub.scope);
     migration->pub.scope = both;
     migration_set_devices(migration, same ? devices : NULL);
+    migration_heed_policy(engine, migration);
     migration_begin_steps_anew(migration);
     migration->bindable = FALSE;
 }
@@ -190,7 +202,7 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     Migration *migration = engine_find_migration(engine, event->admit.uuid, FALSE);
 
     if (migration) {
-        join_attempts(migration, scope, devices);
+        join_attempts(engine, migration, scope, devices);
         return migration;
     }
     migration =
@@ -209,7 +221,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
 
     migration_promise(migration, (const char *const *)devices);
-    migration->admitted_until = engine->now + engine->policy->admission_usec;
+    migration->admitted_until = engine->now + migration->settings.admission_usec;
     migration->admit_token = engine->last_token;
     migration->expiry_token = 0;
     action->op = pending->op = ++engine->last_op;
@@ -228,14 +240,15 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
 
 /* It may be what an earlier admission, still open, will be taken for: then that is left alone. */
 static void
-expect_unaffected(ApmigEngine *engine, const char *uuid)
+expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
 {
+    ApmigGuestSettings settings = apmig_policy_for_guest(engine->policy, uuid, name, NULL);
     Migration *earlier = engine_find_migration(engine, uuid, FALSE);
     gint64 *until = g_new(gint64, 1);
 
     if (earlier)
         migration_set_devices(earlier, NULL);
-    *until = engine->now + engine->policy->admission_usec;
+    *until = engine->now + settings.admission_usec;
     if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
         g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
     g_hash_table_replace(engine->arrivals, g_strdup(uuid), until);
@@ -253,7 +266,7 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     }
     if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
         if (!event->admit.restore)
-            expect_unaffected(engine, event->admit.uuid);
+            expect_unaffected(engine, event->admit.uuid, event->admit.name);
         reply_admit(engine, event->admit.caller, TRUE, "");
         return;
     }
@@ -318,7 +331,7 @@ grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending
     g_autofree char *exchange = engine_describe_device_map(pending->device_map);
 
     migration->grants++;
-    migration->admitted_until = engine->now + engine->policy->admission_usec;
+    migration->admitted_until = engine->now + migration->settings.admission_usec;
     reply_admit(engine, pending->caller, TRUE, "");
     if (pending->device_map) {
         ApmigAction *reply = g_ptr_array_index(engine->actions, engine->actions->len - 1);
@@ -366,7 +379,7 @@ engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
     migration->grants = 1;
     migration->bindable = TRUE;
     migration->admit_token = engine->last_token;
-    migration->admitted_until = MIN(admission->admitted_at, engine->now) + engine->policy->admission_usec;
+    migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
 }
 
 /* --- what answers say ---------------------------------------------------------------------------- */
@@ -468,7 +481,7 @@ outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
 
 /* Devices may have come and gone since the migration was first seen, or this may be another one already. */
 static void
-follow_scope(Migration *migration, const Guest *guest)
+follow_scope(const ApmigEngine *engine, Migration *migration, const Guest *guest)
 {
     gboolean known = guest->affected == APMIG_AFFECTED_YES;
 
@@ -479,6 +492,7 @@ follow_scope(Migration *migration, const Guest *guest)
     migration->pub.scope = apmig_scope_ref(guest->scope);
     g_strfreev(migration->pub.devices);
     migration->pub.devices = g_strdupv(guest->devices);
+    migration_heed_policy(engine, migration);
     migration->dirty = TRUE;
 }
 
@@ -520,7 +534,7 @@ engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigE
         return;
     }
     if (outgoing) {
-        follow_scope(outgoing, guest);
+        follow_scope(engine, outgoing, guest);
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);

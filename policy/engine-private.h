@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the engine's files share. engine.c dispatches events and settles what follows from them;
- * engine-locks.c is the life of a lock, engine-release.c its end, engine-migrations.c the life of a migration
- * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
- * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are given to bring elsewhere.
+ * engine-locks.c is the life of a lock, engine-overdue.c its age, engine-release.c its end, engine-migrations.c the life
+ * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
+ * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
+ * given to bring elsewhere.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -13,6 +14,7 @@
 #include <syslog.h>
 
 #include "engine.h"
+#include "policy-rules.h"
 
 #define RETAIN_USEC (10 * 60 * G_USEC_PER_SEC) /* how long an ended object stays readable */
 #define RETAIN_MAX  64
@@ -43,7 +45,10 @@ typedef struct {
     guint64 request_token;  /* questions above it were put after the request */
     guint64 proof_token;    /* questions above it count for held */
     gint64 deadline;        /* boot time; 0: none */
+    gint64 overdue_from;    /* boot time since which its expected duration counts; may be before this boot */
     gint64 overdue_at;      /* boot time; 0: none */
+    gint64 overdue_again;   /* boot time when it is said again; 0: not */
+    gboolean busy_known;    /* every migration older than the request has been seen, and none refuses it */
     guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
     gint64 keys_until;      /* boot time: when that is no longer waited for */
     gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
@@ -72,6 +77,7 @@ typedef struct {
 
 typedef struct {
     ApmigMigration pub;
+    ApmigGuestSettings settings; /* the policy's for its guest */
     guint64 seen_token;  /* outgoing: the newest question whose answer showed it */
     guint64 began_after; /* outgoing: it began after this question was put; 0: not known */
     gboolean incoming_seen;
@@ -191,6 +197,13 @@ void engine_settle_lock(ApmigEngine *engine, Lock *lock);
 void engine_publish_locks(ApmigEngine *engine);
 gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 
+/* engine-overdue.c */
+/* @from: boot time at which it begins to count how old the lock is */
+void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
+/* The policy has changed. */
+void engine_locks_heed_policy(ApmigEngine *engine);
+void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
+
 /* engine-release.c */
 void engine_release(ApmigEngine *engine, const ApmigEvent *event);
 void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
@@ -221,6 +234,8 @@ void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const A
 void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
 void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
+/* The policy has changed, or what is known of the guest. */
+void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
 /* engine-arrival.c */
@@ -291,6 +306,8 @@ void engine_need_list(ApmigEngine *engine);
 void engine_hurry(ApmigEngine *engine);
 /* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
 gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
+/* Whether every guest that may overlap has told of its migration since the lock was durable. */
+gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
 /* Appends a sentence for what the view still lacks for @lock. */
 void engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text);
 void engine_settle_view(ApmigEngine *engine);

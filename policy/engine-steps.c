@@ -99,9 +99,9 @@ finish_record(ApmigEngine *engine, Migration *migration, StepState *state, Apmig
 /* --- answers ------------------------------------------------------------------------------------- */
 
 static gint64
-step_deadline(const ApmigEngine *engine, ApmigStep step)
+step_deadline(const Migration *migration, ApmigStep step)
 {
-    const ApmigPolicyStep *policy_step = apmig_policy_find_step(engine->policy, step);
+    const ApmigPolicyStep *policy_step = apmig_guest_settings_find_step(&migration->settings, step);
 
     return policy_step ? policy_step->deadline_usec : SOON_USEC; /* the policy has changed meanwhile */
 }
@@ -116,7 +116,7 @@ step_answered(ApmigEngine *engine, Migration *migration, ApmigStep step, ApmigSt
 
     state->op = 0;
     state->failed = outcome == APMIG_STEP_FAILED;
-    state->again_at = soon ? engine->now + SOON_USEC : state->begun_at + step_deadline(engine, step);
+    state->again_at = soon ? engine->now + SOON_USEC : state->begun_at + step_deadline(migration, step);
     if (state->record) /* else it was late, and is recorded so */
         finish_record(engine, migration, state, outcome, message);
     if (state->outdated) {
@@ -236,7 +236,7 @@ step_due_at(const ApmigEngine *engine, const Migration *migration, ApmigStep ste
             return G_MAXINT64;
         if (fence->failed)
             return state->again_at;
-        return MAX(state->again_at, fence->first_at + step_deadline(engine, APMIG_STEP_VFIO_STATE));
+        return MAX(state->again_at, fence->first_at + step_deadline(migration, APMIG_STEP_VFIO_STATE));
     }
     return G_MAXINT64;
 }
@@ -271,7 +271,7 @@ note_late_steps(ApmigEngine *engine, Migration *migration)
     for (guint step = 0; step < APMIG_N_STEPS; step++) {
         StepState *state = &migration->steps[step];
 
-        if (state->record && engine->now >= state->begun_at + step_deadline(engine, (ApmigStep)step))
+        if (state->record && engine->now >= state->begun_at + step_deadline(migration, (ApmigStep)step))
             finish_record(engine, migration, state, APMIG_STEP_LATE, "");
     }
 }
@@ -285,12 +285,12 @@ engine_settle_steps(ApmigEngine *engine, Migration *migration)
     if (migration->pub.postcopy) {
         migration->not_abortable = TRUE;
         log_record(engine, migration,
-                   add_record(engine, migration, engine->policy->steps[0].step, APMIG_STEP_NOT_ABORTABLE,
+                   add_record(engine, migration, migration->settings.steps[0].step, APMIG_STEP_NOT_ABORTABLE,
                               "post-copy: the guest already runs at its destination"));
         return;
     }
-    for (guint i = 0; i < engine->policy->n_steps; i++) {
-        ApmigStep step = engine->policy->steps[i].step;
+    for (guint i = 0; i < migration->settings.n_steps; i++) {
+        ApmigStep step = migration->settings.steps[i].step;
 
         if (engine->now >= step_due_at(engine, migration, step))
             start_step(engine, migration, step);
@@ -306,11 +306,11 @@ migration_next_step(const ApmigEngine *engine, const Migration *migration)
         const StepState *state = &migration->steps[step];
 
         if (state->record)
-            engine_earlier(&next, state->begun_at + step_deadline(engine, (ApmigStep)step));
+            engine_earlier(&next, state->begun_at + step_deadline(migration, (ApmigStep)step));
     }
     if (migration->not_abortable || !is_to_end(engine, migration))
         return next;
-    for (guint i = 0; i < engine->policy->n_steps; i++)
-        engine_earlier(&next, MAX(step_due_at(engine, migration, engine->policy->steps[i].step), 1));
+    for (guint i = 0; i < migration->settings.n_steps; i++)
+        engine_earlier(&next, MAX(step_due_at(engine, migration, migration->settings.steps[i].step), 1));
     return next;
 }

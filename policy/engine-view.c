@@ -398,6 +398,19 @@ engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
     return TRUE;
 }
 
+gboolean
+engine_view_has_told(const ApmigEngine *engine, const Lock *lock)
+{
+    gboolean told = engine->connected && engine->list_token > lock->proof_token;
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (told && g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        told = guest->answer_token > lock->proof_token || !guest_may_overlap(guest, lock);
+    return told;
+}
+
 void
 engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text)
 {

@@ -108,10 +108,12 @@ handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
 static void
 handle_policy_changed(ApmigEngine *engine, const ApmigPolicy *policy)
 {
-    ApmigPolicy *copy = apmig_policy_copy(policy);
+    g_autoptr(ApmigPolicy) old = engine->policy; /* until nothing points into it any more */
 
-    apmig_policy_free(engine->policy);
-    engine->policy = copy;
+    engine->policy = apmig_policy_copy(policy);
+    for (guint i = 0; i < engine->migrations->len; i++)
+        migration_heed_policy(engine, g_ptr_array_index(engine->migrations, i));
+    engine_locks_heed_policy(engine);
 }
 
 static void
@@ -261,6 +263,12 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
         engine_earlier(&deadline,
                        ((Migration *)g_ptr_array_index(engine->ended_migrations, 0))->ended_at + RETAIN_USEC);
     return deadline;
+}
+
+const ApmigPolicy *
+apmig_engine_policy(const ApmigEngine *engine)
+{
+    return engine->policy;
 }
 
 const ApmigLock *

@@ -330,6 +330,9 @@ void apmig_engine_handle(ApmigEngine *engine, const ApmigEvent *event, GPtrArray
 /* Returns: the boot time (usec) at which APMIG_EVENT_DEADLINE is due, or G_MAXINT64 for never. */
 gint64 apmig_engine_next_deadline(const ApmigEngine *engine);
 
+/* Returns: (transfer none): the policy in force, valid until the next event. */
+const ApmigPolicy *apmig_engine_policy(const ApmigEngine *engine);
+
 /* Lookups return what the engine owns, valid until the next event; ended objects are found until forgotten. */
 const ApmigLock *apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);
 const ApmigMigration *apmig_engine_lookup_migration(const ApmigEngine *engine, const char *id);

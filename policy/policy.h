@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The policy: what is done with a migration that is in progress when a lock is asked for, and the times and
- * limits of the engine. It is a JSON object; the shipped default is policy/default.json.
+ * limits of the engine. It is a JSON object; the shipped default is policy/default.json, for administrators it is
+ * described in docs/policy.md. What is done differently with some guests is in policy-rules.h.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 
 #define APMIG_POLICY_MAX_BYTES (1024 * 1024)
 #define APMIG_POLICY_MAX_STEPS 3
+#define APMIG_POLICY_MAX_RULES 256 /* of all files together */
 
 typedef enum {
     APMIG_ON_BUSY_UNSET = 0, /* the request names none: the policy decides */
@@ -94,6 +96,14 @@ typedef struct {
     /* "remap-devices": "off", "matching" or "matching-or-empty": what takes the place of the mediated device of a guest
      * that comes in, where no device of that UUID is free here */
     ApmigRemap remap_devices;
+    /* "overdue-usec", 0 .. 10 years: a lock without an expected duration of its own is overdue after that; 0: never */
+    gint64 overdue_usec;
+    /* "overdue-again-usec", 0, or 1 min .. 10 years: the journal says so again this often; 0: once */
+    gint64 overdue_again_usec;
+    /* "rules": see policy-rules.h; they are added to those of the base, after them */
+    GPtrArray *rules; /* (nullable) (element-type ApmigPolicyRule): not changed any more, copies share it */
+    /* Who set which key: @origin of apmig_policy_parse(). A key that is not there is as built in. */
+    GHashTable *origins; /* (nullable) (element-type utf8 utf8): the same */
 } ApmigPolicy;
 
 /**
@@ -118,6 +128,11 @@ ApmigPolicy *apmig_policy_new_default(void);
 ApmigPolicy *apmig_policy_copy(const ApmigPolicy *policy);
 /* @policy: (nullable) */
 void apmig_policy_free(ApmigPolicy *policy);
+
+/* Returns: (transfer full): the policy as a JSON object: "settings", with every key but the rules, as a file could have
+ * them; "origins", by key, the file that set it, without those that are built in; "rules" in order, each with its file as
+ * "origin" and its "index" there. Valid UTF-8. */
+char *apmig_policy_describe(const ApmigPolicy *policy);
 
 /* Returns: (transfer none) (nullable): @step as the policy has it; NULL: it does without. */
 const ApmigPolicyStep *apmig_policy_find_step(const ApmigPolicy *policy, ApmigStep step);

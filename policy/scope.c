@@ -507,6 +507,20 @@ apmig_scope_overlaps(const ApmigScope *a, const ApmigScope *b)
 }
 
 gboolean
+apmig_scope_is_within(const ApmigScope *inner, const ApmigScope *outer)
+{
+    for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
+        guint64 beyond = 0;
+
+        for (guint i = 0; i < WORDS_PER_ROW; i++)
+            beyond |= inner->rows[adapter].words[i] & ~outer->rows[adapter].words[i];
+        if (beyond != 0)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean
 apmig_scope_equal(const ApmigScope *a, const ApmigScope *b)
 {
     return memcmp(a->rows, b->rows, sizeof a->rows) == 0;

@@ -72,6 +72,8 @@ void apmig_scope_unref(ApmigScope *scope);
 
 gboolean apmig_scope_overlaps(const ApmigScope *a, const ApmigScope *b);
 gboolean apmig_scope_equal(const ApmigScope *a, const ApmigScope *b);
+/* Returns: whether every queue of @inner is one of @outer. */
+gboolean apmig_scope_is_within(const ApmigScope *inner, const ApmigScope *outer);
 gboolean apmig_scope_is_none(const ApmigScope *scope);
 
 /* Returns: whether the queue is in the scope; FALSE for an adapter or domain above 255. */

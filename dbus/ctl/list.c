@@ -234,6 +234,7 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
     g_autofree char *version = ctl_escape(ctl_string(manager, "Version"));
     g_autofree char *hypervisor = ctl_escape(ctl_string(manager, "HypervisorState"));
     g_autofree char *trouble = ctl_escape(ctl_string(manager, "KeyTrouble"));
+    g_autofree char *policy = ctl_escape(ctl_string(manager, "PolicyTrouble"));
 
     printf("   Version: %s\n"
            "Hypervisor: %s\n"
@@ -243,6 +244,8 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
            ctl_bool(manager, "Locked") ? "yes" : "no");
     if (*trouble)
         printf("      Keys: %s See 'apmigctl keys'.\n", trouble);
+    if (*policy)
+        printf("    Policy: the old one stays in force: %s\n", policy);
     putchar('\n');
     puts("Locks:");
     print_locks(locks, "  ");

@@ -24,6 +24,7 @@ static const struct {
     {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
     {"queues", "", "List the AP queues of this host, and who uses them", ctl_verb_queues},
     {"keys", "[SCOPE]", "Tell what is known of their master keys", ctl_verb_keys},
+    {"policy", "", "Show the policy in force, and where each part of it comes from", ctl_verb_policy},
     {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
      ctl_verb_hook},
 };

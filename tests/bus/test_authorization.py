@@ -22,6 +22,7 @@ METHODS = {
     (MANAGER, "RemoveStamps"): (ROOT_ONLY, ("s", "g1")),
     (MANAGER, "ListQueues"): (FREE, ()),
     (MANAGER, "ListKeys"): (FREE, ("sa{sv}", "all", "0")),
+    (MANAGER, "DescribePolicy"): (FREE, ()),
     (LOCK, "Release"): (POLKIT, ("a{sv}", "0")),
 }
 

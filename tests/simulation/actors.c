@@ -4,6 +4,8 @@
  */
 #include "simulation.h"
 
+#include <string.h>
+
 static const char *const users[] = {"root", "anna", "bert"};
 
 /* --- what a run may meet ----------------------------------------------------------------------------- */
@@ -78,6 +80,37 @@ choose_steps(Sim *sim, ApmigPolicy *policy)
     }
 }
 
+/* For names and UUIDs, not for queues: see settings_of() in steps.c. */
+static ApmigPolicyRule *
+choose_rule(Sim *sim, guint index)
+{
+    g_autofree char *name = g_strdup_printf("g%u", (guint)dice_roll(&sim->dice, 0, 7));
+    ApmigPolicyRule *rule = apmig_policy_rule_new("simulation", index);
+    ApmigPolicy own = {0};
+
+    if (sim->n_guests && dice_chance(&sim->dice, 500)) /* the first policy is there before the guests are */
+        apmig_policy_rule_set_guest(rule, sim->guests[0].uuid);
+    else
+        apmig_policy_rule_set_guest(rule, dice_chance(&sim->dice, 700) ? name : "g?");
+    rule->on_busy = (ApmigOnBusy)dice_roll(&sim->dice, APMIG_ON_BUSY_UNSET, APMIG_ON_BUSY_REFUSE);
+    if (dice_chance(&sim->dice, 300))
+        choose_steps(sim, &own);
+    memcpy(rule->steps, own.steps, sizeof rule->steps);
+    rule->n_steps = own.n_steps;
+    return rule;
+}
+
+static GPtrArray *
+choose_rules(Sim *sim)
+{
+    GPtrArray *rules = apmig_policy_rules_copy(NULL);
+    guint n_rules = dice_chance(&sim->dice, 300) ? (guint)dice_roll(&sim->dice, 1, 3) : 0;
+
+    for (guint i = 0; i < n_rules; i++)
+        g_ptr_array_add(rules, choose_rule(sim, i));
+    return rules;
+}
+
 static ApmigPolicy *
 choose_policy(Sim *sim)
 {
@@ -95,6 +128,7 @@ choose_policy(Sim *sim)
     policy->max_locks = (guint)dice_roll(dice, 2, 16);
     policy->max_locks_per_user = (guint)dice_roll(dice, 1, 8);
     policy->max_admissions = (guint)dice_roll(dice, 1, 16);
+    policy->rules = choose_rules(sim);
     return policy;
 }
 

@@ -22,6 +22,7 @@
 #include "decide.h"
 #include "dice.h"
 #include "engine.h"
+#include "policy-rules.h"
 
 #define SECOND ((gint64)G_USEC_PER_SEC)
 #define MSEC   G_GINT64_CONSTANT(1000)
@@ -413,7 +414,7 @@ void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
 typedef struct {
     guint64 op[APMIG_N_STEPS];        /* under way; 0: none */
     gint64 first_at[APMIG_N_STEPS];   /* 0: never */
-    gint64 begun_at[APMIG_N_STEPS];   /* of the last */
+    gint64 late_at[APMIG_N_STEPS];    /* of the last */
     gboolean over[APMIG_N_STEPS];     /* the answer was that it cannot be ended any more */
     gboolean outdated[APMIG_N_STEPS]; /* what is under way is for an earlier QEMU */
     gboolean failed;                  /* vfio-state, the last time it was answered */
@@ -525,6 +526,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(POSTCOPY, "step refused in post-copy")                                                                 \
     X(STEP, "step run")                                                                                      \
     X(STEP_LATE, "step late")                                                                                \
+    X(STEP_BY_RULE, "step run on a guest that has a rule in the policy")                                     \
     X(SIDE_BY_SIDE, "libvirt-abort and vfio-state under way together")                                       \
     X(STEP_BLIND, "step run while libvirt was not reachable")                                                \
     X(FENCED_PRE_COPY, "source fenced in pre-copy")                                                          \

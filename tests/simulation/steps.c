@@ -49,11 +49,8 @@ steps_begin_anew(Sim *sim, const Guest *guest)
 static void
 note_answer(Sim *sim, Effort *effort, ApmigStep step, ApmigStepOutcome outcome)
 {
-    const ApmigPolicyStep *policy = apmig_policy_find_step(sim->policy, step);
-
     effort->op[step] = 0;
-    if (policy && effort->first_at[step] && outcome == APMIG_STEP_REQUESTED &&
-        sim->now > effort->begun_at[step] + policy->deadline_usec)
+    if (effort->first_at[step] && outcome == APMIG_STEP_REQUESTED && sim->now > effort->late_at[step])
         sim_cover(sim, COVER_STEP_LATE);
     if (step == APMIG_STEP_VFIO_STATE)
         effort->failed = outcome == APMIG_STEP_FAILED;
@@ -133,11 +130,19 @@ is_here(const Sim *sim, const Guest *guest)
     return migration && !migration->outgoing && migration->began_at;
 }
 
+/* Rules of a run are for names and UUIDs alone, so what is known of queues does not matter. */
+static ApmigGuestSettings
+settings_of(const Sim *sim, const Guest *guest)
+{
+    return apmig_policy_for_guest(sim->policy, guest->uuid, guest->name, NULL);
+}
+
 /* Whether @lock is a reason to end the migration of @guest, which may be over already. */
 static gboolean
 is_reason(Sim *sim, const Lock *lock, const Guest *guest, gboolean outgoing)
 {
-    ApmigOnBusy on_busy = lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : sim->policy->on_busy;
+    ApmigOnBusy on_busy =
+        lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : settings_of(sim, guest).on_busy;
     const Migration *migration = guest->migration;
     guint mask = outgoing              ? last_told(sim, guest)->mask
                  : is_here(sim, guest) ? migration->mask
@@ -188,7 +193,8 @@ check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
 static void
 check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Guest *guest)
 {
-    const ApmigPolicyStep *fence = apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE);
+    const ApmigGuestSettings settings = settings_of(sim, guest);
+    const ApmigPolicyStep *fence = apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE);
     gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
 
     if (effort->op[action->step])
@@ -213,13 +219,21 @@ check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Gue
 static void
 note_step(Sim *sim, Effort *effort, const ApmigAction *action, Guest *guest)
 {
+    const ApmigGuestSettings settings = settings_of(sim, guest);
+    const ApmigPolicyStep *step = apmig_guest_settings_find_step(&settings, action->step);
+
+    if (!step)
+        sim_violation(sim, "I5", "a step is run on %s that the policy does without", guest->name);
+    else
+        effort->late_at[action->step] = sim->now + step->deadline_usec;
+    if (settings.rule)
+        sim_cover(sim, COVER_STEP_BY_RULE);
     sim_cover(sim, COVER_STEP);
     if (!sim->connected)
         sim_cover(sim, COVER_STEP_BLIND);
     if (guest->migration && !guest->migration->outgoing == !action->outgoing)
         guest->migration->steps++;
     effort->op[action->step] = action->op;
-    effort->begun_at[action->step] = sim->now;
     if (!effort->first_at[action->step])
         effort->first_at[action->step] = sim->now;
     if (effort->op[APMIG_STEP_LIBVIRT_ABORT] && effort->op[APMIG_STEP_VFIO_STATE])
@@ -236,8 +250,6 @@ check_step(Sim *sim, const ApmigAction *action)
 
     if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->outgoing)
         sim_violation(sim, "I5", "a step is run on %s for a migration that is none", guest->name);
-    if (!apmig_policy_find_step(sim->policy, action->step))
-        sim_violation(sim, "I5", "a step is run on %s that the policy does without", guest->name);
     if (action->step == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
         sim_violation(sim, "I5", "the job of %s is aborted without a connection", guest->name);
     if (action->outgoing)
@@ -275,9 +287,11 @@ check_guests(Sim *sim)
 static gboolean
 has_step(const Sim *sim, const Guest *guest)
 {
-    if (*guest->device.uuid && apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE))
+    const ApmigGuestSettings settings = settings_of(sim, guest);
+
+    if (*guest->device.uuid && apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE))
         return TRUE;
-    return guest->migration->outgoing && apmig_policy_find_step(sim->policy, APMIG_STEP_LIBVIRT_ABORT);
+    return guest->migration->outgoing && apmig_guest_settings_find_step(&settings, APMIG_STEP_LIBVIRT_ABORT);
 }
 
 static gboolean
@@ -298,22 +312,25 @@ is_known(const Guest *guest)
 static gboolean
 is_sound(const Sim *sim, const Guest *guest)
 {
+    const ApmigGuestSettings settings = settings_of(sim, guest);
+
     return helper_is_sound(sim) && *guest->device.uuid && !guest->device.refuses && !guest->device.blocks &&
-           apmig_policy_find_step(sim->policy, APMIG_STEP_VFIO_STATE) &&
-           apmig_policy_find_step(sim->policy, APMIG_STEP_KILL_INCOMING);
+           apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE) &&
+           apmig_guest_settings_find_step(&settings, APMIG_STEP_KILL_INCOMING);
 }
 
 static void
 check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since)
 {
+    const ApmigGuestSettings settings = settings_of(sim, guest);
     const Migration *migration = guest->migration;
     gint64 deadlines = 0;
 
     if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
         return;
     since = MAX(since, migration->stream_at) + 2 * PATIENCE;
-    for (guint i = 0; i < sim->policy->n_steps; i++)
-        deadlines += sim->policy->steps[i].deadline_usec;
+    for (guint i = 0; i < settings.n_steps; i++)
+        deadlines += settings.steps[i].deadline_usec;
     if (!migration->fenced && sim->now > since)
         sim_violation(sim, "live", "%s, which comes in under lock %s, is not fenced", guest->name, lock->id);
     if (sim->now > since + deadlines)
