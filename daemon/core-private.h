@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys. Main loop's thread only.
+ * core-keys.c to what is known of master keys, core-requests.c to those who change a lock or ask for a reading. Main loop's
+ * thread only.
  */
 #pragma once
 
@@ -16,6 +17,7 @@ typedef struct {
     ApmigReplyFunc reply;
     ApmigAdmitFunc admit;
     ApmigDeclaredFunc declared;
+    ApmigVerdictFunc verdict;
     gpointer user_data;
 } Caller;
 
@@ -33,6 +35,7 @@ struct ApmigCore {
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
+    ApmigGuestLister *guest_lister;
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
@@ -57,6 +60,15 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* Gives the engine @request, for @caller. */
+void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller,
+                      gboolean rehearse);
+
+/* --- core-requests.c ----------------------------------------------------------------------------- */
+
+/* @error: (nullable): instead of what @action says */
+void core_give_verdict(const Caller *caller, const ApmigAction *action, const GError *error);
 
 /* --- core-keys.c --------------------------------------------------------------------------------- */
 

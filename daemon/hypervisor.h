@@ -36,14 +36,17 @@ typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *
  * gone nevertheless. Not called after the connection was lost. */
 typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
 
-/* An active guest and its mediated devices. */
+/* An active guest that is affected, its mediated devices and its queues. */
 typedef struct {
     char *uuid;
     char *name;
-    GStrv devices; /* UUIDs, lower case */
+    GStrv devices;     /* UUIDs, lower case */
+    ApmigScope *scope; /* all when it is not known */
 } ApmigGuestDevices;
 
-ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices);
+/* @scope: (nullable): not known */
+ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices,
+                                           const ApmigScope *scope);
 ApmigGuestDevices *apmig_guest_devices_copy(const ApmigGuestDevices *guest);
 void apmig_guest_devices_free(ApmigGuestDevices *guest);
 
@@ -69,7 +72,7 @@ struct ApmigHypervisor {
     /* Facts of a guest by name or UUID, active or not. */
     void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
                           gpointer user_data);
-    /* Of all active guests that may be affected; of an incoming one nothing is known. The answer may never come: when
+    /* Of all active guests that are affected; of an incoming one nothing is known. The answer may never come: when
      * the connection is lost before it. */
     void (*list_devices)(ApmigHypervisor *self, ApmigGuestDevicesFunc func, gpointer user_data);
     /* No callback after it. Ends within a second even when calls hang. */
