@@ -101,11 +101,13 @@ judge(JsonObject *lock, GError **error)
 static gboolean
 wait_for_change(CtlFollow *follow, JsonObject *lock, gint64 deadline, GError **error)
 {
+    const char *waiting = ctl_string(lock, "Waiting");
+
     if (ctl_follow_wait(follow, deadline, error))
         return TRUE;
     if (g_error_matches(*error, CTL_ERROR, CTL_EXIT_TIMEOUT))
-        g_prefix_error(error, "lock %s is %s, waiting for: %s; ", ctl_string(lock, "Id"),
-                       ctl_string(lock, "State"), ctl_string(lock, "Waiting"));
+        g_prefix_error(error, "lock %s is %s%s%s; ", ctl_string(lock, "Id"), ctl_string(lock, "State"),
+                       *waiting ? ", waiting for: " : "", waiting);
     return FALSE;
 }
 
