@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys, core-arrival.c to guests that come in; core-check.c asks it before a guest
- * moves. Main loop's thread only.
+ * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
+ * lock or ask for a reading; core-check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 
@@ -17,6 +17,7 @@ typedef struct {
     ApmigReplyFunc reply;
     ApmigAdmitFunc admit;
     ApmigDeclaredFunc declared;
+    ApmigVerdictFunc verdict;
     gpointer user_data;
 } Caller;
 
@@ -38,6 +39,7 @@ struct ApmigCore {
     ApmigRemap remap_devices;
     GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
     gint64 arrivals_asked_at; /* boot time: when that began */
+    ApmigGuestLister *guest_lister;
     ApmigStampQueue *stamps;
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
@@ -63,6 +65,15 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* Gives the engine @request, for @caller. */
+void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller,
+                      gboolean rehearse);
+
+/* --- core-requests.c ----------------------------------------------------------------------------- */
+
+/* @error: (nullable): instead of what @action says */
+void core_give_verdict(const Caller *caller, const ApmigAction *action, const GError *error);
 
 /* --- core-check.c -------------------------------------------------------------------------------- */
 

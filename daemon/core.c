@@ -31,6 +31,8 @@ answer(ApmigCore *core, const ApmigAction *action)
         error = g_error_new_literal(APMIG_ERROR, action->code, action->message);
     if (caller->admit)
         caller->admit(action->allowed, action->message, action->device_map, caller->user_data);
+    else if (caller->verdict)
+        core_give_verdict(caller, action, error);
     else
         caller->reply(action->id, error, caller->user_data);
     g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
@@ -129,6 +131,8 @@ carry_out(ApmigCore *core, ApmigAction *action)
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_AMENDED:
+    case APMIG_ACTION_REPLY_VERDICT:
     case APMIG_ACTION_REPLY_ADMIT:
     case APMIG_ACTION_REPLY_ERROR:
         answer_soon(core, action);
@@ -345,6 +349,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
     core->remap_devices = policy->remap_devices;
     core_expect_arrivals(core);
+    core->guest_lister = apmig_guest_lister_new(hypervisor);
     core_watch_keys(core, policy);
     core->policy_trouble = g_strdup("");
     core->hooks_dir = g_strdup(hooks_dir);
@@ -370,6 +375,7 @@ apmig_core_free(ApmigCore *core)
     g_clear_pointer(&core->reply_source, g_source_unref);
     apmig_ap_monitor_free(core->ap_monitor);
     apmig_queue_lister_free(core->queue_lister);
+    apmig_guest_lister_free(core->guest_lister);
     apmig_declarer_free(core->declarer);
     apmig_key_guard_free(core->key_guard);
     core->hypervisor->free(core->hypervisor);
@@ -433,11 +439,9 @@ core_new_lock_id(ApmigCore *core)
     }
 }
 
-ApmigCaller
-apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
-                     gpointer user_data)
+void
+core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller, gboolean rehearse)
 {
-    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
     g_autofree char *id = core_new_lock_id(core);
     g_autofree char *problem = NULL;
 
@@ -456,7 +460,17 @@ apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigRepl
                                              .timeout_usec = request->timeout_usec,
                                              .expected_duration_usec = request->expected_duration_usec,
                                              .no_wait = request->no_wait,
+                                             .rehearse = rehearse,
                                              .hook_problem = problem}});
+}
+
+ApmigCaller
+apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
+                     gpointer user_data)
+{
+    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
+
+    core_handle_take(core, request, caller, FALSE);
     return caller;
 }
 

@@ -7,6 +7,7 @@
 
 #include "declarer.h"
 #include "engine.h"
+#include "guest-lister.h"
 #include "guest-xml.h"
 #include "hypervisor.h"
 #include "key-guard.h"
@@ -22,6 +23,17 @@ typedef void (*ApmigReplyFunc)(const char *id, const GError *error, gpointer use
  * none is */
 typedef void (*ApmigAdmitFunc)(gboolean allowed, const char *reason, GHashTable *device_map,
                                gpointer user_data);
+
+/* What came of a reading that somebody asked for. */
+typedef struct {
+    gboolean ready;
+    const char *reason;        /* why not; "" when ready */
+    gint64 read_at;            /* realtime, usec: it is of after that */
+    const GPtrArray *findings; /* (nullable) (element-type ApmigRehearsed): of a rehearsal */
+} ApmigVerdict;
+
+/* @verdict NULL: @error says why. */
+typedef void (*ApmigVerdictFunc)(const ApmigVerdict *verdict, const GError *error, gpointer user_data);
 
 /* What a listener is told; it looks the object up by its id. */
 typedef struct {
@@ -47,6 +59,18 @@ typedef struct {
     gboolean no_wait;
     gboolean allow_missing_hook;
 } ApmigTakeRequest;
+
+/* A change of a lock; of its members those count that belong to @what, see APMIG_EVENT_AMEND in engine.h. */
+typedef struct {
+    const char *id;
+    ApmigAmendment what;
+    guint32 uid;
+    const char *user;
+    guint32 owner_uid;
+    const char *text;
+    gboolean replace;
+    gint64 duration_usec;
+} ApmigAmendRequest;
 
 /**
  * apmig_core_new:
@@ -75,6 +99,14 @@ ApmigCaller apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *reques
 /* @warnings: (nullable): to what was declared before, see apmig_core_declare_keys() */
 ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const char *warnings,
                                     ApmigReplyFunc func, gpointer user_data);
+ApmigCaller apmig_core_amend_lock(ApmigCore *core, const ApmigAmendRequest *request, ApmigReplyFunc func,
+                                  gpointer user_data);
+/* Whether the keys of a lock may be changed now, by a reading that begins now. @limit_usec: of that */
+ApmigCaller apmig_core_check_lock(ApmigCore *core, const char *id, gint64 limit_usec, ApmigVerdictFunc func,
+                                  gpointer user_data);
+/* What would be done if the lock were taken. */
+ApmigCaller apmig_core_rehearse_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigVerdictFunc func,
+                                     gpointer user_data);
 /* What is declared stays so, also when the caller is gone or the release that was to follow fails. */
 ApmigCaller apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
                                     ApmigDeclaredFunc func, gpointer user_data);
@@ -114,6 +146,14 @@ typedef void (*ApmigArrivalCheckFunc)(const ApmigArrivalCheck *check, const GErr
  */
 void apmig_core_check_arrival(ApmigCore *core, ApmigGuest *guest, ApmigArrivalCheckFunc func,
                               gpointer user_data);
+
+/* Returns: (transfer full) (nullable): why the hook would not be called, as a clause; NULL: it would, or this hypervisor
+ * has none. */
+char *apmig_core_describe_hook_problem(const ApmigCore *core);
+
+/* The active guests that are affected, and their queues; NULL: the hypervisor does not answer. @func: called once, later,
+ * unless the core is freed before. */
+void apmig_core_list_guests(ApmigCore *core, ApmigGuestDevicesFunc func, gpointer user_data);
 
 /* What this host has of crypto hardware, and which guests use it. @func: called once, later, unless the core is freed
  * before. */

@@ -39,14 +39,17 @@ typedef void (*ApmigGuestDescribedFunc)(const char *xml, const GError *error, gp
  * gone nevertheless. Not called after the connection was lost. */
 typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
 
-/* An active guest and its mediated devices. */
+/* An active guest that is affected, its mediated devices and its queues. */
 typedef struct {
     char *uuid;
     char *name;
-    GStrv devices; /* UUIDs, lower case */
+    GStrv devices;     /* UUIDs, lower case */
+    ApmigScope *scope; /* all when it is not known */
 } ApmigGuestDevices;
 
-ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices);
+/* @scope: (nullable): not known */
+ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices,
+                                           const ApmigScope *scope);
 ApmigGuestDevices *apmig_guest_devices_copy(const ApmigGuestDevices *guest);
 void apmig_guest_devices_free(ApmigGuestDevices *guest);
 
@@ -76,7 +79,7 @@ struct ApmigHypervisor {
      * @order: (transfer full) */
     void (*describe_guest)(ApmigHypervisor *self, const char *guest, ApmigStampOrder *order,
                            ApmigGuestDescribedFunc func, gpointer user_data);
-    /* Of all active guests that may be affected; of an incoming one nothing is known. The answer may never come: when
+    /* Of all active guests that are affected; of an incoming one nothing is known. The answer may never come: when
      * the connection is lost before it. */
     void (*list_devices)(ApmigHypervisor *self, ApmigGuestDevicesFunc func, gpointer user_data);
     /* No callback after it. Ends within a second even when calls hang. */

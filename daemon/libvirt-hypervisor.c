@@ -426,9 +426,9 @@ add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing 
         apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
 
     if (reading->guest != NULL && reading->guest->affected == APMIG_AFFECTED_YES)
-        g_ptr_array_add(
-            listing->guests,
-            apmig_guest_devices_new(name->uuid, name->name, (const char *const *)reading->guest->devices));
+        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
+                                                                 (const char *const *)reading->guest->devices,
+                                                                 reading->guest->scope));
 }
 
 static void

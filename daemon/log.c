@@ -43,6 +43,8 @@ static const struct {
     [APMIG_LOG_KEYS_DECLARED] = {"KEYS_DECLARED", "37ef10ad93674dbcb40c70c5c53ba9ce"},
     [APMIG_LOG_KEYS_CONTRADICTED] = {"KEYS_CONTRADICTED", "a4c1a5fda25e4ecd97f3f1b0f1dc52ae"},
     [APMIG_LOG_KEYS_CHANGED] = {"KEYS_CHANGED", "d3f0b6e1c52a4e0f9a4f7c88b5e9d216"},
+    [APMIG_LOG_LOCK_TAKEN_OVER] = {"LOCK_TAKEN_OVER", "6b1d9f0e4c7a4b52a83e15d20c94f7e8"},
+    [APMIG_LOG_LOCK_AMENDED] = {"LOCK_AMENDED", "2e58c3a97f614d0bb6d40fe1738a95c2"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

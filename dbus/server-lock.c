@@ -145,10 +145,50 @@ method_release(sd_bus_message *message, void *user_data, sd_bus_error *ret_error
     return apmig_release_lock(object->server, message, object->id);
 }
 
+static int
+method_take_over(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigObject *object = user_data;
+
+    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_OWNER);
+}
+
+static int
+method_extend(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigObject *object = user_data;
+
+    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_DURATION);
+}
+
+static int
+method_annotate(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigObject *object = user_data;
+
+    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_REASON);
+}
+
+static int
+method_check(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigObject *object = user_data;
+
+    return apmig_check_lock(object->server, message, object->id);
+}
+
 static const sd_bus_vtable lock_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_release,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("TakeOver", SD_BUS_ARGS("s", reason, "a{sv}", options), SD_BUS_NO_RESULT,
+                            method_take_over, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Extend", SD_BUS_ARGS("t", duration_usec, "a{sv}", options), SD_BUS_NO_RESULT,
+                            method_extend, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Annotate", SD_BUS_ARGS("s", text, "a{sv}", options), SD_BUS_NO_RESULT,
+                            method_annotate, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", verdict),
+                            method_check, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Id", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Scope", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Reason", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -14,6 +14,8 @@ list_known(const ApmigOption *options)
             g_string_append(list, ", ");
         g_string_append(list, option->name);
     }
+    if (list->len == 0)
+        g_string_append(list, "none");
     return g_string_free(list, FALSE);
 }
 

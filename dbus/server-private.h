@@ -164,6 +164,8 @@ gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char
 
 /* A handler of sd-bus, with the server as userdata. */
 int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_rehearse_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_guests(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
@@ -174,6 +176,16 @@ int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bu
 /* server-keys.c: handlers of sd-bus, with the server as userdata. */
 int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/* server-release.c: @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
+const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
+
+/* server-amend.c: Lock.TakeOver, Lock.Extend and Lock.Annotate. @id: of the lock; @message: not read yet */
+int apmig_amend_lock(ApmigServer *server, sd_bus_message *message, const char *id, ApmigAmendment what);
+
+/* server-inquire.c: Lock.Check, as apmig_amend_lock(); and the answer to Manager.RehearseLock, whose @call is. */
+int apmig_check_lock(ApmigServer *server, sd_bus_message *message, const char *id);
+void apmig_rehearsal_answer(const ApmigVerdict *verdict, const GError *error, gpointer call);
 
 /**
  * apmig_release_lock: server-release.c: ReleaseLock and Lock.Release from their options on

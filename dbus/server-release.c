@@ -39,8 +39,8 @@ on_released(const char *id, const GError *error, gpointer user_data)
         apmig_call_reply(call, "");
 }
 
-static const ApmigLock *
-find_living_lock(const ApmigServer *server, const char *id, GError **error)
+const ApmigLock *
+apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error)
 {
     const ApmigLock *lock = apmig_engine_lookup_lock(apmig_core_engine(server->core), id);
     g_autofree char *shown = NULL;
@@ -63,7 +63,7 @@ find_living_lock(const ApmigServer *server, const char *id, GError **error)
 static const ApmigLock *
 find_same_lock(const ApmigServer *server, const Release *release, GError **error)
 {
-    const ApmigLock *lock = find_living_lock(server, release->id, error);
+    const ApmigLock *lock = apmig_server_find_living_lock(server, release->id, error);
 
     if (!lock || lock->record->owner_uid == release->owner_uid)
         return lock;
@@ -158,7 +158,7 @@ release_others_settled(ApmigCall *call, const GError *denied)
         return;
     }
 
-    lock = find_living_lock(call->server, release->id, &error);
+    lock = apmig_server_find_living_lock(call->server, release->id, &error);
     if (lock)
         error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
                             "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
@@ -174,7 +174,7 @@ release_identified(ApmigCall *call, const GError *denied)
 {
     Release *release = call->data;
     g_autoptr(GError) error = NULL;
-    const ApmigLock *lock = find_living_lock(call->server, release->id, &error);
+    const ApmigLock *lock = apmig_server_find_living_lock(call->server, release->id, &error);
 
     if (!lock) {
         apmig_call_fail(call, error);
@@ -226,7 +226,7 @@ apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
         return apmig_reply_error(message, error);
     pairs = options[OPTION_DECLARE].pairs;
     release->force = options[OPTION_FORCE].flag;
-    if (!read_declarations(release, pairs, &error) || !find_living_lock(server, id, &error))
+    if (!read_declarations(release, pairs, &error) || !apmig_server_find_living_lock(server, id, &error))
         return apmig_reply_error(message, error);
     return apmig_call_start(server, message, g_steal_pointer(&release), release_free, release_identified);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* TakeLock: arguments first, then authorization, then the core. */
+/* TakeLock, and RehearseLock, which does all of it but take: arguments first, then authorization, then the core. */
 #include "server-private.h"
 
 #include <gio/gio.h>
@@ -16,6 +16,7 @@ typedef struct {
     ApmigTakeRequest request;
     char *reason;
     char *change_id;
+    gboolean rehearse;
 } Take;
 
 static void
@@ -139,7 +140,11 @@ take_with_name(const char *name, gpointer user_data)
     take->request.change_id = take->change_id;
     take->request.uid = call->uid;
     take->request.user = name;
-    call->caller = apmig_core_take_lock(call->server->core, &take->request, on_taken, call);
+    if (take->rehearse)
+        call->caller =
+            apmig_core_rehearse_lock(call->server->core, &take->request, apmig_rehearsal_answer, call);
+    else
+        call->caller = apmig_core_take_lock(call->server->core, &take->request, on_taken, call);
 }
 
 static void
@@ -159,13 +164,26 @@ take_identified(ApmigCall *call, const GError *denied)
     apmig_call_authorize(call, call->rule->action, take_authorized);
 }
 
-int
-apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+static int
+start_take(ApmigServer *server, sd_bus_message *message, gboolean rehearse)
 {
     g_autoptr(GError) error = NULL;
     Take *take = take_read(message, &error);
 
     if (!take)
         return apmig_reply_error(message, error);
-    return apmig_call_start(user_data, message, take, take_free, take_identified);
+    take->rehearse = rehearse;
+    return apmig_call_start(server, message, take, take_free, take_identified);
+}
+
+int
+apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    return start_take(user_data, message, FALSE);
+}
+
+int
+apmig_method_rehearse_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    return start_take(user_data, message, TRUE);
 }

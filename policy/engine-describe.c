@@ -76,7 +76,7 @@ apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
         g_string_append_printf(text, "%sthe cards have not told yet whether the keys are in step",
                                text->len ? "; " : "");
     if (!lock->result && lock->state == APMIG_LOCK_DRAINING)
-        engine_describe_view(engine, (const Lock *)lock, text);
+        engine_describe_view(engine, lock->record->scope, ((const Lock *)lock)->proof_token, text);
     return g_string_free(text, FALSE);
 }
 

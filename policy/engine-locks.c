@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> breached; how it ends is in engine-release.c.
+ * The life of a lock: requested -> draining -> held <-> breached; how it ends is in engine-release.c, what is changed of
+ * it meanwhile in engine-amend.c.
  */
 #include "engine-private.h"
 
@@ -16,6 +17,7 @@ lock_free(Lock *lock)
     g_free(lock->pub.unverified);
     g_free(lock->pub.warnings);
     g_free(lock->end_message);
+    lock_clear_amendments(lock);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
     g_ptr_array_unref(lock->blockers);
@@ -33,6 +35,7 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
     lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     lock->blockers = g_ptr_array_new_with_free_func(g_free);
+    g_queue_init(&lock->amendments);
     lock->request_token = lock->proof_token = engine->last_token;
     lock->dirty = TRUE;
     g_ptr_array_add(engine->locks, lock);
@@ -81,7 +84,8 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
         engine_act(engine, write == WRITE_REMOVE ? APMIG_ACTION_REMOVE_LOCK : APMIG_ACTION_PERSIST_LOCK);
 
     action->op = ++engine->last_op;
-    action->record = apmig_lock_record_copy(write == WRITE_ADOPT ? lock->heir : lock->pub.record);
+    action->record =
+        apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
     lock->op = action->op;
     if (write == WRITE_CREATE)
         lock->create_op = action->op;
@@ -164,6 +168,8 @@ lock_write_failed(ApmigEngine *engine, Lock *lock, Write write, const char *erro
         lock->taker = 0;
         g_clear_pointer(&lock->heir, apmig_lock_record_free);
     }
+    if (write == WRITE_AMEND)
+        lock_amended(engine, lock, message);
     if (write == WRITE_HOLD) {
         lock->pub.record->held_at = 0;
         lock->hold_again_at = engine->now + HOLD_AGAIN_USEC;
@@ -197,6 +203,8 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
         lock->was_held = TRUE;
     else if (write == WRITE_ADOPT)
         lock_adopted(engine, lock);
+    else if (write == WRITE_AMEND)
+        lock_amended(engine, lock, NULL);
 }
 
 /* --- requests ------------------------------------------------------------------------------------ */
@@ -322,12 +330,19 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     Lock *lock;
 
     if (is_adoption(other, event)) {
-        adopt(engine, other, event);
+        if (event->take.rehearse)
+            engine_rehearse(engine, event);
+        else
+            adopt(engine, other, event);
         return;
     }
     refusal = refuse_take(engine, event, &code);
     if (refusal) {
         engine_reply_error(engine, event->take.caller, code, refusal);
+        return;
+    }
+    if (event->take.rehearse) {
+        engine_rehearse(engine, event);
         return;
     }
     record = g_new0(ApmigLockRecord, 1);
@@ -558,6 +573,7 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
     if (waits && !lock->busy_known && apmig_policy_may_refuse(engine->policy))
         lock->busy_known = engine_view_has_told(engine, lock);
     lock_proceed(engine, lock);
+    engine_settle_amendments(engine, lock);
     if (lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
         lock_time_out(engine, lock);
 }

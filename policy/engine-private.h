@@ -4,7 +4,7 @@
  * engine-locks.c is the life of a lock, engine-overdue.c its age, engine-release.c its end, engine-migrations.c the life
  * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
  * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
- * given to bring elsewhere.
+ * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -26,6 +26,7 @@ typedef enum {
     WRITE_HOLD,   /* held_at */
     WRITE_UPDATE, /* a new breach: nobody waits for it */
     WRITE_ADOPT,  /* a new owner */
+    WRITE_AMEND,  /* what somebody who waits for it wants changed */
     WRITE_REMOVE,
 } Write;
 
@@ -38,7 +39,8 @@ typedef struct {
     guint64 op;        /* of the write under way; 0: none */
     guint64 create_op; /* of its creation */
     Write write;
-    ApmigLockRecord *heir; /* (nullable): the record with the new owner, with WRITE_ADOPT */
+    ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
+    GQueue amendments;     /* of Amendment (engine-amend.c); the first is being written with WRITE_AMEND */
     gboolean durable;
     gboolean never_written; /* its creation failed */
     gboolean was_held;      /* whatever migrates under it is a breach */
@@ -155,6 +157,8 @@ struct ApmigEngine {
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
     gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
 
+    GPtrArray *inquiries; /* of Inquiry (engine-inquiry.c): not answered yet */
+
     /* for the time of one event */
     gint64 now;
     gint64 realtime;
@@ -203,6 +207,28 @@ void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
 /* The policy has changed. */
 void engine_locks_heed_policy(ApmigEngine *engine);
 void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
+
+/* engine-amend.c */
+void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
+/* What was written with WRITE_AMEND is durable, or failed to become so. */
+void lock_amended(ApmigEngine *engine, Lock *lock, const char *error);
+/* Whether it is just getting another owner. */
+gboolean lock_changes_hands(const Lock *lock);
+/* It ends: who waits for a change of it waits in vain. */
+void lock_fail_amendments(ApmigEngine *engine, Lock *lock);
+void lock_clear_amendments(Lock *lock);
+void engine_settle_amendments(ApmigEngine *engine, Lock *lock);
+
+/* engine-inquiry.c */
+void engine_check(ApmigEngine *engine, const ApmigEvent *event);
+/* @event: a TAKE that would not be refused at once */
+void engine_rehearse(ApmigEngine *engine, const ApmigEvent *event);
+/* Whether what a guest with these queues does is asked for. */
+gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);
+void engine_forget_inquiries(ApmigEngine *engine, ApmigCaller caller);
+GPtrArray *engine_new_inquiries(void);
+void engine_settle_inquiries(ApmigEngine *engine);
+gint64 engine_inquiries_next_deadline(const ApmigEngine *engine);
 
 /* engine-release.c */
 void engine_release(ApmigEngine *engine, const ApmigEvent *event);
@@ -286,6 +312,8 @@ void migration_begin_steps_anew(Migration *migration);
 void engine_settle_steps(ApmigEngine *engine, Migration *migration);
 /* Whether a step said yes, or may still come to it. */
 gboolean migration_was_asked_to_end(const Migration *migration);
+/* What would be done to end @migration: the steps of @finding, or why there are none. */
+void engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, ApmigRehearsed *finding);
 /* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
 gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
 
@@ -308,7 +336,10 @@ void engine_hurry(ApmigEngine *engine);
 gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
 /* Whether every guest that may overlap has told of its migration since the lock was durable. */
 gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
-/* Appends a sentence for what the view still lacks for @lock. */
-void engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text);
+/* Whether questions above @proof_token have told what guests with queues of @scope do, whatever that is. */
+gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token);
+/* Appends a sentence for what is lacking of that. */
+void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token,
+                          GString *text);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);

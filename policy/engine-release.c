@@ -21,7 +21,8 @@ lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError c
     lock->end_message = g_strdup(message);
     lock->pub.state = APMIG_LOCK_VERIFYING;
     lock->dirty = TRUE;
-    g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption that is overtaken */
+    g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption or a change that is overtaken */
+    lock_fail_amendments(engine, lock);
     lock_write(engine, lock, WRITE_REMOVE);
 }
 
@@ -209,9 +210,9 @@ refuse_request(const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
             "with: apmigctl unlock --force %s",
             lock->pub.record->id, lock->pub.record->reason, lock->pub.record->id);
     }
-    if (lock->heir && !lock->ending) {
+    if (lock_changes_hands(lock) && !lock->ending) {
         *ret_code = APMIG_ERROR_NOT_OWNER;
-        return g_strdup_printf("lock %s is just becoming that of %s, who asked for its scope: ask again",
+        return g_strdup_printf("lock %s is just becoming that of %s, who asked for it: ask again",
                                lock->pub.record->id, lock->heir->owner_name);
     }
     return NULL;

@@ -241,6 +241,34 @@ step_due_at(const ApmigEngine *engine, const Migration *migration, ApmigStep ste
     return G_MAXINT64;
 }
 
+void
+engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, ApmigRehearsed *finding)
+{
+    gboolean has_device = migration->pub.devices[0] != NULL;
+
+    if (!is_known_to_be_affected(engine, migration))
+        finding->why = g_strdup("its queues are not known, so it is left alone");
+    else if (migration->pub.postcopy)
+        finding->why = g_strdup("it is in post-copy: the guest already runs at its destination");
+    if (finding->why)
+        return;
+    for (guint i = 0; i < migration->settings.n_steps; i++) {
+        ApmigStep step = migration->settings.steps[i].step;
+        gboolean may_do = step == APMIG_STEP_LIBVIRT_ABORT ? migration->pub.outgoing
+                          : step == APMIG_STEP_VFIO_STATE  ? has_device
+                                                           : has_device && !migration->pub.outgoing;
+
+        if (may_do)
+            finding->steps[finding->n_steps++] = step;
+    }
+    finding->why = finding->n_steps > 0 ? g_strdup("")
+                   : migration->pub.outgoing
+                       ? g_strdup("no step of the policy ends it")
+                       : g_strdup_printf("it can only be ended on its source host, with: "
+                                         "virsh domjobabort %s",
+                                         migration->pub.guest);
+}
+
 static void
 start_step(ApmigEngine *engine, Migration *migration, ApmigStep step)
 {

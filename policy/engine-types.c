@@ -35,6 +35,12 @@ static const char *const step_outcomes[] = {
     [APMIG_STEP_UNAVAILABLE] = "unavailable",
 };
 
+static const char *const treatments[] = {
+    [APMIG_WOULD_END] = "end",
+    [APMIG_WOULD_WAIT] = "wait",
+    [APMIG_WOULD_REFUSE] = "refuse",
+};
+
 /* --- locks --------------------------------------------------------------------------------------- */
 
 ApmigLockRecord *
@@ -150,6 +156,23 @@ apmig_admission_free(ApmigAdmission *admission)
 /* --- actions ------------------------------------------------------------------------------------- */
 
 void
+apmig_rehearsed_free(ApmigRehearsed *finding)
+{
+    g_free(finding->migration_id);
+    g_free(finding->uuid);
+    g_free(finding->guest);
+    g_free(finding->why);
+    g_free(finding);
+}
+
+const char *
+apmig_treatment_to_string(ApmigTreatment treatment)
+{
+    g_return_val_if_fail((guint)treatment < G_N_ELEMENTS(treatments), "");
+    return treatments[treatment];
+}
+
+void
 apmig_step_record_free(ApmigStepRecord *record)
 {
     g_free(record->message);
@@ -172,5 +195,6 @@ apmig_action_free(ApmigAction *action)
     apmig_admission_free(action->admission);
     g_clear_pointer(&action->locks, g_ptr_array_unref);
     g_clear_pointer(&action->device_map, g_hash_table_unref);
+    g_clear_pointer(&action->findings, g_ptr_array_unref);
     g_free(action);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What is known of the hypervisor's active guests, and what is to be asked: after each hint, at short intervals while
- * a lock drains or is breached, at long ones while one is held, and never without a lock or an open migration. There
- * is no event for the start or the failed end of an outgoing migration (libvirt), hence the intervals.
+ * a lock drains or is breached or somebody waits for a reading, at long ones while one is held, and never without a
+ * lock, an open migration or such a question. There is no event for the start or the failed end of an outgoing
+ * migration (libvirt), hence the intervals.
  */
 #include "engine-private.h"
 
@@ -69,13 +70,13 @@ static gboolean
 guest_matters(const ApmigEngine *engine, const Guest *guest)
 {
     return engine_overlapping_lock(engine, guest->scope) || (guest->scope_varies && engine->locks->len) ||
-           engine_guest_migrates(engine, guest->uuid);
+           engine_guest_migrates(engine, guest->uuid) || engine_is_inquired(engine, guest);
 }
 
 static gboolean
 reading_is_needed(const ApmigEngine *engine)
 {
-    return engine->connected && (engine->locks->len || engine->migrations->len);
+    return engine->connected && (engine->locks->len || engine->migrations->len || engine->inquiries->len);
 }
 
 /* --- asking -------------------------------------------------------------------------------------- */
@@ -411,14 +412,38 @@ engine_view_has_told(const ApmigEngine *engine, const Lock *lock)
     return told;
 }
 
+/* Whether it may have queues of @scope, and no question above @proof_token has told what it does. */
+static gboolean
+guest_is_unread(const Guest *guest, const ApmigScope *scope, guint64 proof_token)
+{
+    gboolean varied = guest->scope_varies && guest->told_token <= proof_token;
+
+    return guest->answer_token <= proof_token && (varied || apmig_scope_overlaps(scope, guest->scope));
+}
+
+gboolean
+engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->connected || engine->list_token <= proof_token)
+        return FALSE;
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest_is_unread(guest, scope, proof_token))
+            return FALSE;
+    return TRUE;
+}
+
 void
-engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text)
+engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token, GString *text)
 {
     GHashTableIter iter;
     Guest *guest;
     guint named = 0;
 
-    if (!engine->connected || engine->list_token <= lock->proof_token) {
+    if (!engine->connected || engine->list_token <= proof_token) {
         g_string_append_printf(text, "%slibvirt has not listed its guests%s%s", text->len ? "; " : "",
                                engine->view_trouble ? ": " : "",
                                engine->view_trouble ? engine->view_trouble : "");
@@ -426,7 +451,7 @@ engine_describe_view(const ApmigEngine *engine, const Lock *lock, GString *text)
     }
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
-        if (!guest_may_overlap(guest, lock) || guest->answer_token > lock->proof_token || ++named > NAMED_MAX)
+        if (!guest_is_unread(guest, scope, proof_token) || ++named > NAMED_MAX)
             continue;
         g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s",
                                text->len ? "; " : "", guest->name, guest->trouble ? ": " : "",
@@ -442,6 +467,8 @@ sweep_interval(const ApmigEngine *engine)
 {
     gboolean needed = engine->locks->len > 0;
 
+    if (engine->inquiries->len)
+        return engine->policy->draining_interval_usec;
     for (guint i = 0; i < engine->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(engine->locks, i);
 

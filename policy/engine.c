@@ -19,6 +19,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->stamped_locks = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
                                                   (GDestroyNotify)apmig_lock_record_free);
+    engine->inquiries = engine_new_inquiries();
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
@@ -39,6 +40,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->arrivals);
     g_hash_table_unref(engine->stamps);
     g_hash_table_unref(engine->stamped_locks);
+    g_ptr_array_unref(engine->inquiries);
     g_free(engine->view_trouble);
     g_free(engine->run_id);
     apmig_policy_free(engine->policy);
@@ -129,7 +131,14 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_RELEASE:
         engine_release(engine, event);
         break;
+    case APMIG_EVENT_AMEND:
+        engine_amend(engine, event);
+        break;
+    case APMIG_EVENT_CHECK:
+        engine_check(engine, event);
+        break;
     case APMIG_EVENT_CALLER_GONE:
+        engine_forget_inquiries(engine, event->caller_gone.caller);
         engine_caller_gone(engine, event->caller_gone.caller);
         break;
     case APMIG_EVENT_ADMIT:
@@ -221,8 +230,8 @@ publish(ApmigEngine *engine)
     engine->published_view = view;
 }
 
-/* Migrations before locks: an end that was just seen may make a lock held. Ended entries leave the arrays, hence the
- * walks from the end. */
+/* Migrations before locks: an end that was just seen may make a lock held; and both before inquiries, which are told how
+ * things stand. Ended entries leave the arrays, hence the walks from the end. */
 static void
 settle(ApmigEngine *engine)
 {
@@ -230,6 +239,7 @@ settle(ApmigEngine *engine)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
+    engine_settle_inquiries(engine);
     engine_settle_view(engine);
     engine_settle_stamps(engine);
     publish(engine);
@@ -252,6 +262,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
 {
     gint64 deadline = MIN(engine_view_next_deadline(engine), engine_stamps_next_deadline(engine));
 
+    engine_earlier(&deadline, engine_inquiries_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
     for (guint i = 0; i < engine->migrations->len; i++)

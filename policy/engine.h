@@ -74,6 +74,8 @@ typedef enum {
     APMIG_EVENT_STORE_LOADED,
     APMIG_EVENT_TAKE,
     APMIG_EVENT_RELEASE,
+    APMIG_EVENT_AMEND,
+    APMIG_EVENT_CHECK,
     APMIG_EVENT_CALLER_GONE,
     APMIG_EVENT_ADMIT,
     APMIG_EVENT_LOCK_PERSISTED,
@@ -99,6 +101,35 @@ typedef enum {
     APMIG_STAMPING_BUSY, /* the guest has a job: libvirt would wait 30 s for its end, and fail */
     APMIG_STAMPING_FAILED,
 } ApmigStamping;
+
+/* What is changed of a lock that is there. */
+typedef enum {
+    APMIG_AMEND_OWNER,    /* it becomes the caller's */
+    APMIG_AMEND_DURATION, /* when it is expected to be released */
+    APMIG_AMEND_REASON,   /* what others read */
+} ApmigAmendment;
+
+/* What a lock that is only rehearsed would do about a migration in progress. */
+typedef enum {
+    APMIG_WOULD_END,
+    APMIG_WOULD_WAIT,   /* for its end; @why says why, if it was to be ended */
+    APMIG_WOULD_REFUSE, /* the request */
+} ApmigTreatment;
+
+typedef struct {
+    char *migration_id;
+    char *uuid;
+    char *guest;
+    gboolean outgoing;
+    ApmigTreatment treatment;
+    ApmigStep steps[APMIG_POLICY_MAX_STEPS]; /* with APMIG_WOULD_END, in the policy's order */
+    guint n_steps;
+    char *why; /* a clause; "" if there is none */
+} ApmigRehearsed;
+
+void apmig_rehearsed_free(ApmigRehearsed *finding);
+/* "end", "wait", "refuse". */
+const char *apmig_treatment_to_string(ApmigTreatment treatment);
 
 /* An admission as kept in the runtime directory. */
 typedef struct {
@@ -139,6 +170,7 @@ typedef struct {
             gint64 timeout_usec; /* 0: the policy's, or none with no_wait */
             gint64 expected_duration_usec;
             gboolean no_wait;
+            gboolean rehearse; /* nothing is taken: REPLY_VERDICT says what would be done */
             const char
                 *hook_problem; /* (nullable): why the hook would not be called; NULL also when the caller
                                          allowed a missing hook or the driver has none */
@@ -149,6 +181,22 @@ typedef struct {
             gboolean force;
             const char *warnings; /* (nullable): sentences: what is odd about what was declared with it */
         } release; /* the caller is authorized already */
+        struct {
+            ApmigCaller caller;
+            const char *id;
+            ApmigAmendment what;
+            guint32 uid; /* the caller's */
+            const char *user;
+            guint32 owner_uid;    /* of whom the caller may change it, but for APMIG_AMEND_OWNER */
+            const char *text;     /* OWNER: why; REASON: what is said */
+            gboolean replace;     /* REASON: in place of what was said; else after it */
+            gint64 duration_usec; /* DURATION: from now */
+        } amend;                  /* the caller is authorized already */
+        struct {
+            ApmigCaller caller;
+            const char *id;
+            gint64 limit_usec; /* of the reading that answers it */
+        } check;
         struct {
             ApmigCaller caller;
         } caller_gone;
@@ -231,6 +279,8 @@ typedef enum {
     APMIG_ACTION_STAMP_GUEST, /* op, uuid, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
+    APMIG_ACTION_REPLY_AMENDED,     /* caller, id */
+    APMIG_ACTION_REPLY_VERDICT, /* caller, allowed, message (why not; ""), read_at; findings of a rehearsal */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed), device_map */
     APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
     APMIG_ACTION_PUBLISH_LOCK,      /* id: look it up; new, changed or just ended */
@@ -266,9 +316,11 @@ typedef enum {
     APMIG_LOG_KEYS_DECLARED,
     APMIG_LOG_KEYS_CONTRADICTED,
     APMIG_LOG_KEYS_CHANGED,
+    APMIG_LOG_LOCK_TAKEN_OVER,
+    APMIG_LOG_LOCK_AMENDED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_KEYS_CHANGED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_LOCK_AMENDED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -295,6 +347,8 @@ typedef struct {
     ApmigStampForm form; /* off: what stamp there is is taken away */
     GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
     GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
+    gint64 read_at;      /* realtime: what is said is of after that */
+    GPtrArray *findings; /* (nullable): of ApmigRehearsed */
 } ApmigAction;
 
 /**

@@ -17,6 +17,13 @@ int ctl_verb_unstamp(int argc, char **argv, GError **error);
 int ctl_verb_queues(int argc, char **argv, GError **error);
 int ctl_verb_keys(int argc, char **argv, GError **error);
 int ctl_verb_policy(int argc, char **argv, GError **error);
+int ctl_verb_wait(int argc, char **argv, GError **error);
+int ctl_verb_watch(int argc, char **argv, GError **error);
+int ctl_verb_ready(int argc, char **argv, GError **error);
+int ctl_verb_affected(int argc, char **argv, GError **error);
+int ctl_verb_take_over(int argc, char **argv, GError **error);
+int ctl_verb_extend(int argc, char **argv, GError **error);
+int ctl_verb_annotate(int argc, char **argv, GError **error);
 
 /* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */
 int ctl_verb_hook(int argc, char **argv, GError **error);

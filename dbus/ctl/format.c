@@ -28,7 +28,11 @@ ctl_exit_statuses(void)
            "  11  the master keys are not in step\n"
            "  12  apmigd could not store its state, a limit is reached, or the request was cancelled\n"
            "  13  apmigd cannot be reached\n"
-           "  20  check: the guest may not come in now\n";
+           "  20  check: the guest may not come in now\n"
+           "  30  wait: the lock has ended\n"
+           "  31  watch: a migration is, or was, in progress under a lock that was held\n"
+           "  32  watch: apmigd or the hypervisor cannot be reached any more\n"
+           "  33  ready: NO-GO\n";
 }
 
 static const struct {

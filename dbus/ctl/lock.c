@@ -10,6 +10,7 @@
 #include "format.h"
 #include "names.h"
 #include "options.h"
+#include "rehearse.h"
 
 /* What a call may take beyond the lock's own deadline: a password for polkit, and the way there and back. */
 #define MARGIN_USEC   (60 * G_USEC_PER_SEC)
@@ -24,6 +25,7 @@ typedef struct {
     gboolean no_wait;
     gboolean allow_missing_hook;
     gboolean progress;
+    gboolean rehearse;
     gint64 timeout_usec;
     gint64 expected_usec;
 } LockOptions;
@@ -69,6 +71,8 @@ parse_lock_options(int *argc, char ***argv, LockOptions *options, GError **error
          "Return at once: the lock is then draining, not held", NULL},
         {"allow-missing-hook", 0, 0, G_OPTION_ARG_NONE, &options->allow_missing_hook,
          "Lock although nothing keeps guests from coming in on this host", NULL},
+        {"rehearse", 0, 0, G_OPTION_ARG_NONE, &options->rehearse,
+         "Take no lock: only tell what it would do about the migrations in progress", NULL},
         {"progress", 0, 0, G_OPTION_ARG_NONE, &options->progress,
          "Tell every second what is waited for (default: on a terminal)", NULL},
         {NULL},
@@ -231,6 +235,23 @@ take(sd_bus *bus, const char *scope, const char *reason, const LockOptions *opti
     return g_strdup(path);
 }
 
+static int
+rehearse(sd_bus *bus, const char *scope, const char *reason, const LockOptions *options, GError **error)
+{
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "RehearseLock", error);
+    gint64 limit = options->timeout ? options->timeout_usec + MARGIN_USEC : CTL_STUCK_USEC;
+
+    if (!call || !ctl_bus_check(sd_bus_message_append(call, "ss", scope, reason), error) ||
+        !ctl_bus_check(append_options(call, options), error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, limit, NULL, NULL, error);
+
+    return reply ? ctl_print_rehearsal(reply, scope, options->common.json, options->common.quiet, error)
+                 : CTL_EXIT_FAILURE;
+}
+
 static void
 print_taken(JsonObject *lock, const CtlCommon *common)
 {
@@ -263,6 +284,10 @@ ctl_verb_lock(int argc, char **argv, GError **error)
         return CTL_EXIT_FAILURE;
 
     g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+
+    if (bus && options.rehearse)
+        return rehearse(bus, argv[1], argv[2], &options, error);
+
     g_autofree char *path = bus ? take(bus, argv[1], argv[2], &options, error) : NULL;
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) migrations = NULL;

@@ -17,6 +17,13 @@ static const struct {
 } verbs[] = {
     {"lock", "SCOPE REASON", "Keep guests from migrating while master keys change", ctl_verb_lock},
     {"unlock", "LOCK", "Release a lock, or cancel one that is not held yet", ctl_verb_unlock},
+    {"ready", "[LOCK]", "Read anew, and say whether keys may be changed now", ctl_verb_ready},
+    {"extend", "LOCK TIME", "Say anew how long a lock will be needed", ctl_verb_extend},
+    {"annotate", "LOCK TEXT", "Add to the reason of a lock", ctl_verb_annotate},
+    {"take-over", "LOCK", "Become the owner of somebody else's lock", ctl_verb_take_over},
+    {"affected", "SCOPE", "List the guests that a lock would concern", ctl_verb_affected},
+    {"wait", "LOCK", "Wait until a lock is held, or has ended", ctl_verb_wait},
+    {"watch", "[LOCK]", "Tell what happens to locks, until somebody has to look", ctl_verb_watch},
     {"status", "", "Show apmigd, locks and migrations on one page", ctl_verb_status},
     {"list", "[LOCK]", "List locks, or show one in full", ctl_verb_list},
     {"migrations", "", "List migrations of affected guests in progress", ctl_verb_migrations},

@@ -512,7 +512,7 @@ give_devices(Pending *pending)
         if (is_active(self, guest) && facts.affected == APMIG_AFFECTED_YES)
             g_ptr_array_add(guests,
                             apmig_guest_devices_new(uuid->data, get_string(self, guest, "name", uuid->data),
-                                                    facts.devices));
+                                                    facts.devices, facts.scope));
         clear_facts(&facts);
     }
     pending->devices_func(pending->error == NULL ? guests : NULL, pending->user_data);

@@ -262,6 +262,7 @@ def test_help_and_version(bus, ctl):
     status, out, _ = ctl("--help")
     assert status == OK and "Exit status:" in out
     assert ctl("--version")[1].startswith("apmigctl ")
-    for verb in ("lock", "unlock", "status", "list", "migrations", "check", "unstamp"):
+    for verb in ("lock", "unlock", "status", "list", "migrations", "check", "unstamp", "wait", "watch", "ready", "affected",
+                 "take-over", "extend", "annotate"):
         status, out, err = ctl(verb, "--help")
         assert (status, err) == (OK, "") and out

@@ -195,6 +195,69 @@ def test_no_such_lock(running, root):
         assert error.short == "NoSuchLock" and "has ended already (released)" in error.message
 
 
+@pytest.mark.parametrize("member, arguments, name, said", [
+    ("TakeOver", ("sa{sv}", "", "0"), "InvalidReason", "The reason is empty"),
+    ("TakeOver", ("sa{sv}", "x" * 257, "0"), "InvalidReason", "has 257 bytes: give at most 256"),
+    ("TakeOver", ("sa{sv}", "shift ends", "1", "force", "b", "true"), "InvalidOption",
+     'Unknown option "force": known here: none'),
+    ("Extend", ("ta{sv}", "0", "0"), "InvalidOption", "give from 1 to"),
+    ("Extend", ("ta{sv}", str(3653 * DAY), "0"), "InvalidOption", "give from 1 to"),
+    ("Annotate", ("sa{sv}", "two\nlines", "0"), "InvalidReason", "The text has a control character at byte 4"),
+    ("Annotate", ("sa{sv}", "x" * 250, "0"), "InvalidReason", "at most 256 are kept"),
+    ("Annotate", ("sa{sv}", "late", "1", "replace", "s", "yes"), "InvalidOption", "must be a boolean"),
+    ("Check", ("a{sv}", "1", "timeout-usec", "t", "0"), "InvalidOption", "give from 1 to"),
+    ("Check", ("a{sv}", "1", "timeout-usec", "t", "300000001"), "InvalidOption", "give from 1 to"),
+])
+def test_what_is_asked_wrongly_of_a_lock_changes_nothing(running, root, member, arguments, name, said):
+    lock = root.take("04.*", "AES rotation")
+    before = root.lock(lock)
+    error = root.start(lock, LOCK, member, *arguments).error()
+    assert error.short == name and said in error.message
+    assert root.lock(lock) == before
+    root.release(lock)
+    arguments = {"TakeOver": ("sa{sv}", "shift ends", "0"), "Extend": ("ta{sv}", "1", "0"),
+                 "Annotate": ("sa{sv}", "late", "0"), "Check": ("a{sv}", "0")}[member]
+    error = root.start(lock, LOCK, member, *arguments).error()
+    assert error.short == "NoSuchLock" and "has ended already (released)" in error.message
+
+
+def test_state_failure_of_a_change(small_state, root):
+    lock = root.take("04.*", "AES rotation")
+    before = root.lock(lock)
+    remount(small_state, "ro")
+    for member, arguments in (("TakeOver", ("sa{sv}", "shift ends", "0")), ("Extend", ("ta{sv}", "1", "0")),
+                              ("Annotate", ("sa{sv}", "late", "0"))):
+        error = root.start(lock, LOCK, member, *arguments).error()
+        assert error.short == "StateFailure" and "Read-only file system" in error.message
+    assert root.lock(lock) == before
+    remount(small_state, "rw")
+    root.call(lock, LOCK, "Annotate", "sa{sv}", "late", "0")
+    assert root.lock(lock)["Reason"] == "AES rotation; late"
+
+
+def test_hypervisor_unavailable_to_a_check(running, hypervisor, root):
+    lock = root.take("04.*")
+    hypervisor.do("lose", reason="libvirtd closed the connection")
+    error = root.start(lock, LOCK, "Check", "a{sv}", *rig.option_arguments({"timeout-usec": 200000})).error()
+    assert error.short == "HypervisorUnavailable" and "libvirtd closed the connection" in error.message
+    for call in (root.start(ROOT_PATH, MANAGER, "ListGuests", "sa{sv}", "all", "0"),
+                 root.start(ROOT_PATH, MANAGER, "RehearseLock", "ssa{sv}", "05.*", "AES",
+                            *rig.option_arguments({"timeout-usec": 200000}))):
+        assert call.error().short == "HypervisorUnavailable"
+    assert root.lock(lock)["State"] == "held"
+
+
+@pytest.mark.parametrize("member", ["RehearseLock", "TakeLock"])
+def test_rehearsal_is_asked_as_a_lock_is(nothing_changes, root, member):
+    for arguments, name in ((("zz", "AES", "0"), "InvalidScope"), (("all", "", "0"), "InvalidReason"),
+                            (("all", "AES", "1", "rehearse", "b", "true"), "InvalidOption")):
+        assert root.start(ROOT_PATH, MANAGER, member, "ssa{sv}", *arguments).error().short == name
+
+
+def test_invalid_scope_of_a_list_of_guests(nothing_changes, root):
+    assert root.start(ROOT_PATH, MANAGER, "ListGuests", "sa{sv}", "04", "0").error().short == "InvalidScope"
+
+
 def test_not_owner(running, nobody, other, bus):
     polkit = bus.start_polkit({"*": "yes", "org.apmigd1.release-others-lock": "no"})
     lock = nobody.take("04.0012", "mine")

@@ -93,6 +93,21 @@ def test_active_guest_has_the_queues_of_its_device(node, root):
     assert root.admit(domain("g1", uuid_of(4), None, DEVICE))[0] is False
 
 
+def test_guests_are_listed_with_their_queues(node, root):
+    node.add_device(DEVICE, ["04.0013", "05.0013"])
+    lock = root.take("05.*")
+
+    def listed(scope):
+        guests = root.call(rig.ROOT_PATH, rig.MANAGER, "ListGuests", "sa{sv}", scope, "0")[0]
+        return {guest["name"]: (guest["scope"], guest["devices"], guest["locks"]) for guest in guests}
+
+    keys, device = ("04.0012", [], []), ("04-05.0013", [DEVICE], [lock])
+    assert listed("all") == {"keys": keys, "device": device}
+    assert listed("04.0012") == {"keys": keys}
+    verdict = root.call(lock, rig.LOCK, "Check", "a{sv}", "0")[0]
+    assert verdict["ready"] is True and verdict["read-at"] > 1_700_000_000_000_000
+
+
 def test_unreachable_libvirt_is_said(bus, folder, root):
     daemon = rig.Daemon(bus, folder, rig.APMIGD, f"test://{folder}/no-such-file.xml").start()
     assert root.manager()["HypervisorState"] == "disconnected"

@@ -97,7 +97,7 @@ def test_interface_has_every_error_and_option():
 
 
 def test_apmigctl_has_every_verb_with_its_options():
-    verbs = re.findall(r"^  ([a-z]+) .*  [A-Z]", run(APMIGCTL, "--help").stdout.partition("Options:")[0], re.MULTILINE)
+    verbs = re.findall(r"^  ([a-z-]+) .*  [A-Z]", run(APMIGCTL, "--help").stdout.partition("Options:")[0], re.MULTILINE)
     assert {"lock", "hook", "policy"} <= set(verbs)
     text = source("apmigctl.1")
     verbs_text, _, common_text = text.partition("\n.Ss Options of all verbs but hook")

@@ -147,13 +147,13 @@ change_policy(Sim *sim)
 
 /* --- administrators ---------------------------------------------------------------------------------- */
 
-static guint
+guint
 choose_mask(Sim *sim)
 {
     return dice_chance(&sim->dice, 250) ? MASK_ALL : (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
 }
 
-static Lock *
+Lock *
 choose_lock(Sim *sim)
 {
     guint n = 0;
@@ -445,6 +445,7 @@ typedef struct {
 
 static const Actor actors[] = {
     {administrate, G_STRUCT_OFFSET(Profile, admin_pause)},
+    {inquirers_act, G_STRUCT_OFFSET(Profile, admin_pause)},
     {operate, G_STRUCT_OFFSET(Profile, operator_pause)},
     {send_from_remote, G_STRUCT_OFFSET(Profile, remote_pause)},
     {use_host, G_STRUCT_OFFSET(Profile, host_pause)},

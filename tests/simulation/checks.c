@@ -281,7 +281,8 @@ check_callers(Sim *sim)
         return;
     for (guint i = 0; i < sim->callers->len; i++) {
         const Caller *caller = g_ptr_array_index(sim->callers, i);
-        gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) || caller->kind == CALLER_RELEASE;
+        gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) ||
+                         caller->kind == CALLER_RELEASE || caller->kind >= CALLER_AMEND;
         gint64 until = caller->opened_at + (waits ? caller->timeout : 0);
 
         if (!caller->gone && sim->now > MAX(MAX(until, sim->disk_idle_since), sim->started_at) + PATIENCE)

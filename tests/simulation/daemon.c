@@ -106,6 +106,8 @@ carry_out(Sim *sim, const ApmigAction *action)
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_AMENDED:
+    case APMIG_ACTION_REPLY_VERDICT:
         daemon_close_caller(sim, action->caller);
         break;
     case APMIG_ACTION_REPLY_ADMIT:

@@ -207,8 +207,9 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
         check_refused_keys(sim, caller, code);
     else if (code == APMIG_ERROR_NOT_OWNER) {
         sim_cover(sim, COVER_NOT_OWNER);
-        if (caller->force || !lock->by_itself || lock->adopted || lock->reading)
-            sim_violation(sim, "I6", "the release of lock %s fails with NotOwner, and nobody adopts it",
+        if (caller->force || lock->reading ||
+            ((!lock->by_itself || lock->adopted) && !is_taken_over(sim, lock)))
+            sim_violation(sim, "I6", "the release of lock %s fails with NotOwner, and nobody gets it",
                           lock->id);
         release_over(lock);
     } else
@@ -282,6 +283,12 @@ check_reply(Sim *sim, const ApmigAction *action)
         check_taken(sim, caller, action->id);
     else if (action->type == APMIG_ACTION_REPLY_RELEASED && caller->kind == CALLER_RELEASE)
         check_released(sim, caller);
+    else if (action->type == APMIG_ACTION_REPLY_AMENDED && caller->kind == CALLER_AMEND)
+        check_amended(sim, caller);
+    else if (action->type == APMIG_ACTION_REPLY_VERDICT && caller->kind >= CALLER_CHECK)
+        check_verdict(sim, caller, action);
+    else if (fails && caller->kind >= CALLER_AMEND)
+        check_inquirer_error(sim, caller, action->code);
     else if (fails && caller->kind == CALLER_TAKE)
         check_take_error(sim, caller, action->code);
     else if (fails && caller->kind == CALLER_RELEASE)
@@ -303,7 +310,7 @@ has_open(const Sim *sim)
     g_autoptr(GPtrArray) locks = apmig_engine_list_locks(sim->engine);
     g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(sim->engine);
 
-    return locks->len || migrations->len;
+    return locks->len || migrations->len || has_inquiry(sim);
 }
 
 static void
@@ -344,6 +351,8 @@ check_action(Sim *sim, const ApmigAction *action)
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_AMENDED:
+    case APMIG_ACTION_REPLY_VERDICT:
     case APMIG_ACTION_REPLY_ADMIT:
     case APMIG_ACTION_REPLY_ERROR:
         check_reply(sim, action);

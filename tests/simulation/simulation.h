@@ -10,6 +10,7 @@
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
+ *   inquirers.c   who changes a lock that is there, or asks for a reading, and what they may be told
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
  *
@@ -184,20 +185,26 @@ typedef enum {
     CALLER_TAKE,
     CALLER_RELEASE,
     CALLER_ADMIT,
+    CALLER_AMEND,
+    CALLER_CHECK,
+    CALLER_REHEARSE,
 } CallerKind;
 
 typedef struct {
     ApmigCaller number;
     CallerKind kind;
     gint64 opened_at;
-    gint64 timeout; /* TAKE: 0: none. RELEASE: until the cards are waited for no more */
+    gint64
+        timeout; /* TAKE: 0: none. RELEASE: until the cards are waited for no more. AMEND, CHECK, REHEARSE */
     gboolean no_wait;
     gboolean gone; /* disconnected: an answer goes nowhere */
     gboolean hook_problem;
     gboolean restore;
     gboolean force;
     guint32 uid;
-    Lock *lock;           /* TAKE; RELEASE if there is one of that id */
+    Lock *lock;           /* TAKE, AMEND, CHECK; RELEASE if there is one of that id */
+    ApmigAmendment what;  /* AMEND */
+    gint64 extent;        /* AMEND: until when the lock is not overdue then */
     Migration *migration; /* ADMIT of a migration */
     ApmigAffected affected;
     guint mask;
@@ -408,6 +415,21 @@ void actors_release_all(Sim *sim);
 /* The hook script of @guest asks: for @migration, or NULL for a restore. */
 void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
 
+guint choose_mask(Sim *sim);
+/* Returns: (nullable): a living lock. */
+Lock *choose_lock(Sim *sim);
+
+/* --- inquirers.c ----------------------------------------------------------------------------------- */
+
+void inquirers_act(Sim *sim);
+/* Whether somebody waits for a reading. */
+gboolean has_inquiry(const Sim *sim);
+/* Whether somebody has asked to become the owner of @lock. */
+gboolean is_taken_over(const Sim *sim, const Lock *lock);
+void check_amended(Sim *sim, Caller *caller);
+void check_verdict(Sim *sim, const Caller *caller, const ApmigAction *action);
+void check_inquirer_error(Sim *sim, Caller *caller, ApmigError code);
+
 /* --- steps.c --------------------------------------------------------------------------------------- */
 
 /* What is known of the steps on a migration; also which QEMU the daemon takes for its guest's. */
@@ -454,7 +476,7 @@ void check_released_lock(Sim *sim, const Lock *lock, const ApmigLock *ended);
 Lock *known_lock(Sim *sim, const char *id);
 Lock *known_lock_new(Sim *sim, const char *id, guint mask);
 void known_lock_free(Lock *lock);
-/* Whether the engine has a lock or a migration in progress. */
+/* Whether the engine has a lock or a migration in progress, or somebody waits for a reading. */
 gboolean has_open(const Sim *sim);
 /* Before an action is carried out. */
 void check_action(Sim *sim, const ApmigAction *action);
@@ -508,6 +530,14 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(BREACHED_VERIFYING, "breach while the cards are read")                                                 \
     X(REFUSED_BREACHED, "release refused, and the lock is breached")                                         \
     X(CRASH_READING, "daemon died while the cards are read")                                                 \
+    X(TAKEN_OVER, "lock taken over")                                                                         \
+    X(EXTENDED, "lock extended")                                                                             \
+    X(ANNOTATED, "reason of a lock changed")                                                                 \
+    X(AMENDED_ANOTHERS, "error NotOwner to a change of a lock")                                              \
+    X(GO, "keys may be changed, said after a reading")                                                       \
+    X(NO_GO, "keys may not be changed, said after a reading")                                                \
+    X(REHEARSED, "lock rehearsed")                                                                           \
+    X(UNPROVEN, "error HypervisorUnavailable to who waits for a reading")                                    \
     X(RECOVERED, "lock recovered from damage")                                                               \
     X(FORCED, "recovered lock released by force")                                                            \
     X(OVERDUE, "lock overdue")                                                                               \

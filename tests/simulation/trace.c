@@ -5,31 +5,18 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",  "TAKE",           "RELEASE",        "CALLER_GONE",
-    "ADMIT",         "LOCK_PERSISTED", "LOCK_REMOVED",   "ADMISSION_PERSISTED",
-    "VIEW_STARTED",  "VIEW_LOST",      "GUESTS_LISTED",  "GUEST_ANSWERED",
-    "GUEST_CHANGED", "GUEST_STOPPED",  "HINT",           "STEP_FINISHED",
-    "KEYS_READ",     "STAMP_FINISHED", "POLICY_CHANGED", "DEADLINE",
+    "STORE_LOADED",   "TAKE",      "RELEASE",        "AMEND",          "CHECK",
+    "CALLER_GONE",    "ADMIT",     "LOCK_PERSISTED", "LOCK_REMOVED",   "ADMISSION_PERSISTED",
+    "VIEW_STARTED",   "VIEW_LOST", "GUESTS_LISTED",  "GUEST_ANSWERED", "GUEST_CHANGED",
+    "GUEST_STOPPED",  "HINT",      "STEP_FINISHED",  "KEYS_READ",      "STAMP_FINISHED",
+    "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
-    "persist-lock",
-    "remove-lock",
-    "persist-admission",
-    "remove-admission",
-    "list-guests",
-    "query-guest",
-    "run-step",
-    "read-keys",
-    "stamp-guest",
-    "reply-taken",
-    "reply-released",
-    "reply-admit",
-    "reply-error",
-    "publish-lock",
-    "forget-lock",
-    "publish-migration",
-    "forget-migration",
-    "publish-view",
+    "persist-lock",  "remove-lock",       "persist-admission", "remove-admission",
+    "list-guests",   "query-guest",       "run-step",          "read-keys",
+    "stamp-guest",   "reply-taken",       "reply-released",    "reply-amended",
+    "reply-verdict", "reply-admit",       "reply-error",       "publish-lock",
+    "forget-lock",   "publish-migration", "forget-migration",  "publish-view",
     "log",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
@@ -62,7 +49,9 @@ describe_take(GString *text, const ApmigEvent *event)
         event->take.caller, event->take.id, apmig_scope_to_string(event->take.scope),
         apmig_on_busy_to_string(event->take.on_busy), event->take.timeout_usec,
         event->take.no_wait ? " no-wait" : "",
-        event->take.origin == APMIG_LOCK_BY_ITSELF ? " by itself" : "");
+        event->take.rehearse                         ? " rehearsed"
+        : event->take.origin == APMIG_LOCK_BY_ITSELF ? " by itself"
+                                                     : "");
 }
 
 static void
@@ -89,6 +78,14 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_RELEASE:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s%s", event->release.caller,
                                event->release.id, event->release.force ? " force" : "");
+        break;
+    case APMIG_EVENT_AMEND:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s what %d uid %u",
+                               event->amend.caller, event->amend.id, event->amend.what, event->amend.uid);
+        break;
+    case APMIG_EVENT_CHECK:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s", event->check.caller,
+                               event->check.id);
         break;
     case APMIG_EVENT_CALLER_GONE:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller_gone.caller);
@@ -152,7 +149,7 @@ trace_action(Sim *sim, const ApmigAction *action)
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, action->caller);
     if (action->type == APMIG_ACTION_REPLY_ERROR)
         g_string_append_printf(text, " %s", apmig_error_name(action->code));
-    if (action->type == APMIG_ACTION_REPLY_ADMIT)
+    if (action->type == APMIG_ACTION_REPLY_ADMIT || action->type == APMIG_ACTION_REPLY_VERDICT)
         g_string_append(text, action->allowed ? " yes" : " no");
     if (action->record)
         g_string_append_printf(text, " lock %s held-at %" G_GINT64_FORMAT " breaches %u", action->record->id,

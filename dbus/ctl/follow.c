@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "follow.h"
+
+#include <errno.h>
+
+#include "format.h"
+#include "names.h"
+
+#define MATCH_SIGNALS "type='signal',sender='" APMIG_BUS_NAME "',path_namespace='" APMIG_BUS_PATH "'"
+#define MATCH_NAMES                                                                                          \
+    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"                          \
+    "member='NameOwnerChanged',arg0='" APMIG_BUS_NAME "'"
+
+/* --- signals ------------------------------------------------------------------------------------- */
+
+/* Anybody may send a signal of that name to this connection alone. */
+static gboolean
+is_of_apmigd(const CtlFollow *follow, sd_bus_message *signal)
+{
+    return !follow->owner || g_strcmp0(follow->owner, sd_bus_message_get_sender(signal)) == 0;
+}
+
+static void
+heed_manager(CtlFollow *follow, sd_bus_message *signal)
+{
+    const char *interface;
+    g_autoptr(JsonNode) node = NULL;
+
+    if (sd_bus_message_read_basic(signal, 's', &interface) <= 0 || !g_str_equal(interface, APMIG_BUS_MANAGER))
+        return;
+    node = ctl_bus_read_json(signal, NULL);
+    if (node && JSON_NODE_HOLDS_OBJECT(node) &&
+        g_str_equal(ctl_string(json_node_get_object(node), "HypervisorState"), "disconnected"))
+        follow->view_lost = TRUE;
+}
+
+static int
+on_signal(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
+{
+    CtlFollow *follow = user_data;
+
+    if (!is_of_apmigd(follow, signal))
+        return 0;
+    follow->changed = TRUE;
+    if (sd_bus_message_is_signal(signal, "org.freedesktop.DBus.Properties", "PropertiesChanged") > 0)
+        heed_manager(follow, signal);
+    return 0;
+}
+
+static int
+on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
+{
+    CtlFollow *follow = user_data;
+    const char *old_owner, *new_owner;
+
+    if (sd_bus_message_read(signal, "sss", NULL, &old_owner, &new_owner) <= 0)
+        return 0;
+    follow->left |= *old_owner != '\0';
+    follow->changed = TRUE;
+    g_free(follow->owner);
+    follow->owner = *new_owner ? g_strdup(new_owner) : NULL;
+    return 0;
+}
+
+/* Asynchronously, since the calls that follow on the same connection come after it in any case. */
+gboolean
+ctl_follow_init(CtlFollow *follow, sd_bus *bus, GError **error)
+{
+    int r = sd_bus_add_match_async(bus, &follow->signals, MATCH_SIGNALS, on_signal, NULL, follow);
+
+    follow->bus = bus;
+    if (r >= 0)
+        r = sd_bus_add_match_async(bus, &follow->names, MATCH_NAMES, on_name_owner_changed, NULL, follow);
+    return ctl_bus_check(r, error);
+}
+
+void
+ctl_follow_clear(CtlFollow *follow)
+{
+    g_clear_pointer(&follow->signals, sd_bus_slot_unref);
+    g_clear_pointer(&follow->names, sd_bus_slot_unref);
+    g_clear_pointer(&follow->owner, g_free);
+}
+
+/* --- reading ------------------------------------------------------------------------------------- */
+
+static gboolean
+learn_owner(CtlFollow *follow, GError **error)
+{
+    g_autoptr(sd_bus_message) call = NULL;
+    g_autoptr(sd_bus_message) reply = NULL;
+    const char *owner;
+    int r = sd_bus_message_new_method_call(follow->bus, &call, "org.freedesktop.DBus",
+                                           "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner");
+
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
+    if (!ctl_bus_check(r, error))
+        return FALSE;
+    reply = ctl_bus_call(follow->bus, call, CTL_CALL_USEC, NULL, NULL, error);
+    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "s", &owner), error))
+        return FALSE;
+    g_free(follow->owner);
+    follow->owner = g_strdup(owner);
+    return TRUE;
+}
+
+gboolean
+ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_locks,
+                GPtrArray **ret_migrations, GError **error)
+{
+    g_autoptr(JsonObject) manager = NULL;
+
+    follow->changed = FALSE;
+    if (!ctl_bus_get_objects(follow->bus, CTL_CALL_USEC, TRUE, ret_locks, ret_migrations, error))
+        return FALSE;
+    if (ret_manager) {
+        manager = ctl_bus_get_manager(follow->bus, error);
+        if (!manager)
+            return FALSE;
+    }
+    if (!follow->owner && !learn_owner(follow, error))
+        return FALSE;
+    if (ret_manager)
+        *ret_manager = g_steal_pointer(&manager);
+    return TRUE;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------- */
+
+gboolean
+ctl_follow_wait(CtlFollow *follow, gint64 deadline, GError **error)
+{
+    for (;;) {
+        int r = sd_bus_process(follow->bus, NULL);
+        gint64 now = g_get_monotonic_time();
+
+        if (r == 0 && follow->changed)
+            return TRUE;
+        if (r == 0 && now >= deadline) {
+            g_set_error_literal(error, CTL_ERROR, CTL_EXIT_TIMEOUT, "the time is up");
+            return FALSE;
+        }
+        if (r == 0)
+            r = sd_bus_wait(follow->bus, deadline == G_MAXINT64 ? UINT64_MAX : (uint64_t)(deadline - now));
+        if (r < 0 && r != -EINTR) {
+            g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
+            return FALSE;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The verb that watches locks, and ends when somebody has to look. */
+#include <stdio.h>
+
+#include "ctl.h"
+#include "follow.h"
+#include "lock.h"
+#include "options.h"
+
+static const char watch_summary[] =
+    "Watches LOCK, or all locks of this host, and prints what happens to them as it happens. Exits with 31 "
+    "at the\n"
+    "first migration under a lock that was held (a breach), with 32 as soon as apmigd or the hypervisor "
+    "cannot be\n"
+    "reached, so that migrations are not seen, and with 0 when LOCK has ended. That a lock is overdue is "
+    "printed.";
+
+/* What was last seen of a lock. */
+typedef struct {
+    char *state;
+    gint64 breaches;
+    gboolean overdue;
+} Seen;
+
+typedef struct {
+    CtlFollow follow;
+    CtlCommon common;
+    char *wanted;      /* (nullable): path of the only lock that is watched */
+    GHashTable *seen;  /* path -> Seen */
+    gboolean has_read; /* so that what is there now and was not then is new */
+} Watch;
+
+static void
+seen_free(gpointer data)
+{
+    Seen *seen = data;
+
+    g_free(seen->state);
+    g_free(seen);
+}
+
+static void
+watch_clear(Watch *watch)
+{
+    ctl_follow_clear(&watch->follow);
+    g_free(watch->wanted);
+    g_clear_pointer(&watch->seen, g_hash_table_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Watch, watch_clear)
+
+/* --- telling ------------------------------------------------------------------------------------- */
+
+/* @lock: (nullable): of which it is said */
+static void
+tell(const Watch *watch, JsonObject *lock, const char *event, const char *message)
+{
+    gint64 now = g_get_real_time();
+
+    if (watch->common.json != CTL_JSON_OFF) {
+        g_autoptr(JsonObject) object = json_object_new();
+
+        json_object_set_int_member(object, "Time", now);
+        json_object_set_string_member(object, "Event", event);
+        if (lock)
+            json_object_set_string_member(object, "Lock", ctl_string(lock, "Id"));
+        json_object_set_string_member(object, "Message", message);
+        ctl_print_json(json_node_init_object(json_node_alloc(), object), watch->common.json);
+    } else {
+        g_autofree char *time = ctl_format_time(now);
+        g_autofree char *safe = ctl_escape(message);
+
+        printf("%s  %s%s%s: %s\n", time, lock ? "lock " : "", lock ? ctl_string(lock, "Id") : "",
+               lock ? "" : "apmigd", safe);
+    }
+    fflush(stdout); /* somebody may be reading from a pipe */
+}
+
+static void
+tell_breach(const Watch *watch, JsonObject *lock)
+{
+    const char *waiting = ctl_string(lock, "Waiting");
+    g_autofree char *message =
+        *waiting ? g_strdup_printf("BREACHED: %s; do not change keys", waiting)
+                 : g_strdup("BREACHED: a migration began under it, and is over; see its end in the journal");
+
+    tell(watch, lock, "breach", message);
+}
+
+static void
+tell_overdue(const Watch *watch, JsonObject *lock)
+{
+    g_autofree char *expected = ctl_format_duration(ctl_int(lock, "ExpectedDuration"));
+    g_autofree char *message =
+        g_strdup_printf("overdue: announced for %s; it stays until it is released with: "
+                        "apmigctl unlock %s",
+                        expected, ctl_string(lock, "Id"));
+
+    tell(watch, lock, "overdue", message);
+}
+
+/* What is no cause to end; nothing is told of how things were before. */
+static void
+tell_state(const Watch *watch, JsonObject *lock, gboolean is_first)
+{
+    const char *state = ctl_string(lock, "State");
+    g_autofree char *message = NULL;
+
+    if (watch->common.quiet || (is_first && g_str_equal(state, "ended")))
+        return;
+    message = g_str_equal(state, "ended")
+                  ? g_strdup_printf("ended: %s: %s", ctl_string(lock, "Result"), ctl_string(lock, "Message"))
+                  : g_strdup_printf("%s, scope %s, of %s: \"%s\"", state, ctl_string(lock, "Scope"),
+                                    ctl_string(lock, "OwnerName"), ctl_string(lock, "Reason"));
+    tell(watch, lock, state, message);
+}
+
+/* --- judging ------------------------------------------------------------------------------------- */
+
+/* Returns: an exit status; -1: go on. */
+static int
+look_at_lock(Watch *watch, JsonObject *lock)
+{
+    const char *path = ctl_string(lock, "Path"), *state = ctl_string(lock, "State");
+    Seen *seen = g_hash_table_lookup(watch->seen, path);
+    gboolean is_first = !seen && !watch->has_read;
+    gint64 breaches = ctl_int(lock, "Breaches");
+    gboolean is_breached = g_str_equal(state, "breached");
+
+    if (!seen) {
+        seen = g_new0(Seen, 1);
+        seen->breaches = is_first ? breaches : 0;
+        g_hash_table_insert(watch->seen, g_strdup(path), seen);
+    }
+    is_breached = is_breached || breaches > seen->breaches;
+    seen->breaches = breaches;
+    if (is_breached) {
+        tell_breach(watch, lock);
+        return CTL_EXIT_BREACHED;
+    }
+    if (g_strcmp0(seen->state, state) != 0)
+        tell_state(watch, lock, is_first);
+    g_free(seen->state);
+    seen->state = g_strdup(state);
+    if (ctl_bool(lock, "Overdue") && !seen->overdue && !g_str_equal(state, "ended"))
+        tell_overdue(watch, lock);
+    seen->overdue = ctl_bool(lock, "Overdue");
+    return watch->wanted && g_str_equal(state, "ended") ? CTL_EXIT_OK : -1;
+}
+
+static int
+look_at_locks(Watch *watch, GPtrArray *locks)
+{
+    for (guint i = 0; i < locks->len; i++) {
+        JsonObject *lock = locks->pdata[i];
+        int status = -1;
+
+        if (!watch->wanted || g_str_equal(watch->wanted, ctl_string(lock, "Path")))
+            status = look_at_lock(watch, lock);
+        if (status >= 0)
+            return status;
+    }
+    return -1;
+}
+
+/* Without a view, what is told of migrations is old. Returns: an exit status; -1: there is one. */
+static int
+look_at_view(const Watch *watch, JsonObject *manager)
+{
+    if (watch->follow.left) {
+        tell(watch, NULL, "view-lost", "it has left the bus; what began meanwhile was not seen");
+        return CTL_EXIT_BLIND;
+    }
+    if (watch->follow.view_lost || g_str_equal(ctl_string(manager, "HypervisorState"), "disconnected")) {
+        tell(watch, NULL, "view-lost", "the hypervisor cannot be reached; migrations are not seen");
+        return CTL_EXIT_BLIND;
+    }
+    return -1;
+}
+
+/* A breach is told before that nothing is seen: it is the worse of the two. */
+static int
+look(Watch *watch, const char *name, GError **error)
+{
+    g_autoptr(JsonObject) manager = NULL;
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+    g_autoptr(GError) problem = NULL;
+    int status;
+
+    if (!ctl_follow_read(&watch->follow, &manager, &locks, &migrations, &problem)) {
+        if (!watch->has_read) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+            return CTL_EXIT_FAILURE;
+        }
+        tell(watch, NULL, "view-lost", problem->message);
+        return CTL_EXIT_BLIND;
+    }
+    if (name && !watch->wanted) {
+        JsonObject *lock = ctl_find_lock(locks, name, error);
+
+        if (!lock)
+            return CTL_EXIT_FAILURE;
+        watch->wanted = g_strdup(ctl_string(lock, "Path"));
+    }
+    status = look_at_locks(watch, locks);
+    watch->has_read = TRUE;
+    return status >= 0 ? status : look_at_view(watch, manager);
+}
+
+int
+ctl_verb_watch(int argc, char **argv, GError **error)
+{
+    g_autoptr(sd_bus) bus = NULL;
+    g_auto(Watch) watch = {0};
+    const CtlUsage usage = {"[LOCK]", watch_summary, NULL, NULL, 0, 1};
+
+    if (!ctl_parse_options(&argc, &argv, &usage, &watch.common, error))
+        return CTL_EXIT_FAILURE;
+    watch.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, seen_free);
+    bus = ctl_bus_open(watch.common.host, error);
+    if (!bus || !ctl_follow_init(&watch.follow, bus, error))
+        return CTL_EXIT_FAILURE;
+    for (;;) {
+        int status = look(&watch, argc > 1 ? argv[1] : NULL, error);
+
+        if (status >= 0)
+            return status;
+        if (!ctl_follow_wait(&watch.follow, G_MAXINT64, error))
+            return CTL_EXIT_FAILURE;
+    }
+}
