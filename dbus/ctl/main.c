@@ -24,6 +24,7 @@ static const struct {
     {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
     {"queues", "", "List the AP queues of this host, and who uses them", ctl_verb_queues},
     {"keys", "[SCOPE]", "Tell what is known of their master keys", ctl_verb_keys},
+    {"doctor", "", "Tell whether all is in place on this host, and what to do if not", ctl_verb_doctor},
     {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
      ctl_verb_hook},
 };
