@@ -426,6 +426,23 @@ core_new_lock_id(ApmigCore *core)
     }
 }
 
+/* Before anything comes of it, so that it is in the journal whatever does. */
+static void
+log_take(const ApmigTakeRequest *request, const char *id)
+{
+    g_autofree char *message =
+        g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
+                        apmig_scope_to_string(request->scope), request->reason);
+
+    apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                     .log = APMIG_LOG_REQUEST_MADE,
+                                     .priority = LOG_NOTICE,
+                                     .id = (char *)id,
+                                     .change_id = (char *)request->change_id,
+                                     .message = message},
+                      "take", request->requester);
+}
+
 ApmigCaller
 apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
                      gpointer user_data)
@@ -434,6 +451,7 @@ apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigRepl
     g_autofree char *id = core_new_lock_id(core);
     g_autofree char *problem = NULL;
 
+    log_take(request, id);
     if (core->has_hook && !request->allow_missing_hook)
         apmig_core_hook_installed(core, &problem);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,

@@ -11,6 +11,7 @@
 #include "key-guard.h"
 #include "key-view.h"
 #include "queue-lister.h"
+#include "requester.h"
 #include "store.h"
 
 typedef struct ApmigCore ApmigCore;
@@ -41,6 +42,7 @@ typedef struct {
     gint64 expected_duration_usec;
     gboolean no_wait;
     gboolean allow_missing_hook;
+    const ApmigRequester *requester; /* (nullable) */
 } ApmigTakeRequest;
 
 /**

@@ -15,18 +15,21 @@
 #define DIALOGUE_USEC (120 * G_USEC_PER_SEC) /* somebody types a password */
 
 static const ApmigMethodRule method_rules[] = {
-    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK},
+    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK,
+     .request = "take"},
     {APMIG_BUS_MANAGER, "ReleaseLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
+     .request = "release"},
     {APMIG_BUS_MANAGER, "ListLocks", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListMigrations", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "AdmitMigration", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "CheckGuest", APMIG_ACCESS_FREE},
-    {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT},
+    {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT, .request = "unstamp"},
     {APMIG_BUS_MANAGER, "ListQueues", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListKeys", APMIG_ACCESS_FREE},
     {APMIG_BUS_LOCK, "Release", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
+     .request = "release"},
 };
 
 const ApmigMethodRule *

@@ -15,7 +15,7 @@ from rig import LIMIT
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
 # Tenths; the reference for small daemons, systemd-oomd, has 2.0.
-EXPOSURE_LIMIT = 10
+EXPOSURE_LIMIT = 11
 FENCE_EXPOSURE_LIMIT = 25
 # Newer than the oldest systemd that is supported, which ignores them with a line in the journal.
 NEWER_KEYS = ("RestartSteps", "RestartMaxDelaySec")
