@@ -17,6 +17,7 @@ int ctl_verb_unstamp(int argc, char **argv, GError **error);
 int ctl_verb_queues(int argc, char **argv, GError **error);
 int ctl_verb_keys(int argc, char **argv, GError **error);
 int ctl_verb_doctor(int argc, char **argv, GError **error);
+int ctl_verb_report(int argc, char **argv, GError **error);
 
 /* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */
 int ctl_verb_hook(int argc, char **argv, GError **error);
