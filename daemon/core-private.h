@@ -9,6 +9,7 @@
 
 #include "ap-monitor.h"
 #include "fence-steps.h"
+#include "metrics.h"
 #include "stamp-queue.h"
 
 /* Who waits for an answer: through the one function that is set. */
@@ -34,6 +35,7 @@ struct ApmigCore {
     ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
     ApmigStampQueue *stamps;
+    ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
     gpointer listener_data;
@@ -54,6 +56,9 @@ void core_handle(ApmigCore *core, ApmigEvent *event);
 
 /* Returns: its number; it is forgotten when it is answered or gone. */
 ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data);
+
+/* Logs @entry, and counts it. */
+void core_log(ApmigCore *core, const ApmigAction *entry);
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);

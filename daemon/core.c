@@ -77,9 +77,17 @@ core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpo
 
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
+void
+core_log(ApmigCore *core, const ApmigAction *entry)
+{
+    apmig_log_entry(entry);
+    apmig_metrics_count(core->metrics, entry->log);
+}
+
 static void
 publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
 {
+    apmig_metrics_changed(core->metrics);
     if (func)
         func(id, core->listener_data);
 }
@@ -148,11 +156,12 @@ carry_out(ApmigCore *core, ApmigAction *action)
         publish(core, core->listener.migration_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
+        apmig_metrics_changed(core->metrics);
         if (core->listener.view_changed)
             core->listener.view_changed(core->listener_data);
         break;
     case APMIG_ACTION_LOG:
-        apmig_log_entry(action);
+        core_log(core, action);
         break;
     }
     return FALSE;
@@ -376,11 +385,19 @@ apmig_core_free(ApmigCore *core)
     g_hash_table_unref(core->key_readings);
     g_hash_table_unref(core->declarings);
     apmig_store_free(core->store);
+    apmig_metrics_free(core->metrics);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
     g_free(core);
+}
+
+void
+apmig_core_set_metrics_file(ApmigCore *core, const char *path)
+{
+    core->metrics = apmig_metrics_new(path, core->engine);
+    apmig_metrics_changed(core->metrics);
 }
 
 void
@@ -498,6 +515,7 @@ apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, Apm
 
     arrival.evidence = core_know_host(core, &arrival.host);
     core->hook_last_called = g_get_real_time();
+    apmig_metrics_hook_called(core->metrics);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
                                     .admit = {caller, guest->uuid, guest->name, restore,
                                               apmig_guest_facts(guest), arrival}});
