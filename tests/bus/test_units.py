@@ -59,7 +59,7 @@ def test_installed_files(tree):
               "usr/lib/systemd/catalog/apmigd.catalog", "usr/share/dbus-1/system-services/org.apmigd1.service",
               "usr/share/dbus-1/system.d/org.apmigd1.conf", "usr/share/dbus-1/interfaces/org.apmigd1.xml",
               "usr/share/polkit-1/actions/org.apmigd1.policy", "usr/share/polkit-1/rules.d/60-apmigd.rules",
-              "etc/apmigd/apmigd.conf"]
+              "etc/apmigd/apmigd.conf", "usr/share/bash-completion/completions/apmigctl"]
     for name in executables + others:
         mode = (tree / name).stat().st_mode
         assert stat.S_ISREG(mode), name
