@@ -135,8 +135,7 @@ consume(const Source *source, ApmigConfig *config, GError **error)
            consume_folder(source, "StatusDirectory", TRUE, &config->status_dir, error) &&
            consume_timeout(source, &config->hook_timeout_usec, error) &&
            consume_unreachable(source, &config->hook_deny_unreachable, error) &&
-           consume_textfile(source, &config->metrics_file, error) &&
-           reject_leftovers(source, error);
+           consume_textfile(source, &config->metrics_file, error) && reject_leftovers(source, error);
 }
 
 /* --- the file ------------------------------------------------------------------------------------ */

@@ -447,9 +447,8 @@ core_new_lock_id(ApmigCore *core)
 static void
 log_take(const ApmigTakeRequest *request, const char *id)
 {
-    g_autofree char *message =
-        g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
-                        apmig_scope_to_string(request->scope), request->reason);
+    g_autofree char *message = g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
+                                               apmig_scope_to_string(request->scope), request->reason);
 
     apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
                                      .log = APMIG_LOG_REQUEST_MADE,

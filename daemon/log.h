@@ -8,9 +8,9 @@
 #include "engine.h"
 #include "requester.h"
 
-/* Fields: MESSAGE_ID, PRIORITY, LOCK_ID, CHANGE_ID, MIGRATION_ID, GUEST, GUEST_UUID, RESULT; empty ones are left out, LOCK_ID and
- * CHANGE_ID are there once for each lock that the entry concerns. Control characters of user text are escaped. @entry: an
- * action of type APMIG_ACTION_LOG. */
+/* Fields: MESSAGE_ID, PRIORITY, LOCK_ID, CHANGE_ID, MIGRATION_ID, GUEST, GUEST_UUID, RESULT; empty ones are left out,
+ * LOCK_ID and CHANGE_ID are there once for each lock that the entry concerns. Control characters of user text are
+ * escaped. @entry: an action of type APMIG_ACTION_LOG. */
 void apmig_log_entry(const ApmigAction *entry);
 
 /**

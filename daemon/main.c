@@ -200,12 +200,12 @@ new_core(const Options *options, GError **error)
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    core = apmig_core_new(
-        policy, store, new_hypervisor(config, options),
-        apmig_key_view_new(sysfs_root(options),
-                           options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR),
-        config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
-        g_str_has_prefix(config->libvirt_uri, "qemu"));
+    core =
+        apmig_core_new(policy, store, new_hypervisor(config, options),
+                       apmig_key_view_new(sysfs_root(options), options->evidence_dir ? options->evidence_dir
+                                                                                     : DEFAULT_EVIDENCE_DIR),
+                       config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
+                       g_str_has_prefix(config->libvirt_uri, "qemu"));
     if (*config->metrics_file)
         apmig_core_set_metrics_file(core, config->metrics_file);
     return core;

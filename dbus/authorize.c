@@ -15,8 +15,7 @@
 #define DIALOGUE_USEC (120 * G_USEC_PER_SEC) /* somebody types a password */
 
 static const ApmigMethodRule method_rules[] = {
-    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK,
-     .request = "take"},
+    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK, .request = "take"},
     {APMIG_BUS_MANAGER, "ReleaseLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
      .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
      .request = "release"},

@@ -198,8 +198,9 @@ static int
 ask_identity(ApmigCall *call)
 {
     return sd_bus_call_method_async(call->server->bus, &call->identity, "org.freedesktop.DBus",
-                                    "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials",
-                                    on_identified, call, "s", sd_bus_message_get_sender(call->message));
+                                    "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                    "GetConnectionCredentials", on_identified, call, "s",
+                                    sd_bus_message_get_sender(call->message));
 }
 
 /* --- a caller that vanishes -------------------------------------------------------------------------- */

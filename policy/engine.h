@@ -283,7 +283,7 @@ typedef struct {
     char *id;     /* of a lock, or of a migration for those actions that concern one */
     ApmigScope *scope;
     gint64 limit_usec; /* an answer after that comes too late */
-    char *change_id; /* (nullable): of the lock, in a log entry */
+    char *change_id;   /* (nullable): of the lock, in a log entry */
     char *migration_id;
     char *uuid;
     char *guest;
