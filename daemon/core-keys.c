@@ -118,11 +118,6 @@ keys_declared(const GPtrArray *warnings, const GError *error, gpointer user_data
     const Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring.caller));
 
     g_hash_table_remove(core->declarings, user_data);
-    for (guint i = 0; warnings && i < warnings->len; i++)
-        apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                       .log = APMIG_LOG_KEYS_DECLARED,
-                                       .priority = LOG_WARNING,
-                                       .message = warnings->pdata[i]});
     if (!caller)
         return;
     caller->declared(warnings, error, caller->user_data);
@@ -196,10 +191,10 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
 
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
         return;
-    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                   .log = APMIG_LOG_KEYS_CHANGED,
-                                   .priority = LOG_ERR,
-                                   .message = changes->message});
+    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
+                                  .log = APMIG_LOG_KEYS_CHANGED,
+                                  .priority = LOG_ERR,
+                                  .message = changes->message});
     if (core->listener.keys_changed)
         core->listener.keys_changed(changes, core->listener_data);
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
@@ -208,13 +203,23 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
 
 /* A word of somebody's turned out to be wrong, or the key was changed. */
 static void
-keys_contradicted(G_GNUC_UNUSED guint adapter, G_GNUC_UNUSED guint domain, const char *alarm,
-                  G_GNUC_UNUSED gpointer user_data)
+keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_data)
 {
-    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                   .log = APMIG_LOG_KEYS_CONTRADICTED,
-                                   .priority = LOG_ERR,
-                                   .message = (char *)alarm});
+    ApmigCore *core = user_data;
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
+    g_autoptr(GPtrArray) concerned = g_ptr_array_new();
+
+    for (guint i = 0; i < locks->len; i++) {
+        const ApmigLock *lock = g_ptr_array_index(locks, i);
+
+        if (apmig_scope_contains(lock->record->scope, adapter, domain))
+            g_ptr_array_add(concerned, lock->record);
+    }
+    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
+                                  .log = APMIG_LOG_KEYS_CONTRADICTED,
+                                  .priority = LOG_ERR,
+                                  .locks = concerned,
+                                  .message = (char *)alarm});
 }
 
 static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};

@@ -10,6 +10,7 @@
 
 #include "ap-monitor.h"
 #include "fence-steps.h"
+#include "metrics.h"
 #include "stamp-queue.h"
 
 /* Who waits for an answer: through the one function that is set. */
@@ -41,6 +42,7 @@ struct ApmigCore {
     gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigGuestLister *guest_lister;
     ApmigStampQueue *stamps;
+    ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
@@ -62,6 +64,9 @@ void core_handle(ApmigCore *core, ApmigEvent *event);
 
 /* Returns: its number; it is forgotten when it is answered or gone. */
 ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data);
+
+/* Logs @entry, and counts it. */
+void core_log(ApmigCore *core, const ApmigAction *entry);
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);

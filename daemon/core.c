@@ -79,9 +79,17 @@ core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpo
 
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
+void
+core_log(ApmigCore *core, const ApmigAction *entry)
+{
+    apmig_log_entry(entry);
+    apmig_metrics_count(core->metrics, entry->log);
+}
+
 static void
 publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
 {
+    apmig_metrics_changed(core->metrics);
     if (func)
         func(id, core->listener_data);
 }
@@ -152,11 +160,12 @@ carry_out(ApmigCore *core, ApmigAction *action)
         publish(core, core->listener.migration_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
+        apmig_metrics_changed(core->metrics);
         if (core->listener.view_changed)
             core->listener.view_changed(core->listener_data);
         break;
     case APMIG_ACTION_LOG:
-        apmig_log_entry(action);
+        core_log(core, action);
         break;
     }
     return FALSE;
@@ -388,12 +397,20 @@ apmig_core_free(ApmigCore *core)
     g_hash_table_unref(core->declarings);
     g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
+    apmig_metrics_free(core->metrics);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
     g_free(core->policy_trouble);
     g_free(core);
+}
+
+void
+apmig_core_set_metrics_file(ApmigCore *core, const char *path)
+{
+    core->metrics = apmig_metrics_new(path, core->engine);
+    apmig_metrics_changed(core->metrics);
 }
 
 void
@@ -439,12 +456,30 @@ core_new_lock_id(ApmigCore *core)
     }
 }
 
+/* Before anything comes of it, so that it is in the journal whatever does. */
+static void
+log_take(const ApmigTakeRequest *request, const char *id)
+{
+    g_autofree char *message = g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
+                                               apmig_scope_to_string(request->scope), request->reason);
+
+    apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                     .log = APMIG_LOG_REQUEST_MADE,
+                                     .priority = LOG_NOTICE,
+                                     .id = (char *)id,
+                                     .change_id = (char *)request->change_id,
+                                     .message = message},
+                      "take", request->requester);
+}
+
 void
 core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller, gboolean rehearse)
 {
     g_autofree char *id = core_new_lock_id(core);
     g_autofree char *problem = NULL;
 
+    if (!rehearse)
+        log_take(request, id);
     if (core->has_hook && !request->allow_missing_hook)
         apmig_core_hook_installed(core, &problem);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,

@@ -13,6 +13,7 @@
 #include "key-guard.h"
 #include "key-view.h"
 #include "queue-lister.h"
+#include "requester.h"
 #include "store.h"
 
 typedef struct ApmigCore ApmigCore;
@@ -58,6 +59,7 @@ typedef struct {
     gint64 expected_duration_usec;
     gboolean no_wait;
     gboolean allow_missing_hook;
+    const ApmigRequester *requester; /* (nullable) */
 } ApmigTakeRequest;
 
 /* A change of a lock; of its members those count that belong to @what, see APMIG_EVENT_AMEND in engine.h. */
@@ -86,6 +88,9 @@ ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHyp
                           gboolean has_hook);
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
+
+/* Before the start: has metrics kept in a file, see metrics.h. */
+void apmig_core_set_metrics_file(ApmigCore *core, const char *path);
 
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 

@@ -12,6 +12,8 @@ typedef struct {
     ApmigScope *within;
     guint32 uid;
     char *user;
+    char *lock_id;
+    char *change_id;
     GPtrArray *records; /* of ApmigEvidenceRecord; NULL: the host is being read */
     ApmigDeclaredFunc func;
     gpointer user_data;
@@ -33,6 +35,8 @@ request_free(gpointer data)
     apmig_scope_unref(request->within);
     g_clear_pointer(&request->records, g_ptr_array_unref);
     g_free(request->user);
+    g_free(request->lock_id);
+    g_free(request->change_id);
     g_free(request);
 }
 
@@ -90,9 +94,20 @@ persist(ApmigDeclarer *declarer, const Request *request)
     apmig_store_persist_declared(declarer->store, ++declarer->last_op, all);
 }
 
+static void
+log_declared(const Request *request, int priority, char *message)
+{
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_DECLARED,
+                                   .priority = priority,
+                                   .id = request->lock_id,
+                                   .change_id = request->change_id,
+                                   .message = message});
+}
+
 /* One line for each thing said, not for each queue: a domain group may have hundreds. */
 static void
-log_declarations(const Request *request)
+log_declarations(const Request *request, const GPtrArray *warnings)
 {
     for (guint i = 0; i < request->declarations->len; i++) {
         const ApmigDeclaration *declaration = request->declarations->pdata[i];
@@ -102,11 +117,10 @@ log_declarations(const Request *request)
             request->user, request->uid, apmig_key_class_to_string(declaration->key_class),
             apmig_scope_to_string(declaration->queues), pattern);
 
-        apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                       .log = APMIG_LOG_KEYS_DECLARED,
-                                       .priority = LOG_NOTICE,
-                                       .message = message});
+        log_declared(request, LOG_NOTICE, message);
     }
+    for (guint i = 0; i < warnings->len; i++)
+        log_declared(request, LOG_WARNING, warnings->pdata[i]);
 }
 
 void
@@ -126,7 +140,7 @@ apmig_declarer_persisted(ApmigDeclarer *declarer, guint64 op, const char *error)
     }
     for (guint i = 0; i < request->records->len; i++)
         apmig_evidence_declare(evidence, request->records->pdata[i], warnings);
-    log_declarations(request);
+    log_declarations(request, warnings);
     finish(declarer, warnings, NULL);
 }
 
@@ -170,6 +184,8 @@ apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *r
     copy->within = apmig_scope_ref(request->within);
     copy->uid = request->uid;
     copy->user = g_strdup(request->user);
+    copy->lock_id = g_strdup(request->lock_id);
+    copy->change_id = g_strdup(request->change_id);
     copy->func = func;
     copy->user_data = user_data;
     g_queue_push_tail(&declarer->requests, copy);

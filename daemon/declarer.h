@@ -16,6 +16,8 @@ typedef struct {
     ApmigScope *within;      /* of the lock that they are made for */
     guint32 uid;
     const char *user;
+    const char *lock_id;   /* (nullable): for the journal, as the next */
+    const char *change_id; /* (nullable) */
 } ApmigDeclarationRequest;
 
 /* @warnings: (element-type utf8): sentences; with @error NULL. APMIG_ERROR_INVALID_OPTION: no queue or not the lock's,

@@ -12,7 +12,7 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
-#define MAX_FIELDS      8
+#define MAX_FIELDS      64 /* what is beyond is left out: of locks, the newest */
 #define MAX_FIELD_BYTES 4096
 
 /* Each id has an entry in systemd/apmigd.catalog; once released, an id keeps its meaning for good. */
@@ -45,6 +45,8 @@ static const struct {
     [APMIG_LOG_KEYS_CHANGED] = {"KEYS_CHANGED", "d3f0b6e1c52a4e0f9a4f7c88b5e9d216"},
     [APMIG_LOG_LOCK_TAKEN_OVER] = {"LOCK_TAKEN_OVER", "6b1d9f0e4c7a4b52a83e15d20c94f7e8"},
     [APMIG_LOG_LOCK_AMENDED] = {"LOCK_AMENDED", "2e58c3a97f614d0bb6d40fe1738a95c2"},
+    [APMIG_LOG_REQUEST_MADE] = {"REQUEST_MADE", "fcc5db78e518445d9d832da188b464a8"},
+    [APMIG_LOG_REQUEST_REFUSED] = {"REQUEST_REFUSED", "cd1f91a86905424f91738f814b476a5e"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */
@@ -69,14 +71,22 @@ add_field(Fields *fields, const char *name, const char *value)
     g_autofree char *shown = NULL;
     char *text;
 
-    if (!value || *value == '\0')
+    if (!value || *value == '\0' || fields->n == MAX_FIELDS)
         return;
-    g_return_if_fail(fields->n < MAX_FIELDS);
     shown = apmig_text_escape(value, MAX_FIELD_BYTES);
     text = g_strconcat(name, "=", shown, NULL);
     fields->texts[fields->n] = text;
     fields->vectors[fields->n] = (struct iovec){text, strlen(text)};
     fields->n++;
+}
+
+/* @number: -1 is left out */
+static void
+add_number(Fields *fields, const char *name, gint64 number)
+{
+    g_autofree char *text = number >= 0 ? g_strdup_printf("%" G_GINT64_FORMAT, number) : NULL;
+
+    add_field(fields, name, text);
 }
 
 static void
@@ -121,7 +131,28 @@ append_part(GString *line, const char *name, const char *value)
 }
 
 static void
-write_entry_line(const ApmigAction *entry)
+append_number(GString *line, const char *name, gint64 number)
+{
+    g_autofree char *text = number >= 0 ? g_strdup_printf("%" G_GINT64_FORMAT, number) : NULL;
+
+    append_part(line, name, text);
+}
+
+/* @requester: (nullable) */
+static void
+append_requester(GString *line, const char *request, const ApmigRequester *requester)
+{
+    append_part(line, "request", request);
+    if (!requester)
+        return;
+    append_number(line, "uid", requester->uid);
+    append_number(line, "login-uid", requester->login_uid);
+    append_number(line, "pid", requester->pid);
+    append_part(line, "unit", requester->unit);
+}
+
+static void
+write_entry_line(const ApmigAction *entry, const char *request, const ApmigRequester *requester)
 {
     g_autoptr(GString) parts = g_string_new(NULL);
     g_autofree char *text = NULL, *line = NULL;
@@ -129,6 +160,7 @@ write_entry_line(const ApmigAction *entry)
     append_part(parts, "lock", entry->id);
     append_part(parts, "migration", entry->migration_id);
     append_part(parts, "guest", entry->guest ? entry->guest : entry->uuid);
+    append_requester(parts, request, requester);
     text = g_strdup_printf("%s: %s%s%s%s", logs[entry->log].name, entry->message ? entry->message : "",
                            parts->len > 0 ? " [" : "", parts->str, parts->len > 0 ? "]" : "");
     line = apmig_text_escape(text, MAX_FIELD_BYTES);
@@ -144,23 +176,63 @@ apmig_log_message_id(ApmigLog log)
     return logs[log].message_id;
 }
 
+const char *
+apmig_log_name(ApmigLog log)
+{
+    g_return_val_if_fail((guint)log < APMIG_N_LOGS, "");
+    return logs[log].name;
+}
+
+static void
+add_locks(Fields *fields, const GPtrArray *locks)
+{
+    for (guint i = 0; i < locks->len; i++) {
+        const ApmigLockRecord *record = g_ptr_array_index(locks, i);
+
+        add_field(fields, "LOCK_ID", record->id);
+        add_field(fields, "CHANGE_ID", record->change_id);
+    }
+}
+
+static void
+add_requester(Fields *fields, const ApmigRequester *requester)
+{
+    add_number(fields, "CALLER_UID", requester->uid);
+    add_number(fields, "CALLER_LOGIN_UID", requester->login_uid);
+    add_number(fields, "CALLER_PID", requester->pid);
+    add_field(fields, "CALLER_UNIT", requester->unit);
+}
+
 void
 apmig_log_entry(const ApmigAction *entry)
+{
+    apmig_log_request(entry, NULL, NULL);
+}
+
+void
+apmig_log_request(const ApmigAction *entry, const char *request, const ApmigRequester *requester)
 {
     g_auto(Fields) fields = {0};
 
     g_return_if_fail((guint)entry->log < APMIG_N_LOGS);
     if (!stderr_is_journal()) {
-        write_entry_line(entry);
+        write_entry_line(entry, request, requester);
         return;
     }
     add_field(&fields, "MESSAGE", entry->message);
     add_field(&fields, "MESSAGE_ID", logs[entry->log].message_id);
     add_priority(&fields, entry->priority);
     add_field(&fields, "LOCK_ID", entry->id);
+    add_field(&fields, "CHANGE_ID", entry->change_id);
     add_field(&fields, "MIGRATION_ID", entry->migration_id);
     add_field(&fields, "GUEST", entry->guest);
     add_field(&fields, "GUEST_UUID", entry->uuid);
+    add_field(&fields, "RESULT", entry->result);
+    add_field(&fields, "REQUEST", request);
+    if (requester)
+        add_requester(&fields, requester);
+    if (entry->locks)
+        add_locks(&fields, entry->locks);
     sd_journal_sendv(fields.vectors, fields.n);
 }
 

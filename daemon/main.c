@@ -194,18 +194,22 @@ new_core(const Options *options, GError **error)
     g_autoptr(ApmigPolicy) policy = config ? load_policy(options, error) : NULL;
     const char *state_dir = directory("STATE_DIRECTORY", "/var/lib/apmigd");
     ApmigStore *store;
+    ApmigCore *core;
 
     if (!policy)
         return NULL;
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    return apmig_core_new(
-        policy, store, new_hypervisor(config, options),
-        apmig_key_view_new(sysfs_root(options),
-                           options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR),
-        config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
-        g_str_has_prefix(config->libvirt_uri, "qemu"));
+    core =
+        apmig_core_new(policy, store, new_hypervisor(config, options),
+                       apmig_key_view_new(sysfs_root(options), options->evidence_dir ? options->evidence_dir
+                                                                                     : DEFAULT_EVIDENCE_DIR),
+                       config->hooks_dir, options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
+                       g_str_has_prefix(config->libvirt_uri, "qemu"));
+    if (*config->metrics_file)
+        apmig_core_set_metrics_file(core, config->metrics_file);
+    return core;
 }
 
 /* The name is taken last: whoever finds it finds a daemon that has read its locks. */

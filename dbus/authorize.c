@@ -15,10 +15,11 @@
 #define DIALOGUE_USEC (120 * G_USEC_PER_SEC) /* somebody types a password */
 
 static const ApmigMethodRule method_rules[] = {
-    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK},
+    {APMIG_BUS_MANAGER, "TakeLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK, .request = "take"},
     {APMIG_BUS_MANAGER, "RehearseLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK},
     {APMIG_BUS_MANAGER, "ReleaseLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
+     .request = "release"},
     {APMIG_BUS_MANAGER, "ListLocks", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListMigrations", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "AdmitMigration", APMIG_ACCESS_ROOT},
@@ -26,17 +27,18 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "DescribeGuest", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "CheckMigration", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListGuests", APMIG_ACCESS_FREE},
-    {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT},
+    {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT, .request = "unstamp"},
     {APMIG_BUS_MANAGER, "ListQueues", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "ListKeys", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "DescribePolicy", APMIG_ACCESS_FREE},
     {APMIG_BUS_LOCK, "Release", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE},
-    {APMIG_BUS_LOCK, "TakeOver", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_OVER_LOCK},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
+     .request = "release"},
+    {APMIG_BUS_LOCK, "TakeOver", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_OVER_LOCK, .request = "take-over"},
     {APMIG_BUS_LOCK, "Extend", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .request = "extend"},
     {APMIG_BUS_LOCK, "Annotate", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK,
-     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK},
+     .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .request = "annotate"},
     {APMIG_BUS_LOCK, "Check", APMIG_ACCESS_FREE},
 };
 

@@ -23,6 +23,7 @@ typedef struct {
     const char *action;        /* polkit's, with APMIG_ACCESS_POLKIT */
     const char *others_action; /* (nullable): instead of it, on what belongs to another user */
     const char *force_action;  /* (nullable): in addition, when the caller forces it */
+    const char *request;       /* (nullable): what the journal calls it; NULL: nothing changes by it */
 } ApmigMethodRule;
 
 /* Returns: (nullable): the row of the method that @message calls; a method without one is nobody's. */

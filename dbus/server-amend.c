@@ -106,6 +106,7 @@ amend_with_name(const char *name, gpointer user_data)
     amend->request.text = amend->text;
     amend->request.uid = call->uid;
     amend->request.user = name;
+    apmig_call_log_request(call, call->request, NULL, "%s lock %s", call->request, amend->id);
     call->caller = apmig_core_amend_lock(call->server->core, &amend->request, on_amended, call);
 }
 

@@ -62,6 +62,9 @@ destroy_call(ApmigCall *call)
     if (call->free_data)
         call->free_data(call->data);
     sd_bus_message_unref(call->message);
+    apmig_requester_clear(&call->requester);
+    g_free(call->lock_id);
+    g_free(call->change_id);
     g_free(call);
 }
 
@@ -75,6 +78,8 @@ apmig_call_free(ApmigCall *call)
 void
 apmig_call_fail(ApmigCall *call, const GError *error)
 {
+    if (call->request)
+        apmig_call_log_refusal(call, error);
     (void)apmig_reply_error(call->message, error);
     apmig_call_free(call);
 }
@@ -137,18 +142,46 @@ check_caller(const ApmigCall *call)
     return NULL;
 }
 
+/* The a{sv} of GetConnectionCredentials (D-Bus specification, "Message Bus Messages"). Returns: whether it has the user. */
+static gboolean
+read_credentials(sd_bus_message *reply, guint32 *ret_uid, guint32 *ret_pid)
+{
+    gboolean found = FALSE;
+    const char *name;
+
+    if (sd_bus_message_enter_container(reply, 'a', "{sv}") <= 0)
+        return FALSE;
+    while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+        if (sd_bus_message_read(reply, "s", &name) <= 0)
+            return FALSE;
+        if (strcmp(name, "UnixUserID") == 0)
+            found = sd_bus_message_read(reply, "v", "u", ret_uid) > 0;
+        else if (strcmp(name, "ProcessID") == 0)
+            (void)sd_bus_message_read(reply, "v", "u", ret_pid);
+        else
+            (void)sd_bus_message_skip(reply, "v");
+        if (sd_bus_message_exit_container(reply) < 0)
+            return FALSE;
+    }
+    return found;
+}
+
 static int
 on_identified(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
     ApmigCall *call = user_data;
     g_autoptr(GError) denied = NULL;
+    guint32 pid = 0;
 
     call->identity = sd_bus_slot_unref(call->identity);
-    if (sd_bus_message_is_method_error(reply, NULL) > 0 || sd_bus_message_read(reply, "u", &call->uid) <= 0) {
+    if (sd_bus_message_is_method_error(reply, NULL) > 0 || !read_credentials(reply, &call->uid, &pid)) {
         denied = g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
                              "Not authorized: the bus does not say whose the call is.");
     } else {
         call->identified = TRUE;
+        call->requester.uid = call->uid;
+        if (call->request)
+            apmig_requester_look_up(&call->requester, pid);
         denied = check_caller(call);
     }
 
@@ -165,8 +198,9 @@ static int
 ask_identity(ApmigCall *call)
 {
     return sd_bus_call_method_async(call->server->bus, &call->identity, "org.freedesktop.DBus",
-                                    "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionUnixUser",
-                                    on_identified, call, "s", sd_bus_message_get_sender(call->message));
+                                    "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                    "GetConnectionCredentials", on_identified, call, "s",
+                                    sd_bus_message_get_sender(call->message));
 }
 
 /* --- a caller that vanishes -------------------------------------------------------------------------- */
@@ -221,6 +255,7 @@ apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GD
     call->server = server;
     call->message = sd_bus_message_ref(message);
     call->rule = apmig_method_rule(message);
+    call->request = call->rule ? call->rule->request : NULL;
     call->next = next;
     call->data = data;
     call->free_data = free_data;

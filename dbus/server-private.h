@@ -28,6 +28,9 @@ struct ApmigServer {
     GSourceFunc lost_func;
     gpointer lost_data;
     guint lost_id;
+    gint64 refusals_since; /* server-audit.c: monotonic */
+    guint refusals;        /* told in the journal since then */
+    guint refusals_untold;
 };
 
 /* A lock or a migration on the bus; the userdata of its vtable. */
@@ -96,6 +99,10 @@ struct ApmigCall {
     const ApmigMethodRule *rule;
     gboolean identified;
     guint32 uid;
+    ApmigRequester requester;
+    const char *request; /* (nullable): its rule's; what the journal is told of it, with the next two */
+    char *lock_id;       /* (nullable) */
+    char *change_id;     /* (nullable) */
     sd_bus_slot *identity;             /* the question to the bus whose the caller is */
     sd_bus_slot *watch;                /* of the caller's connection */
     ApmigAuthorization *authorization; /* the question to polkit under way */
@@ -133,6 +140,14 @@ int apmig_reply_error(sd_bus_message *message, const GError *error);
 /* For the handler of a method with APMIG_ACCESS_FREE that answers at once. Returns: FALSE when its row does not
  * say so; then @error is set. */
 gboolean apmig_method_is_free(sd_bus_message *message, GError **error);
+
+/* --- what the journal is told of calls that change something (server-audit.c) ----------------------- */
+
+/* That @call, which is allowed, asks for @request now. @guest: (nullable); @format: a clause after "user N asks to" */
+void apmig_call_log_request(const ApmigCall *call, const char *request, const char *guest, const char *format,
+                            ...) G_GNUC_PRINTF(4, 5);
+/* That nothing came of it. Of users other than root only so many are told: whoever may call could fill the journal. */
+void apmig_call_log_refusal(const ApmigCall *call, const GError *error);
 
 /* --- arguments (server-options.c) ------------------------------------------------------------------- */
 

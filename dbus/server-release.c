@@ -79,11 +79,14 @@ release_declared(ApmigCall *call)
     const Release *release = call->data;
     g_autoptr(GError) error = NULL;
 
-    if (!find_same_lock(call->server, release, &error))
+    if (!find_same_lock(call->server, release, &error)) {
         apmig_call_fail(call, error);
-    else
-        call->caller = apmig_core_release_lock(call->server->core, release->id, release->force,
-                                               release->warnings, on_released, call);
+        return;
+    }
+    apmig_call_log_request(call, call->request, NULL, "release lock %s%s", release->id,
+                           release->force ? " by force" : "");
+    call->caller = apmig_core_release_lock(call->server->core, release->id, release->force, release->warnings,
+                                           on_released, call);
 }
 
 static void
@@ -114,10 +117,13 @@ declare_with_name(const char *name, gpointer user_data)
         apmig_call_fail(call, error);
         return;
     }
+    apmig_call_log_request(call, "declare", NULL, "declare master keys with the release of lock %s",
+                           release->id);
     call->caller = apmig_core_declare_keys(
         call->server->core,
-        &(ApmigDeclarationRequest){release->declarations, lock->record->scope, call->uid, name}, on_declared,
-        call);
+        &(ApmigDeclarationRequest){release->declarations, lock->record->scope, call->uid, name,
+                                   lock->record->id, lock->record->change_id},
+        on_declared, call);
 }
 
 static void
@@ -182,6 +188,10 @@ release_identified(ApmigCall *call, const GError *denied)
     }
 
     release->owner_uid = lock->record->owner_uid;
+    call->lock_id = g_strdup(lock->record->id);
+    call->change_id = g_strdup(lock->record->change_id);
+    if (release->force)
+        call->request = "force-release";
     if (release->owner_uid == call->uid)
         apmig_call_authorize(call, call->rule->action, release_owner_settled);
     else

@@ -37,6 +37,8 @@ remove_identified(ApmigCall *call, const GError *denied)
     call->free_data = forget_wait;
     (void)sd_bus_message_rewind(call->message, TRUE);
     (void)sd_bus_message_read(call->message, "s", &guest);
+    apmig_call_log_request(call, call->request, guest, "take away the stamp%s%s",
+                           *guest ? " of guest " : "s of all guests", guest);
     apmig_core_remove_stamps(call->server->core, guest, on_removed, wait);
 }
 

@@ -140,6 +140,7 @@ take_with_name(const char *name, gpointer user_data)
     take->request.change_id = take->change_id;
     take->request.uid = call->uid;
     take->request.user = name;
+    take->request.requester = &call->requester;
     if (take->rehearse)
         call->caller =
             apmig_core_rehearse_lock(call->server->core, &take->request, apmig_rehearsal_answer, call);
@@ -161,6 +162,9 @@ take_authorized(ApmigCall *call, const GError *denied)
 static void
 take_identified(ApmigCall *call, const GError *denied)
 {
+    const Take *take = call->data;
+
+    call->change_id = g_strdup(take->change_id);
     apmig_call_authorize(call, call->rule->action, take_authorized);
 }
 

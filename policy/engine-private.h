@@ -169,6 +169,8 @@ struct ApmigEngine {
 ApmigAction *engine_act(ApmigEngine *engine, ApmigActionType type);
 void engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, const Migration *migration,
                 const char *format, ...) G_GNUC_PRINTF(6, 7);
+/* The entry logged last concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
+void engine_log_concerns(ApmigEngine *engine, const ApmigScope *scope);
 void engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message);
 /* The earlier of the two, where 0 stands for never. */
 void engine_earlier(gint64 *deadline, gint64 candidate);

@@ -220,6 +220,8 @@ log_failure(ApmigEngine *engine, const char *uuid, const char *message)
         "the stamp of guest %s could not be written, so the hosts where it goes do not learn what this host "
         "knows: %s",
         name, message ? message : "no reason given");
+    if (guest)
+        engine_log_concerns(engine, guest->scope);
     entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
     entry->uuid = g_strdup(uuid);
     entry->guest = g_strdup(name);

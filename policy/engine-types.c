@@ -186,11 +186,13 @@ apmig_action_free(ApmigAction *action)
         return;
     g_free(action->id);
     apmig_scope_unref(action->scope);
+    g_free(action->change_id);
     g_free(action->migration_id);
     g_free(action->uuid);
     g_free(action->guest);
     g_free(action->device);
     g_free(action->message);
+    g_free(action->result);
     apmig_lock_record_free(action->record);
     apmig_admission_free(action->admission);
     g_clear_pointer(&action->locks, g_ptr_array_unref);

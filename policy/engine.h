@@ -288,7 +288,7 @@ typedef enum {
     APMIG_ACTION_PUBLISH_MIGRATION, /* id */
     APMIG_ACTION_FORGET_MIGRATION,  /* id */
     APMIG_ACTION_PUBLISH_VIEW,      /* the hypervisor state changed */
-    APMIG_ACTION_LOG,               /* log, message, lock id, migration id, uuid, guest */
+    APMIG_ACTION_LOG, /* log, message, lock id, change id, migration id, uuid, guest, result; locks: others it concerns */
 } ApmigActionType;
 
 /* What happened, for the journal: one message id each. */
@@ -318,9 +318,11 @@ typedef enum {
     APMIG_LOG_KEYS_CHANGED,
     APMIG_LOG_LOCK_TAKEN_OVER,
     APMIG_LOG_LOCK_AMENDED,
+    APMIG_LOG_REQUEST_MADE,
+    APMIG_LOG_REQUEST_REFUSED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_LOCK_AMENDED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_REQUEST_REFUSED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -336,12 +338,14 @@ typedef struct {
     char *id;     /* of a lock, or of a migration for those actions that concern one */
     ApmigScope *scope;
     gint64 limit_usec; /* an answer after that comes too late */
+    char *change_id;   /* (nullable): of the lock, in a log entry */
     char *migration_id;
     char *uuid;
     char *guest;
     char *device; /* (nullable): a mediated device of the guest */
     gboolean outgoing;
     char *message;
+    char *result; /* (nullable): of the lock or migration that has ended, in a log entry */
     ApmigLockRecord *record;
     ApmigAdmission *admission;
     ApmigStampForm form; /* off: what stamp there is is taken away */

@@ -24,6 +24,8 @@ int ctl_verb_affected(int argc, char **argv, GError **error);
 int ctl_verb_take_over(int argc, char **argv, GError **error);
 int ctl_verb_extend(int argc, char **argv, GError **error);
 int ctl_verb_annotate(int argc, char **argv, GError **error);
+int ctl_verb_doctor(int argc, char **argv, GError **error);
+int ctl_verb_report(int argc, char **argv, GError **error);
 
 /* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */
 int ctl_verb_hook(int argc, char **argv, GError **error);

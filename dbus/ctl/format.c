@@ -15,7 +15,7 @@ ctl_exit_statuses(void)
 {
     return "Exit status:\n"
            "   0  done\n"
-           "   1  another failure; hook: the guest may not come in\n"
+           "   1  another failure; hook: the guest may not come in; doctor: not all is well\n"
            "   2  the command line is wrong\n"
            "   3  the scope, an option or the reason is not valid\n"
            "   4  not authorized, or another user's lock\n"

@@ -7,6 +7,7 @@
 #include "lock.h"
 #include "names.h"
 #include "options.h"
+#include "status-check.h"
 
 /* --- rows ---------------------------------------------------------------------------------------- */
 
@@ -257,8 +258,14 @@ int
 ctl_verb_status(int argc, char **argv, GError **error)
 {
     g_auto(CtlCommon) common = {0};
+    gboolean check = FALSE;
+    const GOptionEntry entries[] = {
+        {"check", 0, 0, G_OPTION_ARG_NONE, &check,
+         "Print one line and exit as a monitoring plug-in: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN", NULL},
+        {NULL},
+    };
     const CtlUsage usage = {
-        "", "Shows apmigd's state, the locks, and the migrations in progress.", NULL, NULL, 0, 0};
+        "", "Shows apmigd's state, the locks, and the migrations in progress.", NULL, entries, 0, 0};
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) migrations = NULL;
 
@@ -267,8 +274,15 @@ ctl_verb_status(int argc, char **argv, GError **error)
 
     g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(JsonObject) manager = bus ? ctl_bus_get_manager(bus, error) : NULL;
+    gboolean known = manager && ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error);
 
-    if (!manager || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
+    if (check) {
+        int status = ctl_check_status(known ? manager : NULL, locks, migrations, known ? NULL : *error);
+
+        g_clear_error(error); /* the line has it */
+        return status;
+    }
+    if (!known)
         return CTL_EXIT_FAILURE;
     if (common.json != CTL_JSON_OFF) {
         json_object_set_member(manager, "Locks", array_of(locks));

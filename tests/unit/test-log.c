@@ -99,7 +99,8 @@ test_catalog_is_complete(void)
     g_assert_cmpuint(catalog->len, ==, APMIG_N_LOGS);
 }
 
-/* Each entry says what happened in a subject, whose it is, and ends with a command. */
+/* Each entry says what happened in a subject, whose it is, in a paragraph or more what it means, and in the last one has a
+ * command. */
 static void
 test_catalog_entries(void)
 {
@@ -110,9 +111,13 @@ test_catalog_entries(void)
     entries = g_strsplit(text, "\n-- ", -1);
     for (guint i = 1; entries[i]; i++) {
         g_assert_nonnull(strstr(entries[i], "\nSubject: "));
-        g_assert_nonnull(strstr(entries[i], "\nDefined-By: apmigd\n\n"));
-        g_assert_true(strstr(entries[i], "apmigctl ") || strstr(entries[i], "virsh ") ||
-                      strstr(entries[i], "systemctl ") || strstr(entries[i], "df -h "));
+        const char *body = strstr(entries[i], "\nDefined-By: apmigd\n\n");
+        const char *last = g_strrstr(entries[i], "\n\n");
+
+        g_assert_nonnull(body);
+        g_assert_true(last > body + strlen("\nDefined-By: apmigd"));
+        g_assert_true(strstr(last, "apmigctl ") || strstr(last, "virsh ") || strstr(last, "systemctl ") ||
+                      strstr(last, "df -h "));
     }
 }
 
@@ -142,6 +147,33 @@ test_catalog_compiles(void)
         g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, NULL, &status, NULL));
     g_assert_cmpint(status, ==, 0);
     g_assert_cmpint(g_ascii_strtoll(out, NULL, 10), ==, APMIG_N_LOGS);
+}
+
+/* --- who asks ------------------------------------------------------------------------------------- */
+
+static void
+test_requester(void)
+{
+    ApmigRequester own = {.uid = geteuid()}, not_ours = {.uid = 65533}, gone = {.uid = geteuid()};
+    g_autofree char *login = NULL;
+
+    apmig_requester_look_up(&own, (guint32)getpid());
+    g_assert_cmpint(own.pid, ==, getpid());
+    /* In a container there may be no audit, and without systemd no unit. */
+    if (own.login_uid >= 0) {
+        g_assert_true(g_file_get_contents("/proc/self/loginuid", &login, NULL, NULL));
+        g_assert_cmpint(g_ascii_strtoll(login, NULL, 10), ==, own.login_uid);
+    }
+    apmig_requester_clear(&own);
+
+    /* The process of that number is another user's: it is not the one that has asked. */
+    apmig_requester_look_up(&not_ours, (guint32)getpid());
+    g_assert_cmpint(not_ours.login_uid, ==, -1);
+    g_assert_null(not_ours.unit);
+
+    apmig_requester_look_up(&gone, 0);
+    g_assert_cmpint(gone.pid, ==, -1);
+    g_assert_cmpint(gone.login_uid, ==, -1);
 }
 
 /* --- where the entries go ------------------------------------------------------------------------- */
@@ -193,6 +225,46 @@ listen_as_journal(void)
     return fd;
 }
 
+/* Who asks stands in fields of its own, and cannot write others. */
+static void
+receive_request(int fd)
+{
+    ApmigAction request = entry;
+    ApmigRequester requester = {.uid = 1000, .login_uid = 0, .pid = -1, .unit = (char *)"a\nLOCK_ID=forged"};
+    g_autofree char *message = NULL;
+
+    request.change_id = (char *)"CHG\n1";
+    apmig_log_request(&request, "take", &requester);
+    message = receive(fd);
+    g_assert_nonnull(strstr(message, "\nREQUEST=take\n"));
+    g_assert_nonnull(strstr(message, "\nCALLER_UID=1000\n"));
+    g_assert_nonnull(strstr(message, "\nCALLER_LOGIN_UID=0\n"));
+    g_assert_null(strstr(message, "CALLER_PID="));
+    g_assert_nonnull(strstr(message, "CALLER_UNIT=a\\x0aLOCK_ID=forged\n"));
+    g_assert_nonnull(strstr(message, "\nCHANGE_ID=CHG\\x0a1\n"));
+    g_assert_null(strstr(message, "\nLOCK_ID=forged"));
+}
+
+/* Found by each lock that it concerns, and by each of their changes. */
+static void
+receive_concerned(int fd)
+{
+    ApmigLockRecord first = {.id = (char *)"00000001", .change_id = (char *)"CHG1"};
+    ApmigLockRecord second = {.id = (char *)"00000002", .change_id = (char *)""};
+    g_autoptr(GPtrArray) locks = g_ptr_array_new();
+    ApmigAction migration = entry;
+    g_autofree char *message = NULL;
+
+    g_ptr_array_add(locks, &first);
+    g_ptr_array_add(locks, &second);
+    migration.id = NULL;
+    migration.locks = locks;
+    apmig_log_entry(&migration);
+    message = receive(fd);
+    g_assert_nonnull(strstr(message, "\nLOCK_ID=00000001\nCHANGE_ID=CHG1\nLOCK_ID=00000002\n"));
+    g_assert_null(strstr(message, "CHANGE_ID=\n"));
+}
+
 /* With a mount namespace of our own, in which the journal's socket is ours. */
 static void
 test_journal(void)
@@ -227,7 +299,11 @@ test_journal(void)
     g_assert_nonnull(strstr(message, "GUEST=g\\x0a1\n"));
     g_assert_null(strstr(message, "GUEST_UUID=")); /* empty ones are left out */
     g_assert_null(strstr(message, "CODE_FILE="));
+    g_assert_null(strstr(message, "CHANGE_ID="));
+    g_assert_null(strstr(message, "CALLER_"));
 
+    receive_request(fd);
+    receive_concerned(fd);
     apmig_log(LOG_ERR, "plain");
     plain = receive(fd);
     g_assert_nonnull(strstr(plain, "MESSAGE=plain\n"));
@@ -244,6 +320,7 @@ main(int argc, char **argv)
     g_test_add_func("/log/catalog-is-complete", test_catalog_is_complete);
     g_test_add_func("/log/catalog-entries", test_catalog_entries);
     g_test_add_func("/log/catalog-compiles", test_catalog_compiles);
+    g_test_add_func("/log/requester", test_requester);
     g_test_add_func("/log/no-journal", test_no_journal);
     g_test_add_func("/log/journal", test_journal);
     return g_test_run();

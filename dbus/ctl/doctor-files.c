@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Where apmigd keeps what it must not lose, who else may write to what it reads, and the helper's socket. */
+#include "doctor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "format.h"
+#include "hook-presence.h"
+#include "unit.h"
+
+#define LEAST_FREE_BYTES (1024 * 1024)
+#define LEAST_FREE_FILES 16
+
+#define HELPER_UNIT "apmigd-fence.socket"
+
+/* --- folders ------------------------------------------------------------------------------------- */
+
+static const char *
+folder_of(const char *variable, const char *otherwise)
+{
+    const char *value = g_getenv(variable);
+
+    return value && *value ? value : otherwise;
+}
+
+static gboolean
+is_full(const char *path)
+{
+    struct statvfs fs;
+
+    return statvfs(path, &fs) == 0 && ((guint64)fs.f_bavail * fs.f_frsize < LEAST_FREE_BYTES ||
+                                       (fs.f_files > 0 && fs.f_favail < LEAST_FREE_FILES));
+}
+
+static void
+check_folder(CtlDoctor *doctor, const char *check, const char *path)
+{
+    g_autofree char *make_room = g_strdup_printf("make room: df -h %s; df -i %s", path, path);
+    g_autofree char *close = g_strdup_printf("chmod 700 %s", path);
+    g_autofree char *give = g_strdup_printf("chown -R %" G_GINT64_FORMAT " %s", doctor->daemon_uid, path);
+    struct stat st;
+
+    if (lstat(path, &st) < 0) {
+        gboolean missing = errno == ENOENT;
+
+        ctl_doctor_tell(doctor, missing ? CTL_VERDICT_PROBLEM : CTL_VERDICT_UNKNOWN, check,
+                        missing ? "systemctl restart apmigd" : "run this as root",
+                        "%s cannot be looked at: %s.", path, g_strerror(errno));
+    } else if (!S_ISDIR(st.st_mode)) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, "remove it, and: systemctl restart apmigd",
+                        "%s is no folder.", path);
+    } else if (doctor->daemon_uid >= 0 && st.st_uid != doctor->daemon_uid) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, give,
+                        "%s belongs to the user %u, not to apmigd's, %" G_GINT64_FORMAT ".", path, st.st_uid,
+                        doctor->daemon_uid);
+    } else if (st.st_mode & 0077) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, close, "%s is open to others (mode %04o).", path,
+                        st.st_mode & 07777);
+    } else if (is_full(path)) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, make_room,
+                        "%s is on a full file system: locks can be released, not taken.", path);
+    } else {
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, check, NULL, "%s is apmigd's alone, and has room.", path);
+    }
+}
+
+void
+ctl_doctor_check_folders(CtlDoctor *doctor)
+{
+    check_folder(doctor, "state", folder_of("STATE_DIRECTORY", "/var/lib/apmigd"));
+    check_folder(doctor, "runtime", folder_of("RUNTIME_DIRECTORY", "/run/apmigd"));
+}
+
+/* --- permissions --------------------------------------------------------------------------------- */
+
+/* Returns: whether it is known that nobody but root may change what stands at @path; also when there is nothing. */
+static gboolean
+check_owner(CtlDoctor *doctor, const char *path)
+{
+    g_autofree char *remedy = g_strdup_printf("chown root %s; chmod go-w %s", path, path);
+    struct stat st;
+
+    if (stat(path, &st) < 0) {
+        if (errno != EACCES)
+            return TRUE;
+        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "permissions", "run this as root",
+                        "Who may change %s is not known.", path);
+        return FALSE;
+    }
+    if (st.st_uid == 0 && !(st.st_mode & 0022))
+        return TRUE;
+    ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "permissions", remedy,
+                    "Others than root may change %s (owner %u, mode %04o).", path, st.st_uid,
+                    st.st_mode & 07777);
+    return FALSE;
+}
+
+/* The folder, and what is in it. */
+static gboolean
+check_owners(CtlDoctor *doctor, const char *folder)
+{
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    gboolean well = check_owner(doctor, folder);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+
+        well = check_owner(doctor, path) && well;
+    }
+    return well;
+}
+
+/* Who may change one of these says what apmigd does, or what libvirt runs as root. */
+void
+ctl_doctor_check_permissions(CtlDoctor *doctor)
+{
+    g_autofree char *folder = g_path_get_dirname(doctor->config_file);
+    g_autofree char *policy = g_build_filename(folder, "policy.d", NULL);
+    g_autofree char *evidence = g_build_filename(folder, "evidence.d", NULL);
+    g_autofree char *hooks = g_build_filename(doctor->config->hooks_dir, "qemu.d", NULL);
+    g_autofree char *hook = g_build_filename(hooks, APMIG_HOOK_NAME, NULL);
+    gboolean well = check_owner(doctor, folder);
+
+    well = check_owner(doctor, doctor->config_file) && well;
+    well = check_owners(doctor, policy) && well;
+    well = check_owners(doctor, evidence) && well;
+    well = check_owner(doctor, hooks) && well;
+    well = check_owner(doctor, hook) && well;
+    if (well)
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "permissions", NULL,
+                        "Nobody but root may change the configuration, the policy and the hook.");
+}
+
+/* --- the helper ---------------------------------------------------------------------------------- */
+
+/* proc(5), /proc/net/unix: the flags of a listening socket are 00010000, its path ends the line. Connecting would start
+ * the helper. */
+static gboolean
+somebody_listens(const char *path)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    if (!g_file_get_contents("/proc/net/unix", &text, NULL, NULL))
+        return TRUE; /* the file tells enough then */
+    lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; lines[i]; i++) {
+        const char *name = strchr(lines[i], '/');
+
+        if (name && g_str_equal(name, path) && strstr(lines[i], " 00010000 "))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+void
+ctl_doctor_check_helper(CtlDoctor *doctor)
+{
+    const char *path = doctor->fence_socket;
+    const char *start = "systemctl enable --now " HELPER_UNIT;
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        ctl_doctor_tell(doctor, errno == ENOENT ? CTL_VERDICT_PROBLEM : CTL_VERDICT_UNKNOWN, "helper",
+                        errno == ENOENT ? start : "run this as root",
+                        "The helper cannot be asked to end migrations: %s: %s.", path, g_strerror(errno));
+    else if (!S_ISSOCK(st.st_mode) || !somebody_listens(path))
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "helper", "systemctl restart " HELPER_UNIT,
+                        "The helper cannot be asked to end migrations: nobody listens at %s.", path);
+    else if (st.st_mode & 0077 || (doctor->daemon_uid >= 0 && st.st_uid != doctor->daemon_uid))
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "helper", "systemctl restart " HELPER_UNIT,
+                        "The helper's socket %s is not apmigd's alone (owner %u, mode %04o).", path,
+                        st.st_uid, st.st_mode & 07777);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "helper", NULL, "The helper can be asked: %s.", path);
+}

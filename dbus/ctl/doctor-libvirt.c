@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whether libvirt calls the hook, and can still be asked to end migrations when many are under way. */
+#include "doctor.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "format.h"
+#include "hook-presence.h"
+#include "unit.h"
+
+/* Those of src/remote/remote_daemon_config.c. */
+#define DEFAULT_MAX_WORKERS 20
+/* Beyond those that migrate: for what else libvirt is asked meanwhile, an abort among it. */
+#define SPARE_WORKERS 10
+
+/* The daemon that guests are under: libvirtd, or in newer installations virtqemud, never both. */
+typedef struct {
+    const char *name;
+    CtlUnit unit;
+} LibvirtDaemon;
+
+static LibvirtDaemon
+find_daemon(sd_bus *bus)
+{
+    static const struct {
+        const char *name;
+        const char *service;
+        const char *socket;
+    } candidates[] = {
+        {"virtqemud", "virtqemud.service", "virtqemud.socket"},
+        {"libvirtd", "libvirtd.service", "libvirtd.socket"},
+    };
+    LibvirtDaemon found = {0};
+
+    for (guint i = 0; i < G_N_ELEMENTS(candidates); i++) {
+        CtlUnit service = ctl_unit_read(bus, candidates[i].service);
+
+        if (!service.known)
+            return (LibvirtDaemon){0};
+        if (service.active || (service.loaded && ctl_unit_read(bus, candidates[i].socket).active))
+            return (LibvirtDaemon){candidates[i].name, service};
+        if (service.loaded)
+            found = (LibvirtDaemon){candidates[i].name, service};
+    }
+    return found;
+}
+
+/* --- the hook ------------------------------------------------------------------------------------ */
+
+/* Distributions may close libvirt's folder to everybody but root. */
+static gboolean
+can_look_into(const char *folder)
+{
+    return geteuid() == 0 || access(folder, X_OK) == 0 || errno == ENOENT;
+}
+
+static gboolean
+check_hook_script(CtlDoctor *doctor)
+{
+    g_autofree char *path = g_build_filename(doctor->config->hooks_dir, "qemu.d", APMIG_HOOK_NAME, NULL);
+    g_autofree char *problem = NULL;
+    g_autofree char *remedy = NULL;
+    gboolean installed;
+
+    if (can_look_into(doctor->config->hooks_dir))
+        installed = apmig_hook_is_installed(doctor->config->hooks_dir, &problem);
+    else if (doctor->manager)
+        installed = ctl_bool(doctor->manager, "HookInstalled");
+    else {
+        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "hook", "run this as root",
+                        "The hook script %s cannot be looked at.", path);
+        return FALSE;
+    }
+    if (installed) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook", NULL, "The hook script is installed and executable.");
+        return TRUE;
+    }
+    remedy = access(path, F_OK) == 0 ? g_strdup_printf("chmod 755 %s", path)
+                                     : g_strdup("reinstall the package of apmigd, which brings it");
+    ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "hook", remedy,
+                    "Guests come in unasked: the hook script %s.",
+                    problem ? problem : "is missing or not executable");
+    return FALSE;
+}
+
+/* libvirt runs a script if it is a regular file and executable. Returns: its change time, usec; 0: it runs none. */
+static gint64
+script_time(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+        return 0;
+    /* When it came here or became executable; a package keeps the time of modification of its build. */
+    return (gint64)st.st_ctim.tv_sec * G_USEC_PER_SEC + st.st_ctim.tv_nsec / 1000;
+}
+
+/* Returns: when the oldest script of QEMU's was there, usec; 0: there is none. */
+static gint64
+oldest_script(const char *hooks_dir)
+{
+    g_autofree char *single = g_build_filename(hooks_dir, "qemu", NULL);
+    g_autofree char *folder = g_build_filename(hooks_dir, "qemu.d", NULL);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    gint64 oldest = script_time(single);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        gint64 time = script_time(path);
+
+        if (time > 0 && (oldest == 0 || time < oldest))
+            oldest = time;
+    }
+    return oldest;
+}
+
+/* libvirt notes when it starts or reloads whether there is any script for QEMU, and if so looks for all of them at each
+ * call (src/util/virhook.c, virHookInitialize and virHookCall). */
+static void
+check_hook_noticed(CtlDoctor *doctor, const LibvirtDaemon *daemon)
+{
+    gint64 oldest = oldest_script(doctor->config->hooks_dir);
+    gint64 called_at = doctor->manager ? ctl_int(doctor->manager, "HookLastCalled") : 0;
+    g_autofree char *since = ctl_format_time(daemon->unit.changed_at);
+    g_autofree char *remedy =
+        g_strdup_printf("systemctl reload %s", daemon->name ? daemon->name : "libvirtd");
+
+    if (called_at > 0 && (!daemon->unit.active || called_at > daemon->unit.changed_at))
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL, "libvirt calls the hook.");
+    else if (!daemon->unit.known)
+        ctl_doctor_tell(
+            doctor, CTL_VERDICT_UNKNOWN, "hook-noticed", remedy,
+            "Whether libvirt has noticed the hook is not known: systemd does not tell since when it "
+            "runs.");
+    else if (!daemon->unit.active)
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL,
+                        "libvirt does not run; it looks for the hook when it starts.");
+    else if (oldest == 0)
+        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "hook-noticed", "run this as root",
+                        "Whether libvirt has noticed the hook is not known: its folder cannot be read.");
+    else if (oldest > daemon->unit.changed_at)
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "hook-noticed", remedy,
+                        "%s runs since %s, when there was no hook yet: it does not call it.", daemon->name,
+                        since);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL,
+                        "libvirt has looked for hooks since the hook is there.");
+}
+
+static void
+tell_last_call(CtlDoctor *doctor)
+{
+    gint64 called_at = ctl_int(doctor->manager, "HookLastCalled");
+    g_autofree char *when = ctl_format_time(called_at);
+
+    if (called_at > 0)
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-called", NULL, "The hook was last called at %s.", when);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-called", NULL,
+                        "The hook was not called since apmigd was started: no guest has come in.");
+}
+
+void
+ctl_doctor_check_hook(CtlDoctor *doctor)
+{
+    LibvirtDaemon daemon;
+
+    if (!g_str_has_prefix(doctor->config->libvirt_uri, "qemu")) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook", NULL, "%s is not QEMU's, and calls no hook.",
+                        doctor->config->libvirt_uri);
+        return;
+    }
+    daemon = find_daemon(doctor->bus);
+    if (check_hook_script(doctor))
+        check_hook_noticed(doctor, &daemon);
+    if (doctor->manager)
+        tell_last_call(doctor);
+}
+
+/* --- workers ------------------------------------------------------------------------------------- */
+
+/* The state of active guests is kept as NAME.xml: names are counted, nothing is read. */
+static guint
+count_active_guests(const char *status_dir)
+{
+    g_autoptr(GDir) dir = *status_dir ? g_dir_open(status_dir, 0, NULL) : NULL;
+    const char *name;
+    guint count = 0;
+
+    while (dir && (name = g_dir_read_name(dir)))
+        count += g_str_has_suffix(name, ".xml");
+    return count;
+}
+
+/* Returns: what is set, or the default. */
+static guint64
+find_max_workers(const char *text)
+{
+    g_autoptr(GRegex) regex = g_regex_new("^\\s*max_workers\\s*=\\s*(\\d+)", G_REGEX_MULTILINE, 0, NULL);
+    g_autoptr(GMatchInfo) match = NULL;
+    guint64 workers = DEFAULT_MAX_WORKERS;
+
+    /* of several the last counts */
+    for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match); g_match_info_next(match, NULL)) {
+        g_autofree char *number = g_match_info_fetch(match, 1);
+
+        workers = g_ascii_strtoull(number, NULL, 10);
+    }
+    return workers;
+}
+
+/* Returns: (transfer full): the file of the daemon that runs; without one, that which is there. */
+static char *
+find_libvirt_conf(const CtlDoctor *doctor, const LibvirtDaemon *daemon)
+{
+    g_autofree char *folder = g_path_get_dirname(doctor->config->hooks_dir);
+    g_autofree char *modular = g_build_filename(folder, "virtqemud.conf", NULL);
+    char *monolithic = g_build_filename(folder, "libvirtd.conf", NULL);
+    gboolean is_modular = daemon->name ? g_str_equal(daemon->name, "virtqemud")
+                                       : access(monolithic, F_OK) != 0 && access(modular, F_OK) == 0;
+
+    if (!is_modular)
+        return monolithic;
+    g_free(monolithic);
+    return g_steal_pointer(&modular);
+}
+
+/* Each call that migrates a guest, or waits for a hook, keeps a worker busy to its end, and virDomainAbortJob needs one. */
+void
+ctl_doctor_check_workers(CtlDoctor *doctor)
+{
+    LibvirtDaemon daemon = find_daemon(doctor->bus);
+    g_autofree char *path = find_libvirt_conf(doctor, &daemon);
+    g_autofree char *text = NULL;
+    g_autofree char *remedy = NULL;
+    g_autoptr(GError) error = NULL;
+    guint guests = count_active_guests(doctor->config->status_dir);
+    guint64 workers;
+
+    if (!g_str_has_prefix(doctor->config->libvirt_uri, "qemu"))
+        return;
+    if (!g_file_get_contents(path, &text, NULL, &error) &&
+        !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "workers", "run this as root",
+                        "How many calls libvirt answers at a time is not known: %s.", error->message);
+        return;
+    }
+    workers = find_max_workers(text ? text : "");
+    if (workers >= guests + SPARE_WORKERS) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "workers", NULL,
+                        "libvirt answers up to %" G_GUINT64_FORMAT " calls at a time; %u guest%s here.",
+                        workers, guests, guests == 1 ? " runs" : "s run");
+        return;
+    }
+    remedy = g_strdup_printf("set max_workers = %u in %s and restart %s; until then: virt-admin "
+                             "server-threadpool-set %s --min-workers %u --max-workers %u",
+                             guests + SPARE_WORKERS, path, daemon.name ? daemon.name : "libvirtd",
+                             daemon.name ? daemon.name : "libvirtd", guests + SPARE_WORKERS,
+                             guests + SPARE_WORKERS);
+    ctl_doctor_tell(
+        doctor, CTL_VERDICT_PROBLEM, "workers", remedy,
+        "libvirt answers up to %" G_GUINT64_FORMAT
+        " calls at a time (max_workers), and %u guests run here: while that many migrate, it ends "
+        "no migration.",
+        workers, guests);
+}

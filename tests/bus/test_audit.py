@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the journal has of locks and migrations, and of who asked for what."""
+import pathlib
+import re
+import time
+
+import pytest
+import rig
+from journal import IDS, journal, journaled  # noqa: F401 (fixtures)
+from rig import BusError, domain, uuid_of
+
+G1 = uuid_of(1)
+
+
+def lock_id(path):
+    return path.rpartition("/")[2]
+
+
+def test_lock_and_change_are_on_every_line(journaled, journal, hypervisor, root):
+    """Of the lock itself, of the migrations that it ends, and of the guests that it refuses."""
+    hypervisor.guest(G1, name="g1", affected="yes", scope="04.0012", job="outgoing", step_ms=50)
+    lock = root.take("04.*", options={"change-id": "CHG1"})
+    assert root.admit(domain("g2", uuid_of(2)), "g2")[0] is False
+    hypervisor.do("lose", reason="libvirtd was stopped")
+    root.release(lock)
+    journal.wait_for(MESSAGE_ID=IDS["LOCK_ENDED"])
+    for name in ("REQUEST_MADE", "LOCK_REQUESTED", "MIGRATION_SEEN", "STEP_STARTED", "STEP_FINISHED", "MIGRATION_ENDED",
+                 "LOCK_HELD", "ADMISSION_DENIED", "VIEW_LOST", "LOCK_ENDED"):
+        entries = journal.find(MESSAGE_ID=IDS[name])
+        assert entries, name
+        assert all((e.get("LOCK_ID"), e.get("CHANGE_ID")) == (lock_id(lock), "CHG1") for e in entries), name
+    assert journal.find(MESSAGE_ID=IDS["MIGRATION_ENDED"])[0]["RESULT"] == "aborted"
+    assert journal.find(MESSAGE_ID=IDS["LOCK_ENDED"])[0]["RESULT"] == "released"
+    assert journal.find(MESSAGE_ID=IDS["ADMISSION_DENIED"])[0]["GUEST"] == "g2"
+
+
+def test_migration_under_two_locks_is_of_both(journaled, journal, hypervisor, root):
+    first = root.take("04.0012", options={"change-id": "CHG1"})
+    second = root.take("05.0012", options={"change-id": "CHG2"})
+    hypervisor.guest(G1, name="g1", affected="yes", scope="04-05.0012", job="outgoing", step="nothing")
+    hypervisor.hint(uuid=G1)
+    journal.wait_for(MESSAGE_ID=IDS["MIGRATION_SEEN"])
+    seen = next(entry for entry in journal.entries if ("MESSAGE_ID", IDS["MIGRATION_SEEN"]) in entry)
+    assert [field for field in seen if field[0] in ("LOCK_ID", "CHANGE_ID")] == [
+        ("LOCK_ID", lock_id(first)), ("CHANGE_ID", "CHG1"), ("LOCK_ID", lock_id(second)), ("CHANGE_ID", "CHG2")]
+
+
+def check_caller(entry, uid):
+    """The kernel knows a login and systemd a unit only where there is audit, and systemd."""
+    assert entry["CALLER_UID"] == str(uid) and int(entry["CALLER_PID"]) > 1
+    login = pathlib.Path("/proc/self/loginuid")
+    if login.exists() and login.read_text() not in ("4294967295", "0"):
+        assert entry["CALLER_LOGIN_UID"] == login.read_text()
+
+
+def test_who_asks_is_recorded(journaled, journal, bus, root, nobody):
+    bus.start_polkit({"*": "yes"})
+    lock = nobody.take("04.*", "AES rotation", {"change-id": "CHG1"})
+    take = journal.wait_for(REQUEST="take")
+    check_caller(take, 65534)
+    assert (take["MESSAGE_ID"], take["LOCK_ID"], take["CHANGE_ID"]) == (IDS["REQUEST_MADE"], lock_id(lock), "CHG1")
+    root.release(lock, {"force": True})
+    release = journal.wait_for(REQUEST="force-release")
+    check_caller(release, 0)
+    assert (release["MESSAGE_ID"], release["LOCK_ID"], release["CHANGE_ID"]) == (
+        IDS["REQUEST_MADE"], lock_id(lock), "CHG1")
+    root.call("/org/apmigd1", "org.apmigd1.Manager", "RemoveStamps", "s", "")
+    check_caller(journal.wait_for(REQUEST="unstamp"), 0)
+    root.admit(domain())
+    assert {entry["REQUEST"] for entry in journal.find() if "REQUEST" in entry} == {"take", "force-release", "unstamp"}
+
+
+def test_declaration_is_of_the_lock(journaled, journal, root):
+    journaled.stop()
+    journaled.copy_sysfs()
+    journaled.start()
+    lock = root.take("*.002c", options={"change-id": "CHG1"})
+    root.release(lock, {"declare-mkvp": {"02.002c AES": "0x0123456789abcdef"}})
+    assert journal.wait_for(REQUEST="declare")["CHANGE_ID"] == "CHG1"
+    declared = journal.wait_for(MESSAGE_ID=IDS["KEYS_DECLARED"])
+    assert (declared["LOCK_ID"], declared["CHANGE_ID"]) == (lock_id(lock), "CHG1")
+
+
+def test_what_is_refused_is_recorded(journaled, journal, bus, root, nobody):
+    bus.start_polkit({"*": "no"})
+    with pytest.raises(BusError):
+        nobody.take("04.*", "AES", {"change-id": "CHG1"})
+    refused = journal.wait_for(MESSAGE_ID=IDS["REQUEST_REFUSED"])
+    check_caller(refused, 65534)
+    assert (refused["REQUEST"], refused["CHANGE_ID"]) == ("take", "CHG1") and "take-lock" in refused["MESSAGE"]
+    root.take("04.*")
+    with pytest.raises(BusError):
+        root.take("04.*", "APKA", {"change-id": "CHG2"})
+    assert "AES rotation" in journal.wait_for(CHANGE_ID="CHG2", MESSAGE_ID=IDS["REQUEST_REFUSED"])["MESSAGE"]
+
+
+def test_refusals_do_not_fill_the_journal(journaled, journal, bus, nobody, root):
+    """Anybody may ask; whoever asks too often is counted, and root is not."""
+    bus.start_polkit({"*": "no"})
+    begin = time.monotonic()
+    call = "busctl call org.apmigd1 /org/apmigd1 org.apmigd1.Manager TakeLock 'ssa{sv}' all x 0"
+    nobody.run("sh", "-c", f'seq 120 | xargs -P 8 -I % {call}').communicate(timeout=10 * rig.LIMIT)
+    windows = 1 + int(time.monotonic() - begin) // 30
+    root.take("04.*")
+    root.start_take("04.*").error()
+    journal.wait_for(MESSAGE_ID=IDS["REQUEST_REFUSED"], CALLER_UID="0")
+    refusals = journal.find(MESSAGE_ID=IDS["REQUEST_REFUSED"])
+    assert min(100, 120 // windows) <= len(refusals) - 1 <= 100 * windows
+    untold = re.findall(r"\((\d+) more were refused", " ".join(refusal["MESSAGE"] for refusal in refusals))
+    assert len(refusals) - 1 + sum(map(int, untold)) == 120
+
+
+def test_what_users_write_is_no_field(journaled, journal, hypervisor, root):
+    """Newlines, terminal escapes and names of fields in a guest's name, on every line."""
+    hypervisor.guest(G1, name="g\nLOCK_ID=forged\x1b[31m", affected="yes", scope="04.0012", job="outgoing", step_ms=20)
+    root.take("04.*", options={"change-id": "C=\u202eD"})
+    journal.wait_for(MESSAGE_ID=IDS["MIGRATION_ENDED"])
+    for entry in journal.entries:
+        assert ("LOCK_ID", "forged") not in entry
+        assert not any(character < " " for _, value in entry for character in value)
+    assert journal.find(MESSAGE_ID=IDS["MIGRATION_ENDED"])[0]["GUEST"].startswith("g\\x0aLOCK_ID=forged\\x1b")

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""apmigctl doctor: a host on which all is well, and one thing after the other that is not."""
+import json
+import os
+import socket
+import sys
+import time
+
+import pytest
+import rig
+from rig import APMIGCTL, SOURCE, domain
+
+OK, FAILURE = 0, 1
+SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
+<policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
+CHECKS = ["apmigd", "view", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime", "permissions", "helper",
+          "queues"]
+
+
+@pytest.fixture
+def bus(folder):
+    bus = rig.Bus(folder, SYSTEMD_POLICY)
+    yield bus
+    bus.close()
+
+
+class Host:
+    """Everything that the doctor looks at, as it should be; and the doctor."""
+
+    def __init__(self, bus, daemon, folder):
+        self.bus, self.daemon, self.folder = bus, daemon, folder
+        self.hook = folder / "hooks" / "qemu.d" / "zz-apmigd"
+        self.guests = folder / "status"
+        self.units_file = folder / "units.json"
+        self.helper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def set_up(self):
+        self.hook.parent.mkdir(parents=True)
+        self.hook.write_text("#!/bin/sh\n")
+        self.hook.chmod(0o755)
+        self.guests.mkdir()
+        for path in (self.daemon.config, self.daemon.policy_dir, self.hook.parent, self.hook.parent.parent):
+            path.chmod(0o755)
+        self.helper.bind(str(self.folder / "fence"))
+        self.helper.listen()
+        (self.folder / "fence").chmod(0o600)
+        self.units(libvirtd=("active", self.now()))
+        self.systemd = self.bus.start(sys.executable, SOURCE / "tests/bus/fake_systemd.py", self.units_file, stderr=None)
+        assert self.systemd.stdout.readline() == "ready\n"
+
+    @staticmethod
+    def now():
+        return time.time_ns() // 1000 + 1_000_000
+
+    def units(self, **services):
+        self.units_file.write_text(json.dumps({f"{name}.service": unit for name, unit in services.items()}))
+
+    def run(self, *arguments, client=None):
+        """(exit status, standard output)"""
+        start = client.run if client else self.bus.start
+        process = start(
+            APMIGCTL, "doctor", "--config", self.daemon.config, "--fence-socket", self.folder / "fence", *arguments,
+            environment={"STATE_DIRECTORY": str(self.daemon.state), "RUNTIME_DIRECTORY": str(self.daemon.runtime)})
+        out, err = process.communicate(timeout=rig.LIMIT)
+        assert err == ""
+        return process.returncode, out
+
+    def findings(self, **options):
+        """By check: the verdict, the text, the remedy. The exit status says whether all is well."""
+        status, out = self.run("--json=short", **options)
+        answer = json.loads(out)
+        assert answer["Well"] == (status == OK) and status in (OK, FAILURE)
+        assert answer["Well"] == all(f["Verdict"] == "ok" for f in answer["Findings"])
+        assert all(bool(f["Remedy"]) == (f["Verdict"] != "ok") for f in answer["Findings"])
+        return {f["Check"]: (f["Verdict"], f["Text"], f["Remedy"]) for f in answer["Findings"]}
+
+    def troubles(self, **options):
+        return {check: what for check, what in self.findings(**options).items() if what[0] != "ok"}
+
+
+@pytest.fixture
+def host(bus, daemon, hypervisor, folder):
+    daemon.configure(StatusDirectory=folder / "status")
+    host = Host(bus, daemon, folder)
+    host.set_up()
+    daemon.start()
+    yield host
+    host.helper.close()
+
+
+def test_all_is_well(host):
+    assert host.troubles() == {}
+    assert list(host.findings()) == CHECKS
+    status, out = host.run()
+    assert status == OK and [line.split()[:2] for line in out.splitlines()] == [["ok", check] for check in CHECKS]
+    assert host.run("--quiet") == (OK, "")
+
+
+def close_hook(host):
+    host.hook.chmod(0o644)
+
+
+def remove_hook(host):
+    host.hook.unlink()
+
+
+def crowd(host):
+    for number in range(12):
+        (host.guests / f"g{number}.xml").touch()
+    (host.folder / "libvirtd.conf").write_text("#max_workers = 99\n max_workers=21 # of one\n")
+
+
+def open_state(host):
+    host.daemon.state.chmod(0o755)
+
+
+def give_runtime_away(host):
+    os.chown(host.daemon.runtime, 1, 1)
+
+
+def open_policy(host):
+    (host.daemon.policy_dir / "50-more.json").touch()
+    (host.daemon.policy_dir / "50-more.json").chmod(0o666)
+
+
+def remove_helper(host):
+    (host.folder / "fence").unlink()
+
+
+def leave_helper(host):
+    host.helper.close()
+
+
+def open_helper(host):
+    (host.folder / "fence").chmod(0o666)
+
+
+def spoil_config(host):
+    host.daemon.config.write_text(host.daemon.config.read_text() + "[Hok]\n")
+
+
+@pytest.mark.parametrize("spoil, check, text, remedy", [
+    (close_hook, "hook", "is not executable", "chmod 755 "),
+    (remove_hook, "hook", "does not exist", "reinstall"),
+    (crowd, "workers", "up to 21 calls", "max_workers = 22 in "),
+    (open_state, "state", "open to others", "chmod 700 "),
+    (give_runtime_away, "runtime", "belongs to the user 1", "chown -R 0 "),
+    (open_policy, "permissions", "50-more.json", "chmod go-w "),
+    (remove_helper, "helper", "No such file", "systemctl enable --now apmigd-fence.socket"),
+    (leave_helper, "helper", "nobody listens", "systemctl restart apmigd-fence.socket"),
+    (open_helper, "helper", "not apmigd's alone", "systemctl restart apmigd-fence.socket"),
+    (spoil_config, "config", "[Hok]", "apmigd --check-config"),
+], ids=lambda value: value.__name__ if callable(value) else None)
+def test_one_thing_is_wrong(host, spoil, check, text, remedy):
+    """It is told, with its remedy, and nothing else is."""
+    spoil(host)
+    troubles = host.troubles()
+    if spoil is spoil_config:  # then the hook is looked for where libvirt has it by default
+        troubles = {"config": troubles["config"]}
+    assert list(troubles) == [check]
+    assert troubles[check][0] == "problem" and text in troubles[check][1] and remedy in troubles[check][2]
+    status, out = host.run("--quiet")
+    assert status == FAILURE and f"PROBLEM  {check}" in out and "-> " in out
+
+
+def test_workers_that_suffice(host):
+    crowd(host)
+    (host.folder / "libvirtd.conf").write_text("max_workers = 22\n")
+    assert host.troubles() == {}
+
+
+def test_hook_that_libvirt_has_not_noticed(host, root):
+    """One that came after libvirt had looked for hooks; unless it is called nonetheless."""
+    host.units(virtqemud=("active", host.hook.stat().st_ctime_ns // 1000 - 1))
+    verdict, text, remedy = host.troubles()["hook-noticed"]
+    assert verdict == "problem" and text.startswith("virtqemud runs since ") and remedy == "systemctl reload virtqemud"
+    root.admit(domain())
+    assert host.troubles() == {}
+
+
+def test_another_hook_that_was_there_before(host):
+    """libvirt looks for all of them when it has found one."""
+    earlier = host.hook.with_name("50-other")
+    earlier.write_text("#!/bin/sh\n")
+    earlier.chmod(0o755)
+    host.hook.unlink()
+    time.sleep(0.01)
+    host.hook.write_text("#!/bin/sh\n")
+    host.hook.chmod(0o755)
+    host.units(libvirtd=("active", host.hook.stat().st_ctime_ns // 1000 - 1))
+    assert host.troubles() == {}
+
+
+def test_libvirt_does_not_run(host):
+    """It looks for hooks when it starts, whenever that is."""
+    host.units(libvirtd=("inactive", 5))
+    assert host.troubles() == {}
+
+
+def test_systemd_does_not_tell(host):
+    host.systemd.kill()
+    host.systemd.wait(rig.LIMIT)
+    assert host.troubles()["hook-noticed"][0] == "unknown"
+
+
+def test_libvirt_is_not_reached(host, hypervisor):
+    hypervisor.do("lose", reason="libvirtd was stopped")
+    verdict, text, remedy = host.troubles()["view"]
+    assert verdict == "problem" and "no lock can be held" in text and remedy == "systemctl status libvirtd virtqemud"
+
+
+def test_queues_of_a_guest_that_libvirt_does_not_know(host):
+    host.daemon.stop()
+    host.daemon.copy_sysfs()
+    host.daemon.start()
+    verdict, text, remedy = host.troubles()["queues"]
+    assert verdict == "problem" and "02.0005" in text and "apmigctl queues" in remedy
+
+
+def test_apmigd_does_not_run(host):
+    host.daemon.stop()
+    troubles = host.troubles()
+    assert troubles["apmigd"][0] == "problem" and "systemctl status apmigd" in troubles["apmigd"][2]
+
+
+def test_ordinary_users_may_ask(host, nobody):
+    """What they cannot look at is unknown, or is seen by apmigd."""
+    host.hook.parent.parent.chmod(0o700)
+    troubles = host.troubles(client=nobody)
+    assert set(troubles) == {"hook-noticed", "permissions"}
+    assert {trouble[0] for trouble in troubles.values()} == {"unknown"}
+    assert {trouble[2] for trouble in troubles.values()} == {"run this as root"}
