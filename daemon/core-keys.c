@@ -146,10 +146,9 @@ apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
 
 /* --- changes that nobody announced --------------------------------------------------------------- */
 
-static ApmigScope *
-covered_by_locks(gpointer user_data)
+ApmigScope *
+core_list_covered(const ApmigCore *core)
 {
-    const ApmigCore *core = user_data;
     g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
     ApmigScope *covered = apmig_scope_new_none();
 
@@ -163,6 +162,12 @@ covered_by_locks(gpointer user_data)
     return covered;
 }
 
+static ApmigScope *
+covered_by_locks(gpointer core)
+{
+    return core_list_covered(core);
+}
+
 static void
 taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user_data)
 {
@@ -170,14 +175,11 @@ taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user
         apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
 }
 
-/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
-static void
-lock_by_itself(ApmigCore *core, const ApmigKeyChanges *changes)
+void
+core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message)
 {
-    g_autoptr(ApmigScope) covered = covered_by_locks(core);
     g_autofree char *id = core_new_lock_id(core);
-    g_autofree char *reason = apmig_text_escape(changes->message, APMIG_REASON_MAX_LENGTH);
-    ApmigScope *scope = apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group;
+    g_autofree char *reason = apmig_text_escape(message, APMIG_REASON_MAX_LENGTH);
 
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
                                     .take = {.caller = core_add_caller(core, taken_by_itself, NULL, core),
@@ -187,6 +189,17 @@ lock_by_itself(ApmigCore *core, const ApmigKeyChanges *changes)
                                              .origin = APMIG_LOCK_BY_ITSELF,
                                              .user = "apmigd",
                                              .no_wait = TRUE}});
+}
+
+/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
+static void
+lock_changed_keys(ApmigCore *core, const ApmigKeyChanges *changes)
+{
+    g_autoptr(ApmigScope) covered = core_list_covered(core);
+
+    core_lock_by_itself(core,
+                        apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group,
+                        changes->message);
 }
 
 static void
@@ -203,7 +216,7 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
     if (core->listener.keys_changed)
         core->listener.keys_changed(changes, core->listener_data);
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
-        lock_by_itself(core, changes);
+        lock_changed_keys(core, changes);
 }
 
 /* A word of somebody's turned out to be wrong, or the key was changed. */
@@ -224,6 +237,8 @@ core_heed_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->evidence_interval = policy->evidence_interval_usec;
     core->on_unannounced = policy->on_unannounced;
+    core->on_config_change = policy->on_config_change;
+    core->on_release = policy->on_release;
     apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
     apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
- * What has to do with master keys is in core-keys.c.
+ * What has to do with master keys is in core-keys.c, with the AP configuration in core-config.c.
  */
 #include "core-private.h"
 
@@ -135,12 +135,14 @@ carry_out(ApmigCore *core, ApmigAction *action)
         return TRUE;
     case APMIG_ACTION_PUBLISH_LOCK:
         core_heed_lock_end(core, action->id);
+        core_heed_lock(core, action->id);
         publish(core, core->listener.lock_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_LOCK:
         publish(core, core->listener.lock_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_MIGRATION:
+        core_heed_migration(core, action->id);
         publish(core, core->listener.migration_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_MIGRATION:
@@ -343,6 +345,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->declarer = apmig_declarer_new(store, key_view);
     core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
     core_watch_keys(core, policy);
+    core_watch_config(core);
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
@@ -368,6 +371,7 @@ apmig_core_free(ApmigCore *core)
     apmig_queue_lister_free(core->queue_lister);
     apmig_declarer_free(core->declarer);
     apmig_key_guard_free(core->key_guard);
+    apmig_config_watch_free(core->config_watch);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
     g_free(core->host_id);
@@ -459,6 +463,8 @@ apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const c
 {
     ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
 
+    if (force || core->on_release == APMIG_ON_RELEASE_TRUST)
+        core_heed_release(core, id);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force, warnings}});
     return caller;
 }

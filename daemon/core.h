@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "config-watch.h"
 #include "declarer.h"
 #include "engine.h"
 #include "hypervisor.h"
@@ -28,6 +29,7 @@ typedef struct {
     void (*migration_forgotten)(const char *id, gpointer user_data);
     void (*view_changed)(gpointer user_data);
     void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
+    void (*config_changed)(const ApmigConfigChanges *changes, gpointer user_data);
 } ApmigCoreListener;
 
 typedef struct {

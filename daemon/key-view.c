@@ -16,7 +16,7 @@ typedef struct {
 typedef struct {
     ApmigKeyView *view;
     ApmigScope *scope;
-    gint64 max_age, until; /* until: monotonic */
+    gint64 max_age, asked_at, until; /* the last two: monotonic */
     gboolean host_only;
     ApmigApHost *host;
     GPtrArray *readings; /* of ApmigKeyReading */
@@ -41,6 +41,8 @@ struct ApmigKeyView {
     GPtrArray *readings; /* of Reading: those under way */
     ApmigKeyAlarmFunc alarm_func;
     gpointer alarm_data;
+    ApmigHostReadingFunc host_func;
+    gpointer host_data;
 };
 
 static void
@@ -323,6 +325,8 @@ on_host_read(ApmigApHost *host, gpointer user_data)
 
     reading->host = host;
     keep_host(view, host);
+    if (host && view->host_func)
+        view->host_func(host, reading->asked_at, view->host_data);
     if (host)
         forget_unreadable(view, host);
     if (!host || !host->present || reading->host_only) {
@@ -343,7 +347,8 @@ reading_new(ApmigKeyView *view, const ApmigScope *scope, gint64 limit_usec, Apmi
 
     reading->view = view;
     reading->scope = scope ? apmig_scope_ref((ApmigScope *)scope) : NULL;
-    reading->until = g_get_monotonic_time() + limit_usec;
+    reading->asked_at = g_get_monotonic_time();
+    reading->until = reading->asked_at + limit_usec;
     reading->readings = g_ptr_array_new_with_free_func(g_free);
     reading->asked = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
     reading->func = func;
@@ -378,6 +383,13 @@ apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpoint
 {
     view->alarm_func = func;
     view->alarm_data = user_data;
+}
+
+void
+apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data)
+{
+    view->host_func = func;
+    view->host_data = user_data;
 }
 
 void

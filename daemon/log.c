@@ -43,6 +43,7 @@ static const struct {
     [APMIG_LOG_KEYS_DECLARED] = {"KEYS_DECLARED", "37ef10ad93674dbcb40c70c5c53ba9ce"},
     [APMIG_LOG_KEYS_CONTRADICTED] = {"KEYS_CONTRADICTED", "a4c1a5fda25e4ecd97f3f1b0f1dc52ae"},
     [APMIG_LOG_KEYS_CHANGED] = {"KEYS_CHANGED", "d3f0b6e1c52a4e0f9a4f7c88b5e9d216"},
+    [APMIG_LOG_CONFIG_CHANGED] = {"CONFIG_CHANGED", "b430bcd5e2d54b19918808e6faca5a6e"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -180,6 +180,16 @@ on_keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
                              apmig_scope_to_string(changes->queues), message);
 }
 
+static void
+on_config_changed(const ApmigConfigChanges *changes, gpointer user_data)
+{
+    const ApmigServer *server = user_data;
+    g_autofree char *message = apmig_bus_text(changes->message);
+
+    (void)sd_bus_emit_signal(server->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ConfigurationChanged", "ss",
+                             apmig_scope_to_string(changes->queues), message);
+}
+
 static const ApmigCoreListener core_listener = {
     .lock_changed = on_lock_changed,
     .lock_forgotten = on_lock_forgotten,
@@ -187,6 +197,7 @@ static const ApmigCoreListener core_listener = {
     .migration_forgotten = on_migration_forgotten,
     .view_changed = on_view_changed,
     .keys_changed = on_keys_changed,
+    .config_changed = on_config_changed,
 };
 
 static const ApmigCoreListener no_listener;

@@ -263,9 +263,10 @@ typedef enum {
     APMIG_LOG_KEYS_DECLARED,
     APMIG_LOG_KEYS_CONTRADICTED,
     APMIG_LOG_KEYS_CHANGED,
+    APMIG_LOG_CONFIG_CHANGED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_KEYS_CHANGED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_CONFIG_CHANGED + 1)
 
 typedef struct {
     ApmigActionType type;

@@ -22,6 +22,7 @@ static const ApmigPolicy built_in = {
     .evidence_interval_usec = 30 * SECOND,
     .watch_keys_usec = 0,
     .on_unannounced = APMIG_ON_UNANNOUNCED_WARN,
+    .on_config_change = APMIG_ON_UNANNOUNCED_WARN,
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
@@ -206,24 +207,24 @@ read_on_release(ApmigPolicy *policy, const Place *place, GError **error)
 }
 
 static gboolean
-read_on_unannounced(ApmigPolicy *policy, const Place *place, GError **error)
+read_on_unannounced(const Place *place, const char *key, ApmigOnUnannounced *ret_answer, GError **error)
 {
     static const char *const expected = "one of \"warn\", \"lock\" and \"ignore\"";
     const char *name = NULL;
     g_autofree char *excerpt = NULL;
 
-    if (!json_object_has_member(place->object, "on-unannounced"))
+    if (!json_object_has_member(place->object, key))
         return TRUE;
-    if (!read_name(place, "on-unannounced", expected, &name, error))
+    if (!read_name(place, key, expected, &name, error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(on_unannounced_names); i++) {
         if (!g_str_equal(name, on_unannounced_names[i]))
             continue;
-        policy->on_unannounced = (ApmigOnUnannounced)i;
+        *ret_answer = (ApmigOnUnannounced)i;
         return TRUE;
     }
     excerpt = apmig_error_excerpt(name);
-    return fail(place, "on-unannounced", error, "is \"%s\" but must be %s", excerpt, expected);
+    return fail(place, key, error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
@@ -360,6 +361,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "evidence-interval-usec",
                                        "watch-keys-usec",
                                        "on-unannounced",
+                                       "on-config-change",
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",
@@ -375,7 +377,9 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
     Place place = {origin, "$", object};
 
     if (object == NULL || !check_keys(&place, keys, error) || !read_on_busy(policy, &place, error) ||
-        !read_on_release(policy, &place, error) || !read_on_unannounced(policy, &place, error) ||
+        !read_on_release(policy, &place, error) ||
+        !read_on_unannounced(&place, "on-unannounced", &policy->on_unannounced, error) ||
+        !read_on_unannounced(&place, "on-config-change", &policy->on_config_change, error) ||
         !read_steps(policy, &place, error) || !read_numbers(policy, &place, error) ||
         !read_stamp(policy, &place, error))
         return NULL;
