@@ -219,6 +219,22 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
         lock_changed_keys(core, changes);
 }
 
+void
+core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
+{
+    gboolean is_start = other->change == APMIG_CHANGE_STARTED;
+    g_autofree char *message =
+        g_strdup_printf("guest %s was %s with other master keys than it had: %s", other->name,
+                        is_start ? "started" : "given its crypto device", other->sentence);
+
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
+                                   .priority = is_start ? LOG_WARNING : LOG_ERR,
+                                   .uuid = other->uuid,
+                                   .guest = other->name,
+                                   .message = message});
+}
+
 /* A word of somebody's turned out to be wrong, or the key was changed. */
 static void
 keys_contradicted(G_GNUC_UNUSED guint adapter, G_GNUC_UNUSED guint domain, const char *alarm,

@@ -79,6 +79,8 @@ void core_heed_lock_end(ApmigCore *core, const char *id);
 
 /* Returns: (transfer full): the queues of all locks there are. */
 ApmigScope *core_list_covered(const ApmigCore *core);
+/* As ApmigHypervisorCallbacks has it. */
+void core_other_keys(const ApmigOtherKeys *other, gpointer core);
 /* Takes a lock that nobody asked for. @message: why, as a sentence */
 void core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message);
 

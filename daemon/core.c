@@ -280,9 +280,9 @@ step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointe
 }
 
 static void
-guest_changed(const char *uuid, gpointer core)
+guest_changed(const char *uuid, ApmigGuestChange change, gpointer core)
 {
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid}});
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
 }
 
 static void
@@ -307,8 +307,8 @@ stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer u
 }
 
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {
-    view_started,  view_lost,     listed, answered,      step_finished,
-    guest_changed, guest_stopped, hint,   stamp_finished};
+    view_started,  view_lost, listed,         answered,       step_finished, guest_changed,
+    guest_stopped, hint,      stamp_finished, core_other_keys};
 
 /* The queues of any guest may be others now, and what is known of the hardware is old. */
 static void

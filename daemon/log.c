@@ -44,6 +44,8 @@ static const struct {
     [APMIG_LOG_KEYS_CONTRADICTED] = {"KEYS_CONTRADICTED", "a4c1a5fda25e4ecd97f3f1b0f1dc52ae"},
     [APMIG_LOG_KEYS_CHANGED] = {"KEYS_CHANGED", "d3f0b6e1c52a4e0f9a4f7c88b5e9d216"},
     [APMIG_LOG_CONFIG_CHANGED] = {"CONFIG_CHANGED", "b430bcd5e2d54b19918808e6faca5a6e"},
+    [APMIG_LOG_GUEST_REPLUGGED] = {"GUEST_REPLUGGED", "e355c25ccfab4682809f8d81de044425"},
+    [APMIG_LOG_GUEST_STARTED] = {"GUEST_STARTED", "6ca18d41190a4a18aa88dda4c365d645"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -343,6 +343,7 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     lock_set_standing(lock, APMIG_LOCK_REQUESTED);
     lock->deadline = take_deadline(engine, event);
     lock_set_caller(engine, lock, event);
+    engine_unplug_lock_requested(engine);
     engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
                "lock %s of scope %s requested by %s: \"%s\"", record->id,
                apmig_scope_to_string(record->scope), record->owner_name, record->reason);

@@ -39,6 +39,13 @@ typedef struct {
     gboolean scope_varies;      /* @scope changes without an event: it is told again with every answer */
 } ApmigGuestFacts;
 
+/* What has happened to a guest that is to be looked at again. */
+typedef enum {
+    APMIG_CHANGE_OTHER, /* its devices or its metadata, or nothing is known of it */
+    APMIG_CHANGE_STARTED,
+    APMIG_CHANGE_PLUGGED, /* a device was added that may be a mediated one */
+} ApmigGuestChange;
+
 /* What a guest brings that comes in, and what this host knows to compare it with. Zeroed: neither. */
 typedef struct {
     gboolean has_device;           /* one of vfio-ap: its facts' scope is all, whatever its metadata says */
@@ -183,6 +190,7 @@ typedef struct {
         } answered;
         struct {
             const char *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
+            ApmigGuestChange change;
         } changed;
         struct {
             const char *uuid;
@@ -225,7 +233,7 @@ typedef enum {
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
-    APMIG_ACTION_STAMP_GUEST, /* op, uuid, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
+    APMIG_ACTION_STAMP_GUEST, /* op, uuid, change, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */
@@ -264,9 +272,11 @@ typedef enum {
     APMIG_LOG_KEYS_CONTRADICTED,
     APMIG_LOG_KEYS_CHANGED,
     APMIG_LOG_CONFIG_CHANGED,
+    APMIG_LOG_GUEST_REPLUGGED,
+    APMIG_LOG_GUEST_STARTED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_CONFIG_CHANGED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_GUEST_STARTED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -292,6 +302,7 @@ typedef struct {
     ApmigAdmission *admission;
     ApmigStampForm form; /* off: what stamp there is is taken away */
     GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
+    ApmigGuestChange change; /* the cause of a stamp */
 } ApmigAction;
 
 /**

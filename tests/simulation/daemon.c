@@ -155,6 +155,8 @@ daemon_deliver(Sim *sim, ApmigEvent *event)
             carry_out(sim, action);
     }
     if (!sim->violation)
+        check_unplugged(sim, event);
+    if (!sim->violation)
         check_state(sim, event);
     note_deadline(sim);
 }

@@ -10,6 +10,7 @@
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
+ *   unplug.c      devices that are taken away under a lock
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
  *
@@ -94,7 +95,10 @@ typedef struct {
     gboolean facts;
     ApmigAffected affected;
     guint mask;
+    char device[37];
     gboolean varies;
+    gboolean kept;    /* it counts as having what it had: see unplug.c */
+    gint64 stopped_at; /* when news came that it has stopped, and no answer to a later question; 0: none came */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -104,6 +108,14 @@ typedef struct {
     guint64 asking; /* token of the question under way; 0: none */
     guint life;     /* of the guest, when it was put */
 } Told;
+
+/* What the engine was told that a guest had, while a lock over that lived. */
+typedef struct {
+    gboolean any;
+    guint mask;
+    char device[37];
+    gboolean lost;
+} Had;
 
 struct Guest {
     guint index;
@@ -125,6 +137,7 @@ struct Guest {
     gboolean paused;     /* arrived so, and not yet resumed */
     gint64 frozen_until; /* by a helper */
     Told told;
+    Had had;
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */
@@ -434,6 +447,13 @@ void check_guests(Sim *sim);
 /* After every event: what @lock wants ended has had a step, and an incoming one ends in the end. */
 void check_ended(Sim *sim, const Lock *lock, const Guest *guest);
 
+/* --- unplug.c -------------------------------------------------------------------------------------- */
+
+/* The engine is about to be told what @guest has, as is in its Told. */
+void unplug_told(Sim *sim, Guest *guest);
+/* After every event. */
+void check_unplugged(Sim *sim, const ApmigEvent *event);
+
 /* --- releases.c ------------------------------------------------------------------------------------ */
 
 /* Before the engine is told of it. */
@@ -562,6 +582,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(CLOCK_JUMP, "clock jumped")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
+    X(UNPLUGGED, "device taken away under a lock")                                                    \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {
