@@ -23,6 +23,10 @@
  */
 ApmigApHost *apmig_ap_read_host(const char *sysfs_root);
 
+/* Whether the AP bus has the driver that passes queues through to guests. Unlike the others it takes no lock of the
+ * kernel's and does not block. */
+gboolean apmig_ap_has_guest_driver(const char *sysfs_root);
+
 /**
  * apmig_ap_is_device:
  * @uuid: from outside; need not be a UUID

@@ -47,6 +47,35 @@ core_read_host(ApmigCore *core)
     apmig_key_view_read_host(core->key_view, HOST_LIMIT_USEC, host_read, NULL);
 }
 
+void
+core_tell_hardware(ApmigCore *core)
+{
+    gboolean has_guest_queues = apmig_key_view_has_guest_queues(core->key_view);
+
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {has_guest_queues}});
+}
+
+static void
+uses_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+          G_GNUC_UNUSED const ApmigEvidence *evidence, const char *error, gpointer user_data)
+{
+    const KeyReading reading = *(KeyReading *)user_data;
+
+    g_hash_table_remove(reading.core->key_readings, user_data);
+    core_handle(reading.core,
+                &(ApmigEvent){.type = APMIG_EVENT_USES_READ, .uses_read = {reading.op, host, error}});
+}
+
+void
+core_read_uses(ApmigCore *core, const ApmigAction *action)
+{
+    KeyReading *reading = g_new(KeyReading, 1);
+
+    *reading = (KeyReading){core, action->op};
+    g_hash_table_add(core->key_readings, reading);
+    apmig_key_view_read_host(core->key_view, action->limit_usec, uses_read, reading);
+}
+
 const ApmigEvidence *
 core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
 {

@@ -77,6 +77,11 @@ void core_carry_out_reading(ApmigCore *core, const ApmigAction *action);
 /* @id: of a lock that has changed, ended or not */
 void core_heed_lock_end(ApmigCore *core, const char *id);
 
+/* @action: an APMIG_ACTION_READ_USES; the engine gets APMIG_EVENT_USES_READ later. */
+void core_read_uses(ApmigCore *core, const ApmigAction *action);
+/* Has the engine know whether there is a driver for guests' queues. */
+void core_tell_hardware(ApmigCore *core);
+
 /* Returns: (transfer full): the queues of all locks there are. */
 ApmigScope *core_list_covered(const ApmigCore *core);
 /* As ApmigHypervisorCallbacks has it. */

@@ -127,6 +127,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_STAMP_GUEST:
         stamp_guest(core, action);
         break;
+    case APMIG_ACTION_READ_USES:
+        core_read_uses(core, action);
+        break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_ADMIT:
@@ -317,6 +320,7 @@ ap_changed(gpointer user_data)
     ApmigCore *core = user_data;
 
     core_read_host(core);
+    core_tell_hardware(core);
     hint(NULL, NULL, core);
 }
 
@@ -411,6 +415,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     if (!core->host_id)
         apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, &store_callbacks, core);
+    core_tell_hardware(core);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
     core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
@@ -440,6 +445,7 @@ apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigRepl
 
     if (core->has_hook && !request->allow_missing_hook)
         apmig_core_hook_installed(core, &problem);
+    core_tell_hardware(core); /* modules are loaded without an event that is listened to */
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
                                     .take = {.caller = caller,
                                              .id = id,

@@ -2,6 +2,7 @@
 #include "key-view.h"
 
 #include "ap-find.h"
+#include "ap-sysfs.h"
 #include "card-reader.h"
 #include "evidence-plugins.h"
 #include "host-reader.h"
@@ -28,6 +29,7 @@ typedef struct {
 } Reading;
 
 struct ApmigKeyView {
+    char *sysfs_root;
     ApmigHostReader *host_reader;
     ApmigCardReader *card_reader;
     ApmigPlugins *plugins;
@@ -410,11 +412,18 @@ apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec)
     return g_get_monotonic_time() - view->host_at <= max_age_usec ? view->host : NULL;
 }
 
+gboolean
+apmig_key_view_has_guest_queues(const ApmigKeyView *view)
+{
+    return apmig_ap_has_guest_driver(view->sysfs_root);
+}
+
 ApmigKeyView *
 apmig_key_view_new(const char *sysfs_root, const char *plugin_dir)
 {
     ApmigKeyView *view = g_new0(ApmigKeyView, 1);
 
+    view->sysfs_root = g_strdup(sysfs_root);
     view->host_reader = apmig_host_reader_new(sysfs_root);
     view->card_reader = apmig_card_reader_new(sysfs_root);
     view->plugins = apmig_plugins_new(plugin_dir, APMIG_PLUGINS_LIMIT_USEC, &plugins_callbacks, view);
@@ -436,5 +445,6 @@ apmig_key_view_free(ApmigKeyView *view)
     g_hash_table_unref(view->kept);
     apmig_ap_host_free(view->host);
     apmig_evidence_free(view->evidence);
+    g_free(view->sysfs_root);
     g_free(view);
 }

@@ -66,3 +66,6 @@ ApmigEvidence *apmig_key_view_evidence(ApmigKeyView *view);
 /* Returns: (transfer none) (nullable): the host's hardware as of the last reading, until the next one; serial numbers as
  * far as they were known then. NULL: nothing was read in the last @max_age_usec, or the last time not in time. */
 const ApmigApHost *apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec);
+
+/* Whether queues can be passed through to guests here at all; looks that up anew, and does not block. */
+gboolean apmig_key_view_has_guest_queues(const ApmigKeyView *view);

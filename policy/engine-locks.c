@@ -16,6 +16,7 @@ lock_free(Lock *lock)
     g_free(lock->pub.unverified);
     g_free(lock->pub.warnings);
     g_free(lock->end_message);
+    g_free(lock->uses_trouble);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
     g_ptr_array_unref(lock->blockers);
@@ -493,7 +494,8 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
         lock->proof_token = engine->last_token;
         engine_hurry(engine);
     }
-    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock))
+    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock) ||
+        (lock->standing != APMIG_LOCK_BREACHED && !engine_uses_are_clear(engine, lock)))
         return;
     if (lock->was_held && lock->op == 0)
         lock_be_held(engine, lock);
@@ -569,5 +571,6 @@ lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
         engine_earlier(&deadline, lock->keys_until);
     if (lock->hold_again_at > engine->now)
         engine_earlier(&deadline, lock->hold_again_at);
+    engine_earlier(&deadline, lock_next_reading_of_uses(engine, lock));
     return deadline;
 }

@@ -4,7 +4,7 @@
  * engine-locks.c is the life of a lock, engine-release.c its end, engine-migrations.c the life of a migration
  * and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
  * engine-arrival.c what an arriving guest brings, engine-stamps.c what guests are given to bring elsewhere,
- * engine-unplug.c what guests had that was taken away from them.
+ * engine-unplug.c what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -48,6 +48,10 @@ typedef struct {
     guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
     gint64 keys_until;      /* boot time: when that is no longer waited for */
     gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at;   /* boot time: not before */
+    gboolean uses_clear;    /* no stranger has its queues */
+    char *uses_trouble;     /* (nullable): why not, as a clause */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
@@ -133,6 +137,7 @@ struct ApmigEngine {
     guint64 last_op;
     guint64 last_token;
 
+    gboolean has_guest_queues;
     gboolean connected;
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
@@ -244,6 +249,16 @@ void engine_unplug_learned(ApmigEngine *engine, Guest *guest);
 void engine_unplug_lock_requested(ApmigEngine *engine);
 void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
 void engine_settle_unplugged(ApmigEngine *engine);
+
+/* engine-uses.c */
+void engine_hardware_changed(ApmigEngine *engine, gboolean has_guest_queues);
+/* Whether no stranger has queues of @lock: asks, unless that is known. For when the view is clear. */
+gboolean engine_uses_are_clear(ApmigEngine *engine, Lock *lock);
+void engine_uses_read(ApmigEngine *engine, const ApmigEvent *event);
+/* Appends a sentence for what is not clear. */
+void engine_describe_uses(const ApmigEngine *engine, const Lock *lock, GString *text);
+/* Returns: boot time; 0: nothing is due. */
+gint64 lock_next_reading_of_uses(const ApmigEngine *engine, const Lock *lock);
 
 /* engine-steps.c */
 void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);

@@ -174,6 +174,12 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_STAMP_FINISHED:
         engine_stamp_finished(engine, event);
         break;
+    case APMIG_EVENT_USES_READ:
+        engine_uses_read(engine, event);
+        break;
+    case APMIG_EVENT_HARDWARE_CHANGED:
+        engine_hardware_changed(engine, event->hardware.has_guest_queues);
+        break;
     case APMIG_EVENT_POLICY_CHANGED:
         handle_policy_changed(engine, event->policy);
         break;

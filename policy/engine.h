@@ -93,6 +93,8 @@ typedef enum {
     APMIG_EVENT_STEP_FINISHED,
     APMIG_EVENT_KEYS_READ,
     APMIG_EVENT_STAMP_FINISHED,
+    APMIG_EVENT_USES_READ,
+    APMIG_EVENT_HARDWARE_CHANGED,
     APMIG_EVENT_POLICY_CHANGED,
     APMIG_EVENT_DEADLINE,
 } ApmigEventType;
@@ -218,6 +220,14 @@ typedef struct {
             ApmigStamping result;
             const char *message; /* (nullable): with APMIG_STAMPING_FAILED, as a clause */
         } stamping;
+        struct {
+            guint64 op;
+            const ApmigApHost *host; /* (nullable): NULL: @error says why, as a clause */
+            const char *error;
+        } uses_read;
+        struct {
+            gboolean has_guest_queues; /* there is a driver that passes queues through to guests; FALSE at first */
+        } hardware;
         const ApmigPolicy *policy;
     };
 } ApmigEvent;
@@ -234,6 +244,7 @@ typedef enum {
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
     APMIG_ACTION_STAMP_GUEST, /* op, uuid, change, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
+    APMIG_ACTION_READ_USES,   /* op, id of the lock, limit_usec: reads the AP bus from now on; then USES_READ */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */

@@ -7,6 +7,7 @@
  *   hypervisor.c  what the engine can learn and do of it: slow, failing, lying, disconnected
  *   helper.c      what acts on a guest's QEMU and device, as apmigd-fence would
  *   cards.c       the true master keys, and the reading of them
+ *   strangers.c   QEMUs that the hypervisor does not know of, and the reading of the queues they use
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
@@ -186,6 +187,7 @@ typedef struct {
     gint64 counts_from;    /* answers to questions put before it prove nothing for this lock */
     gint64 held_at;        /* realtime, as durable; 0: never */
     gboolean was_held;     /* the engine said so, or found it on disk */
+    guint uses_incarnation; /* of the daemon that was told that no stranger uses its queues; 0: none was */
     gboolean listed;       /* what the engine said of it after the last event: */
     ApmigLockState state;
     guint breaches;
@@ -262,6 +264,10 @@ struct Sim {
     GPtrArray *migrations; /* of Migration, all that ever were */
     ApmigScope *scopes[MASK_ALL + 1];
     KeyQueue queues[N_QUEUES];
+
+    Dice strange_dice;
+    gboolean has_guest_queues; /* the AP bus is read for strangers */
+    guint strange;             /* queues that they use */
 
     gboolean libvirtd_up;
     guint connection; /* number of the present one */
@@ -387,6 +393,14 @@ gboolean cards_differ(const Sim *sim, guint mask, gint64 since);
 gboolean cards_changed(const Sim *sim, guint mask, gint64 since);
 /* Whether @text has the name of each queue that the host could not read @since. */
 gboolean cards_are_named(const Sim *sim, guint mask, gint64 since, const char *text);
+
+/* --- strangers.c ----------------------------------------------------------------------------------- */
+
+void strangers_init(Sim *sim);
+void strangers_calm_down(Sim *sim);
+void strangers_read(Sim *sim, const ApmigAction *action);
+/* @lock becomes held. */
+void check_strangers(Sim *sim, const Lock *lock);
 
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
@@ -582,7 +596,8 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(CLOCK_JUMP, "clock jumped")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
-    X(UNPLUGGED, "device taken away under a lock")                                                    \
+    X(UNPLUGGED, "device taken away under a lock")                                                           \
+    X(STRANGER, "stranger with queues of a lock")                                                    \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

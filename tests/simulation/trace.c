@@ -9,7 +9,8 @@ static const char *const event_names[] = {
     "ADMIT",         "LOCK_PERSISTED", "LOCK_REMOVED",   "ADMISSION_PERSISTED",
     "VIEW_STARTED",  "VIEW_LOST",      "GUESTS_LISTED",  "GUEST_ANSWERED",
     "GUEST_CHANGED", "GUEST_STOPPED",  "HINT",           "STEP_FINISHED",
-    "KEYS_READ",     "STAMP_FINISHED", "POLICY_CHANGED", "DEADLINE",
+    "KEYS_READ",     "STAMP_FINISHED", "USES_READ",      "HARDWARE_CHANGED",
+    "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
     "persist-lock",
@@ -21,6 +22,7 @@ static const char *const action_names[] = {
     "run-step",
     "read-keys",
     "stamp-guest",
+    "read-uses",
     "reply-taken",
     "reply-released",
     "reply-admit",
