@@ -20,18 +20,17 @@ is_ap_device(const ApmigGuest *guest, guint index, const char *sysfs_root)
 }
 
 /* A device that is not there, because it is made anew before it is plugged in again, tells nothing; what the guest had
- * is then known from its stamp or what it declares, or it may be anything. */
+ * is then known from its stamp, or it may be anything. */
 static void
 add_unplugged(ApmigGuest *guest, const char *sysfs_root, ApmigScope **scope)
 {
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
-    gboolean is_known = guest->declared && !guest->has_unnamed_unplugged;
 
     for (guint i = 0; guest->unplugged[i]; i++) {
         g_autoptr(ApmigScope) queues = apmig_ap_device_scope(sysfs_root, guest->unplugged[i]);
 
         guest->scope_varies = TRUE;
-        if (queues || !is_known)
+        if (queues || !guest->knows_unplugged)
             add_scope(scope, queues ? queues : all);
     }
     if (guest->has_unnamed_unplugged)

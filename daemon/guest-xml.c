@@ -348,6 +348,7 @@ apmig_guest_add_persistent(ApmigGuest *guest, const ApmigGuest *persistent)
     g_strfreev(guest->unplugged);
     guest->unplugged = g_strdupv((char **)uuids->pdata);
     guest->has_unnamed_unplugged = persistent->has_unnamed;
+    guest->knows_unplugged = guest->stamp && guest->stamp->view && guest->stamp->view->queues->len > 0;
     guest->affected = APMIG_AFFECTED_YES;
     if (!guest->scope)
         guest->scope = apmig_scope_new_all();

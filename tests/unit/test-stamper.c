@@ -303,6 +303,13 @@ test_unplugged(Fixture *fixture, gconstpointer data)
     stamped = parse(element, ""); /* as the destination sees it */
     g_assert_cmpint(stamped->affected, ==, APMIG_AFFECTED_YES);
     g_assert_true(apmig_scope_equal(stamped->scope, guest->scope));
+
+    /* Where the device is to be made yet, the stamp is what tells. */
+    g_clear_pointer(&persistent, apmig_guest_free);
+    persistent = parse_only("", AP("bbbbbbbb-0000-4000-8000-000000000001"));
+    apmig_guest_add_persistent(stamped, persistent);
+    apmig_guest_read_queues(stamped, HOST_A);
+    g_assert_true(apmig_scope_equal(stamped->scope, guest->scope));
 }
 
 /* The keys of its stamp are compared when it has got its device back, or was started, and not otherwise. */
