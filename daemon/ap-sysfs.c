@@ -420,6 +420,12 @@ is_folder(const char *sysfs_root, const char *path)
 }
 
 gboolean
+apmig_ap_is_present(const char *sysfs_root)
+{
+    return is_folder(sysfs_root, "bus/ap");
+}
+
+gboolean
 apmig_ap_has_guest_driver(const char *sysfs_root)
 {
     return is_folder(sysfs_root, "bus/ap/drivers/vfio_ap");

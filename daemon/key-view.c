@@ -395,6 +395,12 @@ apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpoi
 }
 
 void
+apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path)
+{
+    apmig_host_reader_set_config_lock(view->host_reader, path);
+}
+
+void
 apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec)
 {
     view->interval = interval_usec;

@@ -43,6 +43,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigKeyView, apmig_key_view_free)
 void apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data);
 /* @func: told of every reading of the host's hardware, in the order in which they were asked for */
 void apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data);
+/* See apmig_host_reader_set_config_lock(). */
+void apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path);
 /* How often plug-ins are asked at most; without it, at each reading. */
 void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 

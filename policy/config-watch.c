@@ -395,6 +395,8 @@ apmig_config_watch_observe(ApmigConfigWatch *watch, const ApmigApHost *host, gin
     g_autoptr(GHashTable) during = g_hash_table_new(g_str_hash, g_str_equal);
     ApmigConfigChanges *changes = NULL;
 
+    if (host->is_in_flux)
+        return NULL;
     if (watch->last != NULL) {
         findings = apmig_config_compare(watch->last, host, (const char *const *)expected->pdata);
         choose(watch, findings, asked_at, chosen, during);

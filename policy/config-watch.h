@@ -74,7 +74,8 @@ gboolean apmig_config_watch_end(ApmigConfigWatch *watch, const char *id, gint64 
  * @asked_at: when the reading was asked for; not before that of the reading observed last
  *
  * Compares with the reading observed last, for what had begun before that one and has not ended before this one: what
- * was changed just before a lock was held, or just after its end, is nobody's concern.
+ * was changed just before a lock was held, or just after its end, is nobody's concern. A reading that is not of one moment
+ * is passed over: the next one is compared with the one before it.
  *
  * Returns: (transfer full) (nullable): NULL when nothing has changed; every change is told once.
  */

@@ -101,3 +101,20 @@ def test_change_while_a_guest_comes_in(machine, root, bus, policy, told, locked)
         scope, message = monitor.wait_for("ConfigurationChanged")
         assert scope == "05.0005" and "while guest g7 migrates in" in message
     assert ("CONFIG_CHANGED" in machine.read_log()) is told
+
+
+def test_readings_while_the_tools_change_it(machine, root, folder):
+    """What is read under s390-tools' lock of somebody else is not compared; it is, once that is gone."""
+    tools_lock = folder / "s390apconfig.lock"
+    machine.arguments += ["--ap-config-lock", tools_lock]
+    machine.start()
+    root.take("05.*")
+    read_again(root)
+    tools_lock.write_text("1\n")  # a process that lives
+    deconfigure(machine)
+    read_again(root)
+    assert "CONFIG_CHANGED" not in machine.read_log()
+    tools_lock.unlink()
+    read_again(root)
+    machine.wait_for_log("CONFIG_CHANGED")
+    assert not tools_lock.exists()  # apmigd has it only while it reads

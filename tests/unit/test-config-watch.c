@@ -258,6 +258,30 @@ test_incoming_guest(void)
     assert_says(other->message, "05.0005");
 }
 
+static void
+change_while_read(ApmigApHost *host)
+{
+    stop_queue(host);
+    rebind(host);
+    host->is_in_flux = TRUE;
+}
+
+/* What was read while it was being changed is not compared, and what comes after it is. */
+static void
+test_in_flux(void)
+{
+    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigScope) all = scope_of("all");
+    g_autoptr(ApmigConfigChanges) changes = NULL;
+
+    apmig_config_watch_begin(watch, "l", "under lock l", all, NULL, 1);
+    g_assert_null(observe(watch, nothing, 2));
+    g_assert_null(observe(watch, change_while_read, 3));
+    changes = observe(watch, stop_queue, 4);
+    assert_says(changes->message, "05.0005");
+    g_assert_cmpstr(apmig_scope_to_string(changes->queues), ==, "05.0005");
+}
+
 /* A card more, many queues: the first few are named. */
 static void
 test_many(void)
@@ -288,6 +312,7 @@ main(int argc, char **argv)
     g_test_add_func("/config-watch/told-once", test_told_once);
     g_test_add_func("/config-watch/end", test_end);
     g_test_add_func("/config-watch/incoming-guest", test_incoming_guest);
+    g_test_add_func("/config-watch/in-flux", test_in_flux);
     g_test_add_func("/config-watch/many", test_many);
     return g_test_run();
 }
