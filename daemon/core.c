@@ -310,8 +310,8 @@ stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer u
 }
 
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {
-    view_started,  view_lost, listed,         answered,       step_finished, guest_changed,
-    guest_stopped, hint,      stamp_finished, core_other_keys};
+    view_started,  view_lost,     listed, answered,       step_finished,
+    guest_changed, guest_stopped, hint,   stamp_finished, core_other_keys};
 
 /* The queues of any guest may be others now, and what is known of the hardware is old. */
 static void

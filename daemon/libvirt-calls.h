@@ -74,8 +74,7 @@ ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid,
  */
 ApmigStamping apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root,
                                   ApmigStampHost *host, const ApmigStampOrder *order,
-                                  ApmigOtherKeys **ret_other_keys,
-                                  char **ret_message);
+                                  ApmigOtherKeys **ret_other_keys, char **ret_message);
 
 /**
  * apmig_libvirt_remove_stamps:

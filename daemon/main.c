@@ -194,13 +194,12 @@ is_alive(gpointer user_data)
 static ApmigKeyView *
 new_key_view(const Options *options)
 {
-    ApmigKeyView *view =
-        apmig_key_view_new(sysfs_root(options),
-                           options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR);
+    ApmigKeyView *view = apmig_key_view_new(
+        sysfs_root(options), options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR);
 
     if (options->ap_config_lock || !options->sysfs_root)
-        apmig_key_view_set_config_lock(
-            view, options->ap_config_lock ? options->ap_config_lock : APMIG_AP_CONFIG_LOCK);
+        apmig_key_view_set_config_lock(view, options->ap_config_lock ? options->ap_config_lock
+                                                                     : APMIG_AP_CONFIG_LOCK);
     return view;
 }
 
@@ -218,10 +217,10 @@ new_core(const Options *options, GError **error)
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    return apmig_core_new(
-        policy, store, new_hypervisor(config, options), new_key_view(options), config->hooks_dir,
-         options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
-        g_str_has_prefix(config->libvirt_uri, "qemu"));
+    return apmig_core_new(policy, store, new_hypervisor(config, options), new_key_view(options),
+                          config->hooks_dir,
+                          options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
+                          g_str_has_prefix(config->libvirt_uri, "qemu"));
 }
 
 /* The name is taken last: whoever finds it finds a daemon that has read its locks. */

@@ -26,7 +26,7 @@ typedef struct {
     guint failures;
     gboolean again; /* wanted once more since the write under way began */
     gboolean arrived;
-    ApmigGuestChange change; /* since the last write began */
+    ApmigGuestChange change;    /* since the last write began */
     ApmigGuestChange handed_on; /* with the write under way */
 } Stamp;
 

@@ -226,7 +226,7 @@ typedef struct {
             const char *error;
         } uses_read;
         struct {
-            gboolean has_guest_queues; /* there is a driver that passes queues through to guests; FALSE at first */
+            gboolean has_guest_queues; /* they can be passed through to guests; FALSE at first */
         } hardware;
         const ApmigPolicy *policy;
     };
@@ -244,7 +244,7 @@ typedef enum {
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
     APMIG_ACTION_STAMP_GUEST, /* op, uuid, change, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
-    APMIG_ACTION_READ_USES,   /* op, id of the lock, limit_usec: reads the AP bus from now on; then USES_READ */
+    APMIG_ACTION_READ_USES, /* op, id of the lock, limit_usec: reads the AP bus from now on; then USES_READ */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed) */

@@ -38,8 +38,10 @@ static const Member guest_members[] = {
 };
 
 static const Member event_members[] = {
-    {"uuid", G_TYPE_STRING, NULL},      {"name", G_TYPE_STRING, NULL},
-    {"migrated", G_TYPE_BOOLEAN, NULL}, {"stopped", G_TYPE_STRING, "|migrated|failed|"},
+    {"uuid", G_TYPE_STRING, NULL},
+    {"name", G_TYPE_STRING, NULL},
+    {"migrated", G_TYPE_BOOLEAN, NULL},
+    {"stopped", G_TYPE_STRING, "|migrated|failed|"},
     {"change", G_TYPE_STRING, "|other|started|plugged|"},
     {NULL, G_TYPE_NONE, NULL},
 };

@@ -98,8 +98,9 @@ typedef struct {
     guint mask;
     char device[37];
     gboolean varies;
-    gboolean kept;    /* it counts as having what it had: see unplug.c */
-    gint64 stopped_at; /* when news came that it has stopped, and no answer to a later question; 0: none came */
+    gboolean kept; /* it counts as having what it had: see unplug.c */
+    gint64
+        stopped_at; /* when news came that it has stopped, and no answer to a later question; 0: none came */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -597,7 +598,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(UNPLUGGED, "device taken away under a lock")                                                           \
-    X(STRANGER, "stranger with queues of a lock")                                                    \
+    X(STRANGER, "stranger with queues of a lock")                                                            \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

@@ -192,7 +192,7 @@ test_under_a_lock(void)
     g_assert_null(observe(watch, nothing, 1));
     g_assert_true(apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 2));
     g_assert_false(apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 3));
-    g_assert_null(observe(watch, stop_queue, 4)); /* it may have been so before the lock */
+    g_assert_null(observe(watch, stop_queue, 4));             /* it may have been so before the lock */
     g_assert_null(observe(watch, stop_queue_and_reserve, 5)); /* of a queue that the lock does not cover */
 }
 

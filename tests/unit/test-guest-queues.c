@@ -111,7 +111,7 @@ test_unplugged(void)
         {"", MDEV("vfio-ap", D1), "", "02.0005"},
         {"", MDEV("vfio-ap", D1), KEYS("04.0012"), "02.0005,04.0012"},
         {"", MDEV("vfio-ap", D1) MDEV("vfio-ap", D2), "", "02.0005,0a.004f"},
-        {"", MDEV("vfio-ap", D3), "", "all"}, /* nothing tells what it is, */
+        {"", MDEV("vfio-ap", D3), "", "all"},              /* nothing tells what it is, */
         {"", MDEV("vfio-ap", D3), KEYS("04.0012"), "all"}, /* nor does this */
         {"", MDEV("vfio-ap", "no uuid"), KEYS("04.0012"), "all"},
         {MDEV("vfio-ap", D2), MDEV("vfio-ap", D1), "", "0a.004f"}, /* it has one */

@@ -288,8 +288,7 @@ test_detached_digest(Fixture *fixture, gconstpointer data)
 static void
 test_unplugged(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(ApmigStampOrder) order =
-        apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
+    g_autoptr(ApmigStampOrder) order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
     g_autoptr(ApmigGuest) guest = parse_only("", "");
     g_autoptr(ApmigGuest) persistent = parse_only("", AP(DEVICE));
     g_autofree char *xml = NULL;
@@ -322,8 +321,8 @@ test_other_keys(Fixture *fixture, gconstpointer data)
         guint8 pattern; /* here; there it is 0xa1 */
         gboolean told;
     } cases[] = {
-        {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xb2, TRUE},  {APMIG_CHANGE_STARTED, AP(DEVICE), 0xb2, TRUE},
-        {APMIG_CHANGE_OTHER, AP(DEVICE), 0xb2, FALSE},   {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xa1, FALSE},
+        {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xb2, TRUE}, {APMIG_CHANGE_STARTED, AP(DEVICE), 0xb2, TRUE},
+        {APMIG_CHANGE_OTHER, AP(DEVICE), 0xb2, FALSE},  {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xa1, FALSE},
         {APMIG_CHANGE_PLUGGED, "", 0xb2, FALSE}, /* it was another device */
     };
     g_autoptr(ApmigGuest) bare = NULL;
