@@ -141,7 +141,20 @@ engine_unplug_stopped(ApmigEngine *engine, const char *uuid)
     g_hash_table_remove(engine->plugged, uuid);
 }
 
-/* What a guest has without what it had is to be read anew. */
+/* What a guest has without what it had is to be read anew, and until then nothing is done to its migration, even if
+ * libvirt goes away before. */
+static void
+stop_keeping(ApmigEngine *engine, const char *uuid)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (guest && guest->affected == APMIG_AFFECTED_YES)
+        guest_forget_facts(guest, engine->last_token);
+    if (outgoing)
+        outgoing->pub.scope_known = FALSE;
+}
+
 void
 engine_settle_unplugged(ApmigEngine *engine)
 {
@@ -151,12 +164,10 @@ engine_settle_unplugged(ApmigEngine *engine)
 
     g_hash_table_iter_init(&iter, engine->plugged);
     while (g_hash_table_iter_next(&iter, (gpointer *)&uuid, (gpointer *)&plugged)) {
-        Guest *guest = g_hash_table_lookup(engine->guests, uuid);
-
         if (engine_overlapping_lock(engine, plugged->scope))
             continue;
-        if (guest && plugged->lost && guest->affected == APMIG_AFFECTED_YES)
-            guest_forget_facts(guest, engine->last_token);
+        if (plugged->lost)
+            stop_keeping(engine, uuid);
         g_hash_table_iter_remove(&iter);
     }
 }
