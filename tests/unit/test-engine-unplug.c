@@ -234,6 +234,26 @@ test_until_the_lock_ends(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "bbbbbbbb")->state, ==, APMIG_LOCK_HELD);
 }
 
+/* Its migration goes on beyond the lock, and is then that of a guest of which nothing is known yet. */
+static void
+test_migration_outlives_the_lock(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GPtrArray) migrations = NULL;
+
+    hold(fixture, "aaaaaaaa", "04.*");
+    plug(fixture, NULL);
+    migrate(fixture);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, "aaaaaaaa", TRUE}});
+    g_assert_true(answer_write(fixture));
+    migrations = apmig_engine_list_migrations(fixture->engine);
+    g_assert_cmpuint(migrations->len, ==, 1);
+    g_assert_false(((const ApmigMigration *)migrations->pdata[0])->scope_known);
+    settle(fixture);
+    g_clear_pointer(&migrations, g_ptr_array_unref);
+    migrations = apmig_engine_list_migrations(fixture->engine);
+    g_assert_cmpuint(migrations->len, ==, 0); /* it has no AP queues */
+}
+
 /* libvirtd restarts in between. */
 static void
 test_over_a_lost_view(Fixture *fixture, gconstpointer data)
@@ -301,6 +321,7 @@ main(int argc, char **argv)
     ADD("taken-away-under-a-lock", test_taken_away_under_a_lock);
     ADD("taken-away-without-a-lock", test_taken_away_without_a_lock);
     ADD("until-the-lock-ends", test_until_the_lock_ends);
+    ADD("migration-outlives-the-lock", test_migration_outlives_the_lock);
     ADD("over-a-lost-view", test_over_a_lost_view);
     ADD("stopped", test_stopped);
     ADD("given-back", test_given_back);
