@@ -47,6 +47,35 @@ core_read_host(ApmigCore *core)
     apmig_key_view_read_host(core->key_view, HOST_LIMIT_USEC, host_read, NULL);
 }
 
+void
+core_tell_hardware(ApmigCore *core)
+{
+    gboolean has_guest_queues = apmig_key_view_has_guest_queues(core->key_view);
+
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {has_guest_queues}});
+}
+
+static void
+uses_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+          G_GNUC_UNUSED const ApmigEvidence *evidence, const char *error, gpointer user_data)
+{
+    const KeyReading reading = *(KeyReading *)user_data;
+
+    g_hash_table_remove(reading.core->key_readings, user_data);
+    core_handle(reading.core,
+                &(ApmigEvent){.type = APMIG_EVENT_USES_READ, .uses_read = {reading.op, host, error}});
+}
+
+void
+core_read_uses(ApmigCore *core, const ApmigAction *action)
+{
+    KeyReading *reading = g_new(KeyReading, 1);
+
+    *reading = (KeyReading){core, action->op};
+    g_hash_table_add(core->key_readings, reading);
+    apmig_key_view_read_host(core->key_view, action->limit_usec, uses_read, reading);
+}
+
 const ApmigEvidence *
 core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
 {
@@ -141,10 +170,9 @@ apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
 
 /* --- changes that nobody announced --------------------------------------------------------------- */
 
-static ApmigScope *
-covered_by_locks(gpointer user_data)
+ApmigScope *
+core_list_covered(const ApmigCore *core)
 {
-    const ApmigCore *core = user_data;
     g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
     ApmigScope *covered = apmig_scope_new_none();
 
@@ -158,6 +186,12 @@ covered_by_locks(gpointer user_data)
     return covered;
 }
 
+static ApmigScope *
+covered_by_locks(gpointer core)
+{
+    return core_list_covered(core);
+}
+
 static void
 taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user_data)
 {
@@ -165,14 +199,11 @@ taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user
         apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
 }
 
-/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
-static void
-lock_by_itself(ApmigCore *core, const ApmigKeyChanges *changes)
+void
+core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message)
 {
-    g_autoptr(ApmigScope) covered = covered_by_locks(core);
     g_autofree char *id = core_new_lock_id(core);
-    g_autofree char *reason = apmig_text_escape(changes->message, APMIG_REASON_MAX_LENGTH);
-    ApmigScope *scope = apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group;
+    g_autofree char *reason = apmig_text_escape(message, APMIG_REASON_MAX_LENGTH);
 
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
                                     .take = {.caller = core_add_caller(core, taken_by_itself, NULL, core),
@@ -182,6 +213,17 @@ lock_by_itself(ApmigCore *core, const ApmigKeyChanges *changes)
                                              .origin = APMIG_LOCK_BY_ITSELF,
                                              .user = "apmigd",
                                              .no_wait = TRUE}});
+}
+
+/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
+static void
+lock_changed_keys(ApmigCore *core, const ApmigKeyChanges *changes)
+{
+    g_autoptr(ApmigScope) covered = core_list_covered(core);
+
+    core_lock_by_itself(core,
+                        apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group,
+                        changes->message);
 }
 
 static void
@@ -198,7 +240,23 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
     if (core->listener.keys_changed)
         core->listener.keys_changed(changes, core->listener_data);
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
-        lock_by_itself(core, changes);
+        lock_changed_keys(core, changes);
+}
+
+void
+core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
+{
+    gboolean is_start = other->change == APMIG_CHANGE_STARTED;
+    g_autofree char *message =
+        g_strdup_printf("guest %s was %s with other master keys than it had: %s", other->name,
+                        is_start ? "started" : "given its crypto device", other->sentence);
+
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
+                                   .priority = is_start ? LOG_WARNING : LOG_ERR,
+                                   .uuid = other->uuid,
+                                   .guest = other->name,
+                                   .message = message});
 }
 
 /* A word of somebody's turned out to be wrong, or the key was changed. */
@@ -229,6 +287,8 @@ core_heed_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->evidence_interval = policy->evidence_interval_usec;
     core->on_unannounced = policy->on_unannounced;
+    core->on_config_change = policy->on_config_change;
+    core->on_release = policy->on_release;
     apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
     apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
 }

@@ -2,7 +2,8 @@
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
  * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
- * lock or ask for a reading; core-check.c asks it before a guest moves. Main loop's thread only.
+ * lock or ask for a reading, core-config.c to changes of the AP configuration; core-check.c asks it before a guest moves.
+ * Main loop's thread only.
  */
 #pragma once
 
@@ -36,6 +37,9 @@ struct ApmigCore {
     ApmigKeyGuard *key_guard;
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnUnannounced on_unannounced;
+    ApmigConfigWatch *config_watch;
+    ApmigOnUnannounced on_config_change; /* the policy's, as the next */
+    ApmigOnRelease on_release;
     ApmigQueueLister *queue_lister;
     ApmigRemap remap_devices;
     GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
@@ -111,9 +115,32 @@ void core_carry_out_reading(ApmigCore *core, const ApmigAction *action);
 /* @id: of a lock that has changed, ended or not */
 void core_heed_lock_end(ApmigCore *core, const char *id);
 
+/* @action: an APMIG_ACTION_READ_USES; the engine gets APMIG_EVENT_USES_READ later. */
+void core_read_uses(ApmigCore *core, const ApmigAction *action);
+/* Has the engine know whether there is a driver for guests' queues. */
+void core_tell_hardware(ApmigCore *core);
+
+/* Returns: (transfer full): the queues of all locks there are. */
+ApmigScope *core_list_covered(const ApmigCore *core);
+/* As ApmigHypervisorCallbacks has it. */
+void core_other_keys(const ApmigOtherKeys *other, gpointer core);
+/* Takes a lock that nobody asked for. @message: why, as a sentence */
+void core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message);
+
 /* Has this host's crypto hardware read anew, for core_know_host(). */
 void core_read_host(ApmigCore *core);
 
 /* What this host knows of itself, to compare with what a guest brings and to tell of in stamps: the one place that says.
  * @ret_hardware: (out) (optional) (transfer none) (nullable) */
 const ApmigEvidence *core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware);
+
+/* --- core-config.c ------------------------------------------------------------------------------- */
+
+/* From now on, every reading of the host's hardware is compared with the one before it. */
+void core_watch_config(ApmigCore *core);
+/* What of the configuration has to stay depends on these. @id: of a lock or migration that is new or has changed, ended or
+ * not */
+void core_heed_lock(ApmigCore *core, const char *id);
+void core_heed_migration(ApmigCore *core, const char *id);
+/* A release is asked for that has nothing read by itself. */
+void core_heed_release(ApmigCore *core, const char *id);

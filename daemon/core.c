@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
- * What has to do with master keys is in core-keys.c, with guests that come in in core-arrival.c.
+ * What has to do with master keys is in core-keys.c, with the AP configuration in core-config.c, with guests that come in
+ * in core-arrival.c.
  */
 #include "core-private.h"
 
@@ -137,6 +138,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_STAMP_GUEST:
         stamp_guest(core, action);
         break;
+    case APMIG_ACTION_READ_USES:
+        core_read_uses(core, action);
+        break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_AMENDED:
@@ -147,12 +151,14 @@ carry_out(ApmigCore *core, ApmigAction *action)
         return TRUE;
     case APMIG_ACTION_PUBLISH_LOCK:
         core_heed_lock_end(core, action->id);
+        core_heed_lock(core, action->id);
         publish(core, core->listener.lock_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_LOCK:
         publish(core, core->listener.lock_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_MIGRATION:
+        core_heed_migration(core, action->id);
         publish(core, core->listener.migration_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_MIGRATION:
@@ -291,9 +297,9 @@ step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointe
 }
 
 static void
-guest_changed(const char *uuid, gpointer core)
+guest_changed(const char *uuid, ApmigGuestChange change, gpointer core)
 {
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid}});
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
 }
 
 static void
@@ -318,8 +324,8 @@ stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer u
 }
 
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {
-    view_started,  view_lost,     listed, answered,      step_finished,
-    guest_changed, guest_stopped, hint,   stamp_finished};
+    view_started,  view_lost,     listed, answered,       step_finished,
+    guest_changed, guest_stopped, hint,   stamp_finished, core_other_keys};
 
 /* The queues of any guest may be others now, and what is known of the hardware is old. */
 static void
@@ -328,6 +334,7 @@ ap_changed(gpointer user_data)
     ApmigCore *core = user_data;
 
     core_read_host(core);
+    core_tell_hardware(core);
     hint(NULL, NULL, core);
 }
 
@@ -360,6 +367,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core_expect_arrivals(core);
     core->guest_lister = apmig_guest_lister_new(hypervisor);
     core_watch_keys(core, policy);
+    core_watch_config(core);
     core->policy_trouble = g_strdup("");
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
@@ -387,6 +395,7 @@ apmig_core_free(ApmigCore *core)
     apmig_guest_lister_free(core->guest_lister);
     apmig_declarer_free(core->declarer);
     apmig_key_guard_free(core->key_guard);
+    apmig_config_watch_free(core->config_watch);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
     g_free(core->host_id);
@@ -437,6 +446,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     if (!core->host_id)
         apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, &store_callbacks, core);
+    core_tell_hardware(core);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
     core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
@@ -482,6 +492,7 @@ core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller c
         log_take(request, id);
     if (core->has_hook && !request->allow_missing_hook)
         apmig_core_hook_installed(core, &problem);
+    core_tell_hardware(core); /* modules are loaded without an event that is listened to */
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
                                     .take = {.caller = caller,
                                              .id = id,
@@ -515,6 +526,8 @@ apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const c
 {
     ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
 
+    if (force || core->on_release == APMIG_ON_RELEASE_TRUST)
+        core_heed_release(core, id);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force, warnings}});
     return caller;
 }

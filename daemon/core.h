@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "config-watch.h"
 #include "declarer.h"
 #include "engine.h"
 #include "guest-lister.h"
@@ -46,6 +47,7 @@ typedef struct {
     void (*view_changed)(gpointer user_data);
     void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
     void (*policy_changed)(gpointer user_data); /* it, or its trouble */
+    void (*config_changed)(const ApmigConfigChanges *changes, gpointer user_data);
 } ApmigCoreListener;
 
 typedef struct {

@@ -19,6 +19,24 @@ is_ap_device(const ApmigGuest *guest, guint index, const char *sysfs_root)
     return index < guest->n_ap_devices || apmig_ap_is_device(sysfs_root, guest->devices[index]) != APMIG_NO;
 }
 
+/* A device that is not there, because it is made anew before it is plugged in again, tells nothing; what the guest had
+ * is then known from its stamp, or it may be anything. */
+static void
+add_unplugged(ApmigGuest *guest, const char *sysfs_root, ApmigScope **scope)
+{
+    g_autoptr(ApmigScope) all = apmig_scope_new_all();
+
+    for (guint i = 0; guest->unplugged[i]; i++) {
+        g_autoptr(ApmigScope) queues = apmig_ap_device_scope(sysfs_root, guest->unplugged[i]);
+
+        guest->scope_varies = TRUE;
+        if (queues || !guest->knows_unplugged)
+            add_scope(scope, queues ? queues : all);
+    }
+    if (guest->has_unnamed_unplugged)
+        add_scope(scope, all);
+}
+
 void
 apmig_guest_read_queues(ApmigGuest *guest, const char *sysfs_root)
 {
@@ -40,6 +58,7 @@ apmig_guest_read_queues(ApmigGuest *guest, const char *sysfs_root)
     }
     if (guest->has_unnamed)
         add_scope(&scope, all);
+    add_unplugged(guest, sysfs_root, &scope);
     apmig_scope_unref(guest->scope);
     guest->scope = g_steal_pointer(&scope);
 }

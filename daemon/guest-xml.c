@@ -324,12 +324,34 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
         add_device(description.uuids, description.others->pdata[i]);
     g_ptr_array_add(description.uuids, NULL);
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
+    guest->unplugged = g_new0(char *, 1);
     guest->affected = description.n_devices > 0 || guest->declared ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
     if (description.n_devices > 0)
         guest->scope = apmig_scope_new_all();
     else if (guest->declared)
         guest->scope = apmig_scope_ref(guest->declared);
     return guest;
+}
+
+void
+apmig_guest_add_persistent(ApmigGuest *guest, const ApmigGuest *persistent)
+{
+    g_autoptr(GPtrArray) uuids = NULL;
+
+    if (guest->n_ap_devices > 0 || guest->has_unnamed ||
+        (persistent->n_ap_devices == 0 && !persistent->has_unnamed))
+        return;
+    uuids = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < persistent->n_ap_devices; i++)
+        add_device(uuids, persistent->devices[i]);
+    g_ptr_array_add(uuids, NULL);
+    g_strfreev(guest->unplugged);
+    guest->unplugged = g_strdupv((char **)uuids->pdata);
+    guest->has_unnamed_unplugged = persistent->has_unnamed;
+    guest->knows_unplugged = guest->stamp && guest->stamp->view && guest->stamp->view->queues->len > 0;
+    guest->affected = APMIG_AFFECTED_YES;
+    if (!guest->scope)
+        guest->scope = apmig_scope_new_all();
 }
 
 ApmigGuest *
@@ -343,6 +365,7 @@ apmig_guest_copy(const ApmigGuest *guest)
     copy->scope = guest->scope ? apmig_scope_ref(guest->scope) : NULL;
     copy->declared = guest->declared ? apmig_scope_ref(guest->declared) : NULL;
     copy->devices = g_strdupv(guest->devices);
+    copy->unplugged = g_strdupv(guest->unplugged);
     copy->stamp = NULL;
     copy->stamp_problem = NULL;
     return copy;
@@ -358,6 +381,7 @@ apmig_guest_free(ApmigGuest *guest)
     apmig_scope_unref(guest->scope);
     apmig_scope_unref(guest->declared);
     g_strfreev(guest->devices);
+    g_strfreev(guest->unplugged);
     apmig_stamp_free(guest->stamp);
     g_free(guest->stamp_problem);
     g_free(guest);

@@ -28,6 +28,11 @@ typedef struct {
     guint n_ap_devices;    /* so many of these, the first ones, are of model vfio-ap */
     gboolean has_unnamed;  /* it has one of model vfio-ap whose UUID cannot be read */
     gboolean scope_varies; /* see ApmigGuestFacts; FALSE as parsed */
+    /* UUIDs of vfio-ap devices that it has in its persistent configuration, and not now: see
+     * apmig_guest_add_persistent(); none as parsed */
+    GStrv unplugged;
+    gboolean has_unnamed_unplugged; /* it has such a one whose UUID cannot be read */
+    gboolean knows_unplugged;       /* its stamp names the queues of that device, where it was taken away */
     ApmigStamp *stamp;     /* (nullable) */
     char *
         stamp_problem; /* (nullable): why the stamp that it has does not read, as a clause; @stamp is then NULL */
@@ -46,6 +51,16 @@ typedef struct {
  * Returns: (transfer full) (nullable)
  */
 ApmigGuest *apmig_guest_parse(const char *xml, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/**
+ * apmig_guest_add_persistent:
+ * @guest: an active one, as its live XML says
+ * @persistent: the same, as its persistent configuration says
+ *
+ * A guest whose vfio-ap device was taken away for a migration is affected as if it had it: it gets it back on the other
+ * host, or with its next start. One that has such a device now is left as it is.
+ */
+void apmig_guest_add_persistent(ApmigGuest *guest, const ApmigGuest *persistent);
+
 /* Without the stamp. */
 ApmigGuest *apmig_guest_copy(const ApmigGuest *guest);
 void apmig_guest_free(ApmigGuest *guest);

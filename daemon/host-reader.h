@@ -14,6 +14,9 @@ typedef struct ApmigHostReader ApmigHostReader;
 typedef void (*ApmigHostReadFunc)(ApmigApHost *host, gpointer user_data);
 
 ApmigHostReader *apmig_host_reader_new(const char *sysfs_root);
+/* @path: (nullable): of the tools' lock on the AP configuration, which is held meanwhile (see ap-config-lock.h); NULL, as at
+ * first: none is */
+void apmig_host_reader_set_config_lock(ApmigHostReader *reader, const char *path);
 /* @reader: (nullable): what is being read is dropped, without an answer */
 void apmig_host_reader_free(ApmigHostReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigHostReader, apmig_host_reader_free)

@@ -23,10 +23,12 @@ typedef struct {
     /* @answer: an event of type APMIG_EVENT_GUEST_ANSWERED without its times; borrowed. */
     void (*answered)(const ApmigEvent *answer, gpointer user_data);
     void (*step_finished)(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data);
-    void (*guest_changed)(const char *uuid, gpointer user_data);
+    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer user_data);
     void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer user_data);
     void (*hint)(const char *uuid, const char *name, gpointer user_data);
     void (*stamp_finished)(guint64 op, ApmigStamping result, const char *message, gpointer user_data);
+    /* Found before a stamp was written; comes before stamp_finished(). */
+    void (*other_keys)(const ApmigOtherKeys *other, gpointer user_data);
 } ApmigHypervisorCallbacks;
 
 /* @facts NULL: @error says why (APMIG_ERROR_NO_SUCH_GUEST, APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */

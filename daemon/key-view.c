@@ -2,6 +2,7 @@
 #include "key-view.h"
 
 #include "ap-find.h"
+#include "ap-sysfs.h"
 #include "card-reader.h"
 #include "evidence-plugins.h"
 #include "host-reader.h"
@@ -16,7 +17,7 @@ typedef struct {
 typedef struct {
     ApmigKeyView *view;
     ApmigScope *scope;
-    gint64 max_age, until; /* until: monotonic */
+    gint64 max_age, asked_at, until; /* the last two: monotonic */
     gboolean host_only;
     ApmigApHost *host;
     GPtrArray *readings; /* of ApmigKeyReading */
@@ -28,6 +29,7 @@ typedef struct {
 } Reading;
 
 struct ApmigKeyView {
+    char *sysfs_root;
     ApmigHostReader *host_reader;
     ApmigCardReader *card_reader;
     ApmigPlugins *plugins;
@@ -41,6 +43,8 @@ struct ApmigKeyView {
     GPtrArray *readings; /* of Reading: those under way */
     ApmigKeyAlarmFunc alarm_func;
     gpointer alarm_data;
+    ApmigHostReadingFunc host_func;
+    gpointer host_data;
 };
 
 static void
@@ -323,6 +327,8 @@ on_host_read(ApmigApHost *host, gpointer user_data)
 
     reading->host = host;
     keep_host(view, host);
+    if (host && view->host_func)
+        view->host_func(host, reading->asked_at, view->host_data);
     if (host)
         forget_unreadable(view, host);
     if (!host || !host->present || reading->host_only) {
@@ -343,7 +349,8 @@ reading_new(ApmigKeyView *view, const ApmigScope *scope, gint64 limit_usec, Apmi
 
     reading->view = view;
     reading->scope = scope ? apmig_scope_ref((ApmigScope *)scope) : NULL;
-    reading->until = g_get_monotonic_time() + limit_usec;
+    reading->asked_at = g_get_monotonic_time();
+    reading->until = reading->asked_at + limit_usec;
     reading->readings = g_ptr_array_new_with_free_func(g_free);
     reading->asked = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
     reading->func = func;
@@ -381,6 +388,19 @@ apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpoint
 }
 
 void
+apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data)
+{
+    view->host_func = func;
+    view->host_data = user_data;
+}
+
+void
+apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path)
+{
+    apmig_host_reader_set_config_lock(view->host_reader, path);
+}
+
+void
 apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec)
 {
     view->interval = interval_usec;
@@ -398,11 +418,18 @@ apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec)
     return g_get_monotonic_time() - view->host_at <= max_age_usec ? view->host : NULL;
 }
 
+gboolean
+apmig_key_view_has_guest_queues(const ApmigKeyView *view)
+{
+    return apmig_ap_has_guest_driver(view->sysfs_root);
+}
+
 ApmigKeyView *
 apmig_key_view_new(const char *sysfs_root, const char *plugin_dir)
 {
     ApmigKeyView *view = g_new0(ApmigKeyView, 1);
 
+    view->sysfs_root = g_strdup(sysfs_root);
     view->host_reader = apmig_host_reader_new(sysfs_root);
     view->card_reader = apmig_card_reader_new(sysfs_root);
     view->plugins = apmig_plugins_new(plugin_dir, APMIG_PLUGINS_LIMIT_USEC, &plugins_callbacks, view);
@@ -424,5 +451,6 @@ apmig_key_view_free(ApmigKeyView *view)
     g_hash_table_unref(view->kept);
     apmig_ap_host_free(view->host);
     apmig_evidence_free(view->evidence);
+    g_free(view->sysfs_root);
     g_free(view);
 }

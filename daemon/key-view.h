@@ -24,6 +24,9 @@ typedef void (*ApmigKeyViewFunc)(const ApmigApHost *host, const GPtrArray *readi
 /* @alarm: a sentence: a card contradicts what somebody said of its keys. */
 typedef void (*ApmigKeyAlarmFunc)(guint adapter, guint domain, const char *alarm, gpointer user_data);
 
+/* @host: as it was read, for whatever cause; borrowed for the call. @asked_at: monotonic: the reading began after it. */
+typedef void (*ApmigHostReadingFunc)(const ApmigApHost *host, gint64 asked_at, gpointer user_data);
+
 /**
  * apmig_key_view_new:
  * @sysfs_root: where sysfs is, "/sys"
@@ -38,6 +41,10 @@ void apmig_key_view_free(ApmigKeyView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigKeyView, apmig_key_view_free)
 
 void apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data);
+/* @func: told of every reading of the host's hardware, in the order in which they were asked for */
+void apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data);
+/* See apmig_host_reader_set_config_lock(). */
+void apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path);
 /* How often plug-ins are asked at most; without it, at each reading. */
 void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 
@@ -61,3 +68,6 @@ ApmigEvidence *apmig_key_view_evidence(ApmigKeyView *view);
 /* Returns: (transfer none) (nullable): the host's hardware as of the last reading, until the next one; serial numbers as
  * far as they were known then. NULL: nothing was read in the last @max_age_usec, or the last time not in time. */
 const ApmigApHost *apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec);
+
+/* Whether queues can be passed through to guests here at all; looks that up anew, and does not block. */
+gboolean apmig_key_view_has_guest_queues(const ApmigKeyView *view);

@@ -202,10 +202,11 @@ query_job(virDomainPtr domain, ApmigLibvirtReading *reading, int *ret_operation)
 
 /* --- what its XML says --------------------------------------------------------------------------- */
 
+/* @flags: of virDomainGetXMLDesc() */
 static ApmigGuest *
-read_guest(virDomainPtr domain, GError **error)
+read_description(virDomainPtr domain, guint flags, GError **error)
 {
-    char *xml = virDomainGetXMLDesc(domain, 0);
+    char *xml = virDomainGetXMLDesc(domain, flags);
     ApmigGuest *guest;
 
     if (xml == NULL) {
@@ -215,6 +216,23 @@ read_guest(virDomainPtr domain, GError **error)
     guest = apmig_guest_parse(xml, strlen(xml), error);
     free(xml); /* libvirt's, from malloc() */
     return guest;
+}
+
+/* As guests with crypto queues are moved by unplugging, one without a device now may get it back. Of a transient guest
+ * the inactive XML is the live one once more. */
+static ApmigGuest *
+read_guest(virDomainPtr domain, GError **error)
+{
+    g_autoptr(ApmigGuest) guest = read_description(domain, 0, error);
+    g_autoptr(ApmigGuest) persistent = NULL;
+
+    if (guest == NULL || guest->n_ap_devices > 0 || guest->has_unnamed)
+        return g_steal_pointer(&guest);
+    persistent = read_description(domain, VIR_DOMAIN_XML_INACTIVE, error);
+    if (persistent == NULL)
+        return NULL;
+    apmig_guest_add_persistent(guest, persistent);
+    return g_steal_pointer(&guest);
 }
 
 ApmigLibvirtReading *
@@ -367,7 +385,7 @@ write_stamp(virDomainPtr domain, const char *xml, char **ret_message)
 
 ApmigStamping
 apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root, ApmigStampHost *host,
-                    const ApmigStampOrder *order, char **ret_message)
+                    const ApmigStampOrder *order, ApmigOtherKeys **ret_other_keys, char **ret_message)
 {
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
     g_autoptr(ApmigGuest) guest = NULL;
@@ -389,6 +407,7 @@ apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysf
         return APMIG_STAMPING_FAILED;
     }
     apmig_guest_read_queues(guest, sysfs_root);
+    *ret_other_keys = apmig_stamp_find_other_keys(guest, order);
     if (apmig_stamp_compose(guest, host, order, &xml) == APMIG_STAMP_KEEP)
         return APMIG_STAMPING_DONE;
     return write_stamp(domain, xml, ret_message);

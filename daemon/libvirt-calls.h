@@ -34,8 +34,9 @@ GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN
 
 /**
  * apmig_libvirt_query:
- * @want_facts: also read its XML, unless it is an incoming guest: libvirt >= 10 then waits 30 s and fails
- *   (qemuDomainGetXMLDesc() takes a job that an incoming migration does not allow)
+ * @want_facts: also read its XML, and without a vfio-ap device in it that of its persistent configuration, unless it is
+ *   an incoming guest: libvirt >= 10 then waits 30 s and fails (qemuDomainGetXMLDesc() takes a job that an incoming
+ *   migration does not allow)
  * @known: (nullable): what its XML said last, without @want_facts: its queues alone are read anew, again unless it is
  *   an incoming guest
  * @sysfs_root: where the queues of its mediated devices are read
@@ -64,6 +65,7 @@ ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid,
 /**
  * apmig_libvirt_stamp: writes the stamp of a guest, or takes it away
  * @host: this host's hardware
+ * @ret_other_keys: (out) (transfer full) (nullable): see apmig_stamp_find_other_keys(); left alone when nothing was read
  * @ret_message: (out) (transfer full) (nullable): a clause, with %APMIG_STAMPING_FAILED
  *
  * Into the live metadata alone: what a host says of a guest is not true elsewhere, nor after the guest's next start. The
@@ -71,7 +73,8 @@ ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid,
  * begins between the two calls cannot be told.
  */
 ApmigStamping apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root,
-                                  ApmigStampHost *host, const ApmigStampOrder *order, char **ret_message);
+                                  ApmigStampHost *host, const ApmigStampOrder *order,
+                                  ApmigOtherKeys **ret_other_keys, char **ret_message);
 
 /**
  * apmig_libvirt_remove_stamps:

@@ -321,6 +321,7 @@ typedef struct {
     ApmigStampHost *host;
     ApmigStampOrder *order;
     ApmigStamping result;
+    ApmigOtherKeys *other_keys;
     char *message;
 } StampCall;
 
@@ -334,7 +335,7 @@ make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
         call->message = g_strdup(no_connection->message);
     else
         call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
-                                           &call->message);
+                                           &call->other_keys, &call->message);
 }
 
 static void
@@ -343,8 +344,11 @@ hand_on_stamp(gpointer owner, gpointer data)
     const LibvirtHypervisor *self = owner;
     StampCall *call = data;
 
+    if (self != NULL && call->other_keys != NULL)
+        self->callbacks.other_keys(call->other_keys, self->user_data);
     if (self != NULL)
         self->callbacks.stamp_finished(call->op, call->result, call->message, self->user_data);
+    apmig_other_keys_free(call->other_keys);
     g_free(call->message);
     g_free(call->uuid);
     g_free(call->sysfs_root);
@@ -529,11 +533,11 @@ on_lost(const char *reason, gpointer owner)
 }
 
 static void
-on_guest_changed(const char *uuid, gpointer owner)
+on_guest_changed(const char *uuid, ApmigGuestChange change, gpointer owner)
 {
     const LibvirtHypervisor *self = owner;
 
-    self->callbacks.guest_changed(uuid, self->user_data);
+    self->callbacks.guest_changed(uuid, change, self->user_data);
 }
 
 static void

@@ -80,6 +80,13 @@ listener(const ApmigLibvirtSession *session, virDomainPtr domain, char *ret_uuid
     return session->owner;
 }
 
+/* One that comes in is seen as what it is by its job, and was compared when the hook asked. */
+static ApmigGuestChange
+change_of_start(int detail)
+{
+    return detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED ? APMIG_CHANGE_OTHER : APMIG_CHANGE_STARTED;
+}
+
 static int
 on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data)
 {
@@ -92,7 +99,7 @@ on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detai
     if (event == VIR_DOMAIN_EVENT_STOPPED)
         session->report->guest_stopped(uuid, detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED, owner);
     else if (event == VIR_DOMAIN_EVENT_STARTED)
-        session->report->guest_changed(uuid, owner);
+        session->report->guest_changed(uuid, change_of_start(detail), owner);
     session->report->hint(uuid, owner);
     return 0;
 }
@@ -121,20 +128,28 @@ on_job_completed(virConnectPtr connection, virDomainPtr domain, virTypedParamete
 }
 
 static void
-report_change(const ApmigLibvirtSession *session, virDomainPtr domain)
+report_change(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigGuestChange change)
 {
     char uuid[VIR_UUID_STRING_BUFLEN];
     gpointer owner = listener(session, domain, uuid);
 
     if (owner != NULL)
-        session->report->guest_changed(uuid, owner);
+        session->report->guest_changed(uuid, change, owner);
 }
 
-/* A device was added or removed. */
+/* libvirt names a hostdev hostdevN (qemuAssignDeviceHostdevAlias()), unless the guest's XML names it, with "ua-". */
 static void
-on_device(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
+on_device_added(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
 {
-    report_change(data, domain);
+    gboolean may_be_hostdev = g_str_has_prefix(alias, "hostdev") || g_str_has_prefix(alias, "ua-");
+
+    report_change(data, domain, may_be_hostdev ? APMIG_CHANGE_PLUGGED : APMIG_CHANGE_OTHER);
+}
+
+static void
+on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
+{
+    report_change(data, domain, APMIG_CHANGE_OTHER);
 }
 
 /* The stamp has a namespace of its own: what apmigd writes is no change. */
@@ -142,7 +157,7 @@ static void
 on_metadata_change(virConnectPtr connection, virDomainPtr domain, int type, const char *uri, void *data)
 {
     if (uri == NULL || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
-        report_change(data, domain);
+        report_change(data, domain, APMIG_CHANGE_OTHER);
 }
 
 static const char *
@@ -207,8 +222,8 @@ connect_events(ApmigLibvirtSession *session, GError **error)
         {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
         {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration)},
         {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
         {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
     };
 

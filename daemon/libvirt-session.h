@@ -11,6 +11,7 @@
 
 #include <glib.h>
 
+#include "engine.h"
 #include "libvirt-pool.h"
 
 typedef struct ApmigLibvirtSession ApmigLibvirtSession;
@@ -21,7 +22,7 @@ typedef struct {
     /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */
     void (*lost)(const char *reason, gpointer owner);
     /* Started, its devices or apmigd's element in its metadata changed. */
-    void (*guest_changed)(const char *uuid, gpointer owner);
+    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer owner);
     void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer owner);
     /* Anything else; follows the two above for starts and stops. */
     void (*hint)(const char *uuid, gpointer owner);

@@ -47,6 +47,9 @@ static const struct {
     [APMIG_LOG_LOCK_AMENDED] = {"LOCK_AMENDED", "2e58c3a97f614d0bb6d40fe1738a95c2"},
     [APMIG_LOG_REQUEST_MADE] = {"REQUEST_MADE", "fcc5db78e518445d9d832da188b464a8"},
     [APMIG_LOG_REQUEST_REFUSED] = {"REQUEST_REFUSED", "cd1f91a86905424f91738f814b476a5e"},
+    [APMIG_LOG_CONFIG_CHANGED] = {"CONFIG_CHANGED", "b430bcd5e2d54b19918808e6faca5a6e"},
+    [APMIG_LOG_GUEST_REPLUGGED] = {"GUEST_REPLUGGED", "e355c25ccfab4682809f8d81de044425"},
+    [APMIG_LOG_GUEST_STARTED] = {"GUEST_STARTED", "6ca18d41190a4a18aa88dda4c365d645"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -93,6 +93,7 @@ apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now
     ApmigStampOrder *order = g_new0(ApmigStampOrder, 1);
 
     order->form = action->form;
+    order->change = action->change;
     order->host_id = g_strdup(host_id);
     order->now = now;
     order->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
@@ -178,6 +179,10 @@ make_stamp(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder 
 
     if (!device && guest->n_ap_devices == 0 && !guest->has_unnamed && names_queues(guest->stamp))
         return carry_on(guest->stamp, order, lock);
+    if (!device && guest->unplugged[0] && !guest->unplugged[1] && !guest->has_unnamed_unplugged) {
+        view = view_device(host, guest->unplugged[0]);
+        device = view ? guest->unplugged[0] : NULL;
+    }
     stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
     stamp->device = g_strdup(device);
     return stamp;
@@ -227,4 +232,38 @@ apmig_stamp_describe(const char *xml, const ApmigGuest *guest, ApmigStampHost *h
         apmig_stamp_fit(stamp, order->form);
     }
     return apmig_guest_reduce_stamped(xml, strlen(xml), stamp, error);
+}
+
+void
+apmig_other_keys_free(ApmigOtherKeys *other)
+{
+    if (!other)
+        return;
+    g_free(other->uuid);
+    g_free(other->name);
+    g_free(other->sentence);
+    g_free(other);
+}
+
+ApmigOtherKeys *
+apmig_stamp_find_other_keys(const ApmigGuest *guest, const ApmigStampOrder *order)
+{
+    static const ApmigStampPolicy only_keys = {.keys_differ = APMIG_STAMP_DENY};
+    g_autoptr(ApmigStampVerdict) verdict = NULL;
+    ApmigOtherKeys *other;
+    ApmigStamp stamp;
+
+    if (order->change == APMIG_CHANGE_OTHER || !names_queues(guest->stamp) || guest->n_ap_devices == 0)
+        return NULL;
+    stamp = *guest->stamp;
+    stamp.lock = NULL;
+    verdict = apmig_stamp_judge(&stamp, order->evidence, order->now, &only_keys);
+    if (verdict->answer != APMIG_STAMP_DENY)
+        return NULL;
+    other = g_new0(ApmigOtherKeys, 1);
+    other->uuid = g_strdup(guest->uuid);
+    other->name = g_strdup(guest->name);
+    other->change = order->change;
+    other->sentence = g_steal_pointer(&verdict->sentence);
+    return other;
 }

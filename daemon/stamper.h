@@ -26,6 +26,7 @@ typedef struct {
     gint64 now;          /* realtime, usec */
     GPtrArray *locks;    /* of ApmigLockRecord: see apmig_stamp_choose_lock() */
     ApmigEvidence *evidence;
+    ApmigGuestChange change; /* that is the cause of it */
 } ApmigStampOrder;
 
 /**
@@ -55,9 +56,10 @@ typedef enum {
  * @host: is read when the guest has a vfio-ap device; blocks then, for worker threads
  * @ret_xml: (out) (transfer full): with %APMIG_STAMP_WRITE, for virDomainSetMetadata()
  *
- * A guest with one vfio-ap device, whatever model libvirt has it under, gets what that has. One without, whose stamp names queues, keeps these, and what was
- * known of their keys: it had them where the device was taken away, and its keys were made there. Of another affected
- * guest the stamp tells only of the lock. One that is not affected gets none.
+ * A guest with one vfio-ap device, whatever model libvirt has it under, gets what that has. One without, whose stamp names
+ * queues, keeps these, and what was known of their keys: it had them where the device was taken away, and its keys were
+ * made there. One that has neither, but a device in its persistent configuration, gets what that would have. Of another
+ * affected guest the stamp tells only of the lock. One that is not affected gets none.
  *
  * Returns: what is to be done; nothing when the guest's stamp is this host's and says the same already.
  */
@@ -77,3 +79,25 @@ ApmigStampChange apmig_stamp_compose(const ApmigGuest *guest, ApmigStampHost *ho
  */
 char *apmig_stamp_describe(const char *xml, const ApmigGuest *guest, ApmigStampHost *host,
                            const ApmigStampOrder *order, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A guest that runs on other keys than it had. */
+typedef struct {
+    char *uuid, *name;
+    ApmigGuestChange change; /* what it did */
+    char *sentence;
+} ApmigOtherKeys;
+
+/* @other: (nullable) */
+void apmig_other_keys_free(ApmigOtherKeys *other);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigOtherKeys, apmig_other_keys_free)
+
+/**
+ * apmig_stamp_find_other_keys:
+ * @guest: as before its stamp is written
+ *
+ * A guest that was just started, or given back its vfio-ap device, with a stamp that says other keys of its queues than
+ * this host knows: its own keys were made for those.
+ *
+ * Returns: (transfer full) (nullable): %NULL when the keys agree, or it is not known that they do not.
+ */
+ApmigOtherKeys *apmig_stamp_find_other_keys(const ApmigGuest *guest, const ApmigStampOrder *order);

@@ -394,6 +394,7 @@ static const sd_bus_vtable manager_vtable[] = {
                             apmig_method_describe_policy, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("LockEnded", SD_BUS_ARGS("o", lock, "s", id, "s", result, "s", message), 0),
     SD_BUS_SIGNAL_WITH_ARGS("KeysChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ConfigurationChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("HypervisorState", "s", get_hypervisor_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Locked", "b", get_locked, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

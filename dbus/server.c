@@ -186,6 +186,16 @@ on_policy_changed(gpointer user_data)
     apmig_manager_refresh(user_data);
 }
 
+static void
+on_config_changed(const ApmigConfigChanges *changes, gpointer user_data)
+{
+    const ApmigServer *server = user_data;
+    g_autofree char *message = apmig_bus_text(changes->message);
+
+    (void)sd_bus_emit_signal(server->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ConfigurationChanged", "ss",
+                             apmig_scope_to_string(changes->queues), message);
+}
+
 static const ApmigCoreListener core_listener = {
     .lock_changed = on_lock_changed,
     .lock_forgotten = on_lock_forgotten,
@@ -194,6 +204,7 @@ static const ApmigCoreListener core_listener = {
     .view_changed = on_view_changed,
     .keys_changed = on_keys_changed,
     .policy_changed = on_policy_changed,
+    .config_changed = on_config_changed,
 };
 
 static const ApmigCoreListener no_listener;

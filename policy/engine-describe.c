@@ -75,8 +75,10 @@ apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
     if (((const Lock *)lock)->keys_op)
         g_string_append_printf(text, "%sthe cards have not told yet whether the keys are in step",
                                text->len ? "; " : "");
-    if (!lock->result && lock->state == APMIG_LOCK_DRAINING)
+    if (!lock->result && lock->state == APMIG_LOCK_DRAINING) {
         engine_describe_view(engine, lock->record->scope, ((const Lock *)lock)->proof_token, text);
+        engine_describe_uses(engine, (const Lock *)lock, text);
+    }
     return g_string_free(text, FALSE);
 }
 

@@ -18,6 +18,7 @@ lock_free(Lock *lock)
     g_free(lock->pub.warnings);
     g_free(lock->end_message);
     lock_clear_amendments(lock);
+    g_free(lock->uses_trouble);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
     g_ptr_array_unref(lock->blockers);
@@ -354,6 +355,7 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     lock_set_standing(lock, APMIG_LOCK_REQUESTED);
     lock->deadline = take_deadline(engine, event);
     lock_set_caller(engine, lock, event);
+    engine_unplug_lock_requested(engine);
     engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
                "lock %s of scope %s requested by %s: \"%s\"", record->id,
                apmig_scope_to_string(record->scope), record->owner_name, record->reason);
@@ -518,7 +520,8 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
         lock->proof_token = engine->last_token;
         engine_hurry(engine);
     }
-    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock))
+    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock) ||
+        (lock->standing != APMIG_LOCK_BREACHED && !engine_uses_are_clear(engine, lock)))
         return;
     if (lock->was_held && lock->op == 0)
         lock_be_held(engine, lock);
@@ -611,5 +614,6 @@ lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
         engine_earlier(&deadline, lock->keys_until);
     if (lock->hold_again_at > engine->now)
         engine_earlier(&deadline, lock->hold_again_at);
+    engine_earlier(&deadline, lock_next_reading_of_uses(engine, lock));
     return deadline;
 }

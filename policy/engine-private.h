@@ -4,7 +4,8 @@
  * engine-locks.c is the life of a lock, engine-overdue.c its age, engine-release.c its end, engine-migrations.c the life
  * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
  * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
- * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading.
+ * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading,
+ * engine-unplug.c what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -54,6 +55,10 @@ typedef struct {
     guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
     gint64 keys_until;      /* boot time: when that is no longer waited for */
     gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at;   /* boot time: not before */
+    gboolean uses_clear;    /* no stranger has its queues */
+    char *uses_trouble;     /* (nullable): why not, as a clause */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
@@ -106,6 +111,7 @@ typedef struct {
     ApmigScope *scope; /* never NULL */
     gboolean scope_varies;
     GStrv devices;
+    GStrv told_devices;    /* (nullable): @devices as they were told last; NULL: never */
     guint64 facts_token;   /* only questions above it may tell the facts */
     guint64 told_token;    /* the newest question whose answer told them */
     guint64 present_token; /* the newest question that found it active */
@@ -141,6 +147,7 @@ struct ApmigEngine {
     guint64 last_op;
     guint64 last_token;
 
+    gboolean has_guest_queues;
     gboolean connected;
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
@@ -155,6 +162,7 @@ struct ApmigEngine {
 
     GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
+    GHashTable *plugged;       /* uuid -> Plugged: guests that had a device under a lock that lives */
     gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
 
     GPtrArray *inquiries; /* of Inquiry (engine-inquiry.c): not answered yet */
@@ -299,11 +307,32 @@ void migration_promise(Migration *migration, const char *const *devices);
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
+/* As before, for what has happened to it here. */
+void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
 void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
 void engine_stamps_view_started(ApmigEngine *engine);
 void engine_stamps_view_lost(ApmigEngine *engine);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
+
+/* engine-unplug.c */
+void plugged_free(gpointer plugged);
+/* What was just told of @guest is in it; what it had and counts as having is added. */
+void engine_unplug_learned(ApmigEngine *engine, Guest *guest);
+/* There is a lock more. */
+void engine_unplug_lock_requested(ApmigEngine *engine);
+void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
+void engine_settle_unplugged(ApmigEngine *engine);
+
+/* engine-uses.c */
+void engine_hardware_changed(ApmigEngine *engine, gboolean has_guest_queues);
+/* Whether no stranger has queues of @lock: asks, unless that is known. For when the view is clear. */
+gboolean engine_uses_are_clear(ApmigEngine *engine, Lock *lock);
+void engine_uses_read(ApmigEngine *engine, const ApmigEvent *event);
+/* Appends a sentence for what is not clear. */
+void engine_describe_uses(const ApmigEngine *engine, const Lock *lock, GString *text);
+/* Returns: boot time; 0: nothing is due. */
+gint64 lock_next_reading_of_uses(const ApmigEngine *engine, const Lock *lock);
 
 /* engine-steps.c */
 void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
@@ -325,7 +354,9 @@ void engine_view_started(ApmigEngine *engine);
 void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
 void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
-void engine_guest_changed(ApmigEngine *engine, const char *uuid);
+void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
+/* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
+void guest_forget_facts(Guest *guest, guint64 token);
 void engine_view_guest_stopped(ApmigEngine *engine, const char *uuid);
 /* Whether a guest of that UUID was active when last heard of. */
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);

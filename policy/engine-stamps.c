@@ -26,6 +26,8 @@ typedef struct {
     guint failures;
     gboolean again; /* wanted once more since the write under way began */
     gboolean arrived;
+    ApmigGuestChange change;    /* since the last write began */
+    ApmigGuestChange handed_on; /* with the write under way */
 } Stamp;
 
 /* --- what is wanted ------------------------------------------------------------------------------ */
@@ -46,6 +48,18 @@ engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived)
     stamp->failures = 0;
     stamp->wanted_at = engine->now;
     stamp->due_at = engine->now + PAUSE_USEC;
+}
+
+/* A start or a plug that is followed by another change still is one. */
+void
+engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigGuestChange change)
+{
+    Stamp *stamp;
+
+    engine_stamp_guest(engine, uuid, FALSE);
+    stamp = g_hash_table_lookup(engine->stamps, uuid);
+    if (stamp && change != APMIG_CHANGE_OTHER)
+        stamp->change = change;
 }
 
 static void
@@ -165,6 +179,8 @@ write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
     action->uuid = g_strdup(uuid);
     action->form = engine->policy->stamp;
     action->locks = copy_locks(engine);
+    action->change = stamp->handed_on = stamp->change;
+    stamp->change = APMIG_CHANGE_OTHER;
     stamp->again = FALSE;
 }
 
@@ -231,6 +247,8 @@ log_failure(ApmigEngine *engine, const char *uuid, const char *message)
 static gboolean
 is_to_be_written_again(ApmigEngine *engine, const char *uuid, Stamp *stamp, const ApmigEvent *event)
 {
+    if (event->stamping.result != APMIG_STAMPING_DONE && stamp->change == APMIG_CHANGE_OTHER)
+        stamp->change = stamp->handed_on; /* nobody has looked, as far as is known */
     if (stamp->again)
         return TRUE;
     switch (event->stamping.result) {

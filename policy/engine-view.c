@@ -17,11 +17,12 @@ guest_free(Guest *guest)
     g_free(guest->name);
     apmig_scope_unref(guest->scope);
     g_strfreev(guest->devices);
+    g_strfreev(guest->told_devices);
     g_free(guest->trouble);
     g_free(guest);
 }
 
-static void
+void
 guest_forget_facts(Guest *guest, guint64 token)
 {
     g_clear_pointer(&guest->scope, apmig_scope_unref);
@@ -258,6 +259,7 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
     if (event->answered.facts_read && event->answered.token > guest->facts_token) {
         guest_learn_facts(guest, &event->answered.facts);
+        engine_unplug_learned(engine, guest);
         guest->told_token = event->answered.token;
         g_hash_table_remove(engine->arrivals, guest->uuid);
     } else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
@@ -310,7 +312,7 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
 }
 
 void
-engine_guest_changed(ApmigEngine *engine, const char *uuid)
+engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
@@ -319,7 +321,7 @@ engine_guest_changed(ApmigEngine *engine, const char *uuid)
     if (guest)
         guest_forget_facts(guest, engine->last_token);
     if (!engine_find_migration(engine, uuid, FALSE)) /* when that one has arrived, then */
-        engine_stamp_guest(engine, uuid, FALSE);
+        engine_stamp_changed_guest(engine, uuid, change);
     if (outgoing)
         outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
     if (arrival_until && engine->now <= *arrival_until)
@@ -334,6 +336,7 @@ engine_view_guest_stopped(ApmigEngine *engine, const char *uuid)
 
     g_hash_table_remove(engine->arrivals, uuid);
     g_hash_table_remove(engine->stamps, uuid);
+    engine_unplug_stopped(engine, uuid);
     if (!guest)
         return;
     guest->stopped = TRUE;

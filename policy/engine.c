@@ -20,6 +20,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->stamped_locks = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
                                                   (GDestroyNotify)apmig_lock_record_free);
     engine->inquiries = engine_new_inquiries();
+    engine->plugged = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, plugged_free);
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
@@ -41,6 +42,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->stamps);
     g_hash_table_unref(engine->stamped_locks);
     g_ptr_array_unref(engine->inquiries);
+    g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
     g_free(engine->run_id);
     apmig_policy_free(engine->policy);
@@ -188,7 +190,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_answered(engine, event);
         break;
     case APMIG_EVENT_GUEST_CHANGED:
-        engine_guest_changed(engine, event->changed.uuid);
+        engine_guest_changed(engine, event->changed.uuid, event->changed.change);
         break;
     case APMIG_EVENT_GUEST_STOPPED:
         engine_guest_stopped(engine, event->stopped.uuid, event->stopped.migrated);
@@ -204,6 +206,12 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_EVENT_STAMP_FINISHED:
         engine_stamp_finished(engine, event);
+        break;
+    case APMIG_EVENT_USES_READ:
+        engine_uses_read(engine, event);
+        break;
+    case APMIG_EVENT_HARDWARE_CHANGED:
+        engine_hardware_changed(engine, event->hardware.has_guest_queues);
         break;
     case APMIG_EVENT_POLICY_CHANGED:
         handle_policy_changed(engine, event->policy);
@@ -261,6 +269,7 @@ settle(ApmigEngine *engine)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
+    engine_settle_unplugged(engine);
     engine_settle_inquiries(engine);
     engine_settle_view(engine);
     engine_settle_stamps(engine);

@@ -40,6 +40,13 @@ typedef struct {
     gboolean scope_varies;      /* @scope changes without an event: it is told again with every answer */
 } ApmigGuestFacts;
 
+/* What has happened to a guest that is to be looked at again. */
+typedef enum {
+    APMIG_CHANGE_OTHER, /* its devices or its metadata, or nothing is known of it */
+    APMIG_CHANGE_STARTED,
+    APMIG_CHANGE_PLUGGED, /* a device was added that may be a mediated one */
+} ApmigGuestChange;
+
 /* What a guest brings that comes in, and what this host knows to compare it with. Zeroed: neither. */
 typedef struct {
     gboolean has_device;           /* one of vfio-ap: its facts' scope is all, whatever its metadata says */
@@ -91,6 +98,8 @@ typedef enum {
     APMIG_EVENT_STEP_FINISHED,
     APMIG_EVENT_KEYS_READ,
     APMIG_EVENT_STAMP_FINISHED,
+    APMIG_EVENT_USES_READ,
+    APMIG_EVENT_HARDWARE_CHANGED,
     APMIG_EVENT_POLICY_CHANGED,
     APMIG_EVENT_DEADLINE,
 } ApmigEventType;
@@ -234,6 +243,7 @@ typedef struct {
         } answered;
         struct {
             const char *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
+            ApmigGuestChange change;
         } changed;
         struct {
             const char *uuid;
@@ -261,6 +271,14 @@ typedef struct {
             ApmigStamping result;
             const char *message; /* (nullable): with APMIG_STAMPING_FAILED, as a clause */
         } stamping;
+        struct {
+            guint64 op;
+            const ApmigApHost *host; /* (nullable): NULL: @error says why, as a clause */
+            const char *error;
+        } uses_read;
+        struct {
+            gboolean has_guest_queues; /* they can be passed through to guests; FALSE at first */
+        } hardware;
         const ApmigPolicy *policy;
     };
 } ApmigEvent;
@@ -276,7 +294,8 @@ typedef enum {
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
-    APMIG_ACTION_STAMP_GUEST, /* op, uuid, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
+    APMIG_ACTION_STAMP_GUEST, /* op, uuid, change, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
+    APMIG_ACTION_READ_USES, /* op, id of the lock, limit_usec: reads the AP bus from now on; then USES_READ */
     APMIG_ACTION_REPLY_TAKEN, /* caller, id */
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_AMENDED,     /* caller, id */
@@ -320,9 +339,12 @@ typedef enum {
     APMIG_LOG_LOCK_AMENDED,
     APMIG_LOG_REQUEST_MADE,
     APMIG_LOG_REQUEST_REFUSED,
+    APMIG_LOG_CONFIG_CHANGED,
+    APMIG_LOG_GUEST_REPLUGGED,
+    APMIG_LOG_GUEST_STARTED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_REQUEST_REFUSED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_GUEST_STARTED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -353,6 +375,7 @@ typedef struct {
     GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
     gint64 read_at;      /* realtime: what is said is of after that */
     GPtrArray *findings; /* (nullable): of ApmigRehearsed */
+    ApmigGuestChange change; /* the cause of a stamp */
 } ApmigAction;
 
 /**

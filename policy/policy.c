@@ -30,6 +30,7 @@ static const ApmigPolicy built_in = {
     .evidence_interval_usec = 30 * SECOND,
     .watch_keys_usec = 0,
     .on_unannounced = APMIG_ON_UNANNOUNCED_WARN,
+    .on_config_change = APMIG_ON_UNANNOUNCED_WARN,
     .max_locks = 64,
     .max_locks_per_user = 16,
     .max_admissions = 1024,
@@ -168,24 +169,25 @@ read_on_release(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error
 }
 
 static gboolean
-read_on_unannounced(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
+read_on_unannounced(const ApmigJsonPlace *place, const char *key, ApmigOnUnannounced *ret_answer,
+                    GError **error)
 {
     static const char *const expected = "one of \"warn\", \"lock\" and \"ignore\"";
     const char *name = NULL;
     g_autofree char *excerpt = NULL;
 
-    if (!json_object_has_member(place->object, "on-unannounced"))
+    if (!json_object_has_member(place->object, key))
         return TRUE;
-    if (!apmig_json_read_string(place, "on-unannounced", expected, &name, error))
+    if (!apmig_json_read_string(place, key, expected, &name, error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(on_unannounced_names); i++) {
         if (!g_str_equal(name, on_unannounced_names[i]))
             continue;
-        policy->on_unannounced = (ApmigOnUnannounced)i;
+        *ret_answer = (ApmigOnUnannounced)i;
         return TRUE;
     }
     excerpt = apmig_error_excerpt(name);
-    return apmig_json_fail(place, "on-unannounced", error, "is \"%s\" but must be %s", excerpt, expected);
+    return apmig_json_fail(place, key, error, "is \"%s\" but must be %s", excerpt, expected);
 }
 
 static gboolean
@@ -510,6 +512,7 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
                                        "evidence-interval-usec",
                                        "watch-keys-usec",
                                        "on-unannounced",
+                                       "on-config-change",
                                        "max-locks",
                                        "max-locks-per-user",
                                        "max-admissions",
@@ -530,10 +533,11 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
 
     if (object == NULL || !apmig_json_check_keys(&place, keys, NOT_A_KEY, error) ||
         !read_on_busy(policy, &place, error) || !read_on_release(policy, &place, error) ||
-        !read_on_unannounced(policy, &place, error) || !read_steps(policy, &place, error) ||
-        !read_numbers(policy, &place, error) || !read_stamp(policy, &place, error) ||
-        !read_remap_devices(policy, &place, error) || !check_overdue(policy, &place, error) ||
-        !read_rules(policy, &place, keys, error))
+        !read_on_unannounced(&place, "on-unannounced", &policy->on_unannounced, error) ||
+        !read_on_unannounced(&place, "on-config-change", &policy->on_config_change, error) ||
+        !read_steps(policy, &place, error) || !read_numbers(policy, &place, error) ||
+        !read_stamp(policy, &place, error) || !read_remap_devices(policy, &place, error) ||
+        !check_overdue(policy, &place, error) || !read_rules(policy, &place, keys, error))
         return NULL;
     policy_note_origins(policy, object, origin);
     return g_steal_pointer(&policy);
@@ -550,6 +554,7 @@ policy_tell_settings(const ApmigPolicy *policy)
     policy_tell_steps(object, policy->steps, policy->n_steps);
     json_object_set_string_member(object, "on-release", on_release_names[policy->on_release]);
     json_object_set_string_member(object, "on-unannounced", on_unannounced_names[policy->on_unannounced]);
+    json_object_set_string_member(object, "on-config-change", on_unannounced_names[policy->on_config_change]);
     for (guint i = 0; i < G_N_ELEMENTS(times); i++)
         json_object_set_int_member(object, times[i].key, G_STRUCT_MEMBER(gint64, policy, times[i].offset));
     for (guint i = 0; i < G_N_ELEMENTS(limits); i++)

@@ -74,6 +74,9 @@ typedef struct {
     gint64 watch_keys_usec;
     /* "on-unannounced": "warn", "lock" or "ignore": what is done about such a change */
     ApmigOnUnannounced on_unannounced;
+    /* "on-config-change": the same words: what is done about a change of the AP configuration under a lock that is in force
+     * or during a migration */
+    ApmigOnUnannounced on_config_change;
     /* "max-locks", 1 .. 1024 */
     guint max_locks;
     /* "max-locks-per-user", 1 .. 1024; root is not limited by it */

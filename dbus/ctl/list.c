@@ -227,6 +227,19 @@ ctl_verb_migrations(int argc, char **argv, GError **error)
 
 /* --- status -------------------------------------------------------------------------------------- */
 
+/* What a lock waits for need be no migration. */
+static void
+print_waits(GPtrArray *locks)
+{
+    for (guint i = 0; i < locks->len; i++) {
+        g_autofree char *id = ctl_escape(ctl_string(locks->pdata[i], "Id"));
+        g_autofree char *what = ctl_escape(ctl_string(locks->pdata[i], "Waiting"));
+
+        if (*what)
+            printf("  Lock %s waits for: %s\n", id, what);
+    }
+}
+
 static void
 print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
 {
@@ -250,6 +263,7 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
     putchar('\n');
     puts("Locks:");
     print_locks(locks, "  ");
+    print_waits(locks);
     puts("\nMigrations:");
     print_migrations(migrations, "  ");
 }

@@ -38,8 +38,11 @@ static const Member guest_members[] = {
 };
 
 static const Member event_members[] = {
-    {"uuid", G_TYPE_STRING, NULL},      {"name", G_TYPE_STRING, NULL},
-    {"migrated", G_TYPE_BOOLEAN, NULL}, {"stopped", G_TYPE_STRING, "|migrated|failed|"},
+    {"uuid", G_TYPE_STRING, NULL},
+    {"name", G_TYPE_STRING, NULL},
+    {"migrated", G_TYPE_BOOLEAN, NULL},
+    {"stopped", G_TYPE_STRING, "|migrated|failed|"},
+    {"change", G_TYPE_STRING, "|other|started|plugged|"},
     {NULL, G_TYPE_NONE, NULL},
 };
 
@@ -142,6 +145,15 @@ do_guest(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
     return TRUE;
 }
 
+/* @name: (nullable) */
+static ApmigGuestChange
+change_of(const char *name)
+{
+    if (g_strcmp0(name, "started") == 0)
+        return APMIG_CHANGE_STARTED;
+    return g_strcmp0(name, "plugged") == 0 ? APMIG_CHANGE_PLUGGED : APMIG_CHANGE_OTHER;
+}
+
 static gboolean
 do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GError **error)
 {
@@ -159,7 +171,7 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
         return FALSE;
     }
     if (g_str_equal(what, "changed"))
-        self->callbacks.guest_changed(uuid, self->user_data);
+        self->callbacks.guest_changed(uuid, change_of(get_text(command, "change")), self->user_data);
     if (g_str_equal(what, "remove"))
         json_object_remove_member(self->guests, uuid);
     if (g_str_equal(what, "stopped"))

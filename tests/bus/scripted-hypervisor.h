@@ -32,7 +32,7 @@
  *   {"do": "remove", "uuid": U, "stopped": "migrated" | "failed"}    it is gone; with "stopped" that is also
  *                                     told, with a hint
  *   {"do": "hint", "uuid": U, "name": N}         both may be missing
- *   {"do": "changed", "uuid": U}
+ *   {"do": "changed", "uuid": U, "change": "other"|"started"|"plugged"}
  *   {"do": "stopped", "uuid": U, "migrated": B}
  *   {"do": "lose", "reason": TEXT}    the connection is lost; what is asked then fails. Answers that are late or
  *                                     withheld still come, with their old tokens

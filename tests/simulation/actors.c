@@ -481,6 +481,7 @@ actors_calm_down(Sim *sim)
     sim->calm = TRUE;
     disk_set_state(sim, DISK_GOOD);
     cards_calm_down(sim);
+    strangers_calm_down(sim);
     guests_calm_down(sim);
     hypervisor_lose(sim, FALSE);
 }

@@ -79,6 +79,8 @@ check_held(Sim *sim, const Lock *lock, gboolean becomes)
         sim_violation(sim, "I3", "lock %s is held and not durable", lock->id);
     if (unread)
         sim_violation(sim, "I4", "lock %s becomes held and nobody has told of %s", lock->id, unread);
+    if (becomes)
+        check_strangers(sim, lock);
     for (guint i = 0; i < sim->n_guests; i++)
         check_guest_under_held(sim, lock, &sim->guests[i], becomes);
 }

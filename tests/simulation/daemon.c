@@ -101,6 +101,9 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_READ_KEYS:
         cards_read(sim, action);
         break;
+    case APMIG_ACTION_READ_USES:
+        strangers_read(sim, action);
+        break;
     case APMIG_ACTION_STAMP_GUEST:
         hypervisor_stamp(sim, action->op);
         break;
@@ -156,6 +159,8 @@ daemon_deliver(Sim *sim, ApmigEvent *event)
         if (!sim->violation)
             carry_out(sim, action);
     }
+    if (!sim->violation)
+        check_unplugged(sim, event);
     if (!sim->violation)
         check_state(sim, event);
     note_deadline(sim);
@@ -239,6 +244,8 @@ start(Sim *sim, gpointer object, guint64 incarnation)
     sim->loaded = FALSE;
     sim->deadline = G_MAXINT64;
     sim->started_at = sim->now;
+    if (sim->has_guest_queues)
+        daemon_deliver(sim, &(ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {TRUE}});
     if (dice_chance(&sim->dice, 800))
         load(sim, NULL, incarnation);
     else

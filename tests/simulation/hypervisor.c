@@ -82,6 +82,8 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.type = APMIG_EVENT_GUEST_STOPPED;
         event.stopped.uuid = guest->uuid;
         event.stopped.migrated = message->news == NEWS_STOPPED_MIGRATED;
+        guest->had = (Had){0};
+        guest->told.stopped_at = sim->now;
     }
     daemon_deliver(sim, &event);
 }
@@ -174,6 +176,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
+    if (question->asked_at >= told->stopped_at)
+        told->stopped_at = 0;
     told->asked_at = question->asked_at;
     told->job = question->job;
     told->postcopy = question->postcopy;
@@ -183,6 +187,10 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->affected = question->kind;
         told->mask = question->mask;
         told->varies = question->varies;
+        told->kept = FALSE;
+        g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
+                  sizeof(told->device));
+        unplug_told(sim, question->guest);
     }
 }
 
@@ -458,6 +466,8 @@ hypervisor_forget(Sim *sim)
 {
     sim->connected = FALSE;
     forget_told(sim);
-    for (guint i = 0; i < sim->n_guests; i++)
+    for (guint i = 0; i < sim->n_guests; i++) {
         sim->guests[i].before = (Told){0};
+        sim->guests[i].had = (Had){0};
+    }
 }

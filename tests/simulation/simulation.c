@@ -181,6 +181,7 @@ sim_new(guint64 seed, guint64 *counts)
     sim->libvirtd_up = TRUE;
     actors_init(sim);
     cards_init(sim);
+    strangers_init(sim);
     guests_init(sim);
     daemon_start(sim, 0);
     return sim;

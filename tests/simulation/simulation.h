@@ -7,10 +7,12 @@
  *   hypervisor.c  what the engine can learn and do of it: slow, failing, lying, disconnected
  *   helper.c      what acts on a guest's QEMU and device, as apmigd-fence would
  *   cards.c       the true master keys, and the reading of them
+ *   strangers.c   QEMUs that the hypervisor does not know of, and the reading of the queues they use
  *   disk.c        what is durable
  *   daemon.c      hands events to the engine, carries out its actions, crashes and starts again
  *   actors.c      administrators, operators, remote hosts, and misfortune
  *   inquirers.c   who changes a lock that is there, or asks for a reading, and what they may be told
+ *   unplug.c      devices that are taken away under a lock
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
  *
@@ -96,7 +98,11 @@ typedef struct {
     gboolean facts;
     ApmigAffected affected;
     guint mask;
+    char device[37];
     gboolean varies;
+    gboolean kept; /* it counts as having what it had: see unplug.c */
+    gint64
+        stopped_at; /* when news came that it has stopped, and no answer to a later question; 0: none came */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -106,6 +112,14 @@ typedef struct {
     guint64 asking; /* token of the question under way; 0: none */
     guint life;     /* of the guest, when it was put */
 } Told;
+
+/* What the engine was told that a guest had, while a lock over that lived. */
+typedef struct {
+    gboolean any;
+    guint mask;
+    char device[37];
+    gboolean lost;
+} Had;
 
 struct Guest {
     guint index;
@@ -127,6 +141,7 @@ struct Guest {
     gboolean paused;     /* arrived so, and not yet resumed */
     gint64 frozen_until; /* by a helper */
     Told told;
+    Had had;
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */
@@ -175,6 +190,7 @@ typedef struct {
     gint64 counts_from;    /* answers to questions put before it prove nothing for this lock */
     gint64 held_at;        /* realtime, as durable; 0: never */
     gboolean was_held;     /* the engine said so, or found it on disk */
+    guint uses_incarnation; /* of the daemon that was told that no stranger uses its queues; 0: none was */
     gboolean listed;       /* what the engine said of it after the last event: */
     ApmigLockState state;
     guint breaches;
@@ -257,6 +273,10 @@ struct Sim {
     GPtrArray *migrations; /* of Migration, all that ever were */
     ApmigScope *scopes[MASK_ALL + 1];
     KeyQueue queues[N_QUEUES];
+
+    Dice strange_dice;
+    gboolean has_guest_queues; /* the AP bus is read for strangers */
+    guint strange;             /* queues that they use */
 
     gboolean libvirtd_up;
     guint connection; /* number of the present one */
@@ -383,6 +403,14 @@ gboolean cards_changed(const Sim *sim, guint mask, gint64 since);
 /* Whether @text has the name of each queue that the host could not read @since. */
 gboolean cards_are_named(const Sim *sim, guint mask, gint64 since, const char *text);
 
+/* --- strangers.c ----------------------------------------------------------------------------------- */
+
+void strangers_init(Sim *sim);
+void strangers_calm_down(Sim *sim);
+void strangers_read(Sim *sim, const ApmigAction *action);
+/* @lock becomes held. */
+void check_strangers(Sim *sim, const Lock *lock);
+
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
 void disk_write(Sim *sim, const ApmigAction *action);
@@ -456,6 +484,13 @@ void check_steps_lost(Sim *sim);
 void check_guests(Sim *sim);
 /* After every event: what @lock wants ended has had a step, and an incoming one ends in the end. */
 void check_ended(Sim *sim, const Lock *lock, const Guest *guest);
+
+/* --- unplug.c -------------------------------------------------------------------------------------- */
+
+/* The engine is about to be told what @guest has, as is in its Told. */
+void unplug_told(Sim *sim, Guest *guest);
+/* After every event. */
+void check_unplugged(Sim *sim, const ApmigEvent *event);
 
 /* --- releases.c ------------------------------------------------------------------------------------ */
 
@@ -594,6 +629,8 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(CLOCK_JUMP, "clock jumped")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
+    X(UNPLUGGED, "device taken away under a lock")                                                           \
+    X(STRANGER, "stranger with queues of a lock")                                                            \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

@@ -5,19 +5,26 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",   "TAKE",      "RELEASE",        "AMEND",          "CHECK",
-    "CALLER_GONE",    "ADMIT",     "LOCK_PERSISTED", "LOCK_REMOVED",   "ADMISSION_PERSISTED",
-    "VIEW_STARTED",   "VIEW_LOST", "GUESTS_LISTED",  "GUEST_ANSWERED", "GUEST_CHANGED",
-    "GUEST_STOPPED",  "HINT",      "STEP_FINISHED",  "KEYS_READ",      "STAMP_FINISHED",
+    "STORE_LOADED",   "TAKE",
+    "RELEASE",        "AMEND",
+    "CHECK",          "CALLER_GONE",
+    "ADMIT",          "LOCK_PERSISTED",
+    "LOCK_REMOVED",   "ADMISSION_PERSISTED",
+    "VIEW_STARTED",   "VIEW_LOST",
+    "GUESTS_LISTED",  "GUEST_ANSWERED",
+    "GUEST_CHANGED",  "GUEST_STOPPED",
+    "HINT",           "STEP_FINISHED",
+    "KEYS_READ",      "STAMP_FINISHED",
+    "USES_READ",      "HARDWARE_CHANGED",
     "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
-    "persist-lock",  "remove-lock",       "persist-admission", "remove-admission",
-    "list-guests",   "query-guest",       "run-step",          "read-keys",
-    "stamp-guest",   "reply-taken",       "reply-released",    "reply-amended",
-    "reply-verdict", "reply-admit",       "reply-error",       "publish-lock",
-    "forget-lock",   "publish-migration", "forget-migration",  "publish-view",
-    "log",
+    "persist-lock",  "remove-lock",   "persist-admission", "remove-admission",
+    "list-guests",   "query-guest",   "run-step",          "read-keys",
+    "stamp-guest",   "read-uses",     "reply-taken",       "reply-released",
+    "reply-amended", "reply-verdict", "reply-admit",       "reply-error",
+    "publish-lock",  "forget-lock",   "publish-migration", "forget-migration",
+    "publish-view",  "log",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
 static const char *const affected_names[] = {"unknown", "unaffected", "affected"};

@@ -99,6 +99,42 @@ test_devices_of_another_model(void)
     sysfs_free(root);
 }
 
+/* What it had before its device was taken away, where that is known; by its stamp: see test-stamper.c. */
+static void
+test_unplugged(void)
+{
+    static const struct {
+        const char *live, *persistent; /* devices */
+        const char *metadata;
+        const char *scope; /* NULL: not affected */
+    } cases[] = {
+        {"", MDEV("vfio-ap", D1), "", "02.0005"},
+        {"", MDEV("vfio-ap", D1), KEYS("04.0012"), "02.0005,04.0012"},
+        {"", MDEV("vfio-ap", D1) MDEV("vfio-ap", D2), "", "02.0005,0a.004f"},
+        {"", MDEV("vfio-ap", D3), "", "all"},              /* nothing tells what it is, */
+        {"", MDEV("vfio-ap", D3), KEYS("04.0012"), "all"}, /* nor does this */
+        {"", MDEV("vfio-ap", "no uuid"), KEYS("04.0012"), "all"},
+        {MDEV("vfio-ap", D2), MDEV("vfio-ap", D1), "", "0a.004f"}, /* it has one */
+        {"", MDEV("vfio-ccw", D1), "", NULL},
+        {"", "", "", NULL},
+    };
+    char *root = new_host();
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(ApmigGuest) live = parse(cases[i].metadata, cases[i].live);
+        g_autoptr(ApmigGuest) persistent = parse("", cases[i].persistent);
+        g_autoptr(ApmigGuest) guest = NULL;
+
+        apmig_guest_add_persistent(live, persistent);
+        guest = apmig_guest_copy(live);
+        apmig_guest_read_queues(guest, root);
+        g_assert_cmpint(guest->affected, ==, cases[i].scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO);
+        g_assert_cmpstr(guest->scope ? apmig_scope_to_string(guest->scope) : NULL, ==, cases[i].scope);
+        g_assert_cmpint(guest->devices[0] != NULL, ==, *cases[i].live != '\0'); /* it has only these */
+    }
+    sysfs_free(root);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -106,5 +142,6 @@ main(int argc, char **argv)
     g_test_add_func("/guest-queues/devices", test_devices);
     g_test_add_func("/guest-queues/unreadable-is-all", test_unreadable_is_all);
     g_test_add_func("/guest-queues/devices-of-another-model", test_devices_of_another_model);
+    g_test_add_func("/guest-queues/unplugged", test_unplugged);
     return g_test_run();
 }

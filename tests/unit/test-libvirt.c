@@ -116,10 +116,13 @@ step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointe
 }
 
 static void
-guest_changed(const char *uuid, gpointer user_data)
+guest_changed(const char *uuid, ApmigGuestChange change, gpointer user_data)
 {
     World *world = user_data;
-    g_string_append_printf(world->told, "changed %s\n", uuid);
+    g_string_append_printf(world->told, "changed %s%s\n", uuid,
+                           change == APMIG_CHANGE_STARTED   ? " started"
+                           : change == APMIG_CHANGE_PLUGGED ? " plugged"
+                                                            : "");
 }
 
 static void
@@ -135,6 +138,14 @@ stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer u
     World *world = user_data;
     g_string_append_printf(world->told, "stamp %" G_GUINT64_FORMAT " %d %s\n", op, result,
                            message != NULL ? message : "-");
+}
+
+static void
+other_keys(const ApmigOtherKeys *other, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "other keys %s %s %d %s\n", other->uuid, other->name, other->change,
+                           other->sentence);
 }
 
 static void
@@ -175,6 +186,7 @@ static const ApmigHypervisorCallbacks callbacks = {
     .guest_stopped = guest_stopped,
     .hint = hint,
     .stamp_finished = stamp_finished,
+    .other_keys = other_keys,
 };
 
 static World *
@@ -296,6 +308,10 @@ test_freed_with_questions_under_way(void)
     "<os><type>hvm</type></os><devices><hostdev mode='subsystem' type='mdev' model='vfio-ap'>"               \
     "<source><address uuid='" D1 "'/></source></hostdev></devices></domain>"
 
+#define BARE_GUEST_XML                                                                                       \
+    "<domain type='test'><name>" AP_GUEST "</name><uuid>" AP_GUEST_UUID "</uuid><memory>1048576</memory>"    \
+    "<os><type>hvm</type></os></domain>"
+
 /* With a second guest, which has a mediated device. */
 typedef struct {
     char *root;
@@ -378,9 +394,30 @@ test_queues_of_a_guest_that_stops(void)
     await(ap.world, "stopped " AP_GUEST_UUID " migrated=0\n");
     look_up(&ap, "facts affected=2 scope=all varies=0\n");
     g_assert_cmpint(virDomainCreate(ap.guest), ==, 0);
-    await(ap.world, "changed " AP_GUEST_UUID "\n");
+    await(ap.world, "changed " AP_GUEST_UUID " started\n");
     expect_facts(&ap, 2, FALSE, "facts=0"); /* nothing is told of an earlier life */
     expect_facts(&ap, 3, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
+    ap_world_end(&ap);
+}
+
+/* Its device is only in its persistent configuration: it gets it back. */
+static void
+test_queues_of_an_unplugged_guest(void)
+{
+    ApWorld ap;
+
+    ap_world_begin(&ap);
+    g_assert_cmpint(virDomainDestroy(ap.guest), ==, 0);
+    virDomainFree(virDomainDefineXML(ap.connection, BARE_GUEST_XML));
+    g_assert_cmpint(virDomainCreate(ap.guest), ==, 0);
+    expect_facts(&ap, 1, TRUE, "facts=1 affected=1");
+    virDomainFree(virDomainDefineXML(ap.connection, AP_GUEST_XML));
+    expect_facts(&ap, 2, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
+    sysfs_write(ap.root, MATRIX, "05.0005\n");
+    expect_facts(&ap, 3, FALSE, "facts=1 affected=2 scope=05.0005 varies=1");
+    look_up(&ap, "facts affected=2 scope=05.0005 varies=1\n");
+    sysfs_remove(ap.root, "bus/mdev/devices/" D1);
+    expect_facts(&ap, 4, FALSE, "facts=1 affected=2 scope=all varies=1");
     ap_world_end(&ap);
 }
 
@@ -454,7 +491,7 @@ test_events(void)
 
     forget(world);
     g_assert_cmpint(virDomainCreate(guest), ==, 0);
-    await(world, "changed " GUEST_UUID "\nhint " GUEST_UUID " -\n");
+    await(world, "changed " GUEST_UUID " started\nhint " GUEST_UUID " -\n");
     virDomainFree(guest);
     virConnectClose(connection);
 }
@@ -700,6 +737,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/freed-with-questions-under-way", test_freed_with_questions_under_way);
     g_test_add_func("/libvirt/queues", test_queues);
     g_test_add_func("/libvirt/queues-of-a-guest-that-stops", test_queues_of_a_guest_that_stops);
+    g_test_add_func("/libvirt/queues-of-an-unplugged-guest", test_queues_of_an_unplugged_guest);
     g_test_add_func("/libvirt/no-connection", test_no_connection);
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);

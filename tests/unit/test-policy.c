@@ -33,6 +33,8 @@ assert_equal(const ApmigPolicy *a, const ApmigPolicy *b)
     g_assert_cmpint(a->request_timeout_usec, ==, b->request_timeout_usec);
     g_assert_cmpint(a->on_release, ==, b->on_release);
     g_assert_cmpint(a->release_verify_usec, ==, b->release_verify_usec);
+    g_assert_cmpint(a->on_unannounced, ==, b->on_unannounced);
+    g_assert_cmpint(a->on_config_change, ==, b->on_config_change);
     g_assert_cmpuint(a->max_locks, ==, b->max_locks);
     g_assert_cmpuint(a->max_locks_per_user, ==, b->max_locks_per_user);
     g_assert_cmpuint(a->max_admissions, ==, b->max_admissions);
@@ -49,6 +51,7 @@ static const char unlike_default[] =
     "{\"on-busy\":\"wait\",\"steps\":[{\"deadline-usec\":100000,\"step\":\"vfio-state\"},"
     "{\"step\":\"libvirt-abort\",\"deadline-usec\":600000000}],\"admission-usec\":3600000000,"
     "\"on-release\":\"trust\",\"release-verify-usec\":600000000,"
+    "\"on-unannounced\":\"ignore\",\"on-config-change\":\"lock\","
     "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"request-timeout-usec\":86400000000,"
     "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536,"
     "\"stamp\":\"digest\",\"keys-differ\":\"warn\",\"keys-unknown\":\"allow\",\"stamp-missing\":\"deny\","
@@ -88,6 +91,8 @@ test_every_member(void)
     g_assert_null(apmig_policy_find_step(policy, APMIG_STEP_KILL_INCOMING));
     g_assert_cmpint(policy->admission_usec, ==, G_GINT64_CONSTANT(3600000000));
     g_assert_cmpint(policy->on_release, ==, APMIG_ON_RELEASE_TRUST);
+    g_assert_cmpint(policy->on_unannounced, ==, APMIG_ON_UNANNOUNCED_IGNORE);
+    g_assert_cmpint(policy->on_config_change, ==, APMIG_ON_UNANNOUNCED_LOCK);
     g_assert_cmpint(policy->release_verify_usec, ==, 600000000);
     g_assert_cmpint(policy->draining_interval_usec, ==, 10000);
     g_assert_cmpint(policy->held_interval_usec, ==, 60000000);
@@ -214,6 +219,8 @@ test_no_policy(void)
         {"{\"held-interval-usec\":99999}",
          "test.json: $.held-interval-usec must be an integer from 100000 to 60000000."},
         {"{\"held-interval-usec\":60000001}", "test.json: $.held-interval-usec must"},
+        {"{\"on-config-change\":\"deny\"}",
+         "test.json: $.on-config-change is \"deny\" but must be one of \"warn\", \"lock\" and \"ignore\"."},
         {"{\"on-release\":\"ask\"}",
          "test.json: $.on-release is \"ask\" but must be \"verify\" or \"trust\"."},
         {"{\"on-release\":true}", "test.json: $.on-release must be a string, \"verify\" or \"trust\"."},

@@ -58,7 +58,7 @@ add_lock(Fixture *fixture, const char *id, const char *scope)
 }
 
 static ApmigGuest *
-parse(const char *metadata, const char *devices)
+parse_only(const char *metadata, const char *devices)
 {
     g_autofree char *xml = g_strdup_printf("<domain><name>g1</name><uuid>" UUID
                                            "</uuid><metadata>%s</metadata><devices>%s</devices>"
@@ -67,6 +67,14 @@ parse(const char *metadata, const char *devices)
     ApmigGuest *guest = apmig_guest_parse(xml, strlen(xml), NULL);
 
     g_assert_nonnull(guest);
+    return guest;
+}
+
+static ApmigGuest *
+parse(const char *metadata, const char *devices)
+{
+    ApmigGuest *guest = parse_only(metadata, devices);
+
     apmig_guest_read_queues(guest, HOST_A);
     return guest;
 }
@@ -295,6 +303,75 @@ test_detached_digest(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(after->stamp->digest, ==, before->stamp->digest);
 }
 
+/* It has its device in its persistent configuration alone: its stamp says what that has. */
+static void
+test_unplugged(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigStampOrder) order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
+    g_autoptr(ApmigGuest) guest = parse_only("", "");
+    g_autoptr(ApmigGuest) persistent = parse_only("", AP(DEVICE));
+    g_autofree char *xml = NULL;
+    g_autofree char *element = NULL;
+    g_autoptr(ApmigGuest) stamped = NULL;
+
+    apmig_guest_add_persistent(guest, persistent);
+    apmig_guest_read_queues(guest, HOST_A);
+    g_assert_cmpint(apmig_stamp_compose(guest, fixture->host, order, &xml), ==, APMIG_STAMP_WRITE);
+    element = inject_namespace(xml);
+    stamped = parse(element, ""); /* as the destination sees it */
+    g_assert_cmpint(stamped->affected, ==, APMIG_AFFECTED_YES);
+    g_assert_true(apmig_scope_equal(stamped->scope, guest->scope));
+
+    /* Where the device is to be made yet, the stamp is what tells. */
+    g_clear_pointer(&persistent, apmig_guest_free);
+    persistent = parse_only("", AP("bbbbbbbb-0000-4000-8000-000000000001"));
+    apmig_guest_add_persistent(stamped, persistent);
+    apmig_guest_read_queues(stamped, HOST_A);
+    g_assert_true(apmig_scope_equal(stamped->scope, guest->scope));
+}
+
+/* The keys of its stamp are compared when it has got its device back, or was started, and not otherwise. */
+static void
+test_other_keys(Fixture *fixture, gconstpointer data)
+{
+    static const struct {
+        ApmigGuestChange change;
+        const char *devices;
+        guint8 pattern; /* here; there it is 0xa1 */
+        gboolean told;
+    } cases[] = {
+        {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xb2, TRUE}, {APMIG_CHANGE_STARTED, AP(DEVICE), 0xb2, TRUE},
+        {APMIG_CHANGE_OTHER, AP(DEVICE), 0xb2, FALSE},  {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xa1, FALSE},
+        {APMIG_CHANGE_PLUGGED, "", 0xb2, FALSE}, /* it was another device */
+    };
+    g_autoptr(ApmigGuest) bare = NULL;
+    g_autoptr(ApmigGuest) before = NULL;
+    g_autofree char *first = write_stamp(fixture, THERE, "", AP(DEVICE), &bare);
+    g_autofree char *stamp = NULL;
+
+    know(fixture->evidence, first_queue(bare->stamp), 0xa1);
+    add_lock(fixture, "aaaaaaaa", "all"); /* which says nothing of keys */
+    stamp = write_stamp(fixture, THERE, first, AP(DEVICE), &before);
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(ApmigStampOrder) order = NULL;
+        g_autoptr(ApmigGuest) guest = parse(stamp, cases[i].devices);
+        g_autoptr(ApmigOtherKeys) other = NULL;
+
+        apmig_evidence_free(fixture->evidence);
+        fixture->evidence = apmig_evidence_new();
+        know(fixture->evidence, first_queue(before->stamp), cases[i].pattern);
+        fixture->action->change = cases[i].change;
+        order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
+        other = apmig_stamp_find_other_keys(guest, order);
+        g_assert_cmpint(other != NULL, ==, cases[i].told);
+        if (!other)
+            continue;
+        g_assert_cmpstr(other->name, ==, "g1");
+        g_assert_cmpint(other->change, ==, cases[i].change);
+        g_assert_nonnull(strstr(other->sentence, "00000000000000b2"));
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -308,6 +385,8 @@ main(int argc, char **argv)
     ADD("unaffected", test_unaffected);
     ADD("detached", test_detached);
     ADD("detached-digest", test_detached_digest);
+    ADD("unplugged", test_unplugged);
+    ADD("other-keys", test_other_keys);
 #undef ADD
     return g_test_run();
 }

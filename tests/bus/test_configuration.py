@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What apmigd tells of changes of the AP configuration while it has to stay, on the sample host."""
+import pytest
+from rig import domain, uuid_of
+
+G1 = uuid_of(1)
+D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
+
+
+@pytest.fixture
+def machine(daemon, hypervisor):
+    """apmigd for the sample host with its one guest, not started yet."""
+    daemon.copy_sysfs()
+    hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "scope": "02.0005,02.002c,05.0005,05.002c",
+                          "devices": [D1]})
+    return daemon
+
+
+@pytest.fixture
+def host(machine):
+    return machine.start()
+
+
+def read_again(root):
+    """Has the host's hardware read, after every reading that was asked for before."""
+    root.keys("02.0004", fresh=True)
+
+
+def deconfigure(host, card="05"):
+    (host.sysfs / f"bus/ap/devices/card{card}/config").write_text("0\n")
+
+
+def test_change_under_a_lock_is_told_at_its_release(host, root, bus):
+    """There is no event for it, so the release is when it is seen."""
+    monitor = bus.monitor()
+    lock = root.take("05.*")
+    read_again(root)
+    deconfigure(host)
+    root.release(lock)
+    scope, message = monitor.wait_for("ConfigurationChanged")
+    lock_id = lock.rsplit("/", 1)[1]
+    assert scope == "05.0004-0005,05.002c,05.004f"
+    assert message.startswith(f"The AP configuration changes under lock {lock_id}: AP queue 05.0004 was configured and is "
+                              "deconfigured; AP queue 05.0005 was configured")
+    assert f"CONFIG_CHANGED: {message}" in host.read_log()
+
+
+@pytest.mark.parametrize("options, policy", [({"force": True}, {}), ({}, {"on_release": "trust"})])
+def test_release_without_verification_looks_too(machine, root, bus, options, policy):
+    machine.policy(**policy)
+    machine.start()
+    monitor = bus.monitor()
+    lock = root.take("05.*")
+    read_again(root)
+    deconfigure(machine)
+    root.release(lock, options)
+    assert "is deconfigured" in monitor.wait_for("ConfigurationChanged")[1]
+
+
+def test_change_is_nobodys_concern(host, root):
+    """Before a lock, in other queues, and after it."""
+    deconfigure(host, "02")
+    lock = root.take("05.*")
+    read_again(root)
+    deconfigure(host, "0a")
+    read_again(root)
+    root.release(lock)
+    deconfigure(host, "05")
+    read_again(root)
+    assert "CONFIG_CHANGED" not in host.read_log()
+
+
+def test_lock_of_an_earlier_run(host, root):
+    """It was held before the restart, so what changes after it is told, if not what changed meanwhile."""
+    root.take("05.*")
+    host.restart()
+    root.wait_for_lock(state="held")
+    read_again(root)
+    deconfigure(host)
+    read_again(root)
+    host.wait_for_log("CONFIG_CHANGED")
+
+
+@pytest.mark.parametrize("policy, told, locked", [("warn", True, False), ("lock", True, True), ("ignore", False, False)])
+def test_change_while_a_guest_comes_in(machine, root, bus, policy, told, locked):
+    machine.policy(on_config_change=policy)
+    machine.start()
+    monitor = bus.monitor()
+    assert root.admit(domain(uuid=uuid_of(7), name="g7", scope="05.0005"), guest="g7")[0]
+    read_again(root)
+    (machine.sysfs / "bus/mdev/devices" / D2 / "ap_config").write_text(",".join(["0x" + "0" * 64] * 3) + "\n")
+    deconfigure(machine)
+    read_again(root)
+    if locked:
+        lock = root.wait_for_lock(scope="05.0005")
+        assert "while guest g7 migrates in" in lock["reason"]
+        assert root.lock(lock["path"])["Origin"] == "itself"
+    else:
+        assert root.locks() == []
+    if told:
+        scope, message = monitor.wait_for("ConfigurationChanged")
+        assert scope == "05.0005" and "while guest g7 migrates in" in message
+    assert ("CONFIG_CHANGED" in machine.read_log()) is told
+
+
+def test_readings_while_the_tools_change_it(machine, root, folder):
+    """What is read under s390-tools' lock of somebody else is not compared; it is, once that is gone."""
+    tools_lock = folder / "s390apconfig.lock"
+    machine.arguments += ["--ap-config-lock", tools_lock]
+    machine.start()
+    root.take("05.*")
+    read_again(root)
+    tools_lock.write_text("1\n")  # a process that lives
+    deconfigure(machine)
+    read_again(root)
+    assert "CONFIG_CHANGED" not in machine.read_log()
+    tools_lock.unlink()
+    read_again(root)
+    machine.wait_for_log("CONFIG_CHANGED")
+    assert not tools_lock.exists()  # apmigd has it only while it reads
