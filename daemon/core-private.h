@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys. Main loop's thread only.
+ * core-keys.c to what is known of master keys, core-stamps.c to the stamps of guests. Main loop's thread only.
  */
 #pragma once
 
@@ -34,7 +34,10 @@ struct ApmigCore {
     ApmigOnUnannounced on_unannounced;
     ApmigQueueLister *queue_lister;
     ApmigStampQueue *stamps;
-    char *host_id; /* in stamps; NULL: it has none */
+    GQueue due_stamps;       /* core-stamps.c: of ApmigAction: to be written once the cards have answered */
+    gboolean keys_are_read;  /* the cards are being asked for them */
+    gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
+    char *host_id;           /* in stamps; NULL: it has none */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -57,6 +60,18 @@ ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFun
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* --- core-stamps.c ------------------------------------------------------------------------------- */
+
+/* @action: (transfer full): an APMIG_ACTION_STAMP_GUEST */
+void core_carry_out_stamp(ApmigCore *core, ApmigAction *action);
+/* The connection is lost, and with it what was to be written. */
+void core_stamps_lost(ApmigCore *core, const char *reason);
+
+/* Has the cards asked, unless they were in the last evidence interval. */
+void core_freshen_keys(ApmigCore *core);
+/* Their keys may be others now. */
+void core_forget_fresh_keys(ApmigCore *core);
 
 /* --- core-keys.c --------------------------------------------------------------------------------- */
 

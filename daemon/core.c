@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
- * What has to do with master keys is in core-keys.c.
+ * What has to do with master keys is in core-keys.c, with stamps in core-stamps.c.
  */
 #include "core-private.h"
 
@@ -84,14 +84,6 @@ publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const
         func(id, core->listener_data);
 }
 
-static void
-stamp_guest(ApmigCore *core, const ApmigAction *action)
-{
-    apmig_stamp_queue_write(
-        core->stamps, action->op, action->uuid,
-        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_know_host(core, NULL)));
-}
-
 /* Returns: whether @action was taken over. */
 static gboolean
 carry_out(ApmigCore *core, ApmigAction *action)
@@ -125,8 +117,8 @@ carry_out(ApmigCore *core, ApmigAction *action)
         core_carry_out_reading(core, action);
         break;
     case APMIG_ACTION_STAMP_GUEST:
-        stamp_guest(core, action);
-        break;
+        core_carry_out_stamp(core, action);
+        return TRUE;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_ADMIT:
@@ -252,7 +244,7 @@ view_lost(const char *reason, gpointer user_data)
 {
     ApmigCore *core = user_data;
 
-    apmig_stamp_queue_lost(core->stamps, reason);
+    core_stamps_lost(core, reason);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
 }
 
@@ -347,6 +339,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     g_queue_init(&core->replies);
+    g_queue_init(&core->due_stamps);
     core->deadline_source = g_source_new(&deadline_funcs, sizeof(GSource));
     g_source_set_name(core->deadline_source, "apmigd deadline");
     g_source_set_callback(core->deadline_source, handle_deadline, core, NULL);
@@ -378,6 +371,7 @@ apmig_core_free(ApmigCore *core)
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
+    g_queue_clear_full(&core->due_stamps, (GDestroyNotify)apmig_action_free);
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
     g_free(core);
@@ -483,6 +477,8 @@ apmig_core_admit(ApmigCore *core, const ApmigGuest *guest, gboolean restore, Apm
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
                                     .admit = {caller, guest->uuid, guest->name, restore,
                                               apmig_guest_facts(guest), arrival}});
+    if (!arrival.has_device && guest->stamp && guest->stamp->view)
+        core_freshen_keys(core); /* for the next one: this one has its answer from memory */
     return caller;
 }
 

@@ -225,9 +225,22 @@ read_queue(xmlNode *element, ApmigStamp *stamp, GError **error)
 }
 
 static gboolean
+read_declared(xmlNode *element, ApmigStamp *stamp, GError **error)
+{
+    g_autofree char *text = get(element, "declared");
+
+    if (!has(element, "declared"))
+        return TRUE;
+    stamp->is_declared = TRUE;
+    return g_strcmp0(text, "yes") == 0 || fail(element, "declared", error);
+}
+
+static gboolean
 read_queues(xmlNode *element, ApmigStamp *stamp, GError **error)
 {
     stamp->view = apmig_ap_view_new();
+    if (!read_declared(element, stamp, error))
+        return FALSE;
     if (has(element, "control-domains")) {
         g_autofree char *mask = get(element, "control-domains");
 
@@ -398,9 +411,13 @@ add_queue(xmlNode *parent, xmlNs *ns, const ApmigApViewQueue *queue, const Apmig
 }
 
 static void
-add_queues(xmlNode *parent, xmlNs *ns, const ApmigApView *view, const ApmigEvidence *keys)
+add_queues(xmlNode *parent, xmlNs *ns, const ApmigStamp *stamp, const ApmigEvidence *keys)
 {
+    const ApmigApView *view = stamp->view;
     xmlNode *element = add_element(parent, ns, "queues");
+
+    if (stamp->is_declared)
+        set(element, "declared", "yes");
 
     if (view->has_control_domains == APMIG_YES && keys) {
         g_autoptr(GString) mask = g_string_new("0x");
@@ -426,7 +443,7 @@ fill_element(xmlNode *element, xmlNs *ns, const ApmigStamp *stamp, ApmigStampFor
     if (stamp->lock)
         add_lock(element, ns, stamp->lock);
     if (view)
-        add_queues(element, ns, view, real == APMIG_STAMP_FULL ? stamp->keys : NULL);
+        add_queues(element, ns, stamp, real == APMIG_STAMP_FULL ? stamp->keys : NULL);
 }
 
 static xmlNode *

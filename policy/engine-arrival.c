@@ -32,6 +32,12 @@ stamp_policy(const ApmigEngine *engine, const ApmigEvent *event)
     return answers;
 }
 
+static gboolean
+tells_of_device(const ApmigArrival *arrival)
+{
+    return arrival->has_device && arrival->stamp && arrival->stamp->view && !arrival->stamp->is_declared;
+}
+
 /* Of the guest's metadata only a whole stamp that counts tells what a device has, and only of a guest that has not
  * several of which it may be silent. */
 ApmigScope *
@@ -42,8 +48,7 @@ engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
     const ApmigStampPolicy policy = stamp_policy(engine, event);
     g_autoptr(ApmigScope) stamped = NULL;
 
-    if (arrival->has_device && stamp && stamp->view && stamp->keys &&
-        apmig_stamp_counts(stamp, engine->realtime, &policy)) {
+    if (tells_of_device(arrival) && stamp->keys && apmig_stamp_counts(stamp, engine->realtime, &policy)) {
         stamped = apmig_ap_view_scope(stamp->view);
         return arrival->declared ? apmig_scope_union(stamped, arrival->declared) : g_steal_pointer(&stamped);
     }
@@ -98,7 +103,7 @@ describe_findings(const GPtrArray *findings, ApmigSeverity severity)
     return texts;
 }
 
-/* A guest that was detached from its device takes no configuration along. Returns: (transfer full) (nullable): why it
+/* A guest that was detached from its device, or never had one, takes no configuration along. Returns: (transfer full) (nullable): why it
  * cannot run here. @ret_doubt: (out) (transfer full) (nullable): what may go wrong. */
 static char *
 check_hardware(const ApmigEvent *event, char **ret_doubt)
@@ -108,7 +113,7 @@ check_hardware(const ApmigEvent *event, char **ret_doubt)
     g_autoptr(GPtrArray) errors = NULL;
     g_autoptr(GPtrArray) warnings = NULL;
 
-    if (!arrival->host || !arrival->has_device || !arrival->stamp || !arrival->stamp->view)
+    if (!arrival->host || !tells_of_device(arrival))
         return NULL;
     findings = apmig_compat_check(arrival->stamp->view, arrival->host, arrival->device);
     errors = describe_findings(findings, APMIG_SEVERITY_ERROR);
