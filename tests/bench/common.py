@@ -51,6 +51,22 @@ def compare(title, ways, count):
         print(f"| {name} | {median:.2f} | {least:.2f} .. {most:.2f} | {ratio:.2f} |", flush=True)
 
 
+def _activity(pid):
+    """The processor time that the process has had, and whether one of its threads has or wants the processor."""
+    fields = [path.read_text().rpartition(")")[2].split() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return sum(int(thread[11]) + int(thread[12]) for thread in fields), any(thread[0] == "R" for thread in fields)
+
+
+def settle(pid, quiet=0.5, interval=0.05):
+    """Until the process has done nothing for @quiet seconds, however busy the machine is."""
+    since, last = time.monotonic(), None
+    while time.monotonic() - since < quiet:
+        now = _activity(pid)
+        if now[1] or now != last:
+            since, last = time.monotonic(), now
+        time.sleep(interval)
+
+
 @contextmanager
 def private_bus():
     """A bus in a folder of its own."""
@@ -97,5 +113,5 @@ class Manager:
         self.call("Get", GLib.Variant("(ss)", (rig.MANAGER, "Locked")), rig.PROPERTIES)
 
     def remove_stamps(self, guest=""):
-        """How many guests had one. It is done after all stamps that are being written."""
+        """How many guests had one."""
         return self.call("RemoveStamps", GLib.Variant("(s)", (guest,)))[0]

@@ -9,10 +9,8 @@ import time
 
 import common
 from common import rig
-from gi.repository import GLib
 
 GUESTS = 200
-SETTLED = 0.5  # seconds until stamps that are due are handed over to libvirt's writer
 
 
 def node():
@@ -26,11 +24,7 @@ class Bench:
         self.daemon, self.manager = daemon, manager
 
     def _settle(self):
-        time.sleep(SETTLED)
-        try:
-            self.manager.remove_stamps("nobody")
-        except GLib.Error:
-            pass  # there is no such guest, as was said after the stamps before it were written
+        common.settle(self.daemon.process.pid)
 
     def _with(self, form):
         self.daemon.policy(stamp=form)
