@@ -4,8 +4,10 @@
 A bench is a file beside this one, named by `tests/run.sh bench NAME`; it prints tables and asserts nothing.
 """
 
+import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +37,17 @@ def timed(function, *arguments, **options):
     return time.monotonic() - begin
 
 
+def processor_time(command, **options):
+    """Of a command and all its processes: unlike the time on the clock, what else the machine does hardly matters."""
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    begin = used()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)
+    return used() - begin
+
+
 def compare(title, ways, count):
     """@ways: by name, functions that return the seconds that they took; the first is what the others are held against.
     In each round they take turns, in an order that rotates: ratios are of runs next to each other."""
@@ -51,18 +64,26 @@ def compare(title, ways, count):
         print(f"| {name} | {median:.2f} | {least:.2f} .. {most:.2f} | {ratio:.2f} |", flush=True)
 
 
-def _activity(pid):
-    """The processor time that the process has had, and whether one of its threads has or wants the processor."""
-    fields = [path.read_text().rpartition(")")[2].split() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return sum(int(thread[11]) + int(thread[12]) for thread in fields), any(thread[0] == "R" for thread in fields)
+def consumed(pid):
+    """Seconds of processor time that a process has had, with threads that have ended."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it: CPUCLOCK_SCHED, of the whole process
+
+
+def _is_running(pid):
+    """Whether one of its threads has or wants the processor."""
+    try:
+        stats = [path.read_text().rpartition(")")[2].split() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # a thread has just ended
+    return any(stat[0] == "R" for stat in stats)
 
 
 def settle(pid, quiet=0.5, interval=0.05):
     """Until the process has done nothing for @quiet seconds, however busy the machine is."""
     since, last = time.monotonic(), None
     while time.monotonic() - since < quiet:
-        now = _activity(pid)
-        if now[1] or now != last:
+        now = consumed(pid)
+        if now != last or _is_running(pid):
             since, last = time.monotonic(), now
         time.sleep(interval)
 

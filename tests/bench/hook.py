@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the hook costs each start, stop and migration of a guest, against a program that does nothing and against the
-shortest script that would ask apmigd.
+shortest script that would ask apmigd; on the clock, and in processor time without apmigd's own.
 
     hook.py [ROUNDS]
 """
@@ -17,8 +17,37 @@ ASK = 'xml=$(cat); busctl call org.apmigd1 /org/apmigd1 org.apmigd1.Manager Admi
 MORE = "".join(f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in range(60))
 
 
+def clock_time(command, **options):
+    return common.timed(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, **options)
+
+
 def domain(scope):
     return rig.domain(scope=scope).replace("<devices>", f"<devices>{MORE}").encode()
+
+
+class Bench:
+    def __init__(self, bus, host):
+        self.script = host.script
+        self.environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus.address, "STATE_DIRECTORY": str(host.state)}
+
+    def _way(self, measure, *command, scope="04.0012"):
+        xml = domain(scope)
+        return lambda: measure(command, input=xml, env=self.environment)
+
+    def _hook(self, measure, operation, **options):
+        return self._way(measure, self.script, "g1", operation, "begin", "-", **options)
+
+    def run(self, count):
+        for name, measure in (("on the clock", clock_time), ("processor time", common.processor_time)):
+            common.compare(f"Operations that apmigd has nothing to do with, {name}",
+                           {"/bin/true": self._way(measure, "/bin/true"),
+                            "sh -c :": self._way(measure, "/bin/sh", "-c", ":"),
+                            "start": self._hook(measure, "start"), "release": self._hook(measure, "release")}, count)
+            common.compare(f"A guest that comes in, {name}",
+                           {"sh and busctl": self._way(measure, "/bin/sh", "-c", ASK),
+                            "migrate": self._hook(measure, "migrate"),
+                            "migrate, not affected": self._hook(measure, "migrate", scope=None),
+                            "/bin/true": self._way(measure, "/bin/true")}, count)
 
 
 def main():
@@ -26,25 +55,8 @@ def main():
         daemon = rig.Daemon(bus, bus.folder, rig.APMIGD_SCRIPTED, f"scripted:{bus.folder}/hypervisor")
         folder = bus.folder / "host"
         folder.mkdir()
-        host = Host(folder)
-        environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus.address, "STATE_DIRECTORY": str(host.state)}
-
-        def way(*command, scope="04.0012"):
-            xml = domain(scope)
-            return lambda: common.timed(subprocess.run, command, input=xml, env=environment, check=True,
-                                        stdout=subprocess.DEVNULL)
-
-        def hook(operation, **options):
-            return way(host.script, "g1", operation, "begin", "-", **options)
-
         with common.started(daemon):
-            count = common.rounds(50)
-            common.compare("Operations that apmigd has nothing to do with",
-                           {"/bin/true": way("/bin/true"), "sh -c :": way("/bin/sh", "-c", ":"), "start": hook("start"),
-                            "release": hook("release")}, count)
-            common.compare("A guest that comes in",
-                           {"sh and busctl": way("/bin/sh", "-c", ASK), "migrate": hook("migrate"),
-                            "migrate, not affected": hook("migrate", scope=None), "/bin/true": way("/bin/true")}, count)
+            Bench(bus, Host(folder)).run(common.rounds(50))
 
 
 main()

@@ -31,39 +31,46 @@ class Bench:
         self.daemon.reload()
         self._settle()
 
-    def _take(self):
-        begin = time.monotonic()
+    def _take(self, measure):
+        begin = measure()
         lock = self.manager.take()
-        return time.monotonic() - begin, lock
+        return measure() - begin, lock
 
-    def at_rest(self, form):
+    def _consumed(self):
+        return common.consumed(self.daemon.process.pid)
+
+    def at_rest(self, form, measure):
         """No stamp is due when the lock is asked for."""
         def way():
             self._with(form)
-            seconds, lock = self._take()
+            spent, lock = self._take(measure)
             self.manager.release(lock)
             self._settle()
-            return seconds
+            return spent
 
         return way
 
-    def while_written(self, form):
+    def while_written(self, form, measure):
         """All of them are being written, for a lock that has just ended."""
         def way():
             self._with(form)
             self.manager.release(self.manager.take())
             time.sleep(0.15)
-            seconds, lock = self._take()
+            spent, lock = self._take(measure)
             self.manager.release(lock)
             self._settle()
-            return seconds
+            return spent
 
         return way
 
     def run(self, count):
-        for title, way in ((f"TakeLock until held, {GUESTS} guests, nothing else to do", self.at_rest),
-                           (f"TakeLock until held, while {GUESTS} stamps of another lock may be written", self.while_written)):
-            common.compare(title, {f"stamp={form}": way(form) for form in ("off", "full")}, count)
+        when = {f"{GUESTS} guests, nothing else to do": self.at_rest,
+                f"{GUESTS} guests, while stamps for another lock may be written": self.while_written}
+        for title, way in when.items():
+            common.compare(f"TakeLock until held, {title}",
+                           {f"stamp={form}": way(form, time.monotonic) for form in ("off", "full")}, count)
+        common.compare(f"apmigd's processor time until held, {GUESTS} guests, nothing else to do",
+                       {f"stamp={form}": self.at_rest(form, self._consumed) for form in ("off", "full")}, count)
         self._with("full")
         self.manager.release(self.manager.take())
         self._settle()
