@@ -174,6 +174,8 @@ apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigAdmi
         return caller;
     }
     judge(core, caller, guest, restore, NULL);
+    if (!has_ap_device(guest) && guest->stamp && guest->stamp->view)
+        core_freshen_keys(core); /* for the next one: this one has its answer from memory */
     apmig_guest_free(guest);
     return caller;
 }

@@ -306,6 +306,8 @@ core_heed_lock_end(ApmigCore *core, const char *id)
 {
     const ApmigLock *lock = apmig_engine_lookup_lock(core->engine, id);
 
-    if (lock && lock->result)
-        apmig_key_guard_lock_ended(core->key_guard, lock->record->scope);
+    if (!lock || !lock->result)
+        return;
+    apmig_key_guard_lock_ended(core->key_guard, lock->record->scope);
+    core_forget_fresh_keys(core);
 }

@@ -2,8 +2,8 @@
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
  * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
- * lock or ask for a reading, core-config.c to changes of the AP configuration; core-check.c asks it before a guest moves.
- * Main loop's thread only.
+ * lock or ask for a reading, core-config.c to changes of the AP configuration, core-stamps.c to the stamps of guests;
+ * core-check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 
@@ -46,6 +46,9 @@ struct ApmigCore {
     gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigGuestLister *guest_lister;
     ApmigStampQueue *stamps;
+    GQueue due_stamps;       /* core-stamps.c: of ApmigAction: to be written once the cards have answered */
+    gboolean keys_are_read;  /* the cards are being asked for them */
+    gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
     ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
@@ -74,6 +77,18 @@ void core_log(ApmigCore *core, const ApmigAction *entry);
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);
+
+/* --- core-stamps.c ------------------------------------------------------------------------------- */
+
+/* @action: (transfer full): an APMIG_ACTION_STAMP_GUEST */
+void core_carry_out_stamp(ApmigCore *core, ApmigAction *action);
+/* The connection is lost, and with it what was to be written. */
+void core_stamps_lost(ApmigCore *core, const char *reason);
+
+/* Has the cards asked, unless they were in the last evidence interval. */
+void core_freshen_keys(ApmigCore *core);
+/* Their keys may be others now. */
+void core_forget_fresh_keys(ApmigCore *core);
 
 /* Gives the engine @request, for @caller. */
 void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller,

@@ -2,7 +2,7 @@
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
  * What has to do with master keys is in core-keys.c, with the AP configuration in core-config.c, with guests that come in
- * in core-arrival.c.
+ * in core-arrival.c, with stamps in core-stamps.c.
  */
 #include "core-private.h"
 
@@ -95,14 +95,6 @@ publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const
         func(id, core->listener_data);
 }
 
-static void
-stamp_guest(ApmigCore *core, const ApmigAction *action)
-{
-    apmig_stamp_queue_write(
-        core->stamps, action->op, action->uuid,
-        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_know_host(core, NULL)));
-}
-
 /* Returns: whether @action was taken over. */
 static gboolean
 carry_out(ApmigCore *core, ApmigAction *action)
@@ -136,8 +128,8 @@ carry_out(ApmigCore *core, ApmigAction *action)
         core_carry_out_reading(core, action);
         break;
     case APMIG_ACTION_STAMP_GUEST:
-        stamp_guest(core, action);
-        break;
+        core_carry_out_stamp(core, action);
+        return TRUE;
     case APMIG_ACTION_READ_USES:
         core_read_uses(core, action);
         break;
@@ -271,7 +263,7 @@ view_lost(const char *reason, gpointer user_data)
 {
     ApmigCore *core = user_data;
 
-    apmig_stamp_queue_lost(core->stamps, reason);
+    core_stamps_lost(core, reason);
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
 }
 
@@ -373,6 +365,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->has_hook = has_hook;
     core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     g_queue_init(&core->replies);
+    g_queue_init(&core->due_stamps);
     core->deadline_source = g_source_new(&deadline_funcs, sizeof(GSource));
     g_source_set_name(core->deadline_source, "apmigd deadline");
     g_source_set_callback(core->deadline_source, handle_deadline, core, NULL);
@@ -409,6 +402,7 @@ apmig_core_free(ApmigCore *core)
     apmig_metrics_free(core->metrics);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
+    g_queue_clear_full(&core->due_stamps, (GDestroyNotify)apmig_action_free);
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
     g_free(core->policy_trouble);

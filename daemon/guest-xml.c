@@ -292,7 +292,7 @@ find_declared(const Description *description)
 {
     ApmigScope *declared = description->declared ? apmig_scope_parse(description->declared, NULL) : NULL;
     gboolean was_detached = description->n_devices == 0 && description->stamp && description->stamp->view &&
-                            description->stamp->view->queues->len > 0;
+                            !description->stamp->is_declared && description->stamp->view->queues->len > 0;
     g_autoptr(ApmigScope) keys = NULL;
     g_autoptr(ApmigScope) stamped = NULL;
 

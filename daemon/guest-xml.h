@@ -46,7 +46,7 @@ typedef struct {
  * A guest with a mediated device of model vfio-ap is affected, and its scope is all: the XML does not tell the
  * queues (see apmig_guest_read_queues()). A guest with the metadata element is affected with the scope that it
  * declares; one that does not parse, or without the attribute, counts as all. One without such a device and with a
- * stamp that names queues is affected with these. No network, no entity expansion, no DTD.
+ * stamp that names queues of a device is affected with these. No network, no entity expansion, no DTD.
  *
  * Returns: (transfer full) (nullable)
  */

@@ -236,10 +236,22 @@ read_device(xmlNode *element, ApmigStamp *stamp, GError **error)
 }
 
 static gboolean
+read_declared(xmlNode *element, ApmigStamp *stamp, GError **error)
+{
+    g_autofree char *text = get(element, "declared");
+
+    if (!has(element, "declared"))
+        return TRUE;
+    stamp->is_declared = TRUE;
+    return g_strcmp0(text, "yes") == 0 || fail(element, "declared", error);
+}
+
+static gboolean
 read_queues(xmlNode *element, ApmigStamp *stamp, GError **error)
 {
     stamp->view = apmig_ap_view_new();
-    if (has(element, "device") && !read_device(element, stamp, error))
+    if (!read_declared(element, stamp, error) ||
+        (has(element, "device") && !read_device(element, stamp, error)))
         return FALSE;
     if (stamp->keys && has(element, "control-domains")) {
         g_autofree char *mask = get(element, "control-domains");
@@ -421,6 +433,8 @@ add_queues(xmlNode *parent, xmlNs *ns, const ApmigStamp *stamp, const ApmigEvide
 
     if (stamp->device)
         set(element, "device", stamp->device);
+    if (stamp->is_declared)
+        set(element, "declared", "yes");
     if (view->has_control_domains == APMIG_YES && keys) {
         g_autoptr(GString) mask = g_string_new("0x");
 

@@ -53,24 +53,36 @@ apmig_stamp_host_unref(ApmigStampHost *host)
         g_atomic_rc_box_release_full(host, host_clear);
 }
 
-/* Returns: (transfer full) (nullable): what the guest of the device has. */
-static ApmigApView *
-view_device(ApmigStampHost *host, const char *uuid)
+/* Returns: (transfer none): as it was read a moment ago; with host->reading held. */
+static const ApmigApHost *
+read_host(ApmigStampHost *host)
 {
-    ApmigApView *view = NULL;
-    const ApmigApDevice *device;
-
-    g_mutex_lock(&host->reading);
     if (!host->host || g_get_monotonic_time() >= host->read_at + HOST_AGE_USEC) {
         apmig_ap_host_free(host->host);
         host->host = apmig_ap_read_host(host->sysfs_root);
         host->read_at = g_get_monotonic_time();
     }
-    device = apmig_ap_find_device(host->host, uuid);
-    if (device)
-        view = apmig_ap_view_new_of_device(host->host, device);
-    g_mutex_unlock(&host->reading);
-    return view;
+    return host->host;
+}
+
+/* Returns: (transfer full) (nullable): what the guest of the device has. */
+static ApmigApView *
+view_device(ApmigStampHost *host, const char *uuid)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
+    const ApmigApHost *hardware = read_host(host);
+    const ApmigApDevice *device = apmig_ap_find_device(hardware, uuid);
+
+    return device ? apmig_ap_view_new_of_device(hardware, device) : NULL;
+}
+
+/* Returns: (transfer full) (nullable): what this host has of the scope. */
+static ApmigApView *
+view_scope(ApmigStampHost *host, const ApmigScope *scope)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
+
+    return apmig_ap_view_new_of_scope(read_host(host), scope);
 }
 
 /* --- orders -------------------------------------------------------------------------------------- */
@@ -116,10 +128,11 @@ apmig_stamp_order_free(ApmigStampOrder *order)
 
 /* --- the content --------------------------------------------------------------------------------- */
 
+/* Whether they are those of a device that it had. */
 static gboolean
-names_queues(const ApmigStamp *stamp)
+names_queues_of_device(const ApmigStamp *stamp)
 {
-    return stamp && stamp->view && stamp->view->queues->len > 0;
+    return stamp && stamp->view && !stamp->is_declared && stamp->view->queues->len > 0;
 }
 
 static ApmigApView *
@@ -169,20 +182,35 @@ find_device(const ApmigGuest *guest, ApmigStampHost *host, ApmigApView **ret_vie
     return NULL;
 }
 
+/* Of the queues that the guest declares, those that this host has: its keys are used there. */
+static ApmigStamp *
+tell_declared(const ApmigScope *declared, ApmigStampHost *host, const ApmigStampOrder *order,
+              ApmigStampLock *lock)
+{
+    ApmigApView *view = view_scope(host, declared);
+    ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+
+    stamp->is_declared = view != NULL;
+    return stamp;
+}
+
 static ApmigStamp *
 make_stamp(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder *order)
 {
     ApmigStampLock *lock = apmig_stamp_choose_lock(order->locks, guest->scope);
+    gboolean has_device = guest->n_ap_devices > 0 || guest->has_unnamed;
     ApmigApView *view = NULL;
     const char *device = find_device(guest, host, &view);
     ApmigStamp *stamp;
 
-    if (!device && guest->n_ap_devices == 0 && !guest->has_unnamed && names_queues(guest->stamp))
+    if (!device && !has_device && names_queues_of_device(guest->stamp))
         return carry_on(guest->stamp, order, lock);
     if (!device && guest->unplugged[0] && !guest->unplugged[1] && !guest->has_unnamed_unplugged) {
         view = view_device(host, guest->unplugged[0]);
         device = view ? guest->unplugged[0] : NULL;
     }
+    if (!device && !has_device && guest->declared)
+        return tell_declared(guest->declared, host, order, lock);
     stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
     stamp->device = g_strdup(device);
     return stamp;
@@ -253,7 +281,8 @@ apmig_stamp_find_other_keys(const ApmigGuest *guest, const ApmigStampOrder *orde
     ApmigOtherKeys *other;
     ApmigStamp stamp;
 
-    if (order->change == APMIG_CHANGE_OTHER || !names_queues(guest->stamp) || guest->n_ap_devices == 0)
+    if (order->change == APMIG_CHANGE_OTHER || !names_queues_of_device(guest->stamp) ||
+        guest->n_ap_devices == 0)
         return NULL;
     stamp = *guest->stamp;
     stamp.lock = NULL;

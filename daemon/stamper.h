@@ -53,13 +53,15 @@ typedef enum {
 /**
  * apmig_stamp_compose:
  * @guest: an active one, with its queues read (apmig_guest_read_queues())
- * @host: is read when the guest has a vfio-ap device; blocks then, for worker threads
+ * @host: is read when the guest has a vfio-ap device, or declares its queues; blocks then, for worker threads
  * @ret_xml: (out) (transfer full): with %APMIG_STAMP_WRITE, for virDomainSetMetadata()
  *
  * A guest with one vfio-ap device, whatever model libvirt has it under, gets what that has. One without, whose stamp names
- * queues, keeps these, and what was known of their keys: it had them where the device was taken away, and its keys were
- * made there. One that has neither, but a device in its persistent configuration, gets what that would have. Of another
- * affected guest the stamp tells only of the lock. One that is not affected gets none.
+ * queues of a device, keeps these, and what was known of their keys: it had them where the device was taken away, and its
+ * keys were made there. One that has neither, but a device in its persistent configuration, gets what that would have. One
+ * that has never had a device gets what this host has of the queues that it declares, of "all" or of wide wildcards too: as
+ * much as a stamp holds (see apmig_stamp_to_xml()). Where that is nothing, and of a device that cannot be read, the stamp
+ * tells only of the lock. A guest that is not affected gets none.
  *
  * Returns: what is to be done; nothing when the guest's stamp is this host's and says the same already.
  */

@@ -34,6 +34,9 @@ typedef struct {
     ApmigEvidence *keys;  /* of these queues; NULL: the digest is all there is */
     char *digest;         /* apmig_stamp_digest() of view and keys; "" without a view */
     ApmigStampLock *lock; /* NULL: migration is not locked there */
+    /* The view is what that host has of the queues that the guest declares, and no device's: it is made anew where the
+     * guest arrives, and makes no guest an affected one. */
+    gboolean is_declared;
 } ApmigStamp;
 
 /**

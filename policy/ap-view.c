@@ -78,6 +78,23 @@ apmig_ap_view_new_of_device(const ApmigApHost *host, const ApmigApDevice *device
     return view;
 }
 
+ApmigApView *
+apmig_ap_view_new_of_scope(const ApmigApHost *host, const ApmigScope *scope)
+{
+    g_autoptr(ApmigApView) view = apmig_ap_view_new();
+
+    for (guint i = 0; i < host->queues->len; i++) {
+        const ApmigApQueue *queue = host->queues->pdata[i];
+        ApmigApViewQueue described;
+
+        if (!apmig_scope_contains(scope, queue->adapter, queue->domain))
+            continue;
+        described = apmig_ap_view_describe_queue(host, queue->adapter, queue->domain);
+        g_array_append_val(view->queues, described);
+    }
+    return view->queues->len > 0 ? g_steal_pointer(&view) : NULL;
+}
+
 ApmigScope *
 apmig_ap_view_scope(const ApmigApView *view)
 {

@@ -51,6 +51,15 @@ ApmigApView *apmig_ap_view_new(void);
 ApmigApView *apmig_ap_view_new_of_device(const ApmigApHost *host, const ApmigApDevice *device);
 
 /**
+ * apmig_ap_view_new_of_scope:
+ * @host: as it was read
+ * @scope: of any size: what counts of it are the queues that the host has
+ *
+ * Returns: (transfer full) (nullable): these queues, with unknown control domains; %NULL when the host has none of them.
+ */
+ApmigApView *apmig_ap_view_new_of_scope(const ApmigApHost *host, const ApmigScope *scope);
+
+/**
  * apmig_ap_view_describe_queue:
  *
  * Returns: one queue of @host, as far as it can be read. Without the queue's own file ap_functions that of its card

@@ -31,13 +31,19 @@ stamp_policy(const ApmigEngine *engine, const ApmigEvent *event)
     return answers;
 }
 
+static gboolean
+tells_of_device(const ApmigArrival *arrival)
+{
+    return arrival->has_device && arrival->stamp && arrival->stamp->view && !arrival->stamp->is_declared;
+}
+
 gboolean
 engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *event)
 {
     const ApmigStamp *stamp = event->admit.arrival.stamp;
     const ApmigStampPolicy policy = stamp_policy(engine, event);
 
-    return stamp && stamp->view && apmig_stamp_counts(stamp, event->realtime, &policy);
+    return stamp && stamp->view && !stamp->is_declared && apmig_stamp_counts(stamp, event->realtime, &policy);
 }
 
 /* Of the guest's metadata only a whole stamp that counts tells what a device has, and only of a guest that has not
@@ -179,13 +185,13 @@ check_device(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalChe
     return check->device ? check->device : own;
 }
 
-/* A guest that was detached from its device takes no configuration along. */
+/* A guest that was detached from its device, or never had one, takes no configuration along. */
 static void
 check_hardware(const ApmigEvent *event, const char *device, ApmigArrivalCheck *check)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
 
-    if (arrival->host && arrival->has_device && arrival->stamp && arrival->stamp->view)
+    if (arrival->host && tells_of_device(arrival))
         apmig_arrival_check_add_hardware(check, arrival->stamp->view, arrival->host, device);
     else
         apmig_arrival_check_add(

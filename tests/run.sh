@@ -13,6 +13,7 @@
 #     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
 #     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
 #     tests/run.sh s390x                    unit and bus for s390x, under user-mode emulation; as root
+#     tests/run.sh bench [NAME...]          how fast it is, in tables: those of tests/bench; as root
 #     tests/run.sh simulate SECONDS [SEED]  the simulation, longer or of one seed
 #     tests/run.sh fuzz SECONDS             each target of libFuzzer (tests/fuzz) for so long, one on each processor; a
 #                                           finding's input is kept in build/results/fuzz and tried first the next time
@@ -176,6 +177,29 @@ suite_s390x()
         total_failed=$((total_failed + 1))
 }
 
+# suite_bench [NAME...]
+suite_bench()
+{
+    if [ "$(id -u)" -ne 0 ]; then
+        echo 'bench: owns a name on a bus whose policy wants root for it: run it as root' >&2
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    need_packages $build_packages $bus_packages && build_plain || return 1
+    [ $# -gt 0 ] || set -- hook stamps take
+    for name; do
+        begin=$(date +%s) passed=1 failed=0
+        APMIGD_BUILD=$builds/plain "$python" "$source/tests/bench/$name.py" || passed=0 failed=1
+        count "bench $name" $(($(date +%s) - begin)) "$passed" "$failed" 0
+    done
+}
+
+is_bench()
+{
+    case ${1-} in '' | *[!a-z-]* | common) return 1 ;; esac
+    [ -f "$source/tests/bench/$1.py" ]
+}
+
 # suite_simulate SECONDS [SEED]
 suite_simulate()
 {
@@ -253,7 +277,7 @@ while [ $# -gt 0 ]; do
     suite=$1 numbers=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts | vm | vm-all | vm-bench | s390x) ;;
+        unit | bus | sanitize | hosts | vm | vm-all | vm-bench | s390x | bench) ;;
         simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;
@@ -262,7 +286,11 @@ while [ $# -gt 0 ]; do
         numbers="$numbers $1"
         shift
     done
-    # shellcheck disable=SC2086 # numbers
+    while [ "$suite" = bench ] && is_bench "${1-}"; do
+        numbers="$numbers $1"
+        shift
+    done
+    # shellcheck disable=SC2086 # numbers, or names
     if ! "suite_$(echo "$suite" | tr - _)" $numbers; then
         echo "$suite: could not be run"
         total_failed=$((total_failed + 1))

@@ -424,6 +424,11 @@ class Daemon:
         """Has it see the sample host of tests/data/ap."""
         shutil.copytree(SOURCE / "tests/data/ap/hostA/sys", self.sysfs, symlinks=True)
 
+    def end_strangers(self):
+        """On the sample host: the queues of its second mediated device are in use no more."""
+        for queue in ("02.004f", "0a.004f"):
+            (self.sysfs / "bus/ap/devices" / queue / "status").write_text("assigned\n")
+
     def set_mkvps(self, queue, **registers):
         """What a card says of one of the host's own queues, as AES_CUR="valid 0x..."; the other lines stay."""
         path = self.sysfs / "bus/ap/devices" / queue / "mkvps"

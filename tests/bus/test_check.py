@@ -45,6 +45,7 @@ class Host:
         self.daemon.wrapper = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/machine-id && exec "$@"',
                                folder / "machine-id"]
         self.daemon.copy_sysfs()
+        self.daemon.end_strangers()
         features = self.daemon.sysfs / "devices/vfio_ap/matrix/features"
         features.write_text(features.read_text().strip() + " migratable\n")
         self.root = rig.Client(self.bus)

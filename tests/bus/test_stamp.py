@@ -148,6 +148,16 @@ def test_every_affected_guest_is_stamped_once_libvirt_is_there(node, root):
     assert unstamp(root, "plain") == 0
 
 
+def test_cards_are_asked_before_a_stamp_is_written(node, root):
+    """Nobody else asks them here; that it was done shows in the serial numbers, which are of the same reading."""
+    node.copy_sysfs()
+    node.end_strangers()
+    start(node)
+    root.take()
+    until(lambda: unstamp(root, "keys") == 1, "its stamp")
+    assert root.queues()["02.0004"]["serial"] == "93AAB1C2"
+
+
 def test_off(node, root):
     node.policy(stamp="off")
     start(node)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the tests of this folder assert again and again, about both hosts at once."""
 
+import re
+
 from host import wait_for
 
 KEYS = "04.0012"  # the keys of an affected guest here
 REASON = "AES rotation"
+STAMP = "urn:apmigd:stamp:1"
 
 
 def assert_at_rest(rig, guest, host):
@@ -74,6 +77,20 @@ def wait_state(host, lock_id, state, timeout=20):
 def only_lock(host, timeout=10):
     """The id of the one lock there is, or will be in a moment."""
     return wait_for(host.locks, f"a lock on {host.name}", timeout)[0]["id"]
+
+
+def wait_stamp(host, guest, *parts, without=()):
+    """Until the guest's stamp has these parts; returns its XML."""
+    def seen():
+        text = host.metadata(guest.name, STAMP)
+        return text if text and all(p in text for p in parts) and not any(p in text for p in without) else None
+
+    return wait_for(seen, f"a stamp of {guest} with {parts} and without {without} on {host.name}")
+
+
+def host_id(stamp):
+    """Of the host that wrote it."""
+    return re.search(r'host="([0-9a-f-]{36})"', stamp)[1]
 
 
 def migrate_back_and_forth(rig, guest, source, destination):

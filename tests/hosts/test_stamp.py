@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Stamps: what the source says of a guest in its metadata, and what the destination makes of it. No network of ours."""
 
-import re
 import signal
 import time
 
 import pytest
-from checks import KEYS, REASON, assert_at_rest, assert_held, assert_refused_by, assert_unlocked, take_held, uuids
+from checks import (KEYS, REASON, STAMP, assert_at_rest, assert_held, assert_refused_by, assert_unlocked, host_id,
+                    only_lock, take_held, uuids, wait_stamp, wait_state)
 from host import wait_for
 
-STAMP = "urn:apmigd:stamp:1"
 OTHER_KEYS = "05.0012"
 NOT_DELAYED = 10  # seconds: libvirt's wait for the end of a job is 30
 
@@ -20,18 +19,6 @@ def stamps(rig):
         host.set_policy('{"stamp": "full"}')
         host.apmigd.send(signal.SIGHUP)
         wait_for(lambda host=host: "policy reloaded" in host.apmigd_log(), f"the policy of {host.name}")
-
-
-def wait_stamp(host, guest, *parts, without=()):
-    def seen():
-        text = host.metadata(guest.name, STAMP)
-        return text if text and all(p in text for p in parts) and not any(p in text for p in without) else None
-
-    return wait_for(seen, f"a stamp of {guest} with {parts} and without {without} on {host.name}")
-
-
-def host_id(stamp):
-    return re.search(r'host="([0-9a-f-]{36})"', stamp)[1]
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["p2p", "direct"])
@@ -99,6 +86,27 @@ def test_lock_while_a_guest_migrates(rig, a, b):
     assert not migration.wait()
     wait_stamp(a, moving, second.lock_id)
     assert_at_rest(rig, moving, a)
+    assert not [line for line in a.libvirtd_log() if "state change lock" in line]
+
+
+def test_lock_that_waits_for_a_guest_is_not_delayed(rig, a, b):
+    """Once that one is gone, it is held, whatever stamps are still to be written."""
+    moving = rig.start_guest("g1", a, scope=KEYS)
+    staying = rig.start_guest("g2", a, scope=KEYS)
+    for guest in (moving, staying):
+        wait_stamp(a, guest)
+    migration = rig.migrate(moving, a, b, bandwidth=1)
+    rig.wait_migrating(moving, a)
+    take = a.take(on_busy="wait", timeout_usec=60000000)
+    lock = only_lock(a)
+    wait_state(a, lock, "draining")
+    rig.finish_migration(moving, a)
+    assert migration.wait()
+    arrived = time.monotonic()
+    assert take.wait().lock_id == lock
+    assert time.monotonic() - arrived < NOT_DELAYED
+    wait_stamp(a, staying, lock)
+    assert_at_rest(rig, moving, b)
     assert not [line for line in a.libvirtd_log() if "state change lock" in line]
 
 

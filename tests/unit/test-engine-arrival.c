@@ -285,6 +285,25 @@ test_scope(Fixture *fixture, gconstpointer data)
     assert_admitted_scope(fixture, "06.0001");
 }
 
+/* A stamp of queues that are declared tells of keys, and nothing of a device that the guest has got since. */
+static void
+test_declared_queues(Fixture *fixture, gconstpointer data)
+{
+    ApmigApHost *bare = host_new();
+
+    fixture->stamp->is_declared = TRUE;
+    assert_admitted_scope(fixture, "all");
+    fixture->arrival.host = bare;
+    assert_admitted_scope(fixture, "all");
+
+    fixture->arrival.has_device = FALSE;
+    fixture->scope = scope_of("04.0012");
+    assert_let_in(fixture, NULL);
+    know(fixture->here, KEY_B);
+    assert_denied(fixture, "Master keys differ: AP queue 04.0012: AES CUR is 0x00000000000000a1");
+    apmig_ap_host_free(bare);
+}
+
 static void
 test_lock_of_other_queues_lets_it_in(Fixture *fixture, gconstpointer data)
 {
@@ -541,6 +560,7 @@ main(int argc, char **argv)
     ADD("no-stamp", test_no_stamp);
     ADD("what-does-not-count", test_what_does_not_count);
     ADD("scope", test_scope);
+    ADD("declared-queues", test_declared_queues);
     ADD("lock-of-other-queues", test_lock_of_other_queues_lets_it_in);
     ADD("hardware", test_hardware);
     ADD("hardware-doubts", test_hardware_doubts);

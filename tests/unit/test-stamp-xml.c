@@ -316,6 +316,33 @@ test_detached_guest_keeps_its_queues(void)
     }
 }
 
+/* What it declared at its source is its own only as long as it declares it. */
+static void
+test_declared_queues_are_no_device_s(void)
+{
+    g_autoptr(ApmigStamp) stamp = make_stamp(NULL);
+    g_autofree char *xml = NULL;
+    g_autofree char *element = NULL;
+    g_autofree char *with_keys = NULL;
+    g_autofree char *domain = NULL;
+    g_autofree char *reduced = NULL;
+    g_autoptr(ApmigGuest) guest = NULL;
+    g_autoptr(ApmigGuest) without_keys = NULL;
+    g_autoptr(ApmigScope) declared = scope_of("06.0001");
+
+    stamp->is_declared = TRUE;
+    xml = apmig_stamp_to_xml(stamp, APMIG_STAMP_DIGEST);
+    element = inject_namespace(xml);
+    with_keys = g_strconcat("<a:keys xmlns:a='urn:apmigd:1' scope='06.0001'/>", element, NULL);
+    domain = make_domain(with_keys, "");
+    reduced = apmig_guest_reduce(domain, strlen(domain), NULL);
+    guest = parse_domain(reduced);
+    without_keys = parse(element, "");
+    g_assert_true(guest->stamp->is_declared);
+    g_assert_true(apmig_scope_equal(guest->scope, declared));
+    g_assert_cmpint(without_keys->affected, ==, APMIG_AFFECTED_NO);
+}
+
 /* --- what does not read --------------------------------------------------------------------------- */
 
 static const struct {
@@ -339,6 +366,8 @@ static const struct {
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues/>"), NULL},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues/><apmigd:queues/>"), "queues"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues device='04.0012'/>"), "device"},
+    {STAMP(HEAD("full", DIGEST), "<apmigd:queues declared='yes'/>"), NULL},
+    {STAMP(HEAD("full", DIGEST), "<apmigd:queues declared='no'/>"), "declared"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues control-domains='0x00'/>"), "control-domains"},
     {STAMP(HEAD("full", DIGEST), "<apmigd:queues control-domains='not supported'/>"), "control-domains"},
     {STAMP(HEAD("full", ""), LOCK("0123456f", "reason='r'")), NULL},
@@ -483,6 +512,7 @@ main(int argc, char **argv)
     g_test_add_func("/stamp-xml/characters", test_characters_that_are_none_of_xml);
     g_test_add_func("/stamp-xml/size", test_size);
     g_test_add_func("/stamp-xml/detached-guest", test_detached_guest_keeps_its_queues);
+    g_test_add_func("/stamp-xml/declared-queues", test_declared_queues_are_no_device_s);
     g_test_add_func("/stamp-xml/strict", test_strict);
     g_test_add_func("/stamp-xml/long-texts", test_long_texts);
     g_test_add_func("/stamp-xml/not-ours", test_not_ours);

@@ -248,6 +248,56 @@ test_declared(Fixture *fixture, gconstpointer data)
     g_assert_null(strstr(element, "queue"));
 }
 
+/* Of what it declares, the queues that this host has, with what is known of their keys here. */
+static void
+test_declared_queues(Fixture *fixture, gconstpointer data)
+{
+    static const char keys[] = "<a:keys xmlns:a='urn:apmigd:1' scope='02.0004-0005,0a.0004,fe.*'/>";
+    const ApmigApViewQueue own = {.adapter = 0x02, .domain = 0x04},
+                           foreign = {.adapter = 0x05, .domain = 0x04};
+    g_autoptr(ApmigGuest) there = NULL;
+    g_autoptr(ApmigGuest) here = NULL;
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+    g_autofree char *with_keys = NULL;
+
+    know(fixture->evidence, &own, 0xa1);
+    know(fixture->evidence, &foreign, 0xc3);
+    first = write_stamp(fixture, THERE, keys, "", &there);
+    g_assert_true(there->stamp->is_declared);
+    g_assert_cmpuint(there->stamp->view->queues->len, ==, 3);
+    g_assert_cmpuint(first_queue(there->stamp)->adapter, ==, 0x02);
+    g_assert_cmpint(first_queue(there->stamp)->mode, ==, APMIG_AP_MODE_CCA);
+    g_assert_true(there->stamp->view->has_control_domains == APMIG_UNKNOWN);
+    g_assert_nonnull(strstr(first, "00000000000000a1"));
+    g_assert_null(strstr(first, "00000000000000c3"));
+    g_assert_cmpint(there->affected, ==, APMIG_AFFECTED_NO); /* by its stamp alone */
+
+    with_keys = g_strconcat(keys, first, NULL);
+    g_assert_cmpint(compose(fixture, THERE, with_keys, "", NULL), ==, APMIG_STAMP_KEEP);
+    g_assert_cmpint(compose(fixture, THERE, first, "", NULL), ==, APMIG_STAMP_REMOVE);
+    know(fixture->evidence, &own, 0xb2); /* which are others where it has gone */
+    second = write_stamp(fixture, HERE, with_keys, "", &here);
+    g_assert_null(strstr(second, "00000000000000a1"));
+    g_assert_nonnull(strstr(second, "00000000000000b2"));
+}
+
+/* However much it declares. */
+static void
+test_declares_all(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigGuest) guest = NULL;
+    g_autoptr(ApmigGuest) with_device = NULL;
+    g_autofree char *element =
+        write_stamp(fixture, HERE, "<a:keys xmlns:a='urn:apmigd:1' scope='all'/>", "", &guest);
+    g_autofree char *of_device = NULL;
+
+    g_assert_cmpuint(guest->stamp->view->queues->len, ==, 12);
+    of_device = write_stamp(fixture, HERE, element, AP(DEVICE), &with_device);
+    g_assert_false(with_device->stamp->is_declared);
+    g_assert_cmpuint(with_device->stamp->view->queues->len, ==, 4);
+}
+
 static void
 test_unaffected(Fixture *fixture, gconstpointer data)
 {
@@ -382,6 +432,8 @@ main(int argc, char **argv)
     ADD("device-of-another-model", test_device_of_another_model);
     ADD("unknown-device", test_unknown_device);
     ADD("declared", test_declared);
+    ADD("declared-queues", test_declared_queues);
+    ADD("declares-all", test_declares_all);
     ADD("unaffected", test_unaffected);
     ADD("detached", test_detached);
     ADD("detached-digest", test_detached_digest);

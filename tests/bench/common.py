@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the benches have in common: ways that take turns and are printed as a table, and apmigd on a private bus.
+
+A bench is a file beside this one, named by `tests/run.sh bench NAME`; it prints tables and asserts nothing.
+"""
+
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import gi
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS / "bus"))
+gi.require_version("Gio", "2.0")
+
+import rig  # noqa: E402 (needs the path)
+from gi.repository import Gio, GLib  # noqa: E402 (needs the version)
+
+LIMIT_MS = 120_000
+
+
+def rounds(default):
+    """How often each way is measured."""
+    return int(sys.argv[1]) if len(sys.argv) > 1 else default
+
+
+def timed(function, *arguments, **options):
+    begin = time.monotonic()
+    function(*arguments, **options)
+    return time.monotonic() - begin
+
+
+def processor_time(command, **options):
+    """Of a command and all its processes: unlike the time on the clock, what else the machine does hardly matters."""
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    begin = used()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)
+    return used() - begin
+
+
+def compare(title, ways, count):
+    """@ways: by name, functions that return the seconds that they took; the first is what the others are held against.
+    In each round they take turns, in an order that rotates: ratios are of runs next to each other."""
+    seconds, order = {name: [] for name in ways}, list(ways)
+    for _ in range(count):
+        for name in order:
+            seconds[name].append(ways[name]())
+        order.append(order.pop(0))
+    reference = next(iter(seconds.values()))
+    print(f"\n{title} ({count} rounds)\n\n| way | median ms | min .. max ms | ratio |\n|---|---|---|---|")
+    for name, values in seconds.items():
+        ratio = statistics.median(mine / other for mine, other in zip(values, reference))
+        median, least, most = (1000 * figure for figure in (statistics.median(values), min(values), max(values)))
+        print(f"| {name} | {median:.2f} | {least:.2f} .. {most:.2f} | {ratio:.2f} |", flush=True)
+
+
+def consumed(pid):
+    """Seconds of processor time that a process has had, with threads that have ended."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it: CPUCLOCK_SCHED, of the whole process
+
+
+def _is_running(pid):
+    """Whether one of its threads has or wants the processor."""
+    try:
+        stats = [path.read_text().rpartition(")")[2].split() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # a thread has just ended
+    return any(stat[0] == "R" for stat in stats)
+
+
+def settle(pid, quiet=0.5, interval=0.05):
+    """Until the process has done nothing for @quiet seconds, however busy the machine is."""
+    since, last = time.monotonic(), None
+    while time.monotonic() - since < quiet:
+        now = consumed(pid)
+        if now != last or _is_running(pid):
+            since, last = time.monotonic(), now
+        time.sleep(interval)
+
+
+@contextmanager
+def private_bus():
+    """A bus in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="apmigd-bench-"))
+    folder.chmod(0o755)
+    bus = rig.Bus(folder)
+    try:
+        yield bus
+    finally:
+        bus.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started(daemon, **policy):
+    """apmigd, running."""
+    daemon.policy(**policy)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.close()
+
+
+class Manager:
+    """Calls from this process: no other is started for them."""
+
+    def __init__(self, bus):
+        flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+        self._bus = Gio.DBusConnection.new_for_address_sync(bus.address, flags, None, None)
+
+    def call(self, member, arguments=None, interface=rig.MANAGER):
+        return self._bus.call_sync(rig.NAME, rig.ROOT_PATH, interface, member, arguments, None,
+                                   Gio.DBusCallFlags.NONE, LIMIT_MS, None).unpack()
+
+    def take(self):
+        """Until it is held; returns its path."""
+        return self.call("TakeLock", GLib.Variant("(ssa{sv})", ("all", "bench", {})))[0]
+
+    def release(self, path):
+        self.call("ReleaseLock", GLib.Variant("(oa{sv})", (path, {})))
+
+    def ask(self):
+        """The least that apmigd can be asked."""
+        self.call("Get", GLib.Variant("(ss)", (rig.MANAGER, "Locked")), rig.PROPERTIES)
+
+    def remove_stamps(self, guest=""):
+        """How many guests had one."""
+        return self.call("RemoveStamps", GLib.Variant("(s)", (guest,)))[0]
