@@ -78,6 +78,7 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.changed.uuid = guest->uuid;
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
+        guest->facts_from = sim->now;
     } else {
         event.type = APMIG_EVENT_GUEST_STOPPED;
         event.stopped.uuid = guest->uuid;
@@ -188,6 +189,7 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->mask = question->mask;
         told->varies = question->varies;
         told->kept = FALSE;
+        told->current = question->asked_at >= question->guest->facts_from;
         g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
                   sizeof(told->device));
         unplug_told(sim, question->guest);

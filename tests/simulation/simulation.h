@@ -101,8 +101,8 @@ typedef struct {
     char device[37];
     gboolean varies;
     gboolean kept; /* it counts as having what it had: see unplug.c */
-    gint64
-        stopped_at; /* when news came that it has stopped, and no answer to a later question; 0: none came */
+    gboolean current;  /* the facts are of a question put after the last news that they have changed */
+    gint64 stopped_at; /* when news came that it has stopped, and no later answer yet; 0: none came */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -142,6 +142,7 @@ struct Guest {
     gint64 frozen_until; /* by a helper */
     Told told;
     Had had;
+    gint64 facts_from;    /* what was asked before tells of devices that it no longer has */
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */

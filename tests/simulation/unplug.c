@@ -34,6 +34,8 @@ unplug_told(Sim *sim, Guest *guest)
     Told *told = &guest->told;
     Had *had = &guest->had;
 
+    if (!told->current)
+        return; /* the engine takes no notice */
     had->lost |= had->any && !g_str_equal(had->device, told->device);
     if (!had->lost || told->affected == APMIG_AFFECTED_UNKNOWN)
         return;
@@ -50,7 +52,7 @@ remember(Sim *sim, Guest *guest)
     const Told *told = &guest->told;
     Had *had = &guest->had;
 
-    if (!told->facts || told->stopped_at || told->job == APMIG_JOB_GONE ||
+    if (!told->facts || !told->current || told->stopped_at || told->job == APMIG_JOB_GONE ||
         told->affected != APMIG_AFFECTED_YES || !*told->device ||
         (!had->any && !has_lock_over(sim, told->mask)))
         return;
@@ -64,8 +66,10 @@ forget(Sim *sim, Guest *guest)
 {
     if (!guest->had.any || has_lock_over(sim, guest->had.mask))
         return;
-    if (guest->had.lost && guest->told.affected == APMIG_AFFECTED_YES)
+    if (guest->had.lost && guest->told.affected == APMIG_AFFECTED_YES) {
         guest->told.facts = FALSE;
+        guest->facts_from = sim->now;
+    }
     guest->had = (Had){0};
 }
 
