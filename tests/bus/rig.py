@@ -425,9 +425,10 @@ class Daemon:
         shutil.copytree(SOURCE / "tests/data/ap/hostA/sys", self.sysfs, symlinks=True)
 
     def end_strangers(self):
-        """On the sample host: the queues of its second mediated device are in use no more."""
-        for queue in ("02.004f", "0a.004f"):
-            (self.sysfs / "bus/ap/devices" / queue / "status").write_text("assigned\n")
+        """On the sample host, where queues are in use by guests: none is any more."""
+        for status in (self.sysfs / "bus/ap/devices").glob("*.*/status"):
+            if status.read_text() == "in use\n":
+                status.write_text("assigned\n")
 
     def set_mkvps(self, queue, **registers):
         """What a card says of one of the host's own queues, as AES_CUR="valid 0x..."; the other lines stay."""

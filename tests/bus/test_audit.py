@@ -73,6 +73,7 @@ def test_who_asks_is_recorded(journaled, journal, bus, root, nobody):
 def test_declaration_is_of_the_lock(journaled, journal, root):
     journaled.stop()
     journaled.copy_sysfs()
+    journaled.end_strangers()
     journaled.start()
     lock = root.take("*.002c", options={"change-id": "CHG1"})
     root.release(lock, {"declare-mkvp": {"02.002c AES": "0x0123456789abcdef"}})

@@ -224,13 +224,13 @@ def test_what_is_asked_wrongly_of_a_lock_changes_nothing(running, root, member, 
 def test_state_failure_of_a_change(small_state, root):
     lock = root.take("04.*", "AES rotation")
     before = root.lock(lock)
-    remount(small_state, "ro")
+    small_state.remount(small_state.state, "ro")
     for member, arguments in (("TakeOver", ("sa{sv}", "shift ends", "0")), ("Extend", ("ta{sv}", "1", "0")),
                               ("Annotate", ("sa{sv}", "late", "0"))):
         error = root.start(lock, LOCK, member, *arguments).error()
         assert error.short == "StateFailure" and "Read-only file system" in error.message
     assert root.lock(lock) == before
-    remount(small_state, "rw")
+    small_state.remount(small_state.state, "rw")
     root.call(lock, LOCK, "Annotate", "sa{sv}", "late", "0")
     assert root.lock(lock)["Reason"] == "AES rotation; late"
 
