@@ -3,6 +3,7 @@
  * apmigd: the only file that knows policy, daemon and bus.
  */
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syslog.h>
@@ -281,6 +282,8 @@ main(int argc, char **argv)
     }
     if (options.check_config)
         return check_config(&options);
+    /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
+    signal(SIGPIPE, SIG_IGN);
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {
         apmig_log(LOG_ERR, "cannot start: %s", error->message);

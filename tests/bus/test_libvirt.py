@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The shipped daemon with a real libvirt: its test driver, which has guests, but neither jobs nor hooks."""
+import signal
+
 import pytest
 import rig
 from rig import domain, until, uuid_of
@@ -47,6 +49,13 @@ def test_lock_is_held_and_released(default, root):
     root.release(lock)
     assert root.manager()["HypervisorState"] == "connected"
     assert root.locks() == [] and default.lock_files() == []
+
+
+def test_socket_that_is_closed_by_its_reader(default, root):
+    """As libvirtd's, when that ends while something is written to it."""
+    default.process.send_signal(signal.SIGPIPE)
+    root.release(root.take())
+    assert default.process.poll() is None
 
 
 def test_lock_outlives_a_crash(default, root):
