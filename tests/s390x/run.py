@@ -34,7 +34,7 @@ VOLATILE = """
 BUILD = """
     exec 2>&1
     [ -f /build/project/build.ninja ] ||
-        meson setup /build/project /source -Dwerror=true -Dfailpoints=true
+        meson setup /build/project /source -Dwerror=true -Dfailpoints=true -Dsimulation-seeds=500
     ninja -C /build/project
 """
 UNIT = f"""
