@@ -17,8 +17,8 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
     engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    engine->stamped_locks = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
-                                                  (GDestroyNotify)apmig_lock_record_free);
+    engine->stamped_locks =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)apmig_lock_record_free);
     engine->inquiries = engine_new_inquiries();
     engine->plugged = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, plugged_free);
     engine->last_token = 1; /* 0 stands for no question */
@@ -134,12 +134,13 @@ handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
 static void
 handle_policy_changed(ApmigEngine *engine, const ApmigPolicy *policy)
 {
-    g_autoptr(ApmigPolicy) old = engine->policy; /* until nothing points into it any more */
+    ApmigPolicy *old = engine->policy;
 
     engine->policy = apmig_policy_copy(policy);
     for (guint i = 0; i < engine->migrations->len; i++)
         migration_heed_policy(engine, g_ptr_array_index(engine->migrations, i));
     engine_locks_heed_policy(engine);
+    apmig_policy_free(old); /* now that nothing points into it any more */
 }
 
 static void
