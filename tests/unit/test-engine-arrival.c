@@ -447,7 +447,7 @@ test_remap_hardware(Fixture *fixture, gconstpointer data)
     g_ptr_array_set_size(fixture->host->devices, 1);
     fixture->arrival.has_device = TRUE;
     assert_gets(fixture, G1, OTHER);
-    fixture->host->queues->len = 0;
+    g_ptr_array_set_size(fixture->host->queues, 0);
     assert_denied(fixture, "presence: source present, destination absent");
 }
 
