@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guest-lister.h"
 
-/* Counted by g_rc_box: one reference is the lister's, one the hypervisor's until it answers, if it does. */
+/* Counted by g_rc_box: the lister has a reference until it is answered, and one while the hypervisor is asked. */
 typedef struct {
-    ApmigGuestLister *lister; /* NULL: freed, or answered */
+    ApmigGuestLister *lister;
+    gboolean is_answered;
     guint timeout;
     ApmigGuestDevicesFunc func;
     gpointer user_data;
@@ -11,7 +12,8 @@ typedef struct {
 
 struct ApmigGuestLister {
     ApmigHypervisor *hypervisor;
-    GPtrArray *listings; /* of Listing: not answered */
+    GPtrArray *listings;  /* of Listing: not answered */
+    GPtrArray *questions; /* of Listing: the hypervisor has not answered: it may never */
 };
 
 static void
@@ -19,7 +21,7 @@ detach(gpointer data)
 {
     Listing *listing = data;
 
-    listing->lister = NULL;
+    listing->is_answered = TRUE;
     g_clear_handle_id(&listing->timeout, g_source_remove);
     g_rc_box_release(listing);
 }
@@ -39,9 +41,9 @@ on_guests(const GPtrArray *guests, gpointer user_data)
 {
     Listing *listing = user_data;
 
-    if (listing->lister)
+    if (!listing->is_answered)
         answer(listing, guests);
-    g_rc_box_release(listing);
+    g_ptr_array_remove_fast(listing->lister->questions, listing);
 }
 
 static gboolean
@@ -65,7 +67,8 @@ apmig_guest_lister_list(ApmigGuestLister *lister, gint64 limit_usec, ApmigGuestD
     listing->user_data = user_data;
     listing->timeout = g_timeout_add((guint)(limit_usec / 1000), on_late, listing);
     g_ptr_array_add(lister->listings, listing);
-    lister->hypervisor->list_devices(lister->hypervisor, on_guests, g_rc_box_acquire(listing));
+    g_ptr_array_add(lister->questions, g_rc_box_acquire(listing));
+    lister->hypervisor->list_devices(lister->hypervisor, on_guests, listing);
 }
 
 ApmigGuestLister *
@@ -75,6 +78,7 @@ apmig_guest_lister_new(ApmigHypervisor *hypervisor)
 
     lister->hypervisor = hypervisor;
     lister->listings = g_ptr_array_new_with_free_func(detach);
+    lister->questions = g_ptr_array_new_with_free_func(g_rc_box_release);
     return lister;
 }
 
@@ -84,5 +88,6 @@ apmig_guest_lister_free(ApmigGuestLister *lister)
     if (!lister)
         return;
     g_ptr_array_unref(lister->listings);
+    g_ptr_array_unref(lister->questions);
     g_free(lister);
 }

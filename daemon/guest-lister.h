@@ -11,7 +11,7 @@ typedef struct ApmigGuestLister ApmigGuestLister;
 
 /* @hypervisor: borrowed, to outlive it */
 ApmigGuestLister *apmig_guest_lister_new(ApmigHypervisor *hypervisor);
-/* @lister: (nullable): no answer comes after it */
+/* @lister: (nullable): no answer comes after it. Who was asked for it must not answer any more either: it is freed next. */
 void apmig_guest_lister_free(ApmigGuestLister *lister);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigGuestLister, apmig_guest_lister_free)
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "queue-lister.h"
 
-/* Counted by g_rc_box: one reference is the lister's, one that of each question that has not been answered. */
+/* Counted by g_rc_box: the lister has a reference until it is answered, and one for each question on the way to that. */
 typedef struct {
-    ApmigQueueLister *lister; /* NULL: freed, or answered */
+    ApmigQueueLister *lister;
+    gboolean is_answered;
     ApmigApHost *host;
     GPtrArray *guests; /* of ApmigGuestDevices */
     char *error;
@@ -16,7 +17,8 @@ typedef struct {
 struct ApmigQueueLister {
     ApmigHypervisor *hypervisor;
     ApmigKeyView *view;
-    GPtrArray *listings; /* of Listing: not answered */
+    GPtrArray *listings;  /* of Listing: not answered */
+    GPtrArray *questions; /* of Listing, one for each that is asked, and has not answered: it may never */
 };
 
 static void
@@ -40,7 +42,7 @@ detach(gpointer data)
 {
     Listing *listing = data;
 
-    listing->lister = NULL;
+    listing->is_answered = TRUE;
     g_clear_handle_id(&listing->timeout, g_source_remove);
     listing_unref(listing);
 }
@@ -50,7 +52,7 @@ answer_when_complete(Listing *listing)
 {
     ApmigQueueLister *lister = listing->lister;
 
-    if (!lister || !listing->has_host || !listing->has_guests)
+    if (listing->is_answered || !listing->has_host || !listing->has_guests)
         return;
     g_rc_box_acquire(listing);
     g_ptr_array_remove_fast(lister->listings, listing);
@@ -68,7 +70,7 @@ on_host_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
     listing->error = g_strdup(error);
     listing->has_host = TRUE;
     answer_when_complete(listing);
-    listing_unref(listing);
+    g_ptr_array_remove_fast(listing->lister->questions, listing);
 }
 
 static void
@@ -77,14 +79,22 @@ on_guests(const GPtrArray *guests, gpointer user_data)
     Listing *listing = user_data;
 
     g_clear_handle_id(&listing->timeout, g_source_remove);
-    if (listing->lister && !listing->has_guests && guests) {
+    if (!listing->is_answered && !listing->has_guests && guests) {
         listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
         for (guint i = 0; i < guests->len; i++)
             g_ptr_array_add(listing->guests, apmig_guest_devices_copy(guests->pdata[i]));
     }
     listing->has_guests = TRUE;
     answer_when_complete(listing);
-    listing_unref(listing);
+    g_ptr_array_remove_fast(listing->lister->questions, listing);
+}
+
+/* Returns: @listing, for who is asked. */
+static Listing *
+note_question(Listing *listing)
+{
+    g_ptr_array_add(listing->lister->questions, g_rc_box_acquire(listing));
+    return listing;
 }
 
 static gboolean
@@ -108,8 +118,8 @@ apmig_queue_lister_list(ApmigQueueLister *lister, gint64 limit_usec, ApmigQueues
     listing->user_data = user_data;
     listing->timeout = g_timeout_add((guint)(limit_usec / 1000), on_late, listing);
     g_ptr_array_add(lister->listings, listing);
-    apmig_key_view_read_host(lister->view, limit_usec, on_host_read, g_rc_box_acquire(listing));
-    lister->hypervisor->list_devices(lister->hypervisor, on_guests, g_rc_box_acquire(listing));
+    apmig_key_view_read_host(lister->view, limit_usec, on_host_read, note_question(listing));
+    lister->hypervisor->list_devices(lister->hypervisor, on_guests, note_question(listing));
 }
 
 ApmigQueueLister *
@@ -120,6 +130,7 @@ apmig_queue_lister_new(ApmigHypervisor *hypervisor, ApmigKeyView *view)
     lister->hypervisor = hypervisor;
     lister->view = view;
     lister->listings = g_ptr_array_new_with_free_func(detach);
+    lister->questions = g_ptr_array_new_with_free_func(listing_unref);
     return lister;
 }
 
@@ -129,5 +140,6 @@ apmig_queue_lister_free(ApmigQueueLister *lister)
     if (!lister)
         return;
     g_ptr_array_unref(lister->listings);
+    g_ptr_array_unref(lister->questions);
     g_free(lister);
 }

@@ -17,7 +17,7 @@ typedef void (*ApmigQueuesFunc)(const ApmigApHost *host, const GPtrArray *guests
 
 /* @hypervisor, @view: borrowed, to outlive it */
 ApmigQueueLister *apmig_queue_lister_new(ApmigHypervisor *hypervisor, ApmigKeyView *view);
-/* @lister: (nullable): no answer comes after it */
+/* @lister: (nullable): no answer comes after it. Who was asked for it must not answer any more either: it is freed next. */
 void apmig_queue_lister_free(ApmigQueueLister *lister);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigQueueLister, apmig_queue_lister_free)
 
