@@ -67,13 +67,15 @@ def test_in_the_last_pass(rig, a, b, helpers, asked):
 
 
 def test_while_the_device_is_saved(rig, a, b, guest, helpers, standin, asked):
-    """All of the memory is sent; the device's data is held back: its stream can still be made to fail on either
-    side."""
+    """All of the memory is sent; the device's data is held back. At the destination its stream can still be made to fail.
+    On the source libvirt tells nothing of the job while QEMU reads the device, so a lock that is asked for now may come too
+    late; one asked for before does not (test_source_without_pre_copy)."""
     standin("save_delay_ms", 12_000)
     migration = rig.move(guest, a, b)
     wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the device to be saved", 60)
     taken = asked.take(**PATIENT).wait(90)
-    assert_still_at_source(rig, guest, a, b, migration)
+    if asked is b:
+        assert_still_at_source(rig, guest, a, b, migration)
     assert_agreement(rig, guest, a, b, migration, taken, asked)
 
 
