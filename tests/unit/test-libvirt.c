@@ -449,7 +449,7 @@ test_no_connection(void)
     /* Tried again after a second. */
     forget(world);
     await(world, "lost: ");
-    g_assert_cmpint(g_get_monotonic_time() - first_loss, >=, 900 * G_TIME_SPAN_MILLISECOND);
+    g_assert_cmpint(g_get_monotonic_time() - first_loss, >=, 500 * G_TIME_SPAN_MILLISECOND);
 }
 
 static void
