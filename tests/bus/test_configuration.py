@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What apmigd tells of changes of the AP configuration while it has to stay, on the sample host."""
 import pytest
-from rig import domain, uuid_of
+from rig import domain, until, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -117,4 +117,4 @@ def test_readings_while_the_tools_change_it(machine, root, folder):
     tools_lock.unlink()
     read_again(root)
     machine.wait_for_log("CONFIG_CHANGED")
-    assert not tools_lock.exists()  # apmigd has it only while it reads
+    until(lambda: not tools_lock.exists(), "apmigd to let go of it")  # which has it only while it reads
