@@ -354,10 +354,10 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core_checks_init(core);
     core->declarer = apmig_declarer_new(store, key_view);
-    core->queue_lister = apmig_queue_lister_new(hypervisor, key_view);
+    core->guest_lister = apmig_guest_lister_new(hypervisor);
+    core->queue_lister = apmig_queue_lister_new(core->guest_lister, key_view);
     core->remap_devices = policy->remap_devices;
     core_expect_arrivals(core);
-    core->guest_lister = apmig_guest_lister_new(hypervisor);
     core_watch_keys(core, policy);
     core_watch_config(core);
     core->policy_trouble = g_strdup("");

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "hypervisor.h"
+#include "guest-lister.h"
 #include "key-view.h"
 
 typedef struct ApmigQueueLister ApmigQueueLister;
@@ -15,9 +15,10 @@ typedef struct ApmigQueueLister ApmigQueueLister;
 typedef void (*ApmigQueuesFunc)(const ApmigApHost *host, const GPtrArray *guests, const char *error,
                                 gpointer user_data);
 
-/* @hypervisor, @view: borrowed, to outlive it */
-ApmigQueueLister *apmig_queue_lister_new(ApmigHypervisor *hypervisor, ApmigKeyView *view);
-/* @lister: (nullable): no answer comes after it. Who was asked for it must not answer any more either: it is freed next. */
+/* @guest_lister, @view: borrowed */
+ApmigQueueLister *apmig_queue_lister_new(ApmigGuestLister *guest_lister, ApmigKeyView *view);
+/* @lister: (nullable): no answer comes after it. @guest_lister and @view must not answer it
+ * any more either: they are freed next. */
 void apmig_queue_lister_free(ApmigQueueLister *lister);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigQueueLister, apmig_queue_lister_free)
 
