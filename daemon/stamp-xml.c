@@ -452,7 +452,7 @@ fill_element(xmlNode *element, xmlNs *ns, const ApmigStamp *stamp, ApmigStampFor
     const ApmigStampForm real = stamp->keys ? form : APMIG_STAMP_DIGEST;
     const gboolean has_queues = with_queues && stamp->view;
 
-    set(element, "form", apmig_stamp_form_to_string(real));
+    set(element, "form", apmig_stamp_form_words[real]);
     set(element, "host", stamp->host_id);
     set_printf(element, "written-at", "%" G_GINT64_FORMAT, stamp->written_at);
     set(element, "digest", has_queues ? stamp->digest : "");

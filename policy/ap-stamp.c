@@ -30,49 +30,25 @@ apmig_stamp_free(ApmigStamp *stamp)
     g_free(stamp);
 }
 
-static const char *const answer_names[] = {
+const char *const apmig_stamp_answer_words[] = {
     [APMIG_STAMP_OK] = "allow",
     [APMIG_STAMP_WARN] = "warn",
     [APMIG_STAMP_DENY] = "deny",
+    NULL,
 };
 
-const char *
-apmig_stamp_answer_to_string(ApmigStampAnswer answer)
-{
-    g_return_val_if_fail((guint)answer < G_N_ELEMENTS(answer_names), "deny");
-    return answer_names[answer];
-}
-
-gboolean
-apmig_stamp_answer_from_string(const char *text, ApmigStampAnswer *ret_answer)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(answer_names); i++) {
-        if (g_str_equal(answer_names[i], text)) {
-            *ret_answer = (ApmigStampAnswer)i;
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static const char *const form_names[] = {
+const char *const apmig_stamp_form_words[] = {
     [APMIG_STAMP_OFF] = "off",
     [APMIG_STAMP_DIGEST] = "digest",
     [APMIG_STAMP_FULL] = "full",
+    NULL,
 };
-
-const char *
-apmig_stamp_form_to_string(ApmigStampForm form)
-{
-    g_return_val_if_fail((guint)form < G_N_ELEMENTS(form_names), "off");
-    return form_names[form];
-}
 
 gboolean
 apmig_stamp_form_from_string(const char *text, ApmigStampForm *ret_form)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(form_names); i++) {
-        if (g_str_equal(form_names[i], text)) {
+    for (guint i = 0; apmig_stamp_form_words[i] != NULL; i++) {
+        if (g_str_equal(apmig_stamp_form_words[i], text)) {
             *ret_form = (ApmigStampForm)i;
             return TRUE;
         }

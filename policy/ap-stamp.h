@@ -78,8 +78,8 @@ typedef enum {
     APMIG_STAMP_FULL,
 } ApmigStampForm;
 
-/* "off", "digest", "full". */
-const char *apmig_stamp_form_to_string(ApmigStampForm form);
+/* By number, NULL-terminated. */
+extern const char *const apmig_stamp_form_words[];
 /* Returns: FALSE when @text names none; @ret_form is then untouched. */
 gboolean apmig_stamp_form_from_string(const char *text, ApmigStampForm *ret_form);
 
@@ -92,10 +92,8 @@ typedef enum {
     APMIG_STAMP_DENY,
 } ApmigStampAnswer;
 
-/* "allow", "warn", "deny". */
-const char *apmig_stamp_answer_to_string(ApmigStampAnswer answer);
-/* Returns: FALSE when @text names none; @ret_answer is then untouched. */
-gboolean apmig_stamp_answer_from_string(const char *text, ApmigStampAnswer *ret_answer);
+/* By number, NULL-terminated: "allow", "warn", "deny". */
+extern const char *const apmig_stamp_answer_words[];
 
 typedef struct {
     ApmigStampAnswer keys_differ; /* warn or deny; it is never less than warn */

@@ -8,30 +8,12 @@
 
 #include <string.h>
 
-static const char *const remap_names[] = {
+const char *const apmig_remap_words[] = {
     [APMIG_REMAP_OFF] = "off",
     [APMIG_REMAP_MATCHING] = "matching",
     [APMIG_REMAP_MATCHING_OR_EMPTY] = "matching-or-empty",
+    NULL,
 };
-
-const char *
-apmig_remap_to_string(ApmigRemap remap)
-{
-    g_return_val_if_fail((guint)remap < G_N_ELEMENTS(remap_names), "off");
-    return remap_names[remap];
-}
-
-gboolean
-apmig_remap_from_string(const char *text, ApmigRemap *ret_remap)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(remap_names); i++) {
-        if (g_str_equal(text, remap_names[i])) {
-            *ret_remap = (ApmigRemap)i;
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
 
 /* --- is it free? --------------------------------------------------------------------------------- */
 

@@ -16,10 +16,8 @@ typedef enum {
     APMIG_REMAP_MATCHING_OR_EMPTY, /* where there is none, to one with nothing assigned */
 } ApmigRemap;
 
-/* "off", "matching", "matching-or-empty". */
-const char *apmig_remap_to_string(ApmigRemap remap);
-/* Returns: FALSE when @text names none; @ret_remap is then untouched. */
-gboolean apmig_remap_from_string(const char *text, ApmigRemap *ret_remap);
+/* By number, NULL-terminated. */
+extern const char *const apmig_remap_words[];
 
 typedef struct {
     ApmigRemap remap;          /* not off */

@@ -140,7 +140,11 @@ char *apmig_policy_describe(const ApmigPolicy *policy);
 /* Returns: (transfer none) (nullable): @step as the policy has it; NULL: it does without. */
 const ApmigPolicyStep *apmig_policy_find_step(const ApmigPolicy *policy, ApmigStep step);
 
-/* "abort", "wait", "refuse"; "" for UNSET. */
+/* By number, NULL-terminated: "abort", "wait", "refuse"; "" for UNSET. */
+extern const char *const apmig_on_busy_words[];
+/* The same: "libvirt-abort", "vfio-state", "kill-incoming". */
+extern const char *const apmig_step_words[];
+
 const char *apmig_on_busy_to_string(ApmigOnBusy on_busy);
 /* Returns: FALSE when @text names none of the three; @ret_on_busy is then untouched. */
 gboolean apmig_on_busy_from_string(const char *text, ApmigOnBusy *ret_on_busy);

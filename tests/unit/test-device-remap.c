@@ -272,19 +272,6 @@ test_sentence_is_bounded(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(strlen(why_not), <, 1200);
 }
 
-static void
-test_names(void)
-{
-    ApmigRemap remap = APMIG_REMAP_OFF;
-
-    for (guint i = APMIG_REMAP_OFF; i <= APMIG_REMAP_MATCHING_OR_EMPTY; i++) {
-        g_assert_true(apmig_remap_from_string(apmig_remap_to_string((ApmigRemap)i), &remap));
-        g_assert_cmpuint(remap, ==, i);
-    }
-    g_assert_false(apmig_remap_from_string("Off", &remap));
-    g_assert_cmpuint(remap, ==, APMIG_REMAP_MATCHING_OR_EMPTY);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -301,6 +288,5 @@ main(int argc, char **argv)
     ADD("order", test_order);
     ADD("sentence-is-bounded", test_sentence_is_bounded);
 #undef ADD
-    g_test_add_func("/device-remap/names", test_names);
     return g_test_run();
 }

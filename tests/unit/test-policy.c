@@ -173,7 +173,7 @@ test_no_policy(void)
 {
     static const BadInput inputs[] = {
         {"{\"on-buzy\":\"abort\"}",
-         "test.json: $.on-buzy is no key of a policy, the keys here are: on-busy, steps,"},
+         "test.json: $.on-buzy is no key of a policy, the keys here are: on-busy, on-release,"},
         {"{\"\":1}", "test.json: $. is no key"},
         {"{\"a\\nb\":1}", "test.json: $.a\\nb is no key"},
         {"{\"\u00e4\":1}", "test.json: $.\\303\\244 is no key"},
@@ -201,7 +201,7 @@ test_no_policy(void)
         {"{\"max-admissions\":65537}", "test.json: $.max-admissions must be an integer from 1 to 65536."},
         {"{\"max-admissions\":0}", "test.json: $.max-admissions must"},
         {"{\"stamp\":\"short\"}",
-         "test.json: $.stamp is \"short\" but must be one of \"full\", \"digest\" and \"off\"."},
+         "test.json: $.stamp is \"short\" but must be one of \"off\", \"digest\" and \"full\"."},
         {"{\"stamp\":true}", "test.json: $.stamp must be a string, one of"},
         {"{\"keys-differ\":\"allow\"}",
          "test.json: $.keys-differ is \"allow\" but must be \"warn\" or \"deny\"."},
@@ -237,10 +237,10 @@ test_no_policy(void)
         {"{\"steps\":[1]}", "test.json: $.steps[0] must be an object with \"step\" and \"deadline-usec\"."},
         {"{\"steps\":[[]]}", "test.json: $.steps[0] must"},
         {"{\"steps\":[null]}", "test.json: $.steps[0] must"},
-        {"{\"steps\":[{}]}", "test.json: $.steps[0].step must be a string, \"libvirt-abort\", \"vfio-state\" "
-                             "or \"kill-incoming\"."},
+        {"{\"steps\":[{}]}", "test.json: $.steps[0].step must be a string, one of \"libvirt-abort\", "
+                             "\"vfio-state\" and \"kill-incoming\"."},
         {"{\"steps\":[{\"step\":\"reset\",\"deadline-usec\":5000000}]}",
-         "test.json: $.steps[0].step is \"reset\" but must be \"libvirt-abort\", \"vfio-state\" or "
+         "test.json: $.steps[0].step is \"reset\" but must be one of \"libvirt-abort\", \"vfio-state\" and "
          "\"kill-incoming\"."},
         {"{\"steps\":[{\"step\":\"vfio-state\",\"deadline-usec\":100000},"
          "{\"step\":\"kill-incoming\",\"deadline-usec\":100000},"
