@@ -3,36 +3,16 @@
  * libvirt behind the hypervisor's vtable: questions handed to workers, their answers handed on, and a new
  * session whenever one was lost.
  */
-#include "hypervisor.h"
+#include "libvirt-private.h"
 
 #include <libvirt-glib/libvirt-glib-event.h>
 #include <libvirt/virterror.h>
 
 #include "libvirt-calls.h"
-#include "libvirt-session.h"
-#include "status-watch.h"
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
 #define MAX_PAUSE_S    30
 #define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
-
-typedef struct {
-    ApmigHypervisor vtable;
-    char *uri;
-    char *status_dir;
-    char *sysfs_root;
-    ApmigStampHost *stamp_host;
-    ApmigHypervisorCallbacks callbacks;
-    gpointer user_data;
-    ApmigStatusWatch *status_watch;
-    ApmigLibvirtSession *session; /* never NULL once started: between two attempts it is the next one's */
-    gboolean connected;
-    guint n_failures; /* attempts in a row */
-    guint retry_source;
-    GPtrArray
-        *look_ups;     /* of LookUp, not owned: under way, to be answered even when the connection is lost */
-    GHashTable *known; /* uuid -> Known: guests whose queues are read anew with every answer */
-} LibvirtHypervisor;
 
 /* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
 
@@ -225,255 +205,6 @@ run_step(ApmigHypervisor *vtable, guint64 op, ApmigStep step, const char *uuid)
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_step, hand_on_step, call);
 }
 
-typedef struct {
-    char *text;
-    char *sysfs_root;
-    ApmigGuestFactsFunc func;
-    ApmigStampOrder *order; /* (nullable): it is to be described, for @described */
-    ApmigGuestDescribedFunc described;
-    gpointer user_data;
-    ApmigGuest *guest; /* NULL without @error: an incoming one, of which nothing can be known yet */
-    char *xml;         /* its description */
-    GError *error;
-} LookUp;
-
-static void
-make_look_up(virConnectPtr connection, const GError *no_connection, gpointer data)
-{
-    LookUp *look_up = data;
-
-    if (connection == NULL)
-        look_up->error = g_error_copy(no_connection);
-    else if (look_up->order != NULL)
-        look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs_root, look_up->order,
-                                              &look_up->error);
-    else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
-                                    &look_up->error))
-        look_up->guest = NULL;
-}
-
-/* @error: (nullable): instead of what was found */
-static void
-answer_look_up(const LookUp *look_up, const GError *error)
-{
-    ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_UNKNOWN};
-
-    if (look_up->guest != NULL)
-        facts = apmig_guest_facts(look_up->guest);
-    if (look_up->order != NULL)
-        look_up->described(error == NULL ? look_up->xml : NULL, error, look_up->user_data);
-    else
-        look_up->func(error == NULL ? &facts : NULL, error, look_up->user_data);
-}
-
-static void
-hand_on_look_up(gpointer owner, gpointer data)
-{
-    LibvirtHypervisor *self = owner;
-    LookUp *look_up = data;
-
-    if (self != NULL) {
-        g_ptr_array_remove_fast(self->look_ups, look_up);
-        answer_look_up(look_up, look_up->error);
-    }
-    g_clear_pointer(&look_up->guest, apmig_guest_free);
-    g_clear_error(&look_up->error);
-    apmig_stamp_order_free(look_up->order);
-    g_free(look_up->xml);
-    g_free(look_up->sysfs_root);
-    g_free(look_up->text);
-    g_free(look_up);
-}
-
-/* @question: of which text and sysfs_root are set here */
-static void
-begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
-{
-    LookUp *look_up = g_new(LookUp, 1);
-
-    *look_up = question;
-    look_up->text = g_strdup(guest);
-    look_up->sysfs_root = g_strdup(self->sysfs_root);
-    g_ptr_array_add(self->look_ups, look_up);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
-}
-
-static void
-look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
-{
-    begin_look_up((LibvirtHypervisor *)vtable, guest, (LookUp){.func = func, .user_data = user_data});
-}
-
-static void
-describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,
-               ApmigGuestDescribedFunc func, gpointer user_data)
-{
-    begin_look_up((LibvirtHypervisor *)vtable, guest,
-                  (LookUp){.order = order, .described = func, .user_data = user_data});
-}
-
-/* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
-
-typedef struct {
-    guint64 op;
-    char *uuid;
-    char *sysfs_root;
-    ApmigStampHost *host;
-    ApmigStampOrder *order;
-    ApmigStamping result;
-    ApmigOtherKeys *other_keys;
-    char *message;
-} StampCall;
-
-static void
-make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
-{
-    StampCall *call = data;
-
-    call->result = APMIG_STAMPING_FAILED;
-    if (connection == NULL)
-        call->message = g_strdup(no_connection->message);
-    else
-        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
-                                           &call->other_keys, &call->message);
-}
-
-static void
-hand_on_stamp(gpointer owner, gpointer data)
-{
-    const LibvirtHypervisor *self = owner;
-    StampCall *call = data;
-
-    if (self != NULL && call->other_keys != NULL)
-        self->callbacks.other_keys(call->other_keys, self->user_data);
-    if (self != NULL)
-        self->callbacks.stamp_finished(call->op, call->result, call->message, self->user_data);
-    apmig_other_keys_free(call->other_keys);
-    g_free(call->message);
-    g_free(call->uuid);
-    g_free(call->sysfs_root);
-    apmig_stamp_host_unref(call->host);
-    apmig_stamp_order_free(call->order);
-    g_free(call);
-}
-
-static void
-stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, ApmigStampOrder *order)
-{
-    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    StampCall *call = g_new0(StampCall, 1);
-
-    call->op = op;
-    call->uuid = g_strdup(uuid);
-    call->sysfs_root = g_strdup(self->sysfs_root);
-    call->host = apmig_stamp_host_ref(self->stamp_host);
-    call->order = order;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_stamp, hand_on_stamp, call);
-}
-
-typedef struct {
-    char *guest;
-    ApmigStampsRemovedFunc func;
-    gpointer user_data;
-    guint n_removed;
-    GError *error;
-} Removal;
-
-static void
-make_removal(virConnectPtr connection, const GError *no_connection, gpointer data)
-{
-    Removal *removal = data;
-
-    if (connection == NULL)
-        removal->error = g_error_copy(no_connection);
-    else if (apmig_libvirt_remove_stamps(connection, removal->guest, &removal->n_removed, &removal->error))
-        g_assert(removal->error == NULL);
-}
-
-static void
-hand_on_removal(gpointer owner, gpointer data)
-{
-    Removal *removal = data;
-
-    if (owner != NULL)
-        removal->func(removal->n_removed, removal->error, removal->user_data);
-    g_clear_error(&removal->error);
-    g_free(removal->guest);
-    g_free(removal);
-}
-
-static void
-remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
-{
-    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    Removal *removal = g_new0(Removal, 1);
-
-    removal->guest = g_strdup(guest);
-    removal->func = func;
-    removal->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
-}
-
-/* --- devices ------------------------------------------------------------------------------------- */
-
-typedef struct {
-    char *sysfs_root;
-    GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
-    ApmigGuestDevicesFunc func;
-    gpointer user_data;
-} DeviceListing;
-
-static void
-add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing *listing)
-{
-    g_autoptr(ApmigLibvirtReading) reading =
-        apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
-
-    if (reading->guest != NULL && reading->guest->affected == APMIG_AFFECTED_YES)
-        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
-                                                                 (const char *const *)reading->guest->devices,
-                                                                 reading->guest->scope));
-}
-
-static void
-make_device_listing(virConnectPtr connection, const GError *no_connection, gpointer data)
-{
-    DeviceListing *listing = data;
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) names = connection != NULL ? apmig_libvirt_list(connection, &error) : NULL;
-
-    if (names == NULL)
-        return;
-    listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
-    for (guint i = 0; i < names->len; i++)
-        add_devices(connection, &g_array_index(names, ApmigGuestName, i), listing);
-}
-
-static void
-hand_on_device_listing(gpointer owner, gpointer data)
-{
-    DeviceListing *listing = data;
-
-    if (owner != NULL)
-        listing->func(listing->guests, listing->user_data);
-    g_clear_pointer(&listing->guests, g_ptr_array_unref);
-    g_free(listing->sysfs_root);
-    g_free(listing);
-}
-
-static void
-list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpointer user_data)
-{
-    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    DeviceListing *listing = g_new0(DeviceListing, 1);
-
-    listing->sysfs_root = g_strdup(self->sysfs_root);
-    listing->func = func;
-    listing->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_device_listing,
-                               hand_on_device_listing, listing);
-}
-
 /* --- sessions ------------------------------------------------------------------------------------ */
 
 static gboolean
@@ -493,15 +224,6 @@ on_opened(gboolean has_hook, gpointer owner)
 
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
-}
-
-static void
-fail_look_ups(GPtrArray *look_ups, const char *reason)
-{
-    g_autoptr(GError) error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, reason);
-
-    for (guint i = 0; i < look_ups->len; i++)
-        answer_look_up(look_ups->pdata[i], error);
 }
 
 static guint
@@ -528,7 +250,7 @@ on_lost(const char *reason, gpointer owner)
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     self->retry_source = g_timeout_add(pause_ms(self), connect_now, self);
     self->callbacks.view_lost(reason, self->user_data);
-    fail_look_ups(look_ups, reason);
+    libvirt_fail_look_ups(look_ups, reason);
     apmig_libvirt_session_give_up(lost, 0);
 }
 
@@ -636,11 +358,11 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
     self->vtable.run_step = run_step;
-    self->vtable.stamp_guest = stamp_guest;
-    self->vtable.remove_stamps = remove_stamps;
-    self->vtable.look_up_facts = look_up_facts;
-    self->vtable.describe_guest = describe_guest;
-    self->vtable.list_devices = list_devices;
+    self->vtable.stamp_guest = libvirt_stamp_guest;
+    self->vtable.remove_stamps = libvirt_remove_stamps;
+    self->vtable.look_up_facts = libvirt_look_up_facts;
+    self->vtable.describe_guest = libvirt_describe_guest;
+    self->vtable.list_devices = libvirt_list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);
     if (status_dir != NULL && *status_dir != '\0')
