@@ -44,21 +44,6 @@ tell_origins(const ApmigPolicy *policy)
 
 /* --- telling ------------------------------------------------------------------------------------- */
 
-void
-policy_tell_steps(JsonObject *object, const ApmigPolicyStep *steps, guint n_steps)
-{
-    JsonArray *array = json_array_new();
-
-    for (guint i = 0; i < n_steps; i++) {
-        JsonObject *step = json_object_new();
-
-        json_object_set_string_member(step, "step", apmig_step_to_string(steps[i].step));
-        json_object_set_int_member(step, "deadline-usec", steps[i].deadline_usec);
-        json_array_add_object_element(array, step);
-    }
-    json_object_set_array_member(object, "steps", array);
-}
-
 static JsonObject *
 tell_rule(const ApmigPolicyRule *rule)
 {

@@ -19,9 +19,9 @@ GStrv policy_setting_keys(void);
 gboolean policy_read_settings(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error);
 /* Returns: (transfer full): all of them. */
 JsonObject *policy_tell_settings(const ApmigPolicy *policy);
-
-/* policy-describe.c */
 /* Adds "steps". */
 void policy_tell_steps(JsonObject *object, const ApmigPolicyStep *steps, guint n_steps);
+
+/* policy-describe.c */
 /* @object: what was read from @origin: its keys come from there now */
 void policy_note_origins(ApmigPolicy *policy, JsonObject *object, const char *origin);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of "apmigctl doctor" share: what was found out, one finding for each thing that was looked at.
- * doctor.c looks at apmigd, doctor-libvirt.c at libvirt and its hook, doctor-files.c at files and the helper's socket.
+ * doctor-daemon.c looks at apmigd, doctor-libvirt.c at libvirt and its hook, doctor-files.c at files and the helper's
+ * socket.
  */
 #pragma once
 
@@ -33,7 +34,16 @@ typedef struct {
 void ctl_doctor_tell(CtlDoctor *doctor, CtlVerdict verdict, const char *check, const char *remedy,
                      const char *format, ...) G_GNUC_PRINTF(5, 6);
 
+/* Returns: (transfer full): for CtlDoctor. */
+GPtrArray *ctl_doctor_findings_new(void);
+gboolean ctl_doctor_is_well(const CtlDoctor *doctor);
+JsonNode *ctl_doctor_findings_to_json(const CtlDoctor *doctor);
+/* @quiet: without what is as it should be */
+void ctl_doctor_print_findings(const CtlDoctor *doctor, gboolean quiet);
+
 /* Each tells what it finds. Whatever cannot be looked at is a finding too. */
+/* First: fills manager and daemon_uid too. */
+void ctl_doctor_check_daemon(CtlDoctor *doctor);
 void ctl_doctor_check_hook(CtlDoctor *doctor);
 void ctl_doctor_check_workers(CtlDoctor *doctor);
 void ctl_doctor_check_folders(CtlDoctor *doctor);

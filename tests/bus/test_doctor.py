@@ -13,8 +13,8 @@ from rig import APMIGCTL, SOURCE, domain
 OK, FAILURE = 0, 1
 SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
 <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
-CHECKS = ["apmigd", "view", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime", "permissions", "helper",
-          "queues"]
+CHECKS = ["apmigd", "view", "queues", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime", "permissions",
+          "helper"]
 
 
 @pytest.fixture

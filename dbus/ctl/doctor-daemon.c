@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* apmigd itself, and what it tells of libvirt and of the queues. */
+#include "doctor.h"
+
+#include "ctl.h"
+#include "format.h"
+#include "names.h"
+
+#define QUEUES_SHOWN 4
+
+static void
+check_answer(CtlDoctor *doctor, const GError *error)
+{
+    const char *version = doctor->manager ? ctl_string(doctor->manager, "Version") : "";
+
+    if (!doctor->manager)
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "apmigd", "systemctl status apmigd",
+                        "apmigd does not answer: %s.", error->message);
+    else if (!g_str_equal(version, APMIG_VERSION))
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "apmigd", "systemctl restart apmigd",
+                        "apmigd %s runs, but %s is installed: it was not restarted.", version, APMIG_VERSION);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "apmigd", NULL, "apmigd %s runs and answers.", version);
+}
+
+static void
+check_view(CtlDoctor *doctor)
+{
+    const char *state = ctl_string(doctor->manager, "HypervisorState");
+
+    if (g_str_equal(state, "disconnected"))
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "view", "systemctl status libvirtd virtqemud",
+                        "apmigd does not reach libvirt (%s): no lock can be held.",
+                        doctor->config->libvirt_uri);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "view", NULL, "apmigd sees the guests of libvirt: %s.",
+                        state);
+}
+
+/* Returns: (transfer full) (nullable): what ListQueues answers. */
+static JsonNode *
+list_queues(const CtlDoctor *doctor, GError **error)
+{
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(doctor->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error);
+    g_autoptr(sd_bus_message) reply =
+        call ? ctl_bus_call(doctor->bus, call, CTL_CALL_USEC, NULL, NULL, error) : NULL;
+    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
+
+    if (!node || JSON_NODE_HOLDS_ARRAY(node))
+        return g_steal_pointer(&node);
+    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE, "its answer is no list");
+    return NULL;
+}
+
+/* A queue that is passed through to a process which is no guest of the libvirt that apmigd sees. */
+static gboolean
+is_of_a_stranger(JsonObject *queue)
+{
+    return g_str_equal(ctl_string(queue, "status"), "in use") && ctl_bool(queue, "guest-known") &&
+           !*ctl_string(queue, "guest-name");
+}
+
+static void
+check_queues(CtlDoctor *doctor)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonNode) node = list_queues(doctor, &error);
+    JsonArray *queues = node ? json_node_get_array(node) : NULL;
+    guint n = queues ? json_array_get_length(queues) : 0, n_strange = 0;
+    g_autoptr(GString) strange = g_string_new(NULL);
+
+    if (!queues) {
+        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "queues", "apmigctl queues",
+                        "The AP queues of this host are not known: %s.", error->message);
+        return;
+    }
+    for (guint i = 0; i < n; i++) {
+        JsonObject *queue = json_array_get_object_element(queues, i);
+
+        if (is_of_a_stranger(queue) && n_strange++ < QUEUES_SHOWN)
+            g_string_append_printf(strange, "%s%s", strange->len > 0 ? ", " : "", ctl_string(queue, "queue"));
+    }
+    if (n_strange == 0)
+        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "queues", NULL,
+                        "%u AP queues; libvirt knows the guest of each that is in use.", n);
+    else
+        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "queues",
+                        "find the QEMU that has the device shown by: apmigctl queues",
+                        "%u AP queue%s (%s%s) used by a guest that is not of this libvirt: its migration is "
+                        "not seen.",
+                        n_strange, n_strange == 1 ? " is" : "s are", strange->str,
+                        n_strange > QUEUES_SHOWN ? ", ..." : "");
+}
+
+/* The user of the connection that has the name. */
+static gint64
+read_daemon_uid(sd_bus *bus)
+{
+    g_autoptr(sd_bus_message) call = NULL;
+    g_autoptr(sd_bus_message) reply = NULL;
+    guint32 uid;
+    int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", "GetConnectionUnixUser");
+
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
+    if (r >= 0)
+        reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, NULL);
+    return reply && sd_bus_message_read(reply, "u", &uid) > 0 ? (gint64)uid : -1;
+}
+
+void
+ctl_doctor_check_daemon(CtlDoctor *doctor)
+{
+    g_autoptr(GError) error = NULL;
+
+    doctor->manager = ctl_bus_get_manager(doctor->bus, &error);
+    doctor->daemon_uid = doctor->manager ? read_daemon_uid(doctor->bus) : -1;
+    check_answer(doctor, error);
+    if (!doctor->manager)
+        return;
+    check_view(doctor);
+    check_queues(doctor);
+}
