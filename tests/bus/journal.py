@@ -1,90 +1,32 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Stands in for systemd-journald: what the daemon tells it, and journal files of that."""
-import re
-import shutil
-import socket
-import subprocess
-import threading
-import time
+"""A daemon that speaks to a stand-in for journald."""
+import pathlib
+import sys
 
 import pytest
 import rig
 
-REMOTE = "/lib/systemd/systemd-journal-remote"
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from fake_journald import IDS, FakeJournald, journal_stream  # noqa: E402, F401 (needs the path; IDS is for tests)
+
 NAMESPACE = """mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && mount --bind "$1" /run/systemd/journal &&
 shift && exec "$@" """
 
 
-def message_ids():
-    """By their names."""
-    text = (rig.SOURCE / "daemon" / "log.c").read_text()
-    return dict(re.findall(r'\{"([A-Z_]+)", "([0-9a-f]{32})"\}', text))
-
-
-IDS = message_ids()
-
-
-class Journal:
-    """Each entry is a list of (field, value); a daemon that is attached has a /run of its own, with this journal in it."""
-
-    def __init__(self, folder):
-        self.folder = folder / "journal"
-        self.folder.mkdir()
-        self.entries = []
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(self.folder / "socket"))
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        """Journald's native protocol, for values on one line: all of apmigd's are."""
-        while True:
-            text = self.socket.recv(65536).decode()
-            if text == "end":
-                return
-            now = time.time_ns() // 1000
-            self.entries.append([("__REALTIME_TIMESTAMP", str(now)), *(tuple(line.split("=", 1))
-                                                                       for line in text.splitlines())])
-
-    def close(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"end", str(self.folder / "socket"))
-        self.reader.join(rig.LIMIT)
-        self.socket.close()
-
+class Journal(FakeJournald):
     def attach(self, daemon):
-        daemon.log.touch()
-        status = daemon.log.stat()
-        daemon.environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
+        """It gets a /run of its own, with this journal in it."""
+        daemon.environment["JOURNAL_STREAM"] = journal_stream(daemon.log)
         daemon.wrapper = ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", self.folder]
-
-    def find(self, **fields):
-        """Those that have all of these, as dicts; of a field that is there several times the last counts."""
-        entries = [dict(entry) for entry in list(self.entries)]
-        return [entry for entry in entries if all(entry.get(name) == value for name, value in fields.items())]
 
     def wait_for(self, **fields):
         return rig.until(lambda: self.find(**fields), f"an entry with {fields}")[-1]
 
-    def write_file(self, folder, unit="apmigd.service", more=()):
-        """Makes a journal file of what came, and of more such lists, as journald keeps it when a unit has sent it."""
-        if not shutil.which(REMOTE):
-            pytest.skip("needs systemd-journal-remote")
-        text = ""
-        for number, entry in enumerate([*self.entries, *more]):
-            fields = [("__MONOTONIC_TIMESTAMP", str(1000 + number)), ("_BOOT_ID", "0123456789abcdef0123456789abcdef"),
-                      ("_SYSTEMD_UNIT", unit)]
-            names = [name for name, _ in entry]
-            fields = [field for field in fields if field[0] not in names]
-            text += "".join(f"{name}={value}\n" for name, value in [*entry, *fields]) + "\n"
-        folder.mkdir(exist_ok=True)
-        subprocess.run([REMOTE, "-o", str(folder / "system.journal"), "-"], input=text, text=True, check=True,
-                       timeout=rig.LIMIT, capture_output=True)
-
 
 @pytest.fixture
 def journal(folder):
-    journal = Journal(folder)
+    journal = Journal(folder / "journal")
     yield journal
     journal.close()
 
