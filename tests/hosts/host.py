@@ -321,11 +321,11 @@ class Host:
         wait_for(socket.exists, f"bus on {self.name}")
         self.polkit = self.spawn("/usr/lib/polkit-1/polkitd", "--no-debug", output="/var/log/polkit.log")
 
-    def start_apmigd(self, failpoint=None, wait=True, arguments=()):
-        """As its unit does: own user, folders, environment, no capability; with more @arguments, if need be."""
+    def start_apmigd(self, failpoint=None, wait=True, arguments=(), environment=None):
+        """As its unit does: own user, folders, environment, no capability; with more of these, if need be."""
         for folder in ("/var/lib/apmigd", "/run/apmigd"):
             self.run("install", "-d", "-m", "0700", "-o", "apmigd", "-g", "apmigd", folder)
-        env = {"STATE_DIRECTORY": "/var/lib/apmigd", "RUNTIME_DIRECTORY": "/run/apmigd"}
+        env = {"STATE_DIRECTORY": "/var/lib/apmigd", "RUNTIME_DIRECTORY": "/run/apmigd", **(environment or {})}
         if failpoint:
             env["APMIGD_FAILPOINT"] = failpoint
         self.apmigd = self.spawn("setpriv", "--reuid", "apmigd", "--regid", "apmigd", "--clear-groups", "--no-new-privs",
