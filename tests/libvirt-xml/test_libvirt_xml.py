@@ -242,5 +242,6 @@ def test_hook_under_a_lock(daemon, manager, bus, files):
         refused = right is None or right["affected"]
         assert (process.returncode, process.stdout) == (int(refused), b""), (path, process.stderr)
         said = process.stderr.decode()
-        assert said == "" if not refused else "may not come in" in said and (right is None or lock.rpartition("/")[2] in said), path
+        assert ("may not come in" in said) is refused, path
+        assert (lock.rpartition("/")[2] in said) is (refused and right is not None), path
     manager.release(lock)
