@@ -66,6 +66,14 @@ def hypervisor(daemon, folder):
 
 
 @pytest.fixture
+def disk(daemon, bus):
+    """A file system of its own for the daemon's state; to be named before what starts the daemon."""
+    disk = rig.Disk(bus, daemon.state)
+    daemon.state = disk.path
+    return disk
+
+
+@pytest.fixture
 def running(daemon, hypervisor):
     """apmigd-scripted, running; with nothing to see yet."""
     daemon.start()
