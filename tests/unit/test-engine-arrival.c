@@ -1,92 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a guest brings that comes in, against what this host knows: who is let in, and what is said of it. */
-#include "ap-fixture.h"
-#include "engine-fixture.h"
+#include "arrival-fixture.h"
 
-#include <string.h>
 #include <syslog.h>
-
-#define G1       "c7a5fdbd-edaf-9455-926a-d65c16db1809"
-#define MDEV     "aaaaaaaa-1234-9455-926a-d65c16db1809"
-#define SOURCE   "11111111-1111-4111-8111-111111111111"
-#define HERE     "22222222-2222-4222-8222-222222222222"
-#define REALTIME (STORY_REALTIME + G_USEC_PER_SEC)
-#define DAY      (24 * 3600 * (gint64)G_USEC_PER_SEC)
-
-#define NO_OTHER                                                                                             \
-    "APKA NEW: empty -\nAPKA CUR: invalid -\nAPKA OLD: invalid -\n"                                          \
-    "ASYM NEW: empty -\nASYM CUR: invalid -\nASYM OLD: invalid -\n"
-#define KEY_A "AES NEW: empty -\nAES CUR: valid 0x00000000000000a1\nAES OLD: invalid -\n" NO_OTHER
-#define KEY_B "AES NEW: empty -\nAES CUR: valid 0x00000000000000b2\nAES OLD: invalid -\n" NO_OTHER
-
-/* A guest with a vfio-ap device that had 04.0012 at its source, with key A, and a host that has the same. */
-typedef struct {
-    Story story;
-    ApmigApHost *host;
-    ApmigEvidence *here, *there;
-    ApmigStamp *stamp;
-    ApmigArrival arrival;
-    ApmigScope *scope; /* NULL: all */
-} Fixture;
-
-static void
-know(ApmigEvidence *evidence, const char *text)
-{
-    ApmigMkvps mkvps = mkvps_of(text);
-
-    apmig_evidence_add_reading(evidence, 4, 0x12, &mkvps, REALTIME - DAY, NULL);
-}
-
-static void
-restamp(Fixture *fixture, gint64 written_at, ApmigStampLock *lock)
-{
-    apmig_stamp_free(fixture->stamp);
-    fixture->stamp = apmig_stamp_new(
-        SOURCE, written_at, apmig_ap_view_new_of_device(fixture->host, fixture->host->devices->pdata[0]),
-        fixture->there, lock);
-    fixture->arrival.stamp = fixture->stamp;
-}
-
-static void
-set_up(Fixture *fixture, gconstpointer data)
-{
-    begin_with(&fixture->story, apmig_policy_new_default());
-    fixture->host = host_new();
-    host_add_card(fixture->host, 4, "CEX8C");
-    host_add_queue(fixture->host, 4, 0x12, "vfio_ap");
-    host_add_device(fixture->host, MDEV, "04.0012");
-    fixture->host->can_migrate = TRUE;
-    fixture->here = apmig_evidence_new();
-    fixture->there = apmig_evidence_new();
-    know(fixture->here, KEY_A);
-    know(fixture->there, KEY_A);
-    restamp(fixture, REALTIME - DAY, NULL);
-    fixture->arrival = (ApmigArrival){.has_device = TRUE,
-                                      .device = MDEV,
-                                      .stamp = fixture->stamp,
-                                      .evidence = fixture->here,
-                                      .host = fixture->host,
-                                      .host_id = HERE};
-    load(&fixture->story, NULL, NULL);
-    g_ptr_array_set_size(fixture->story.actions, 0);
-}
-
-static void
-tear_down(Fixture *fixture, gconstpointer data)
-{
-    apmig_stamp_free(fixture->stamp);
-    apmig_evidence_free(fixture->here);
-    apmig_evidence_free(fixture->there);
-    apmig_ap_host_free(fixture->host);
-    end(&fixture->story);
-    apmig_scope_unref(fixture->scope);
-}
-
-static void
-set_policy(Fixture *fixture)
-{
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = fixture->story.policy});
-}
 
 static void
 come(Fixture *fixture, gboolean restore)
@@ -541,7 +457,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, func) g_test_add("/engine-arrival/" path, Fixture, NULL, set_up, func, tear_down)
+#define ADD(path, func)                                                                                      \
+    g_test_add("/engine-arrival/" path, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
     ADD("keys", test_keys);
     ADD("locked-at-the-source", test_locked_at_the_source);
     ADD("no-stamp", test_no_stamp);

@@ -5,8 +5,6 @@
 #include "ap-fixture.h"
 #include "engine-fixture.h"
 
-#include <string.h>
-
 #define G1   "11111111-1111-4111-8111-111111111111"
 #define LOCK "aaaaaaaa"
 

@@ -6,8 +6,6 @@
 #include "ap-fixture.h"
 #include "engine-fixture.h"
 
-#include <string.h>
-
 #define G1     "11111111-1111-4111-8111-111111111111"
 #define DEVICE "88888888-8888-4888-8888-888888888888"
 #define LOCK   "aaaaaaaa"

@@ -3,8 +3,6 @@
 #include "ap-fixture.h"
 #include "engine-fixture.h"
 
-#include <string.h>
-
 #define G1 "11111111-1111-4111-8111-111111111111"
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"
