@@ -45,6 +45,16 @@ def other(bus):
 
 
 @pytest.fixture
+def ctl(root):
+    """Runs apmigctl; gives (exit status, standard output, standard error)."""
+    def ctl(*arguments, client=root):
+        process = client.run(rig.APMIGCTL, *arguments)
+        out, err = process.communicate(timeout=rig.LIMIT)
+        return process.returncode, out, err
+    return ctl
+
+
+@pytest.fixture
 def daemon(bus, folder):
     """apmigd-scripted, not started yet."""
     daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor",
