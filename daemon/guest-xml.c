@@ -462,7 +462,7 @@ reduce(const Description *description)
     devices = add_element(domain, "devices", NULL);
     for (guint i = 0; i < description->uuids->len; i++)
         add_hostdev(devices, "vfio-ap", description->uuids->pdata[i]);
-    if (description->n_devices > 0 && description->uuids->len == 0)
+    if (description->n_unnamed > 0)
         add_hostdev(devices, "vfio-ap", NULL);
     for (guint i = 0; declared && i < description->others->len; i++)
         add_hostdev(devices, "vfio-pci", description->others->pdata[i]);

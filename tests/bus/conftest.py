@@ -45,6 +45,16 @@ def other(bus):
 
 
 @pytest.fixture
+def ctl(root):
+    """Runs apmigctl; gives (exit status, standard output, standard error)."""
+    def ctl(*arguments, client=root):
+        process = client.run(rig.APMIGCTL, *arguments)
+        out, err = process.communicate(timeout=rig.LIMIT)
+        return process.returncode, out, err
+    return ctl
+
+
+@pytest.fixture
 def daemon(bus, folder):
     """apmigd-scripted, not started yet."""
     daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor",
@@ -63,6 +73,14 @@ def hypervisor(daemon, folder):
     hypervisor = rig.Hypervisor(folder / "hypervisor")
     yield hypervisor
     hypervisor.disconnect()
+
+
+@pytest.fixture
+def disk(daemon, bus):
+    """A file system of its own for the daemon's state; to be named before what starts the daemon."""
+    disk = rig.Disk(bus, daemon.state)
+    daemon.state = disk.path
+    return disk
 
 
 @pytest.fixture

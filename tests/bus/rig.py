@@ -501,14 +501,6 @@ class Daemon:
         self.process.kill()
         assert self.wait() == -signal.SIGKILL
 
-    def remount(self, folder, how):
-        """As "ro" or "rw", in the mount namespace of its own that a wrapper has given it."""
-        command = self.bus.start("nsenter", "-t", self.process.pid, "-m", "mount", "-o", f"remount,{how}", folder)
-        errors = command.communicate(timeout=LIMIT)[1]
-        if "reassociate to namespace" in errors and "Invalid argument" in errors:
-            pytest.skip("nsenter cannot enter a mount namespace: it has several threads under user-mode emulation")
-        assert errors == ""
-
     def stop(self):
         self.process.terminate()
         assert self.wait() == 0, self.read_log()
@@ -535,6 +527,38 @@ class Daemon:
 
     def admission_files(self):
         return sorted(path.name for path in (self.runtime / "admissions").iterdir())
+
+
+class Disk:
+    """A small file system in the place of a daemon's folder. It is mounted where nobody else sees it, so nothing is left of it
+    after the test, and it outlives the daemon."""
+
+    def __init__(self, bus, folder):
+        folder.mkdir(parents=True)
+        self.bus = bus
+        self.mount_point = folder
+        self.keeper = bus.start("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && '
+                                "echo ready && exec sleep infinity", folder)
+        assert self.keeper.stdout.readline() == "ready\n"
+        self.path = pathlib.Path(f"/proc/{self.keeper.pid}/root{folder}")  # for those outside
+
+    def remount(self, how):
+        """As "ro" or "rw"."""
+        command = self.bus.start("nsenter", "-t", self.keeper.pid, "-m", "mount", "-o", f"remount,{how}", self.mount_point)
+        errors = command.communicate(timeout=LIMIT)[1]
+        if "reassociate to namespace" in errors and "Invalid argument" in errors:
+            pytest.skip("nsenter cannot enter a mount namespace: it has several threads under user-mode emulation")
+        assert errors == ""
+
+    def fill(self):
+        """Gives the file that takes all room there was."""
+        filler = self.path / "filler"
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError:
+                return filler
 
 
 class Hypervisor:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rig import domain, until, uuid_of
+from rig import Disk, domain, until, uuid_of
 
 G1, G2 = uuid_of(1), uuid_of(2)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
@@ -106,11 +106,11 @@ def test_a_guest_may_ask_again(running, root):
     assert len(root.migrations()) == 1 and running.admission_files() == [f"{G1}.json"]
 
 
-def test_no_when_the_yes_cannot_be_written(daemon, hypervisor, root):
-    daemon.runtime.mkdir()
-    daemon.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', daemon.runtime]
+def test_no_when_the_yes_cannot_be_written(daemon, hypervisor, root, bus):
+    disk = Disk(bus, daemon.runtime)
+    daemon.runtime = disk.path
     daemon.start()
-    daemon.remount(daemon.runtime, "ro")
+    disk.remount("ro")
     allowed, reason = root.admit(domain())
     assert not allowed and "Read-only file system" in reason and "mend apmigd's runtime folder" in reason
     assert root.migrations() == []

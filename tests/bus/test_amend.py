@@ -4,22 +4,12 @@ import json
 
 import pytest
 import rig
-from rig import APMIGCTL, LOCK, until, uuid_of
+from rig import LOCK, until, uuid_of
 
 G1 = uuid_of(1)
 ACTION = "org.apmigd1."
 OK, USAGE, INVALID, DENIED, BUSY = 0, 2, 3, 4, 6
 HOUR = 3600 * 10**6
-
-
-@pytest.fixture
-def ctl(root):
-    """Runs apmigctl; gives (exit status, standard output, standard error)."""
-    def ctl(*arguments, client=root):
-        process = client.run(APMIGCTL, *arguments)
-        out, err = process.communicate(timeout=rig.LIMIT)
-        return process.returncode, out, err
-    return ctl
 
 
 def on_disk(daemon, lock):

@@ -16,16 +16,6 @@ OK, FAILURE, USAGE, INVALID, DENIED, LOCKED, BUSY, TIMEOUT, NOT_FOUND, HYPERVISO
 REFUSED, UNREACHABLE, WOULD_DENY = 12, 13, 20
 
 
-@pytest.fixture
-def ctl(root):
-    """Runs apmigctl; gives (exit status, standard output, standard error)."""
-    def ctl(*arguments, client=root):
-        process = client.run(APMIGCTL, *arguments)
-        out, err = process.communicate(timeout=rig.LIMIT)
-        return process.returncode, out, err
-    return ctl
-
-
 def test_lock_list_unlock(running, root, ctl):
     status, out, err = ctl("lock", "04.*", "AES rotation", "--for=3d", "--change-id=CHG1", "--on-busy=wait")
     assert (status, err) == (OK, "")

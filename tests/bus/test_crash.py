@@ -293,13 +293,3 @@ def test_second_daemon_on_the_same_bus_fails(daemon, hypervisor, root, folder, b
     assert other.lock_files() == []
     assert root.lock(lock)["State"] == "held"
     root.release(lock)
-
-
-def test_ends_when_the_bus_does(daemon, hypervisor, root, bus):
-    """systemd starts it again; what it holds is on disk."""
-    daemon.start()
-    lock = root.take()
-    bus.process.kill()
-    assert daemon.wait() == 1
-    assert "the connection to the bus was lost" in daemon.read_log()
-    assert daemon.lock_files() == [f"{lock.rpartition('/')[2]}.json"]

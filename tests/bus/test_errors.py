@@ -221,16 +221,16 @@ def test_what_is_asked_wrongly_of_a_lock_changes_nothing(running, root, member, 
     assert error.short == "NoSuchLock" and "has ended already (released)" in error.message
 
 
-def test_state_failure_of_a_change(small_state, root):
+def test_state_failure_of_a_change(disk, running, root):
     lock = root.take("04.*", "AES rotation")
     before = root.lock(lock)
-    small_state.remount(small_state.state, "ro")
+    disk.remount("ro")
     for member, arguments in (("TakeOver", ("sa{sv}", "shift ends", "0")), ("Extend", ("ta{sv}", "1", "0")),
                               ("Annotate", ("sa{sv}", "late", "0"))):
         error = root.start(lock, LOCK, member, *arguments).error()
         assert error.short == "StateFailure" and "Read-only file system" in error.message
     assert root.lock(lock) == before
-    small_state.remount(small_state.state, "rw")
+    disk.remount("rw")
     root.call(lock, LOCK, "Annotate", "sa{sv}", "late", "0")
     assert root.lock(lock)["Reason"] == "AES rotation; late"
 
@@ -384,54 +384,29 @@ def test_limit_exceeded_by_admissions_is_a_no(daemon, hypervisor, root):
 # --- StateFailure: a state folder that cannot be written --------------------------------------------
 
 
-@pytest.fixture
-def small_state(daemon, hypervisor):
-    """The daemon with a file system of its own for its state, in a mount namespace of its own."""
-    daemon.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && exec "$@"',
-                      daemon.state]
-    daemon.state.mkdir()
-    daemon.start()
-    return daemon
-
-
-def state_of(daemon):
-    """Its state folder, as it sees it."""
-    return type(daemon.state)(f"/proc/{daemon.process.pid}/root{daemon.state}")
-
-
-def fill(daemon):
-    filler = state_of(daemon) / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 4096):
-                pass
-        except OSError:
-            return filler
-
-
-def test_state_failure_on_a_full_disk(small_state, root, bus):
+def test_state_failure_on_a_full_disk(disk, running, root, bus):
     monitor = bus.monitor()
-    filler = fill(small_state)
+    filler = disk.fill()
     error = root.start_take().error()
     assert error.short == "StateFailure"
     assert "No space left on device" in error.message and "mend the state folder" in error.message
-    assert root.locks() == [] and list((state_of(small_state) / "locks").iterdir()) == []
+    assert root.locks() == [] and running.lock_files() == []
     assert monitor.wait_for("LockEnded")[2] == "failed"
     filler.unlink()
     assert root.lock(root.take())["State"] == "held"
 
 
-def test_a_full_disk_does_not_keep_a_lock(small_state, root):
+def test_a_full_disk_does_not_keep_a_lock(disk, running, root):
     lock = root.take()
-    fill(small_state)
+    disk.fill()
     root.release(lock)
-    assert root.locks() == [] and list((state_of(small_state) / "locks").iterdir()) == []
+    assert root.locks() == [] and running.lock_files() == []
 
 
-def test_state_failure_on_a_read_only_disk(small_state, root):
+def test_state_failure_on_a_read_only_disk(disk, running, root):
     kept = root.take("04.0012")
     held_at = root.lock(kept)["HeldAt"]
-    small_state.remount(small_state.state, "ro")
+    disk.remount("ro")
     assert root.start_take("05.0012").error().short == "StateFailure"
     error = root.start_release(kept).error()
     assert error.short == "StateFailure"
@@ -440,14 +415,14 @@ def test_state_failure_on_a_read_only_disk(small_state, root):
     assert root.admit(domain())[0] is False
     assert root.wait_for_state(kept, "held")["HeldAt"] == held_at
     assert [lock["path"] for lock in root.locks()] == [kept]
-    small_state.remount(small_state.state, "rw")
+    disk.remount("rw")
     root.release(kept)
     assert root.locks() == []
 
 
-def test_state_failure_of_a_release_waited_for_by_several(small_state, root):
+def test_state_failure_of_a_release_waited_for_by_several(disk, running, root):
     lock = root.take()
-    small_state.remount(small_state.state, "ro")
+    disk.remount("ro")
     for call in [root.start_release(lock) for _ in range(3)]:
         assert call.error().short == "StateFailure"
     assert root.wait_for_state(lock, "held")

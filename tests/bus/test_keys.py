@@ -6,7 +6,7 @@ import time
 
 import pytest
 import rig
-from rig import APMIGCTL, ROOT_PATH, MANAGER, SOURCE, until, uuid_of
+from rig import ROOT_PATH, MANAGER, SOURCE, until, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -25,16 +25,6 @@ def host(daemon, hypervisor):
     hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "scope": "02.0005", "devices": [D1]})
     daemon.policy(evidence_interval_usec=1000000)
     return daemon.start()
-
-
-@pytest.fixture
-def ctl(root):
-    """Runs apmigctl; gives (exit status, standard output, standard error)."""
-    def ctl(*arguments, client=root):
-        process = client.run(APMIGCTL, *arguments)
-        out, err = process.communicate(timeout=rig.LIMIT)
-        return process.returncode, out, err
-    return ctl
 
 
 # --- queues ---------------------------------------------------------------------------------------------

@@ -1,148 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is found of a guest that would come in: each finding by its code, and that an admission says the same. */
-#include "ap-fixture.h"
-#include "engine.h"
+#include "arrival-fixture.h"
 
-#define G1       "c7a5fdbd-edaf-9455-926a-d65c16db1809"
-#define MDEV     "aaaaaaaa-1234-9455-926a-d65c16db1809"
-#define SOURCE   "11111111-1111-4111-8111-111111111111"
-#define HERE     "22222222-2222-4222-8222-222222222222"
-#define REALTIME G_GINT64_CONSTANT(1800000000000000)
-
-#define NO_OTHER                                                                                             \
-    "APKA NEW: empty -\nAPKA CUR: invalid -\nAPKA OLD: invalid -\n"                                          \
-    "ASYM NEW: empty -\nASYM CUR: invalid -\nASYM OLD: invalid -\n"
-#define KEY_A "AES NEW: empty -\nAES CUR: valid 0x00000000000000a1\nAES OLD: invalid -\n" NO_OTHER
-#define KEY_B "AES NEW: empty -\nAES CUR: valid 0x00000000000000b2\nAES OLD: invalid -\n" NO_OTHER
 #define KEY_A_TO_B                                                                                           \
     "AES NEW: full 0x00000000000000b2\nAES CUR: valid 0x00000000000000a1\nAES OLD: invalid -\n" NO_OTHER
 #define KEY_B_AFTER                                                                                          \
     "AES NEW: empty -\nAES CUR: valid 0x00000000000000b2\nAES OLD: valid 0x00000000000000a1\n" NO_OTHER
 
-/* A guest with a vfio-ap device that has 04.0012 at its source, with key A, and a host that has the same. */
-typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions;
-    ApmigApHost *host;
-    ApmigEvidence *here, *there;
-    ApmigStamp *stamp;
-    ApmigArrival arrival;
-    ApmigScope *all;
-    ApmigAffected affected;
-    gboolean restore;
-    ApmigArrivalCheck *check; /* the last one */
-} Fixture;
-
-static void
-tell(Fixture *fixture, ApmigEvent event)
-{
-    event.now = G_USEC_PER_SEC;
-    event.realtime = REALTIME;
-    apmig_engine_handle(fixture->engine, &event, fixture->actions);
-}
-
-static void
-know(ApmigEvidence *evidence, const char *text)
-{
-    ApmigMkvps mkvps = mkvps_of(text);
-
-    apmig_evidence_add_reading(evidence, 4, 0x12, &mkvps, REALTIME - 1, NULL);
-}
-
-static void
-restamp(Fixture *fixture, gint64 written_at, ApmigStampLock *lock)
-{
-    apmig_stamp_free(fixture->stamp);
-    fixture->stamp = apmig_stamp_new(
-        SOURCE, written_at, apmig_ap_view_new_of_device(fixture->host, fixture->host->devices->pdata[0]),
-        fixture->there, lock);
-    fixture->arrival.stamp = fixture->stamp;
-}
-
 static void
 set_up(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GPtrArray) none = g_ptr_array_new();
-
-    fixture->policy = apmig_policy_new_default();
-    fixture->engine = apmig_engine_new(fixture->policy, "5708");
-    fixture->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    fixture->host = host_new();
-    host_add_card(fixture->host, 4, "CEX8C");
-    host_add_queue(fixture->host, 4, 0x12, "vfio_ap");
-    host_add_device(fixture->host, MDEV, "04.0012");
-    fixture->host->can_migrate = TRUE;
-    fixture->here = apmig_evidence_new();
-    fixture->there = apmig_evidence_new();
-    know(fixture->here, KEY_A);
-    know(fixture->there, KEY_A);
-    restamp(fixture, REALTIME, NULL);
-    fixture->arrival = (ApmigArrival){.has_device = TRUE,
-                                      .device = MDEV,
-                                      .stamp = fixture->stamp,
-                                      .evidence = fixture->here,
-                                      .host = fixture->host,
-                                      .host_id = HERE};
-    fixture->all = apmig_scope_new_all();
-    fixture->affected = APMIG_AFFECTED_YES;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
-}
-
-static void
-tear_down(Fixture *fixture, gconstpointer data)
-{
-    apmig_arrival_check_free(fixture->check);
-    apmig_stamp_free(fixture->stamp);
-    apmig_evidence_free(fixture->here);
-    apmig_evidence_free(fixture->there);
-    apmig_ap_host_free(fixture->host);
-    g_ptr_array_unref(fixture->actions);
-    apmig_engine_free(fixture->engine);
-    apmig_policy_free(fixture->policy);
-    apmig_scope_unref(fixture->all);
-}
-
-static void
-set_policy(Fixture *fixture)
-{
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = fixture->policy});
+    fixture_set_up(fixture, data);
+    restamp(fixture, STORY_REALTIME, NULL);
+    fixture->scope = apmig_scope_new_all();
 }
 
 static void
 take(Fixture *fixture, const char *id, const char *scope)
 {
-    g_autoptr(ApmigScope) parsed = scope_of(scope);
-
-    tell(fixture,
-         (ApmigEvent){
-             .type = APMIG_EVENT_TAKE,
-             .take = {.id = id, .scope = parsed, .reason = "AES rotation", .user = "cora", .no_wait = TRUE}});
+    take_lock(&fixture->story, id, scope, (ApmigEvent){.take = {.no_wait = TRUE}});
 }
 
 static ApmigEvent
 arrive(const Fixture *fixture)
 {
-    return (ApmigEvent){
-        .type = APMIG_EVENT_ADMIT,
-        .now = G_USEC_PER_SEC,
-        .realtime = REALTIME,
-        .admit = {.caller = 7,
-                  .uuid = G1,
-                  .name = "g1",
-                  .restore = fixture->restore,
-                  .facts = {fixture->affected, fixture->affected == APMIG_AFFECTED_YES ? fixture->all : NULL},
-                  .arrival = fixture->arrival}};
+    return (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                        .now = G_USEC_PER_SEC,
+                        .realtime = REALTIME,
+                        .admit = {.caller = 7,
+                                  .uuid = G1,
+                                  .name = "g1",
+                                  .restore = fixture->restore,
+                                  .facts = {fixture->affected,
+                                            fixture->affected == APMIG_AFFECTED_YES ? fixture->scope : NULL},
+                                  .arrival = fixture->arrival}};
 }
 
 /* The answer of an admission; NULL: it is being written. */
 static const ApmigAction *
 admit(Fixture *fixture)
 {
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, arrive(fixture));
-    for (guint i = 0; i < fixture->actions->len; i++) {
-        const ApmigAction *action = fixture->actions->pdata[i];
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story, arrive(fixture));
+    for (guint i = 0; i < fixture->story.actions->len; i++) {
+        const ApmigAction *action = fixture->story.actions->pdata[i];
 
         if (action->type == APMIG_ACTION_REPLY_ADMIT)
             return action;
@@ -155,8 +56,8 @@ count_doubts(const Fixture *fixture)
 {
     guint n = 0;
 
-    for (guint i = 0; i < fixture->actions->len; i++) {
-        const ApmigAction *action = fixture->actions->pdata[i];
+    for (guint i = 0; i < fixture->story.actions->len; i++) {
+        const ApmigAction *action = fixture->story.actions->pdata[i];
 
         n += action->type == APMIG_ACTION_LOG && action->log == APMIG_LOG_ADMISSION_DOUBTFUL;
     }
@@ -171,7 +72,7 @@ check(Fixture *fixture)
     const ApmigAction *reply;
 
     apmig_arrival_check_free(fixture->check);
-    fixture->check = apmig_engine_check_arrival(fixture->engine, &event);
+    fixture->check = apmig_engine_check_arrival(fixture->story.engine, &event);
     g_assert_cmpint(apmig_findings_severity(fixture->check->findings) == APMIG_SEVERITY_ERROR, ==,
                     fixture->check->refusal != NULL);
     reply = admit(fixture);
@@ -240,7 +141,7 @@ test_keys(Fixture *fixture, gconstpointer data)
     check(fixture);
     assert_found(fixture, APMIG_SEVERITY_ERROR, "queue 04.0012", "keys-differ",
                  "AES 0x00000000000000a1, verified", "AES 0x00000000000000b2, verified");
-    fixture->policy->keys_differ = APMIG_STAMP_WARN;
+    fixture->story.policy->keys_differ = APMIG_STAMP_WARN;
     set_policy(fixture);
     check(fixture);
     g_assert_null(fixture->check->refusal);
@@ -255,7 +156,7 @@ test_keys(Fixture *fixture, gconstpointer data)
                  "AES 0x00000000000000a1, verified",
                  "AES 0x00000000000000a1, NEW full 0x00000000000000b2, verified");
     know(fixture->there, KEY_B_AFTER);
-    restamp(fixture, REALTIME, NULL);
+    restamp(fixture, STORY_REALTIME, NULL);
     know(fixture->here, KEY_A);
     check(fixture);
     g_assert_nonnull(find(fixture, "queue 04.0012", "keys-source-ahead"));
@@ -277,7 +178,7 @@ test_keys_unknown(Fixture *fixture, gconstpointer data)
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         const ApmigFinding *finding;
 
-        fixture->policy->keys_unknown = cases[i].policy;
+        fixture->story.policy->keys_unknown = cases[i].policy;
         set_policy(fixture);
         check(fixture);
         finding = find(fixture, "queue 04.0012", "keys-unknown");
@@ -291,7 +192,7 @@ test_keys_unknown(Fixture *fixture, gconstpointer data)
 static void
 test_stamp(Fixture *fixture, gconstpointer data)
 {
-    fixture->policy->stamp_missing = APMIG_STAMP_DENY;
+    fixture->story.policy->stamp_missing = APMIG_STAMP_DENY;
     set_policy(fixture);
     fixture->arrival.host_id = SOURCE;
     check(fixture);
@@ -336,7 +237,7 @@ test_locks(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(find(fixture, "lock 0123456f", "locked-at-source"));
     g_assert_nonnull(
         find(fixture, "lock cccccccc", "locked-at-destination")); /* so old a stamp tells no queues */
-    restamp(fixture, REALTIME, NULL);
+    restamp(fixture, STORY_REALTIME, NULL);
     check(fixture);
     g_assert_null(find(fixture, "lock cccccccc", "locked-at-destination"));
 }
@@ -369,14 +270,14 @@ test_dry_run(Fixture *fixture, gconstpointer data)
     const ApmigEvent event = arrive(fixture);
     g_autoptr(GPtrArray) migrations = NULL;
 
-    fixture->policy->max_admissions = 1;
+    fixture->story.policy->max_admissions = 1;
     set_policy(fixture);
     for (guint i = 0; i < 3; i++) {
-        g_autoptr(ApmigArrivalCheck) found = apmig_engine_check_arrival(fixture->engine, &event);
+        g_autoptr(ApmigArrivalCheck) found = apmig_engine_check_arrival(fixture->story.engine, &event);
 
         g_assert_null(found->refusal);
     }
-    migrations = apmig_engine_list_migrations(fixture->engine);
+    migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 0);
     check(fixture);
     check(fixture); /* now one is open */
@@ -407,15 +308,15 @@ test_plan_of_a_stamp(Fixture *fixture, gconstpointer data)
     g_autoptr(ApmigAction) full = NULL;
     g_autoptr(ApmigAction) digest = NULL;
 
-    fixture->policy->stamp = APMIG_STAMP_OFF;
+    fixture->story.policy->stamp = APMIG_STAMP_OFF;
     set_policy(fixture);
     take(fixture, "bbbbbbbb", "04.*");
-    full = apmig_engine_plan_stamp(fixture->engine);
+    full = apmig_engine_plan_stamp(fixture->story.engine);
     g_assert_cmpint(full->form, ==, APMIG_STAMP_FULL);
     g_assert_cmpuint(full->locks->len, ==, 1);
-    fixture->policy->stamp = APMIG_STAMP_DIGEST;
+    fixture->story.policy->stamp = APMIG_STAMP_DIGEST;
     set_policy(fixture);
-    digest = apmig_engine_plan_stamp(fixture->engine);
+    digest = apmig_engine_plan_stamp(fixture->story.engine);
     g_assert_cmpint(digest->form, ==, APMIG_STAMP_DIGEST);
 }
 
@@ -423,7 +324,7 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, func) g_test_add("/arrival-check/" path, Fixture, NULL, set_up, func, tear_down)
+#define ADD(path, func) g_test_add("/arrival-check/" path, Fixture, NULL, set_up, func, fixture_tear_down)
     ADD("all-well", test_all_well);
     ADD("keys", test_keys);
     ADD("keys-unknown", test_keys_unknown);

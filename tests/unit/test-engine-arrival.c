@@ -1,129 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a guest brings that comes in, against what this host knows: who is let in, and what is said of it. */
-#include "ap-fixture.h"
-#include "engine.h"
+#include "arrival-fixture.h"
 
-#include <string.h>
 #include <syslog.h>
-
-#define G1       "c7a5fdbd-edaf-9455-926a-d65c16db1809"
-#define MDEV     "aaaaaaaa-1234-9455-926a-d65c16db1809"
-#define SOURCE   "11111111-1111-4111-8111-111111111111"
-#define HERE     "22222222-2222-4222-8222-222222222222"
-#define REALTIME G_GINT64_CONSTANT(1800000000000000)
-#define DAY      (24 * 3600 * (gint64)G_USEC_PER_SEC)
-
-#define NO_OTHER                                                                                             \
-    "APKA NEW: empty -\nAPKA CUR: invalid -\nAPKA OLD: invalid -\n"                                          \
-    "ASYM NEW: empty -\nASYM CUR: invalid -\nASYM OLD: invalid -\n"
-#define KEY_A "AES NEW: empty -\nAES CUR: valid 0x00000000000000a1\nAES OLD: invalid -\n" NO_OTHER
-#define KEY_B "AES NEW: empty -\nAES CUR: valid 0x00000000000000b2\nAES OLD: invalid -\n" NO_OTHER
-
-/* A guest with a vfio-ap device that had 04.0012 at its source, with key A, and a host that has the same. */
-typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions;
-    ApmigApHost *host;
-    ApmigEvidence *here, *there;
-    ApmigStamp *stamp;
-    ApmigArrival arrival;
-    ApmigScope *scope; /* NULL: all */
-} Fixture;
-
-static void
-tell(Fixture *fixture, ApmigEvent event)
-{
-    event.now = G_USEC_PER_SEC;
-    event.realtime = REALTIME;
-    apmig_engine_handle(fixture->engine, &event, fixture->actions);
-}
-
-static void
-know(ApmigEvidence *evidence, const char *text)
-{
-    ApmigMkvps mkvps = mkvps_of(text);
-
-    apmig_evidence_add_reading(evidence, 4, 0x12, &mkvps, REALTIME - DAY, NULL);
-}
-
-static void
-restamp(Fixture *fixture, gint64 written_at, ApmigStampLock *lock)
-{
-    apmig_stamp_free(fixture->stamp);
-    fixture->stamp = apmig_stamp_new(
-        SOURCE, written_at, apmig_ap_view_new_of_device(fixture->host, fixture->host->devices->pdata[0]),
-        fixture->there, lock);
-    fixture->arrival.stamp = fixture->stamp;
-}
-
-static void
-set_up(Fixture *fixture, gconstpointer data)
-{
-    g_autoptr(GPtrArray) none = g_ptr_array_new();
-
-    fixture->policy = apmig_policy_new_default();
-    fixture->engine = apmig_engine_new(fixture->policy, "5708");
-    fixture->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    fixture->host = host_new();
-    host_add_card(fixture->host, 4, "CEX8C");
-    host_add_queue(fixture->host, 4, 0x12, "vfio_ap");
-    host_add_device(fixture->host, MDEV, "04.0012");
-    fixture->host->can_migrate = TRUE;
-    fixture->here = apmig_evidence_new();
-    fixture->there = apmig_evidence_new();
-    know(fixture->here, KEY_A);
-    know(fixture->there, KEY_A);
-    restamp(fixture, REALTIME - DAY, NULL);
-    fixture->arrival = (ApmigArrival){.has_device = TRUE,
-                                      .device = MDEV,
-                                      .stamp = fixture->stamp,
-                                      .evidence = fixture->here,
-                                      .host = fixture->host,
-                                      .host_id = HERE};
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
-    g_ptr_array_set_size(fixture->actions, 0);
-}
-
-static void
-tear_down(Fixture *fixture, gconstpointer data)
-{
-    apmig_stamp_free(fixture->stamp);
-    apmig_evidence_free(fixture->here);
-    apmig_evidence_free(fixture->there);
-    apmig_ap_host_free(fixture->host);
-    g_ptr_array_unref(fixture->actions);
-    apmig_engine_free(fixture->engine);
-    apmig_policy_free(fixture->policy);
-    apmig_scope_unref(fixture->scope);
-}
-
-static void
-set_policy(Fixture *fixture)
-{
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = fixture->policy});
-}
 
 static void
 come(Fixture *fixture, gboolean restore)
 {
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                               .admit = {.caller = 7,
-                                         .uuid = G1,
-                                         .name = "g1",
-                                         .restore = restore,
-                                         .facts = {APMIG_AFFECTED_YES, fixture->scope ? fixture->scope : all},
-                                         .arrival = fixture->arrival}});
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                      .admit = {.caller = 7,
+                                .uuid = G1,
+                                .name = "g1",
+                                .restore = restore,
+                                .facts = {APMIG_AFFECTED_YES, fixture->scope ? fixture->scope : all},
+                                .arrival = fixture->arrival}});
 }
 
 static const ApmigAction *
 find(const Fixture *fixture, ApmigActionType type, ApmigLog log)
 {
-    for (guint i = 0; i < fixture->actions->len; i++) {
-        const ApmigAction *action = fixture->actions->pdata[i];
+    for (guint i = 0; i < fixture->story.actions->len; i++) {
+        const ApmigAction *action = fixture->story.actions->pdata[i];
 
         if (action->type == type && (type != APMIG_ACTION_LOG || action->log == log))
             return action;
@@ -197,16 +98,16 @@ test_keys(Fixture *fixture, gconstpointer data)
 
     know(fixture->here, KEY_B);
     assert_denied(fixture, "Master keys differ: AP queue 04.0012");
-    fixture->policy->keys_differ = APMIG_STAMP_WARN;
+    fixture->story.policy->keys_differ = APMIG_STAMP_WARN;
     set_policy(fixture);
     assert_let_in(fixture, "Master keys differ: AP queue 04.0012");
 
     fixture->arrival.evidence = NULL;
     assert_let_in(fixture, "is not known: 04.0012");
-    fixture->policy->keys_unknown = APMIG_STAMP_OK;
+    fixture->story.policy->keys_unknown = APMIG_STAMP_OK;
     set_policy(fixture);
     assert_let_in(fixture, NULL);
-    fixture->policy->keys_unknown = APMIG_STAMP_DENY;
+    fixture->story.policy->keys_unknown = APMIG_STAMP_DENY;
     set_policy(fixture);
     assert_denied(fixture, "is not known: 04.0012");
 }
@@ -214,8 +115,8 @@ test_keys(Fixture *fixture, gconstpointer data)
 static void
 test_locked_at_the_source(Fixture *fixture, gconstpointer data)
 {
-    fixture->policy->keys_differ = APMIG_STAMP_WARN;
-    fixture->policy->keys_unknown = fixture->policy->stamp_missing = APMIG_STAMP_OK;
+    fixture->story.policy->keys_differ = APMIG_STAMP_WARN;
+    fixture->story.policy->keys_unknown = fixture->story.policy->stamp_missing = APMIG_STAMP_OK;
     set_policy(fixture);
     restamp(fixture, 1, make_lock());
     assert_denied(fixture, "lock 0123456f of anna");
@@ -230,12 +131,12 @@ test_no_stamp(Fixture *fixture, gconstpointer data)
     assert_let_in(fixture, "brings no stamp");
     fixture->arrival.stamp_problem = "<queue> has no at";
     assert_let_in(fixture, "does not read: <queue> has no at.");
-    fixture->policy->stamp_missing = APMIG_STAMP_DENY;
+    fixture->story.policy->stamp_missing = APMIG_STAMP_DENY;
     set_policy(fixture);
     assert_denied(fixture, "does not read: <queue> has no at.");
     fixture->arrival.stamp_problem = NULL;
     assert_denied(fixture, "brings no stamp");
-    fixture->policy->stamp_missing = APMIG_STAMP_OK;
+    fixture->story.policy->stamp_missing = APMIG_STAMP_OK;
     set_policy(fixture);
     assert_let_in(fixture, NULL);
 }
@@ -262,7 +163,8 @@ assert_admitted_scope(Fixture *fixture, const char *scope)
     action = find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0);
     g_assert_nonnull(action);
     g_assert_cmpstr(apmig_scope_to_string(action->admission->scope), ==, scope);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {action->op, "no"}});
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {action->op, "no"}});
 }
 
 static void
@@ -313,11 +215,11 @@ test_lock_of_other_queues_lets_it_in(Fixture *fixture, gconstpointer data)
         .take = {
             .id = "aaaaaaaa", .scope = other, .reason = "AES rotation", .user = "cora", .no_wait = TRUE}};
 
-    tell(fixture, take);
+    tell(&fixture->story, take);
     assert_let_in(fixture, NULL);
     take.take.id = "bbbbbbbb";
     take.take.scope = own;
-    tell(fixture, take);
+    tell(&fixture->story, take);
     assert_denied(fixture, "lock bbbbbbbb");
 }
 
@@ -372,7 +274,7 @@ allow_remap(Fixture *fixture)
     fixture->arrival.asked_at = G_USEC_PER_SEC;
     fixture->arrival.has_device = FALSE;
     fixture->scope = scope_of("04.0012");
-    fixture->policy->remap_devices = APMIG_REMAP_MATCHING;
+    fixture->story.policy->remap_devices = APMIG_REMAP_MATCHING;
     set_policy(fixture);
 }
 
@@ -381,14 +283,14 @@ come_as(Fixture *fixture, const char *uuid, gboolean restore)
 {
     static const char *const devices[] = {MDEV, "dddddddd-1234-9455-926a-d65c16db1809", NULL};
 
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                               .admit = {.caller = 7,
-                                         .uuid = uuid,
-                                         .name = "g1",
-                                         .restore = restore,
-                                         .facts = {APMIG_AFFECTED_YES, fixture->scope, devices},
-                                         .arrival = fixture->arrival}});
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                                       .admit = {.caller = 7,
+                                                 .uuid = uuid,
+                                                 .name = "g1",
+                                                 .restore = restore,
+                                                 .facts = {APMIG_AFFECTED_YES, fixture->scope, devices},
+                                                 .arrival = fixture->arrival}});
 }
 
 /* @device: NULL: it is denied */
@@ -406,8 +308,8 @@ assert_gets(Fixture *fixture, const char *uuid, const char *device)
     g_assert_cmpuint(g_strv_length(persist->admission->devices), ==, 2);
     g_assert_cmpstr(persist->admission->devices[0], ==, device);
     op = persist->op;
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, NULL}});
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, NULL}});
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
     g_assert_true(reply && reply->allowed);
     g_assert_cmpstr(reply->device_map ? g_hash_table_lookup(reply->device_map, MDEV) : MDEV, ==, device);
@@ -419,7 +321,7 @@ static void
 test_remap_off(Fixture *fixture, gconstpointer data)
 {
     allow_remap(fixture);
-    fixture->policy->remap_devices = APMIG_REMAP_OFF;
+    fixture->story.policy->remap_devices = APMIG_REMAP_OFF;
     set_policy(fixture);
     assert_gets(fixture, G1, MDEV);
     fixture->arrival.has_device = TRUE;
@@ -479,15 +381,16 @@ test_remap_while_another_arrives(Fixture *fixture, gconstpointer data)
     guint64 token;
 
     allow_remap(fixture);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
     assert_gets(fixture, G1, OTHER);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
     token = find(fixture, APMIG_ACTION_LIST_GUESTS, 0)->token;
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, NULL, &g1, 1}});
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, NULL, &g1, 1}});
     token = find(fixture, APMIG_ACTION_QUERY_GUEST, 0)->token;
-    g_ptr_array_set_size(fixture->actions, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED, .answered = {token, G1, APMIG_JOB_NONE}});
+    g_ptr_array_set_size(fixture->story.actions, 0);
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED, .answered = {token, G1, APMIG_JOB_NONE}});
     g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_MIGRATION_ENDED));
     assert_gets(fixture, G2, YET_ANOTHER);
 }
@@ -503,9 +406,9 @@ test_remap_to_what_was_promised_before_a_restart(Fixture *fixture, gconstpointer
     admission.scope = scope;
     admission.devices = devices;
     g_ptr_array_add(admissions, &admission);
-    apmig_engine_free(fixture->engine);
-    fixture->engine = apmig_engine_new(fixture->policy, "5709");
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, admissions}});
+    apmig_engine_free(fixture->story.engine);
+    fixture->story.engine = apmig_engine_new(fixture->story.policy, "5709");
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, admissions}});
     allow_remap(fixture);
     assert_gets(fixture, G2, YET_ANOTHER);
     assert_gets(fixture, G1, OTHER);
@@ -535,7 +438,7 @@ test_remap_without_what_it_needs(Fixture *fixture, gconstpointer data)
 static void
 test_restore(Fixture *fixture, gconstpointer data)
 {
-    fixture->policy->stamp_missing = fixture->policy->keys_unknown = APMIG_STAMP_DENY;
+    fixture->story.policy->stamp_missing = fixture->story.policy->keys_unknown = APMIG_STAMP_DENY;
     set_policy(fixture);
     restamp(fixture, 1, make_lock());
     fixture->arrival.host_id = SOURCE;
@@ -554,7 +457,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(path, func) g_test_add("/engine-arrival/" path, Fixture, NULL, set_up, func, tear_down)
+#define ADD(path, func)                                                                                      \
+    g_test_add("/engine-arrival/" path, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
     ADD("keys", test_keys);
     ADD("locked-at-the-source", test_locked_at_the_source);
     ADD("no-stamp", test_no_stamp);

@@ -3,9 +3,7 @@
  * The release of a lock that was held, as the engine has it: when the cards are asked, and what comes of each answer.
  */
 #include "ap-fixture.h"
-#include "engine.h"
-
-#include <string.h>
+#include "engine-fixture.h"
 
 #define G1   "11111111-1111-4111-8111-111111111111"
 #define LOCK "aaaaaaaa"
@@ -16,56 +14,6 @@
 #define LOADED       AES("full 0x00000000000000a2", "valid 0x00000000000000a1")
 #define CHANGED      AES("empty -", "valid 0x00000000000000a2")
 #define NOT_VERIFIED "Not verified: "
-
-typedef struct {
-    ApmigPolicy *policy;
-    ApmigEngine *engine;
-    GPtrArray *actions; /* not yet looked at */
-    ApmigApHost *host;  /* 04.0012 and 05.0012, of the host's driver */
-    ApmigEvidence *evidence;
-    gint64 now;
-} Story;
-
-static void
-tell(Story *story, ApmigEvent event)
-{
-    event.now = story->now;
-    event.realtime = 1000 * SECOND + story->now;
-    apmig_engine_handle(story->engine, &event, story->actions);
-}
-
-/* Returns: (transfer full) (nullable): the oldest action of @type not yet looked at. */
-static ApmigAction *
-next(Story *story, ApmigActionType type)
-{
-    for (guint i = 0; i < story->actions->len; i++)
-        if (((ApmigAction *)g_ptr_array_index(story->actions, i))->type == type)
-            return g_ptr_array_steal_index(story->actions, i);
-    return NULL;
-}
-
-static ApmigAction *
-expect(Story *story, ApmigActionType type)
-{
-    ApmigAction *action = next(story, type);
-
-    g_assert_nonnull(action);
-    return action;
-}
-
-static void
-expect_none(Story *story, ApmigActionType type)
-{
-    g_autoptr(ApmigAction) action = next(story, type);
-
-    g_assert_null(action);
-}
-
-static void
-expect_state(Story *story, const char *state)
-{
-    g_assert_cmpstr(apmig_lock_state_to_string(apmig_engine_lookup_lock(story->engine, LOCK)), ==, state);
-}
 
 static void
 release(Story *story, ApmigCaller caller, gboolean force)
@@ -84,10 +32,25 @@ expect_reading(Story *story)
     return action->op;
 }
 
+/* 04.0012 and 05.0012, of the host's driver. */
+static ApmigApHost *
+make_host(void)
+{
+    ApmigApHost *host = host_new();
+
+    for (guint adapter = 4; adapter <= 5; adapter++) {
+        host_add_card(host, adapter, "CEX8C");
+        host_add_queue(host, adapter, 0x12, "cex4queue")->online = APMIG_YES;
+    }
+    return host;
+}
+
 /* @first, @second: (nullable): what the queues say; NULL: they cannot be read */
 static void
 answer(Story *story, guint64 op, const char *first, const char *second)
 {
+    g_autoptr(ApmigApHost) host = make_host();
+    g_autoptr(ApmigEvidence) evidence = apmig_evidence_new();
     g_autoptr(GPtrArray) readings = g_ptr_array_new_with_free_func(g_free);
     const char *const texts[] = {first, second};
 
@@ -101,16 +64,20 @@ answer(Story *story, guint64 op, const char *first, const char *second)
         reading->mkvps = mkvps_of(texts[i]);
         g_ptr_array_add(readings, reading);
     }
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_KEYS_READ,
-                             .keys_read = {op, NULL, story->host, readings, story->evidence}});
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_KEYS_READ, .keys_read = {op, NULL, host, readings, evidence}});
 }
 
+/* That there is no AP bus. */
 static void
-removed(Story *story, const char *error)
+answer_without_cards(Story *story, guint64 op)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_REMOVE_LOCK);
+    g_autoptr(ApmigApHost) host = make_host();
+    g_autoptr(ApmigEvidence) evidence = apmig_evidence_new();
+    g_autoptr(GPtrArray) none = g_ptr_array_new();
 
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {action->op, error}});
+    host->present = FALSE;
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_KEYS_READ, .keys_read = {op, NULL, host, none, evidence}});
 }
 
 static void
@@ -122,62 +89,22 @@ expect_released(Story *story, ApmigCaller caller)
 }
 
 static void
-expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *part)
-{
-    g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ERROR);
-
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpstr(apmig_error_name(reply->code), ==, apmig_error_name(code));
-    assert_says(reply->message, part);
-}
-
-static void
-expect_log(Story *story, ApmigLog log, const char *part)
-{
-    for (;;) {
-        g_autoptr(ApmigAction) entry = expect(story, APMIG_ACTION_LOG);
-
-        if (entry->log != log)
-            continue;
-        assert_says(entry->message, part);
-        return;
-    }
-}
-
-static void
-pass(Story *story, gint64 usec)
-{
-    story->now += usec;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
-}
-
-static void
 list(Story *story, gboolean with_guest)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_LIST_GUESTS);
     const ApmigGuestName guest = {G1, "g1"};
 
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
-                             .listed = {action->token, NULL, &guest, with_guest}});
+    g_assert_true(answer_list(story, &guest, with_guest));
 }
 
 static void
 tell_job(Story *story, ApmigJob job)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
-    g_autoptr(ApmigScope) scope = scope_of("04.0012");
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = action->token,
-                                          .uuid = G1,
-                                          .job = job,
-                                          .facts_read = TRUE,
-                                          .facts = {APMIG_AFFECTED_YES, scope}}});
+    g_assert_true(answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = job}}));
 }
 
 /* A lock of *.0012 that was held before a restart, and the hypervisor in view. */
 static void
-load(Story *story, ApmigLockOrigin origin)
+load_held(Story *story, ApmigLockOrigin origin)
 {
     g_autoptr(ApmigScope) scope = scope_of("*.0012");
     ApmigLockRecord record = {.id = (char *)LOCK,
@@ -189,26 +116,9 @@ load(Story *story, ApmigLockOrigin origin)
                               .owner_name = (char *)"cora",
                               .requested_at = 4,
                               .held_at = 5};
-    g_autoptr(GPtrArray) locks = g_ptr_array_new();
-    g_autoptr(GPtrArray) admissions = g_ptr_array_new();
 
-    g_ptr_array_add(locks, &record);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
+    load(story, &record, NULL);
     tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-}
-
-static void
-begin(Story *story)
-{
-    *story = (Story){.policy = apmig_policy_new_default(), .now = SECOND};
-    story->engine = apmig_engine_new(story->policy, "5708");
-    story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    story->host = host_new();
-    story->evidence = apmig_evidence_new();
-    for (guint adapter = 4; adapter <= 5; adapter++) {
-        host_add_card(story->host, adapter, "CEX8C");
-        host_add_queue(story->host, adapter, 0x12, "cex4queue")->online = APMIG_YES;
-    }
 }
 
 /* The same, held again. */
@@ -216,20 +126,10 @@ static void
 begin_held(Story *story)
 {
     begin(story);
-    load(story, APMIG_LOCK_BY_REQUEST);
+    load_held(story, APMIG_LOCK_BY_REQUEST);
     list(story, FALSE);
-    expect_state(story, "held");
+    expect_state(story, LOCK, "held");
     g_ptr_array_set_size(story->actions, 0);
-}
-
-static void
-end(Story *story)
-{
-    apmig_engine_free(story->engine);
-    apmig_policy_free(story->policy);
-    g_ptr_array_unref(story->actions);
-    apmig_ap_host_free(story->host);
-    apmig_evidence_free(story->evidence);
 }
 
 /* --- answers ------------------------------------------------------------------------------------- */
@@ -262,19 +162,19 @@ test_answers(void)
         lock = apmig_engine_lookup_lock(story.engine, LOCK);
         g_assert_cmpstr(lock->unverified, ==, "");
         release(&story, 8, FALSE);
-        expect_state(&story, "verifying");
+        expect_state(&story, LOCK, "verifying");
         answer(&story, expect_reading(&story), cases[i].first, cases[i].second);
         assert_says(lock->unverified, cases[i].unverified);
         if (cases[i].refused) {
-            expect_state(&story, "held");
+            expect_state(&story, LOCK, "held");
             expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
             expect_error(&story, 8, cases[i].code, cases[i].refused);
             expect_log(&story, APMIG_LOG_RELEASE_REFUSED, cases[i].refused);
             g_assert_null(lock->result);
         } else {
-            expect_state(&story, "verifying");
+            expect_state(&story, LOCK, "verifying");
             expect_none(&story, APMIG_ACTION_REPLY_RELEASED);
-            removed(&story, NULL);
+            written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
             expect_released(&story, 8);
             expect_log(&story, APMIG_LOG_LOCK_ENDED, lock->unverified);
             assert_says(lock->message, lock->unverified);
@@ -295,7 +195,7 @@ test_no_answer(void)
     pass(&story, 10 * SECOND - 1);
     expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
     pass(&story, 1);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_released(&story, 8);
     expect_log(&story, APMIG_LOG_LOCK_ENDED, NOT_VERIFIED "the cards did not answer in time");
     end(&story);
@@ -304,17 +204,16 @@ test_no_answer(void)
     release(&story, 8, FALSE);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_KEYS_READ,
                               .keys_read = {expect_reading(&story), "/sys/bus/ap: Permission denied"}});
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_log(&story, APMIG_LOG_LOCK_ENDED,
                NOT_VERIFIED "the keys could not be read: /sys/bus/ap: Permission denied.");
     end(&story);
 
     begin_held(&story);
-    story.host->present = FALSE;
     release(&story, 8, FALSE);
-    answer(&story, expect_reading(&story), NULL, NULL);
+    answer_without_cards(&story, expect_reading(&story));
     g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, LOCK)->unverified, ==, "");
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_log(&story, APMIG_LOG_LOCK_ENDED, "there is no AP bus on this host");
     end(&story);
 }
@@ -327,7 +226,7 @@ test_cards_are_not_asked(void)
     begin_held(&story);
     release(&story, 8, TRUE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_released(&story, 8);
     expect_log(&story, APMIG_LOG_LOCK_ENDED, "released by force. " NOT_VERIFIED);
     end(&story);
@@ -337,7 +236,7 @@ test_cards_are_not_asked(void)
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = story.policy});
     release(&story, 8, FALSE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_log(&story, APMIG_LOG_LOCK_ENDED, NOT_VERIFIED "the policy (on-release)");
     end(&story);
 }
@@ -363,7 +262,7 @@ test_others_join(void)
     answer(&story, expect_reading(&story), STEADY, STEADY);
     release(&story, 11, FALSE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_released(&story, 10);
     expect_released(&story, 11);
     expect_none(&story, APMIG_ACTION_REPLY_ERROR);
@@ -382,7 +281,7 @@ test_force_overrides(void)
     release(&story, 9, TRUE);
     answer(&story, op, STEADY, LOADED);
     expect_none(&story, APMIG_ACTION_REPLY_ERROR);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_released(&story, 8);
     expect_released(&story, 9);
     end(&story);
@@ -398,13 +297,13 @@ test_answer_of_an_earlier_reading(void)
     release(&story, 8, FALSE);
     early = expect_reading(&story);
     pass(&story, 10 * SECOND);
-    removed(&story, "Read-only file system");
+    written(&story, APMIG_ACTION_REMOVE_LOCK, "Read-only file system");
     expect_error(&story, 8, APMIG_ERROR_STATE_FAILURE, "Read-only");
     answer(&story, early, STEADY, STEADY);
     expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
     release(&story, 9, FALSE);
     answer(&story, early, STEADY, STEADY);
-    expect_state(&story, "verifying");
+    expect_state(&story, LOCK, "verifying");
     answer(&story, expect_reading(&story), STEADY, LOADED);
     expect_error(&story, 9, APMIG_ERROR_KEY_CHANGE_UNFINISHED, "05.0012");
     expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
@@ -453,12 +352,12 @@ test_breach_is_seen(void)
     pass(&story, 5 * SECOND); /* held-interval-usec */
     list(&story, TRUE);
     tell_job(&story, APMIG_JOB_OUTGOING);
-    expect_state(&story, "verifying");
+    expect_state(&story, LOCK, "verifying");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     expect_log(&story, APMIG_LOG_LOCK_BREACHED, "g1");
     apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
     answer(&story, op, STEADY, CHANGED);
-    expect_state(&story, "breached");
+    expect_state(&story, LOCK, "breached");
     end(&story);
 }
 
@@ -486,7 +385,7 @@ test_adoption(void)
     Story story;
 
     begin(&story);
-    load(&story, APMIG_LOCK_BY_ITSELF);
+    load_held(&story, APMIG_LOCK_BY_ITSELF);
     list(&story, FALSE);
     release(&story, 8, FALSE);
     ask_to_adopt(&story);
@@ -521,7 +420,7 @@ test_lock_that_was_never_held(void)
                  .caller = 2, .id = LOCK, .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
     release(&story, 8, FALSE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
-    removed(&story, NULL);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     expect_released(&story, 8);
     g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, LOCK)->result, ==, "cancelled");
     end(&story);

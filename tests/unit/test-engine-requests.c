@@ -3,87 +3,13 @@
  * What is asked of the engine about a lock that is there, or of one that nobody takes: changes of it, whether its keys may
  * be changed now, rehearsals.
  */
-#include "engine.h"
+#include "ap-fixture.h"
+#include "engine-fixture.h"
 
-#include <string.h>
-
-#define G1       "11111111-1111-4111-8111-111111111111"
-#define DEVICE   "88888888-8888-4888-8888-888888888888"
-#define LOCK     "aaaaaaaa"
-#define SECOND   ((gint64)G_USEC_PER_SEC)
-#define REALTIME (G_GINT64_CONSTANT(1800000000) * SECOND)
-
-typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions; /* not yet looked at */
-    gint64 now;
-} Story;
-
-static void
-tell(Story *story, ApmigEvent event)
-{
-    event.now = story->now;
-    event.realtime = REALTIME + story->now;
-    apmig_engine_handle(story->engine, &event, story->actions);
-}
-
-/* Returns: (transfer full) (nullable): the oldest action of @type not yet looked at. */
-static ApmigAction *
-next(Story *story, ApmigActionType type)
-{
-    for (guint i = 0; i < story->actions->len; i++)
-        if (((ApmigAction *)g_ptr_array_index(story->actions, i))->type == type)
-            return g_ptr_array_steal_index(story->actions, i);
-    return NULL;
-}
-
-static ApmigAction *
-expect(Story *story, ApmigActionType type)
-{
-    ApmigAction *action = next(story, type);
-
-    g_assert_nonnull(action);
-    return action;
-}
-
-static void
-expect_none(Story *story, ApmigActionType type)
-{
-    g_autoptr(ApmigAction) action = next(story, type);
-
-    g_assert_null(action);
-}
-
-static void
-assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        g_error("\"%s\" does not say \"%s\"", text, part);
-}
-
-static void
-expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *part)
-{
-    g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ERROR);
-
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpstr(apmig_error_name(reply->code), ==, apmig_error_name(code));
-    assert_says(reply->message, part);
-}
-
-static void
-expect_log(Story *story, ApmigLog log, const char *part)
-{
-    for (;;) {
-        g_autoptr(ApmigAction) entry = expect(story, APMIG_ACTION_LOG);
-
-        if (entry->log != log)
-            continue;
-        assert_says(entry->message, part);
-        return;
-    }
-}
+#define G1     "11111111-1111-4111-8111-111111111111"
+#define DEVICE "88888888-8888-4888-8888-888888888888"
+#define LOCK   "aaaaaaaa"
+#define SECOND ((gint64)G_USEC_PER_SEC)
 
 static void
 expect_amended(Story *story, ApmigCaller caller)
@@ -105,7 +31,7 @@ the_lock(Story *story)
 
 /* Returns: (transfer full): what was given to the disk, whose answer is told. */
 static ApmigLockRecord *
-written(Story *story, const char *error)
+record_written(Story *story, const char *error)
 {
     g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_PERSIST_LOCK);
 
@@ -113,107 +39,72 @@ written(Story *story, const char *error)
     return g_steal_pointer(&action->record);
 }
 
+static gboolean
+list(Story *story)
+{
+    const ApmigGuestName guests[] = {{G1, "g1"}};
+
+    return answer_list(story, guests, 1);
+}
+
 static void
 listed(Story *story)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_LIST_GUESTS);
-    const ApmigGuestName guests[] = {{G1, "g1"}};
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->token, NULL, guests, 1}});
+    g_assert_true(list(story));
 }
 
 static void
 answered(Story *story, ApmigJob job, gboolean postcopy)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
-    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
     const char *const devices[] = {DEVICE, NULL};
 
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = action->token,
-                                          .uuid = G1,
-                                          .job = job,
-                                          .postcopy = postcopy,
-                                          .facts_read = action->want_facts,
-                                          .facts = {APMIG_AFFECTED_YES, scope, devices}}});
+    g_assert_true(answer_query(
+        story, "04.0012",
+        (ApmigEvent){.answered = {.job = job, .postcopy = postcopy, .facts = {.devices = devices}}}));
 }
 
 static void
-pass(Story *story, gint64 usec)
+begin_verifying(Story *story)
 {
-    story->now += usec;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    ApmigPolicy *policy = apmig_policy_new_default();
+
+    policy->stamp = APMIG_STAMP_OFF;
+    policy->on_release = APMIG_ON_RELEASE_VERIFY;
+    begin_with(story, policy);
+    open_view(story);
 }
 
 static void
-begin(Story *story)
+take(Story *story, ApmigCaller caller, const char *scope, ApmigOnBusy on_busy, gboolean rehearse)
 {
-    g_autoptr(GPtrArray) nothing = g_ptr_array_new();
-
-    story->policy = apmig_policy_new_default();
-    story->policy->stamp = APMIG_STAMP_OFF;
-    story->policy->on_release = APMIG_ON_RELEASE_VERIFY;
-    story->engine = apmig_engine_new(story->policy, "5708");
-    story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    story->now = SECOND;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED,
-                             .store_loaded = {.locks = nothing, .admissions = nothing}});
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-}
-
-static void
-end(Story *story)
-{
-    apmig_engine_free(story->engine);
-    apmig_policy_free(story->policy);
-    g_ptr_array_unref(story->actions);
-}
-
-static void
-take(Story *story, ApmigCaller caller, const char *scope_text, ApmigOnBusy on_busy, gboolean rehearse)
-{
-    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                             .take = {.caller = caller,
-                                      .id = LOCK,
-                                      .scope = scope,
-                                      .reason = "AES rotation",
-                                      .change_id = "",
-                                      .uid = 1000,
-                                      .user = "cora",
-                                      .on_busy = on_busy,
-                                      .expected_duration_usec = 60 * SECOND,
-                                      .rehearse = rehearse}});
+    take_lock(story, LOCK, scope,
+              (ApmigEvent){.take = {.caller = caller,
+                                    .on_busy = on_busy,
+                                    .expected_duration_usec = 60 * SECOND,
+                                    .rehearse = rehearse}});
 }
 
 /* What is still being asked is answered. */
 static void
 settle_questions(Story *story)
 {
-    for (guint i = 0; i < 2; i++) {
-        g_autoptr(ApmigAction) list = next(story, APMIG_ACTION_LIST_GUESTS);
-        const ApmigGuestName guests[] = {{G1, "g1"}};
-
-        if (list)
-            tell(story,
-                 (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, NULL, guests, 1}});
-    }
+    for (guint i = 0; i < 2; i++)
+        list(story);
 }
 
 /* A lock of cora's that is held, with guest g1 of scope 04.0012 active and idle. */
 static void
 hold(Story *story)
 {
-    begin(story);
+    begin_verifying(story);
     take(story, 1, "04.*", APMIG_ON_BUSY_UNSET, FALSE);
-    apmig_lock_record_free(written(story, NULL));
+    apmig_lock_record_free(record_written(story, NULL));
     listed(story);
     answered(story, APMIG_JOB_NONE, FALSE);
     settle_questions(story);
     pass(story, 50000);
     answered(story, APMIG_JOB_NONE, FALSE);
-    apmig_lock_record_free(written(story, NULL));
+    apmig_lock_record_free(record_written(story, NULL));
     g_assert_cmpstr(apmig_lock_state_to_string(the_lock(story)), ==, "held");
     settle_questions(story);
     g_ptr_array_set_size(story->actions, 0);
@@ -247,7 +138,7 @@ test_take_over_is_durable_before_the_answer(void)
     g_assert_cmpuint(the_lock(&story)->record->owner_uid, ==, 1000);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {3, LOCK}});
     expect_error(&story, 3, APMIG_ERROR_NOT_OWNER, "dora"); /* it was cora who was asked for that */
-    record = written(&story, NULL);
+    record = record_written(&story, NULL);
     expect_amended(&story, 2);
     g_assert_cmpuint(record->owner_uid, ==, 1001);
     g_assert_cmpstr(record->reason, ==, "AES rotation");
@@ -267,11 +158,11 @@ test_change_that_cannot_be_written_is_none(void)
 
     hold(&story);
     amend(&story, 2, APMIG_AMEND_OWNER, "shift ends", 0);
-    apmig_lock_record_free(written(&story, "No space left on device"));
+    apmig_lock_record_free(record_written(&story, "No space left on device"));
     expect_error(&story, 2, APMIG_ERROR_STATE_FAILURE, "No space left on device");
     g_assert_cmpstr(the_lock(&story)->record->owner_name, ==, "cora");
     amend(&story, 3, APMIG_AMEND_OWNER, "shift ends", 0); /* nothing is left of it */
-    apmig_lock_record_free(written(&story, NULL));
+    apmig_lock_record_free(record_written(&story, NULL));
     expect_amended(&story, 3);
     end(&story);
 }
@@ -288,11 +179,11 @@ test_breach_while_a_change_is_written_is_kept(void)
     pass(&story, 6 * SECOND);
     answered(&story, APMIG_JOB_OUTGOING, FALSE);
     g_assert_cmpuint(the_lock(&story)->record->breaches, ==, 1);
-    changed = written(&story, NULL);
+    changed = record_written(&story, NULL);
     g_assert_cmpuint(changed->breaches, ==, 0);
     expect_amended(&story, 2);
     g_assert_cmpuint(the_lock(&story)->record->breaches, ==, 1);
-    counted = written(&story, NULL);
+    counted = record_written(&story, NULL);
     g_assert_cmpuint(counted->breaches, ==, 1);
     g_assert_cmpstr(counted->reason, ==, "AES rotation; card 05 is late");
     end(&story);
@@ -309,12 +200,12 @@ test_extended_is_not_overdue(void)
     g_assert_true(the_lock(&story)->overdue);
     amend(&story, 2, APMIG_AMEND_DURATION, NULL, 3600 * SECOND);
     g_assert_true(the_lock(&story)->overdue);
-    record = written(&story, NULL);
+    record = record_written(&story, NULL);
     expect_amended(&story, 2);
     g_assert_false(the_lock(&story)->overdue);
     /* On disk it counts from the request, so that it is the same after a restart. */
     g_assert_cmpint(record->requested_at + record->expected_duration_usec, ==,
-                    REALTIME + story.now + 3600 * SECOND);
+                    STORY_REALTIME + story.now + 3600 * SECOND);
     pass(&story, 3599 * SECOND);
     g_assert_false(the_lock(&story)->overdue);
     pass(&story, SECOND);
@@ -341,7 +232,7 @@ test_reason_grows_as_far_as_it_may(void)
                                         .owner_uid = 1000,
                                         .text = much,
                                         .replace = TRUE}});
-    apmig_lock_record_free(written(&story, NULL));
+    apmig_lock_record_free(record_written(&story, NULL));
     expect_amended(&story, 3);
     g_assert_cmpstr(the_lock(&story)->record->reason, ==, much);
     expect_log(&story, APMIG_LOG_LOCK_AMENDED, "by root (uid 0) from \"AES rotation\" to \"xxx");
@@ -356,7 +247,7 @@ test_changes_come_one_after_the_other(void)
     hold(&story);
     amend(&story, 2, APMIG_AMEND_OWNER, "shift ends", 0);
     amend(&story, 3, APMIG_AMEND_DURATION, NULL, SECOND); /* as cora, whose it is no longer then */
-    apmig_lock_record_free(written(&story, NULL));
+    apmig_lock_record_free(record_written(&story, NULL));
     expect_amended(&story, 2);
     expect_error(&story, 3, APMIG_ERROR_NOT_OWNER, "changed hands to dora");
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
@@ -388,13 +279,13 @@ test_who_waits_for_a_lock_keeps_it(void)
 {
     Story story;
 
-    begin(&story);
+    begin_verifying(&story);
     take(&story, 1, "04.*", APMIG_ON_BUSY_UNSET, FALSE);
-    apmig_lock_record_free(written(&story, NULL));
+    apmig_lock_record_free(record_written(&story, NULL));
     amend(&story, 2, APMIG_AMEND_OWNER, "shift ends", 0);
     expect_error(&story, 2, APMIG_ERROR_BUSY, "cora still waits");
     amend(&story, 3, APMIG_AMEND_REASON, "card 05 is late", 0);
-    apmig_lock_record_free(written(&story, NULL));
+    apmig_lock_record_free(record_written(&story, NULL));
     expect_amended(&story, 3);
     end(&story);
 }
@@ -461,7 +352,7 @@ test_go_rests_on_a_reading_of_its_own(void)
     reply = expect(&story, APMIG_ACTION_REPLY_VERDICT);
     g_assert_true(reply->allowed);
     g_assert_cmpstr(reply->message, ==, "");
-    g_assert_cmpint(reply->read_at, ==, REALTIME + story.now - SECOND);
+    g_assert_cmpint(reply->read_at, ==, STORY_REALTIME + story.now - SECOND);
     end(&story);
 }
 
@@ -525,7 +416,7 @@ test_lock_that_ends_is_no_lock(void)
 static ApmigAction *
 rehearse(Story *story, ApmigOnBusy on_busy, ApmigJob job, gboolean postcopy)
 {
-    begin(story);
+    begin_verifying(story);
     take(story, 2, "04.*", on_busy, TRUE);
     listed(story);
     answered(story, job, postcopy);

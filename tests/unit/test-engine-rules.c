@@ -3,7 +3,7 @@
  * What the engine makes of a policy's rules, and of its word on locks that grow old: each test is one rule of its own,
  * told as the events that lead to it.
  */
-#include "engine.h"
+#include "engine-fixture.h"
 
 #include <string.h>
 
@@ -11,28 +11,7 @@
 #define DB     "22222222-2222-4222-8222-222222222222"
 #define SECOND ((gint64)G_USEC_PER_SEC)
 
-typedef struct {
-    ApmigEngine *engine;
-    GPtrArray *actions; /* not yet looked at */
-    gint64 now;
-} Story;
-
 /* --- telling -------------------------------------------------------------------------------------- */
-
-static void
-tell(Story *story, ApmigEvent event)
-{
-    event.now = story->now;
-    event.realtime = G_GINT64_CONSTANT(1800000000000000) + story->now;
-    apmig_engine_handle(story->engine, &event, story->actions);
-}
-
-static void
-pass(Story *story, gint64 usec)
-{
-    story->now += usec;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
-}
 
 static ApmigPolicy *
 parse(const char *json)
@@ -46,23 +25,10 @@ parse(const char *json)
 }
 
 static void
-begin(Story *story, const char *policy_json)
+begin_ruled(Story *story, const char *policy_json)
 {
-    g_autoptr(ApmigPolicy) policy = parse(policy_json);
-    g_autoptr(GPtrArray) none = g_ptr_array_new();
-
-    story->engine = apmig_engine_new(policy, "5708");
-    story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    story->now = SECOND;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-}
-
-static void
-end(Story *story)
-{
-    apmig_engine_free(story->engine);
-    g_ptr_array_unref(story->actions);
+    begin_with(story, parse(policy_json));
+    open_view(story);
 }
 
 static void
@@ -73,50 +39,23 @@ change_policy(Story *story, const char *json)
     tell(story, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
 }
 
-/* Returns: (transfer full) (nullable): the oldest action of @type not yet looked at; @uuid: (nullable): about it. */
-static ApmigAction *
-next(Story *story, ApmigActionType type, const char *uuid)
-{
-    for (guint i = 0; i < story->actions->len; i++) {
-        ApmigAction *action = g_ptr_array_index(story->actions, i);
-
-        if (action->type == type && (!uuid || g_strcmp0(action->uuid, uuid) == 0))
-            return g_ptr_array_steal_index(story->actions, i);
-    }
-    return NULL;
-}
-
 static void
 list(Story *story)
 {
     const ApmigGuestName guests[] = {{WEB, "web-1"}, {DB, "db-1"}};
-    ApmigAction *action;
 
-    while ((action = next(story, APMIG_ACTION_LIST_GUESTS, NULL))) {
-        tell(story,
-             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->token, NULL, guests, 2}});
-        apmig_action_free(action);
-    }
+    while (answer_list(story, guests, 2))
+        ;
 }
 
 /* @on_busy: of the request. The lock is then durable, and the guests are listed. */
 static void
 take(Story *story, ApmigOnBusy on_busy, gint64 expected_duration)
 {
-    g_autoptr(ApmigScope) all = apmig_scope_new_all();
-    g_autoptr(ApmigAction) persist = NULL;
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                             .take = {.caller = 1,
-                                      .id = "aaaaaaaa",
-                                      .scope = all,
-                                      .reason = "AES rotation",
-                                      .uid = 1000,
-                                      .user = "cora",
-                                      .on_busy = on_busy,
-                                      .expected_duration_usec = expected_duration}});
-    persist = next(story, APMIG_ACTION_PERSIST_LOCK, NULL);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {persist->op, NULL}});
+    take_lock(
+        story, "aaaaaaaa", "all",
+        (ApmigEvent){.take = {.caller = 1, .on_busy = on_busy, .expected_duration_usec = expected_duration}});
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     list(story);
 }
 
@@ -124,7 +63,7 @@ take(Story *story, ApmigOnBusy on_busy, gint64 expected_duration)
 static void
 answer(Story *story, const char *uuid, ApmigJob job, const char *scope)
 {
-    g_autoptr(ApmigAction) query = next(story, APMIG_ACTION_QUERY_GUEST, uuid);
+    g_autoptr(ApmigAction) query = next_about(story, APMIG_ACTION_QUERY_GUEST, uuid);
     g_autoptr(ApmigScope) queues = scope ? apmig_scope_parse(scope, NULL) : NULL;
 
     g_assert_nonnull(query);
@@ -140,7 +79,7 @@ answer(Story *story, const char *uuid, ApmigJob job, const char *scope)
 static void
 expect_step(Story *story, const char *uuid)
 {
-    g_autoptr(ApmigAction) step = next(story, APMIG_ACTION_RUN_STEP, uuid);
+    g_autoptr(ApmigAction) step = next_about(story, APMIG_ACTION_RUN_STEP, uuid);
 
     g_assert_nonnull(step);
     g_assert_cmpint(step->step, ==, APMIG_STEP_LIBVIRT_ABORT);
@@ -149,21 +88,14 @@ expect_step(Story *story, const char *uuid)
 static void
 expect_no_step(Story *story)
 {
-    g_assert_null(next(story, APMIG_ACTION_RUN_STEP, NULL));
+    expect_none(story, APMIG_ACTION_RUN_STEP);
 }
 
 static void
-expect_busy(Story *story, const char *needle)
+expect_busy(Story *story, const char *part)
 {
-    g_autoptr(ApmigAction) removal = next(story, APMIG_ACTION_REMOVE_LOCK, NULL);
-    g_autoptr(ApmigAction) reply = NULL;
-
-    g_assert_nonnull(removal);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {removal->op, NULL}});
-    reply = next(story, APMIG_ACTION_REPLY_ERROR, NULL);
-    g_assert_nonnull(reply);
-    g_assert_cmpint(reply->code, ==, APMIG_ERROR_BUSY);
-    g_assert_nonnull(strstr(reply->message, needle));
+    written(story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(story, 1, APMIG_ERROR_BUSY, part);
 }
 
 /* --- on-busy -------------------------------------------------------------------------------------- */
@@ -176,7 +108,7 @@ test_one_refusal_comes_before_any_step(void)
 {
     Story story;
 
-    begin(&story, db_refuses);
+    begin_ruled(&story, db_refuses);
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, WEB, APMIG_JOB_OUTGOING, "04.0012");
     expect_no_step(&story);
@@ -191,7 +123,7 @@ test_steps_begin_once_nobody_refuses(void)
 {
     Story story;
 
-    begin(&story, db_refuses);
+    begin_ruled(&story, db_refuses);
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, WEB, APMIG_JOB_OUTGOING, "04.0012");
     expect_no_step(&story);
@@ -206,8 +138,8 @@ test_what_was_known_stays_known(void)
 {
     Story story;
 
-    begin(&story, "{\"rules\":[{\"match\":{\"guest\":\"db-*\"},\"on-busy\":\"refuse\"},"
-                  "{\"match\":{\"guest\":\"web-*\"},\"on-busy\":\"wait\"}]}");
+    begin_ruled(&story, "{\"rules\":[{\"match\":{\"guest\":\"db-*\"},\"on-busy\":\"refuse\"},"
+                        "{\"match\":{\"guest\":\"web-*\"},\"on-busy\":\"wait\"}]}");
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, WEB, APMIG_JOB_OUTGOING, "04.0012");
     answer(&story, DB, APMIG_JOB_NONE, "05.0012");
@@ -227,13 +159,13 @@ test_request_comes_before_rules(void)
 {
     Story story;
 
-    begin(&story, db_refuses);
+    begin_ruled(&story, db_refuses);
     take(&story, APMIG_ON_BUSY_ABORT, 0);
     answer(&story, DB, APMIG_JOB_OUTGOING, "05.0012");
     expect_step(&story, DB); /* nobody else needs to be heard for that */
     end(&story);
 
-    begin(&story, "{\"rules\":[{\"match\":{\"guest\":\"*\"},\"on-busy\":\"abort\"}]}");
+    begin_ruled(&story, "{\"rules\":[{\"match\":{\"guest\":\"*\"},\"on-busy\":\"abort\"}]}");
     take(&story, APMIG_ON_BUSY_REFUSE, 0);
     answer(&story, DB, APMIG_JOB_OUTGOING, "05.0012");
     expect_busy(&story, "guest 'db-1' is migrating out; ask again");
@@ -245,7 +177,7 @@ test_one_waits_another_is_ended(void)
 {
     Story story;
 
-    begin(&story, "{\"rules\":[{\"match\":{\"scope\":\"05.*\"},\"on-busy\":\"wait\"}]}");
+    begin_ruled(&story, "{\"rules\":[{\"match\":{\"scope\":\"05.*\"},\"on-busy\":\"wait\"}]}");
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, DB, APMIG_JOB_OUTGOING, "05.0012");
     expect_no_step(&story);
@@ -264,11 +196,11 @@ test_unknown_queues(void)
 {
     Story story;
 
-    begin(&story,
-          "{\"on-busy\":\"wait\",\"rules\":[{\"match\":{\"scope\":\"05.*\"},\"on-busy\":\"refuse\"}]}");
+    begin_ruled(&story,
+                "{\"on-busy\":\"wait\",\"rules\":[{\"match\":{\"scope\":\"05.*\"},\"on-busy\":\"refuse\"}]}");
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, DB, APMIG_JOB_OUTGOING, NULL);
-    g_assert_null(next(&story, APMIG_ACTION_REMOVE_LOCK, NULL));
+    g_assert_null(next(&story, APMIG_ACTION_REMOVE_LOCK));
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {DB}});
     answer(&story, DB, APMIG_JOB_OUTGOING, "05.0012");
     expect_busy(&story, "$.rules[0] of site.json");
@@ -284,8 +216,8 @@ test_deadline_of_a_step(void)
     g_autoptr(GPtrArray) migrations = NULL;
     const ApmigStepRecord *record;
 
-    begin(&story, "{\"rules\":[{\"match\":{\"guest\":\"web-*\"},\"steps\":"
-                  "[{\"step\":\"libvirt-abort\",\"deadline-usec\":700000}]}]}");
+    begin_ruled(&story, "{\"rules\":[{\"match\":{\"guest\":\"web-*\"},\"steps\":"
+                        "[{\"step\":\"libvirt-abort\",\"deadline-usec\":700000}]}]}");
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, WEB, APMIG_JOB_OUTGOING, "04.0012");
     expect_step(&story, WEB);
@@ -306,14 +238,14 @@ test_admission_time(void)
     g_autoptr(ApmigAction) reply = NULL;
     Story story;
 
-    begin(&story, "{\"rules\":[{\"match\":{\"guest\":\"web-*\"},\"admission-usec\":600000000}]}");
+    begin_ruled(&story, "{\"rules\":[{\"match\":{\"guest\":\"web-*\"},\"admission-usec\":600000000}]}");
     tell(&story,
          (ApmigEvent){
              .type = APMIG_EVENT_ADMIT,
              .admit = {.caller = 1, .uuid = WEB, .name = "web-1", .facts = {APMIG_AFFECTED_YES, scope}}});
-    persist = next(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    persist = next(&story, APMIG_ACTION_PERSIST_ADMISSION);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {persist->op, NULL}});
-    reply = next(&story, APMIG_ACTION_REPLY_ADMIT, NULL);
+    reply = next(&story, APMIG_ACTION_REPLY_ADMIT);
     g_assert_true(reply->allowed);
     g_assert_cmpint(apmig_engine_next_deadline(story.engine), ==, story.now + 600 * SECOND);
     end(&story);
@@ -328,7 +260,7 @@ count_overdue(Story *story)
     guint count = 0;
     ApmigAction *action;
 
-    while ((action = next(story, APMIG_ACTION_LOG, NULL))) {
+    while ((action = next(story, APMIG_ACTION_LOG))) {
         count += action->log == APMIG_LOG_LOCK_OVERDUE;
         apmig_action_free(action);
     }
@@ -346,7 +278,7 @@ test_overdue_by_the_policy(void)
 {
     Story story;
 
-    begin(
+    begin_ruled(
         &story,
         "{\"request-timeout-usec\":86400000000,\"overdue-usec\":3600000000,\"overdue-again-usec\":60000000}");
     take(&story, APMIG_ON_BUSY_UNSET, 0);
@@ -374,7 +306,7 @@ test_announced_duration_comes_first(void)
 {
     Story story;
 
-    begin(&story, "{\"request-timeout-usec\":86400000000,\"overdue-usec\":1000000}");
+    begin_ruled(&story, "{\"request-timeout-usec\":86400000000,\"overdue-usec\":1000000}");
     take(&story, APMIG_ON_BUSY_UNSET, 60 * SECOND);
     pass(&story, 60 * SECOND - 1);
     g_assert_false(is_overdue(&story));

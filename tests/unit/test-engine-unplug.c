@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the engine makes of guests whose device is taken away, and given back, under locks. */
-#include "engine.h"
-
-#include <string.h>
+#include "engine-fixture.h"
 
 #define G1 "11111111-1111-4111-8111-111111111111"
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"
 
 typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions; /* not yet looked at */
-    gint64 now;
+    Story story;
     /* the only guest, as the hypervisor would tell */
     const char *device; /* NULL: it has none, and no queues */
     const char *scope;
@@ -20,69 +15,16 @@ typedef struct {
     ApmigJob job;
 } Fixture;
 
-static void
-tell(Fixture *fixture, ApmigEvent event)
-{
-    event.now = fixture->now;
-    event.realtime = G_GINT64_CONSTANT(1800000000000000) + fixture->now;
-    apmig_engine_handle(fixture->engine, &event, fixture->actions);
-}
-
-static ApmigAction *
-next(Fixture *fixture, ApmigActionType type)
-{
-    for (guint i = 0; i < fixture->actions->len; i++) {
-        ApmigAction *action = fixture->actions->pdata[i];
-
-        if (action->type == type)
-            return g_ptr_array_steal_index(fixture->actions, i);
-    }
-    return NULL;
-}
-
 static gboolean
-answer_list(Fixture *fixture)
+answer(Fixture *fixture)
 {
     const ApmigGuestName guests[] = {{G1, "g1"}};
-    g_autoptr(ApmigAction) action = next(fixture, APMIG_ACTION_LIST_GUESTS);
-
-    if (!action)
-        return FALSE;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
-                               .listed = {action->token, NULL, guests, fixture->is_active ? 1 : 0}});
-    return TRUE;
-}
-
-static gboolean
-answer_query(Fixture *fixture)
-{
-    g_autoptr(ApmigAction) action = next(fixture, APMIG_ACTION_QUERY_GUEST);
     const char *const devices[] = {fixture->device, NULL};
-    g_autoptr(ApmigScope) scope = fixture->device ? apmig_scope_parse(fixture->scope, NULL) : NULL;
+    ApmigEvent guest = {.answered = {.job = fixture->job, .facts = {.devices = devices}}};
 
-    if (!action)
-        return FALSE;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                               .answered = {.token = action->token,
-                                            .uuid = G1,
-                                            .job = fixture->job,
-                                            .facts_read = action->want_facts,
-                                            .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope,
-                                                      devices, FALSE}}});
-    return TRUE;
-}
-
-static gboolean
-answer_write(Fixture *fixture)
-{
-    g_autoptr(ApmigAction) persist = next(fixture, APMIG_ACTION_PERSIST_LOCK);
-    g_autoptr(ApmigAction) removal = persist ? NULL : next(fixture, APMIG_ACTION_REMOVE_LOCK);
-
-    if (persist)
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {persist->op, NULL}});
-    else if (removal)
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {removal->op, NULL}});
-    return persist || removal;
+    return answer_list(&fixture->story, guests, fixture->is_active ? 1 : 0) ||
+           answer_query(&fixture->story, fixture->device ? fixture->scope : NULL, guest) ||
+           answer_write(&fixture->story);
 }
 
 /* Everything is answered, over several readings. */
@@ -90,70 +32,52 @@ static void
 settle(Fixture *fixture)
 {
     for (guint i = 0; i < 3; i++) {
-        while (answer_list(fixture) || answer_query(fixture) || answer_write(fixture))
+        while (answer(fixture))
             ;
-        fixture->now += 6 * G_USEC_PER_SEC;
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+        pass(&fixture->story, 6 * G_USEC_PER_SEC);
     }
-    while (answer_list(fixture) || answer_query(fixture) || answer_write(fixture))
+    while (answer(fixture))
         ;
 }
 
 static void
 set_up(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GPtrArray) none = g_ptr_array_new();
-
-    fixture->policy = apmig_policy_new_default();
-    fixture->policy->stamp = APMIG_STAMP_OFF;
-    fixture->engine = apmig_engine_new(fixture->policy, "5708");
-    fixture->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    fixture->now = G_USEC_PER_SEC;
+    begin(&fixture->story);
     fixture->is_active = TRUE;
     fixture->device = D1;
     fixture->scope = "04.0012";
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(&fixture->story);
 }
 
 static void
 tear_down(Fixture *fixture, gconstpointer data)
 {
-    apmig_engine_free(fixture->engine);
-    apmig_policy_free(fixture->policy);
-    g_ptr_array_unref(fixture->actions);
+    end(&fixture->story);
 }
 
 static void
-hold(Fixture *fixture, const char *id, const char *scope_text)
+hold(Fixture *fixture, const char *id, const char *scope)
 {
-    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
-
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                               .take = {.caller = 1,
-                                        .id = id,
-                                        .scope = scope,
-                                        .reason = "AES rotation",
-                                        .change_id = "",
-                                        .user = "cora",
-                                        .no_wait = TRUE}});
+    take_lock(&fixture->story, id, scope, (ApmigEvent){.take = {.caller = 1, .no_wait = TRUE}});
     settle(fixture);
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, id)->state, ==, APMIG_LOCK_HELD);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, id)->state, ==, APMIG_LOCK_HELD);
 }
 
 static void
 release(Fixture *fixture, const char *id)
 {
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, id, TRUE}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, id, TRUE}});
     settle(fixture);
-    g_assert_nonnull(apmig_engine_lookup_lock(fixture->engine, id)->result);
+    g_assert_nonnull(apmig_engine_lookup_lock(fixture->story.engine, id)->result);
 }
 
 static void
 plug(Fixture *fixture, const char *device)
 {
     fixture->device = device;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_PLUGGED}});
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_PLUGGED}});
     settle(fixture);
 }
 
@@ -163,13 +87,13 @@ count_logs(Fixture *fixture, ApmigLog log)
 {
     guint n = 0;
 
-    for (guint i = fixture->actions->len; i > 0; i--) {
-        const ApmigAction *action = fixture->actions->pdata[i - 1];
+    for (guint i = fixture->story.actions->len; i > 0; i--) {
+        const ApmigAction *action = fixture->story.actions->pdata[i - 1];
 
         if (action->type != APMIG_ACTION_LOG || action->log != log)
             continue;
         g_assert_cmpstr(action->uuid, ==, G1);
-        g_ptr_array_remove_index(fixture->actions, i - 1);
+        g_ptr_array_remove_index(fixture->story.actions, i - 1);
         n++;
     }
     return n;
@@ -179,14 +103,14 @@ static void
 migrate(Fixture *fixture)
 {
     fixture->job = APMIG_JOB_OUTGOING;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, "g1"}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, "g1"}});
     settle(fixture);
 }
 
 static gboolean
 is_aborted(Fixture *fixture)
 {
-    g_autoptr(ApmigAction) step = next(fixture, APMIG_ACTION_RUN_STEP);
+    g_autoptr(ApmigAction) step = next(&fixture->story, APMIG_ACTION_RUN_STEP);
 
     return step && step->step == APMIG_STEP_LIBVIRT_ABORT;
 }
@@ -200,11 +124,12 @@ test_taken_away_under_a_lock(Fixture *fixture, gconstpointer data)
 
     hold(fixture, "aaaaaaaa", "04.*");
     plug(fixture, NULL);
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "aaaaaaaa")->state, ==, APMIG_LOCK_HELD);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, "aaaaaaaa")->state, ==, APMIG_LOCK_HELD);
     migrate(fixture);
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "aaaaaaaa")->state, ==, APMIG_LOCK_BREACHED);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, "aaaaaaaa")->state, ==,
+                    APMIG_LOCK_BREACHED);
     g_assert_true(is_aborted(fixture));
-    migrations = apmig_engine_list_migrations(fixture->engine);
+    migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 1);
     g_assert_cmpstr(apmig_scope_to_string(((const ApmigMigration *)migrations->pdata[0])->scope), ==,
                     "04.0012");
@@ -219,7 +144,7 @@ test_taken_away_without_a_lock(Fixture *fixture, gconstpointer data)
     hold(fixture, "bbbbbbbb", "04.*");
     migrate(fixture);
     g_assert_false(is_aborted(fixture));
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "bbbbbbbb")->state, ==, APMIG_LOCK_HELD);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, "bbbbbbbb")->state, ==, APMIG_LOCK_HELD);
 }
 
 static void
@@ -231,7 +156,7 @@ test_until_the_lock_ends(Fixture *fixture, gconstpointer data)
     hold(fixture, "bbbbbbbb", "04.*");
     migrate(fixture);
     g_assert_false(is_aborted(fixture));
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "bbbbbbbb")->state, ==, APMIG_LOCK_HELD);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, "bbbbbbbb")->state, ==, APMIG_LOCK_HELD);
 }
 
 /* Its migration goes on beyond the lock, and is then that of a guest of which nothing is known yet. */
@@ -243,14 +168,14 @@ test_migration_outlives_the_lock(Fixture *fixture, gconstpointer data)
     hold(fixture, "aaaaaaaa", "04.*");
     plug(fixture, NULL);
     migrate(fixture);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, "aaaaaaaa", TRUE}});
-    g_assert_true(answer_write(fixture));
-    migrations = apmig_engine_list_migrations(fixture->engine);
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, "aaaaaaaa", TRUE}});
+    g_assert_true(answer_write(&fixture->story));
+    migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 1);
     g_assert_false(((const ApmigMigration *)migrations->pdata[0])->scope_known);
     settle(fixture);
     g_clear_pointer(&migrations, g_ptr_array_unref);
-    migrations = apmig_engine_list_migrations(fixture->engine);
+    migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 0); /* it has no AP queues */
 }
 
@@ -259,9 +184,9 @@ static void
 test_over_a_lost_view(Fixture *fixture, gconstpointer data)
 {
     hold(fixture, "aaaaaaaa", "04.*");
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
     fixture->device = NULL;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
     settle(fixture);
     migrate(fixture);
     g_assert_true(is_aborted(fixture));
@@ -274,12 +199,13 @@ test_stopped(Fixture *fixture, gconstpointer data)
     hold(fixture, "aaaaaaaa", "04.*");
     fixture->is_active = FALSE;
     fixture->job = APMIG_JOB_GONE;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, FALSE}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, FALSE}});
     settle(fixture);
     fixture->is_active = TRUE;
     fixture->job = APMIG_JOB_NONE;
     fixture->device = NULL;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_STARTED}});
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_STARTED}});
     settle(fixture);
     migrate(fixture);
     g_assert_false(is_aborted(fixture));
@@ -301,7 +227,7 @@ test_given_back(Fixture *fixture, gconstpointer data)
     plug(fixture, D2); /* in exchange for another one */
     g_assert_cmpuint(count_logs(fixture, APMIG_LOG_GUEST_REPLUGGED), ==, 1);
     g_assert_false(is_aborted(fixture));
-    g_assert_cmpint(apmig_engine_lookup_lock(fixture->engine, "aaaaaaaa")->state, ==, APMIG_LOCK_HELD);
+    g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, "aaaaaaaa")->state, ==, APMIG_LOCK_HELD);
 }
 
 static void

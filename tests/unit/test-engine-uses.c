@@ -1,88 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A lock over queues that a QEMU uses which is not of this hypervisor is not held. */
 #include "ap-fixture.h"
-#include "engine.h"
-
-#include <string.h>
+#include "engine-fixture.h"
 
 #define G1 "11111111-1111-4111-8111-111111111111"
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"
 
 typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions; /* not yet looked at */
+    Story story;
     ApmigApHost *host;
-    gint64 now;
     gboolean has_guest; /* G1, with D1 */
 } Fixture;
 
-static void
-tell(Fixture *fixture, ApmigEvent event)
-{
-    event.now = fixture->now;
-    event.realtime = G_GINT64_CONSTANT(1800000000000000) + fixture->now;
-    apmig_engine_handle(fixture->engine, &event, fixture->actions);
-}
-
-static ApmigAction *
-next(Fixture *fixture, ApmigActionType type)
-{
-    for (guint i = 0; i < fixture->actions->len; i++) {
-        ApmigAction *action = fixture->actions->pdata[i];
-
-        if (action->type == type)
-            return g_ptr_array_steal_index(fixture->actions, i);
-    }
-    return NULL;
-}
-
 static gboolean
-answer_question(Fixture *fixture)
+answer(Fixture *fixture)
 {
     static const ApmigGuestName guests[] = {{G1, "g1"}};
     static const char *const devices[] = {D1, NULL};
-    g_autoptr(ApmigScope) scope = scope_of("04.0012");
-    g_autoptr(ApmigAction) list = next(fixture, APMIG_ACTION_LIST_GUESTS);
-    g_autoptr(ApmigAction) query = list ? NULL : next(fixture, APMIG_ACTION_QUERY_GUEST);
+    ApmigEvent guest = {.answered = {.job = fixture->has_guest ? APMIG_JOB_NONE : APMIG_JOB_GONE,
+                                     .facts = {.devices = devices}}};
 
-    if (list)
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
-                                   .listed = {list->token, NULL, guests, fixture->has_guest ? 1 : 0}});
-    else if (query)
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                                   .answered = {.token = query->token,
-                                                .uuid = G1,
-                                                .job = fixture->has_guest ? APMIG_JOB_NONE : APMIG_JOB_GONE,
-                                                .facts_read = query->want_facts && fixture->has_guest,
-                                                .facts = {APMIG_AFFECTED_YES, scope, devices, FALSE}}});
-    return list || query;
-}
-
-static gboolean
-answer_write(Fixture *fixture)
-{
-    g_autoptr(ApmigAction) persist = next(fixture, APMIG_ACTION_PERSIST_LOCK);
-
-    if (persist)
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {persist->op, NULL}});
-    return persist != NULL;
+    return answer_list(&fixture->story, guests, fixture->has_guest ? 1 : 0) ||
+           answer_query(&fixture->story, "04.0012", guest) || answer_write(&fixture->story);
 }
 
 /* Everything but the AP bus is read and written. */
 static void
 settle(Fixture *fixture)
 {
-    while (answer_question(fixture) || answer_write(fixture))
+    while (answer(fixture))
         ;
 }
 
 static void
-pass(Fixture *fixture, gint64 usec)
+go_on(Fixture *fixture, gint64 usec)
 {
-    fixture->now += usec;
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    pass(&fixture->story, usec);
     settle(fixture);
 }
 
@@ -90,33 +44,18 @@ pass(Fixture *fixture, gint64 usec)
 static void
 read_uses(Fixture *fixture, const char *error)
 {
-    g_autoptr(ApmigAction) action = next(fixture, APMIG_ACTION_READ_USES);
+    g_autoptr(ApmigAction) action = expect(&fixture->story, APMIG_ACTION_READ_USES);
 
-    g_assert_nonnull(action);
     g_assert_cmpint(action->limit_usec, >, 0);
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_USES_READ,
-                               .uses_read = {action->op, error ? NULL : fixture->host, error}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_USES_READ,
+                                       .uses_read = {action->op, error ? NULL : fixture->host, error}});
     settle(fixture);
-}
-
-static void
-expect_no_reading(Fixture *fixture)
-{
-    g_autoptr(ApmigAction) action = next(fixture, APMIG_ACTION_READ_USES);
-
-    g_assert_null(action);
 }
 
 static void
 set_up(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GPtrArray) none = g_ptr_array_new();
-
-    fixture->policy = apmig_policy_new_default();
-    fixture->policy->stamp = APMIG_STAMP_OFF;
-    fixture->engine = apmig_engine_new(fixture->policy, "5708");
-    fixture->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    fixture->now = G_USEC_PER_SEC;
+    begin(&fixture->story);
     fixture->has_guest = TRUE;
     fixture->host = host_new();
     host_add_card(fixture->host, 4, "CEX8C");
@@ -125,41 +64,30 @@ set_up(Fixture *fixture, gconstpointer data)
     host_add_queue(fixture->host, 5, 0x12, "vfio_ap")->status = APMIG_AP_STATUS_IN_USE;
     host_add_device(fixture->host, D1, "04.0012");
     host_add_device(fixture->host, D2, "05.0012");
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {TRUE}});
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {TRUE}});
+    open_view(&fixture->story);
 }
 
 static void
 tear_down(Fixture *fixture, gconstpointer data)
 {
-    apmig_engine_free(fixture->engine);
-    apmig_policy_free(fixture->policy);
+    end(&fixture->story);
     apmig_ap_host_free(fixture->host);
-    g_ptr_array_unref(fixture->actions);
 }
 
 static void
-request(Fixture *fixture, const char *id, const char *scope_text)
+request(Fixture *fixture, const char *id, const char *scope)
 {
-    g_autoptr(ApmigScope) scope = scope_of(scope_text);
-
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                               .take = {.caller = 1,
-                                        .id = id,
-                                        .scope = scope,
-                                        .reason = "AES rotation",
-                                        .change_id = "",
-                                        .user = "cora"}});
-    expect_no_reading(fixture); /* before the guests were read */
+    take_lock(&fixture->story, id, scope, (ApmigEvent){.take = {.caller = 1}});
+    expect_none(&fixture->story, APMIG_ACTION_READ_USES); /* before the guests were read */
     settle(fixture);
 }
 
 static void
 assert_state(Fixture *fixture, const char *id, ApmigLockState state, const char *says)
 {
-    const ApmigLock *lock = apmig_engine_lookup_lock(fixture->engine, id);
-    g_autofree char *wait = apmig_engine_describe_wait(fixture->engine, lock);
+    const ApmigLock *lock = apmig_engine_lookup_lock(fixture->story.engine, id);
+    g_autofree char *wait = apmig_engine_describe_wait(fixture->story.engine, lock);
 
     g_assert_cmpint(lock->state, ==, state);
     if (says)
@@ -177,36 +105,25 @@ test_our_guest(Fixture *fixture, gconstpointer data)
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "AP queues are being read");
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
-    pass(fixture, 60 * G_USEC_PER_SEC);
-    expect_no_reading(fixture);
+    go_on(fixture, 60 * G_USEC_PER_SEC);
+    expect_none(&fixture->story, APMIG_ACTION_READ_USES);
 }
 
 static void
 test_stranger(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(ApmigAction) reply = NULL;
-
     request(fixture, "aaaaaaaa", "05.*");
     for (guint i = 0; i < 10; i++) {
         read_uses(fixture, NULL);
         assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "05.0012 (mediated device " D2 ")");
-        expect_no_reading(fixture);
-        pass(fixture, G_USEC_PER_SEC);
+        expect_none(&fixture->story, APMIG_ACTION_READ_USES);
+        go_on(fixture, G_USEC_PER_SEC);
     }
-    pass(fixture, 60 * G_USEC_PER_SEC);
-    reply = next(fixture, APMIG_ACTION_REPLY_ERROR);
-    g_assert_null(reply); /* not before it is removed */
-    apmig_action_free(next(fixture, APMIG_ACTION_READ_USES));
-    {
-        g_autoptr(ApmigAction) removal = next(fixture, APMIG_ACTION_REMOVE_LOCK);
-
-        g_assert_nonnull(removal);
-        tell(fixture, (ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {removal->op, NULL}});
-    }
-    reply = next(fixture, APMIG_ACTION_REPLY_ERROR);
-    g_assert_nonnull(reply);
-    g_assert_cmpint(reply->code, ==, APMIG_ERROR_TIMEOUT);
-    assert_says(reply->message, "05.0012 (mediated device " D2 ")");
+    pass(&fixture->story, 60 * G_USEC_PER_SEC);
+    expect_none(&fixture->story, APMIG_ACTION_REPLY_ERROR); /* not before it is removed */
+    apmig_action_free(next(&fixture->story, APMIG_ACTION_READ_USES));
+    written(&fixture->story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&fixture->story, 1, APMIG_ERROR_TIMEOUT, "05.0012 (mediated device " D2 ")");
 }
 
 static void
@@ -216,7 +133,7 @@ test_stranger_ends(Fixture *fixture, gconstpointer data)
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "05.0012");
     ((ApmigApQueue *)fixture->host->queues->pdata[1])->status = APMIG_AP_STATUS_ASSIGNED;
-    pass(fixture, G_USEC_PER_SEC);
+    go_on(fixture, G_USEC_PER_SEC);
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
 }
@@ -230,7 +147,7 @@ test_guest_that_starts(Fixture *fixture, gconstpointer data)
     fixture->has_guest = TRUE;
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "04.0012");
-    pass(fixture, G_USEC_PER_SEC);
+    go_on(fixture, G_USEC_PER_SEC);
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
 }
@@ -241,8 +158,9 @@ test_reading_that_fails(Fixture *fixture, gconstpointer data)
     request(fixture, "aaaaaaaa", "04.*");
     read_uses(fixture, "sysfs did not tell in time");
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "sysfs did not tell in time");
-    g_assert_cmpint(apmig_engine_next_deadline(fixture->engine), <=, fixture->now + G_USEC_PER_SEC);
-    pass(fixture, G_USEC_PER_SEC);
+    g_assert_cmpint(apmig_engine_next_deadline(fixture->story.engine), <=,
+                    fixture->story.now + G_USEC_PER_SEC);
+    go_on(fixture, G_USEC_PER_SEC);
     read_uses(fixture, NULL);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
 }
@@ -252,7 +170,7 @@ static void
 test_two_locks(Fixture *fixture, gconstpointer data)
 {
     request(fixture, "aaaaaaaa", "04.*");
-    tell(fixture,
+    tell(&fixture->story,
          (ApmigEvent){.type = APMIG_EVENT_USES_READ, .uses_read = {G_MAXUINT64, fixture->host, NULL}});
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "being read");
     read_uses(fixture, NULL);
@@ -265,9 +183,9 @@ test_two_locks(Fixture *fixture, gconstpointer data)
 static void
 test_host_without(Fixture *fixture, gconstpointer data)
 {
-    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {FALSE}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {FALSE}});
     request(fixture, "aaaaaaaa", "all");
-    expect_no_reading(fixture);
+    expect_none(&fixture->story, APMIG_ACTION_READ_USES);
     assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
 }
 

@@ -3,103 +3,17 @@
  * The engine, case by case: each test is one rule of a lock's or a migration's life, told as the events that lead to
  * it. The simulation looks for what these stories do not think of.
  */
-#include "engine.h"
+#include "engine-fixture.h"
 
 #define G1 "11111111-1111-4111-8111-111111111111"
 #define G2 "22222222-2222-4222-8222-222222222222"
 
-typedef struct {
-    ApmigEngine *engine;
-    ApmigPolicy *policy;
-    GPtrArray *actions; /* not yet looked at */
-    gint64 now;
-} Story;
-
 static void
-tell(Story *story, ApmigEvent event)
-{
-    event.now = story->now;
-    event.realtime = G_GINT64_CONSTANT(1800000000000000) + story->now;
-    apmig_engine_handle(story->engine, &event, story->actions);
-}
-
-/* Returns: (transfer full) (nullable): the oldest action of @type not yet looked at. */
-static ApmigAction *
-next(Story *story, ApmigActionType type)
-{
-    for (guint i = 0; i < story->actions->len; i++) {
-        ApmigAction *action = g_ptr_array_index(story->actions, i);
-
-        if (action->type == type)
-            return g_ptr_array_steal_index(story->actions, i);
-    }
-    return NULL;
-}
-
-static ApmigAction *
-expect(Story *story, ApmigActionType type)
-{
-    ApmigAction *action = next(story, type);
-
-    g_assert_nonnull(action);
-    return action;
-}
-
-static void
-expect_none(Story *story, ApmigActionType type)
-{
-    g_autoptr(ApmigAction) action = next(story, type);
-
-    g_assert_null(action);
-}
-
-static void
-load(Story *story, ApmigLockRecord *lock, ApmigAdmission *admission)
-{
-    g_autoptr(GPtrArray) locks = g_ptr_array_new();
-    g_autoptr(GPtrArray) admissions = g_ptr_array_new();
-
-    if (lock)
-        g_ptr_array_add(locks, lock);
-    if (admission)
-        g_ptr_array_add(admissions, admission);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
-}
-
-static void
-begin(Story *story)
-{
-    story->policy = apmig_policy_new_default();
-    story->policy->stamp = APMIG_STAMP_OFF; /* stamps have a test of their own */
-    story->engine = apmig_engine_new(story->policy, "5708");
-    story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
-    story->now = G_USEC_PER_SEC;
-}
-
-static void
-end(Story *story)
-{
-    apmig_engine_free(story->engine);
-    apmig_policy_free(story->policy);
-    g_ptr_array_unref(story->actions);
-}
-
-static void
-take(Story *story, ApmigCaller caller, const char *id, const char *scope_text, ApmigOnBusy on_busy,
+take(Story *story, ApmigCaller caller, const char *id, const char *scope, ApmigOnBusy on_busy,
      gboolean no_wait)
 {
-    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                             .take = {.caller = caller,
-                                      .id = id,
-                                      .scope = scope,
-                                      .reason = "AES rotation",
-                                      .change_id = "",
-                                      .uid = 1000,
-                                      .user = "cora",
-                                      .on_busy = on_busy,
-                                      .no_wait = no_wait}});
+    take_lock(story, id, scope,
+              (ApmigEvent){.take = {.caller = caller, .on_busy = on_busy, .no_wait = no_wait}});
 }
 
 static void
@@ -108,23 +22,11 @@ release(Story *story, ApmigCaller caller, const char *id, gboolean force)
     tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force}});
 }
 
-static void
-written(Story *story, ApmigActionType type, const char *error)
-{
-    g_autoptr(ApmigAction) action = expect(story, type);
-    ApmigEventType answer = type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
-                            : type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
-                                                               : APMIG_EVENT_ADMISSION_PERSISTED;
-
-    tell(story, (ApmigEvent){.type = answer, .persisted = {action->op, error}});
-}
-
 /* A lock that is durable and waits to be held, with the hypervisor in view. */
 static void
 drain(Story *story, const char *scope, ApmigOnBusy on_busy)
 {
-    load(story, NULL, NULL);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(story);
     take(story, 1, "aaaaaaaa", scope, on_busy, FALSE);
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
 }
@@ -132,32 +34,15 @@ drain(Story *story, const char *scope, ApmigOnBusy on_busy)
 static void
 listed(Story *story, guint n_guests)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_LIST_GUESTS);
     const ApmigGuestName guests[] = {{G1, "g1"}, {G2, "g2"}};
 
-    tell(story,
-         (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->token, NULL, guests, n_guests}});
+    g_assert_true(answer_list(story, guests, n_guests));
 }
 
 static void
-answered(Story *story, ApmigJob job, const char *scope_text)
+answered(Story *story, ApmigJob job, const char *scope)
 {
-    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
-    g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
-
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = action->token,
-                                          .uuid = action->uuid,
-                                          .job = job,
-                                          .facts_read = action->want_facts && job != APMIG_JOB_INCOMING,
-                                          .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope}}});
-}
-
-static void
-pass(Story *story, gint64 usec)
-{
-    story->now += usec;
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    g_assert_true(answer_query(story, scope, (ApmigEvent){.answered = {.job = job}}));
 }
 
 static void
@@ -180,25 +65,6 @@ expect_admit(Story *story, gboolean allowed, const char *needle)
 
     g_assert_cmpint(reply->allowed, ==, allowed);
     g_assert_nonnull(strstr(reply->message, needle));
-}
-
-static void
-expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *needle)
-{
-    g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ERROR);
-
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpstr(apmig_error_name(reply->code), ==, apmig_error_name(code));
-    g_assert_nonnull(strstr(reply->message, needle));
-}
-
-static void
-expect_state(Story *story, const char *id, const char *state)
-{
-    const ApmigLock *lock = apmig_engine_lookup_lock(story->engine, id);
-
-    g_assert_nonnull(lock);
-    g_assert_cmpstr(apmig_lock_state_to_string(lock), ==, state);
 }
 
 /* A lock of @scope that is held, with guest g1 of scope 04.0012 active and idle. */
@@ -228,8 +94,7 @@ test_held_only_after_durable_and_read(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(&story);
     take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
     expect_state(&story, "aaaaaaaa", "requested");
     listed(&story, 1); /* asked before the lock was durable: proves nothing */
@@ -283,8 +148,7 @@ test_admission_is_written_before_yes_and_blocks(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(&story);
     admit(&story, 2, G1, "04.0012", FALSE);
     expect_none(&story, APMIG_ACTION_REPLY_ADMIT);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
@@ -327,8 +191,7 @@ test_admission_expires_only_by_a_reading(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(&story);
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     pass(&story, story.policy->admission_usec - 1);
@@ -441,8 +304,7 @@ test_unaffected_guest_on_its_way_in_is_no_blocker(void)
     Story story;
 
     begin(&story);
-    load(&story, NULL, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(&story);
     admit(&story, 2, G1, NULL, FALSE);
     take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
@@ -458,8 +320,7 @@ test_unaffected_guest_on_its_way_in_is_no_blocker(void)
 static void
 come_in(Story *story, const char *lock_scope)
 {
-    load(story, NULL, NULL);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(story);
     admit(story, 2, G1, "04.0012", FALSE);
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     take(story, 1, "aaaaaaaa", lock_scope, APMIG_ON_BUSY_UNSET, FALSE);
@@ -1098,8 +959,7 @@ finished(Story *story, guint64 op, ApmigStepOutcome outcome)
 static void
 leave(Story *story)
 {
-    load(story, NULL, NULL);
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    open_view(story);
     take(story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_ABORT, TRUE);
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     listed(story, 1);

@@ -182,6 +182,20 @@ test_reduced_carries_nothing_else(void)
     g_assert_null(strstr(reduced, "disk"));
 }
 
+/* Its queues are not known, so it counts beside one that has a UUID. */
+static void
+test_reduced_keeps_an_unnamed_device(void)
+{
+    static const char xml[] = DOMAIN("<devices>" AP(MDEV) AP("?") "</devices>");
+    g_autofree char *reduced = apmig_guest_reduce(xml, strlen(xml), NULL);
+    g_autoptr(ApmigGuest) guest = parse(xml);
+    g_autoptr(ApmigGuest) again = parse(reduced);
+
+    g_assert_true(guest->has_unnamed);
+    g_assert_true(again->has_unnamed);
+    g_assert_cmpuint(again->n_ap_devices, ==, 1);
+}
+
 /* --- other devices ------------------------------------------------------------------------------- */
 
 #define THERE "cccccccc-1234-9455-926a-d65c16db1809"
@@ -353,6 +367,7 @@ main(int argc, char **argv)
     g_test_add_func("/guest-xml/namespaces", test_namespaces);
     g_test_add_func("/guest-xml/identity", test_identity);
     g_test_add_func("/guest-xml/reduced-carries-nothing-else", test_reduced_carries_nothing_else);
+    g_test_add_func("/guest-xml/reduced-keeps-an-unnamed-device", test_reduced_keeps_an_unnamed_device);
     g_test_add_func("/guest-xml/replaced-device", test_replaced_device);
     g_test_add_func("/guest-xml/no-device-to-replace", test_no_device_to_replace);
     g_test_add_func("/guest-xml/no-xml", test_no_xml);
