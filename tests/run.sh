@@ -113,7 +113,7 @@ suite_hosts()
         return 1
     fi
     # shellcheck disable=SC2086
-    need_packages $build_packages $hosts_packages && build_plain && install_plain && run_pytest hosts plain hosts &&
+    need_packages $build_packages $hosts_packages $bus_packages && build_plain && install_plain && run_pytest hosts plain hosts &&
         run_pytest libvirt-xml plain libvirt-xml
 }
 
