@@ -32,6 +32,7 @@ class FakeJournald:
         self.entries = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.folder / "socket"))
+        (self.folder / "socket").chmod(0o666)  # as journald's
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 

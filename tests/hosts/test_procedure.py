@@ -18,7 +18,7 @@ from fake_journald import FakeJournald, journal_stream  # noqa: E402 (needs the 
 CHANGE, REASON = "CHG0042", "AES master key rotation"
 RULE = """\
 polkit.addRule(function (action, subject) {
-    if (action.id.startsWith("org.apmigd1.") && ["dora", "emil"].includes(subject.user))
+    if (action.id.startsWith("org.apmigd1.") && ["dora", "emil"].indexOf(subject.user) >= 0)
         return polkit.Result.YES;
 });
 """
@@ -42,6 +42,8 @@ def people(a):
     rule.write_text(RULE, encoding="utf-8")
     for name in ("dora", "emil"):
         a.run("useradd", "--no-create-home", name)
+    wait_for(lambda: a.run(*argv("emil", "lock", "all", "a try", "--rehearse"), check=False).returncode == OK,
+             "polkit to have read the rule")
     yield
     for name in ("dora", "emil"):
         a.run("userdel", name)
