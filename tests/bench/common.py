@@ -93,6 +93,14 @@ def settle(pid, quiet=0.5, interval=0.05):
         time.sleep(interval)
 
 
+def test_host(folder, guests):
+    """A libvirt URI: its test driver, with so many affected guests that run."""
+    domains = "".join(rig.domain(f"g{n}", rig.uuid_of(n), "04.0012").replace("type='kvm'", "type='test'")
+                      for n in range(1, guests + 1))
+    (folder / "node.xml").write_text(f"<node>{domains}</node>", encoding="utf-8")
+    return f"test://{folder}/node.xml"
+
+
 @contextmanager
 def private_bus():
     """A bus in a folder of its own."""
