@@ -18,6 +18,7 @@ from pathlib import Path
 import common
 
 HOSTS = common.TESTS / "hosts"
+INSTALL = Path(os.environ.get("APMIGD_INSTALL", common.rig.SOURCE / "build" / "plain-install"))
 sys.path.insert(0, str(HOSTS))
 sys.modules.pop("rig", None)  # the one of tests/bus: that of tests/hosts has the same name
 
@@ -111,7 +112,7 @@ class Bench:
 
 def main():
     counts = [int(word) for word in sys.argv[2:]] or [1, 10, 19]
-    with Rig(install=Path(os.environ["APMIGD_INSTALL"])) as rig:
+    with Rig(install=INSTALL) as rig:
         bench = Bench(rig, max(counts))
         for count in counts:
             bench.run(count, common.rounds(3))
