@@ -206,10 +206,15 @@ suite_bench()
     fi
     # shellcheck disable=SC2086
     need_packages $build_packages $bus_packages && build_plain || return 1
-    [ $# -gt 0 ] || set -- hook stamps take
+    [ $# -gt 0 ] || set -- engine hook calls take stamps idle abort
+    # shellcheck disable=SC2086
+    case " $* " in
+        *' abort '*) need_packages $hosts_packages && install_plain || return 1 ;;
+    esac
     for name; do
         begin=$(date +%s) passed=1 failed=0
-        APMIGD_BUILD=$builds/plain "$python" "$source/tests/bench/$name.py" || passed=0 failed=1
+        APMIGD_BUILD=$builds/plain APMIGD_INSTALL=$builds/plain-install \
+            "$python" "$source/tests/bench/$name.py" || passed=0 failed=1
         count "bench $name" $(($(date +%s) - begin)) "$passed" "$failed" 0
     done
 }

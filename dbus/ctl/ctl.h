@@ -7,6 +7,9 @@
 
 #include <glib.h>
 
+/* Runs the verb that @argv names, of all there are. Returns: an exit status. */
+int ctl_main(int argc, char **argv);
+
 int ctl_verb_lock(int argc, char **argv, GError **error);
 int ctl_verb_unlock(int argc, char **argv, GError **error);
 int ctl_verb_status(int argc, char **argv, GError **error);

@@ -81,16 +81,18 @@ ctl_exit_from_dbus(const char *name)
     return CTL_EXIT_FAILURE;
 }
 
-/* --- JSON and text ------------------------------------------------------------------------------- */
-
-void
-ctl_print_json(JsonNode *node, CtlJson json)
+int
+ctl_exit_from_error(const GError *error)
 {
-    g_autofree char *text = json_to_string(node, json == CTL_JSON_PRETTY);
+    g_autofree char *message = ctl_escape(error->message);
 
-    puts(text);
-    json_node_unref(node);
+    fprintf(stderr, "apmigctl: %s%s\n", message,
+            error->code == CTL_EXIT_UNREACHABLE ? "; apmigd cannot be reached: see 'systemctl status apmigd'"
+                                                : "");
+    return error->domain == CTL_ERROR ? error->code : CTL_EXIT_FAILURE;
 }
+
+/* --- text ------------------------------------------------------------------------------------ */
 
 static gboolean
 prints_as_itself(gunichar c)

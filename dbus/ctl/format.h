@@ -40,6 +40,9 @@ const char *ctl_exit_statuses(void);
 /* Returns: the status for the D-Bus error @name: those of the contract, of the bus itself and of systemd's activation. */
 CtlExit ctl_exit_from_dbus(const char *name);
 
+/* Prints the sentence of @error, of a verb, on standard error. Returns: the exit status that it comes to. */
+int ctl_exit_from_error(const GError *error);
+
 typedef enum {
     CTL_JSON_OFF,
     CTL_JSON_SHORT,

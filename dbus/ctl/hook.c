@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bus.h"
@@ -21,6 +23,9 @@
 /* How long a guest that has nothing to do with crypto may wait for apmigd to be told of it. */
 #define ANNOUNCE_USEC (250 * 1000)
 
+/* Longer than any [Hook] Timeout=, until it is known. */
+#define LONGEST_USEC (62 * G_USEC_PER_SEC)
+
 typedef struct {
     const char *guest;
     const char *operation;
@@ -28,6 +33,8 @@ typedef struct {
     const char *extra;
     gboolean restore;
     gint64 deadline; /* monotonic */
+    timer_t end;
+    gboolean has_end;
     gboolean deny_unreachable;
     gboolean activate; /* apmigd is started when it does not run */
 } Hook;
@@ -278,6 +285,29 @@ let_in(const Hook *hook, const GByteArray *xml, GHashTable *device_map)
     return CTL_EXIT_OK;
 }
 
+/* --- the end, whatever happens --------------------------------------------------------------------- */
+
+static void
+end_after(const Hook *hook, gint64 usec)
+{
+    const struct itimerspec after = {
+        .it_value = {usec / G_USEC_PER_SEC, usec % G_USEC_PER_SEC * 1000},
+    };
+
+    if (hook->has_end)
+        timer_settime(hook->end, 0, &after, NULL);
+}
+
+/* SIGKILL, which ends a process that is stopped as well: then the script decides. */
+static void
+begin_to_end(Hook *hook)
+{
+    struct sigevent kill = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+
+    hook->has_end = timer_create(CLOCK_MONOTONIC, &kill, &hook->end) == 0;
+    end_after(hook, LONGEST_USEC);
+}
+
 /* --- the verb ------------------------------------------------------------------------------------ */
 
 /* A broken configuration must not change what happens to guests: then the defaults hold, the strict ones. */
@@ -300,6 +330,7 @@ configure(Hook *hook, const char *config_file)
     hook->deny_unreachable = !config || config->hook_deny_unreachable;
     /* For a call that hangs in spite of the deadline: SIGALRM ends the process, and the script decides. */
     setitimer(ITIMER_REAL, &alarm, NULL);
+    end_after(hook, last + G_USEC_PER_SEC);
 }
 
 int
@@ -325,6 +356,7 @@ ctl_verb_hook(int argc, char **argv, GError **error)
 
     if (!hook.restore && !g_str_equal(hook.operation, "migrate"))
         return CTL_EXIT_OK;
+    begin_to_end(&hook);
     configure(&hook, config_file);
 
     xml = read_guest(&hook, &whole, &affected, &problem);

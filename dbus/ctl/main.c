@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * apmigctl: the command line of apmigd, for crypto administrators, and what libvirt's hook script calls.
+ * apmigctl: the command line of apmigd, for crypto administrators, and what libvirt's hook script calls. program.c loads
+ * it, but for that last.
  */
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,15 +74,7 @@ run_verb(guint verb, int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int status = verbs[verb].run(argc, argv, &error);
 
-    if (!error)
-        return status;
-
-    g_autofree char *message = ctl_escape(error->message);
-
-    fprintf(stderr, "apmigctl: %s%s\n", message,
-            error->code == CTL_EXIT_UNREACHABLE ? "; apmigd cannot be reached: see 'systemctl status apmigd'"
-                                                : "");
-    return error->domain == CTL_ERROR ? error->code : CTL_EXIT_FAILURE;
+    return error ? ctl_exit_from_error(error) : status;
 }
 
 /* Returns: the place of the verb in @argv; from @argc on: there is none. */
@@ -108,11 +100,10 @@ put_verb_first(char **argv, int verb)
 }
 
 int
-main(int argc, char **argv)
+ctl_main(int argc, char **argv)
 {
     int verb = find_verb(argc, argv);
 
-    setlocale(LC_ALL, "");
     if (verb >= argc)
         return usage_error("a verb is needed", "");
     put_verb_first(argv, verb);

@@ -37,30 +37,35 @@ def timed(function, *arguments, **options):
     return time.monotonic() - begin
 
 
-def processor_time(command, **options):
-    """Of a command and all its processes: unlike the time on the clock, what else the machine does hardly matters."""
+def children_time(function, *arguments):
+    """The processor time of the processes that it starts and waits for, and of all theirs: unlike the time on the clock,
+    what else the machine does hardly matters."""
     def used():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
     begin = used()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)
+    function(*arguments)
     return used() - begin
 
 
-def compare(title, ways, count):
+def processor_time(command, **options):
+    return children_time(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options))
+
+
+def compare(title, ways, count, unit="ms"):
     """@ways: by name, functions that return the seconds that they took; the first is what the others are held against.
     In each round they take turns, in an order that rotates: ratios are of runs next to each other."""
-    seconds, order = {name: [] for name in ways}, list(ways)
+    seconds, order, scale = {name: [] for name in ways}, list(ways), {"ms": 1e3, "µs": 1e6, "ns": 1e9}[unit]
     for _ in range(count):
         for name in order:
             seconds[name].append(ways[name]())
         order.append(order.pop(0))
     reference = next(iter(seconds.values()))
-    print(f"\n{title} ({count} rounds)\n\n| way | median ms | min .. max ms | ratio |\n|---|---|---|---|")
+    print(f"\n{title} ({count} rounds)\n\n| way | median {unit} | min .. max {unit} | ratio |\n|---|---|---|---|")
     for name, values in seconds.items():
         ratio = statistics.median(mine / other for mine, other in zip(values, reference))
-        median, least, most = (1000 * figure for figure in (statistics.median(values), min(values), max(values)))
+        median, least, most = (scale * figure for figure in (statistics.median(values), min(values), max(values)))
         print(f"| {name} | {median:.2f} | {least:.2f} .. {most:.2f} | {ratio:.2f} |", flush=True)
 
 
@@ -86,6 +91,14 @@ def settle(pid, quiet=0.5, interval=0.05):
         if now != last or _is_running(pid):
             since, last = time.monotonic(), now
         time.sleep(interval)
+
+
+def test_host(folder, guests):
+    """A libvirt URI: its test driver, with so many affected guests that run."""
+    domains = "".join(rig.domain(f"g{n}", rig.uuid_of(n), "04.0012").replace("type='kvm'", "type='test'")
+                      for n in range(1, guests + 1))
+    (folder / "node.xml").write_text(f"<node>{domains}</node>", encoding="utf-8")
+    return f"test://{folder}/node.xml"
 
 
 @contextmanager
@@ -122,9 +135,9 @@ class Manager:
         return self._bus.call_sync(rig.NAME, rig.ROOT_PATH, interface, member, arguments, None,
                                    Gio.DBusCallFlags.NONE, LIMIT_MS, None).unpack()
 
-    def take(self):
+    def take(self, scope="all"):
         """Until it is held; returns its path."""
-        return self.call("TakeLock", GLib.Variant("(ssa{sv})", ("all", "bench", {})))[0]
+        return self.call("TakeLock", GLib.Variant("(ssa{sv})", (scope, "bench", {})))[0]
 
     def release(self, path):
         self.call("ReleaseLock", GLib.Variant("(oa{sv})", (path, {})))

@@ -13,12 +13,6 @@ from common import rig
 GUESTS = 200
 
 
-def node():
-    guests = (rig.domain(f"g{n}", rig.uuid_of(n), "04.0012").replace("type='kvm'", "type='test'")
-              for n in range(1, GUESTS + 1))
-    return f"<node>{''.join(guests)}</node>"
-
-
 class Bench:
     def __init__(self, daemon, manager):
         self.daemon, self.manager = daemon, manager
@@ -79,8 +73,7 @@ class Bench:
 
 def main():
     with common.private_bus() as bus:
-        (bus.folder / "node.xml").write_text(node(), encoding="utf-8")
-        daemon = rig.Daemon(bus, bus.folder, rig.APMIGD, f"test://{bus.folder}/node.xml")
+        daemon = rig.Daemon(bus, bus.folder, rig.APMIGD, common.test_host(bus.folder, GUESTS))
         with common.started(daemon):
             rig.until(lambda: "connected to" in daemon.read_log(), "libvirt")
             Bench(daemon, common.Manager(bus)).run(common.rounds(10))

@@ -386,6 +386,14 @@ def test_input_that_never_ends(host):
     assert time.monotonic() - begin < 3 * rig.SLOWER
 
 
+def test_apmigctl_that_is_stopped(host, bus, peer):
+    """It ends all the same, and the script decides."""
+    host.address = bus.address
+    peer("silent")
+    host.broken_apmigctl(f'#!/bin/sh\nsh -c "sleep 0.5; kill -STOP $$" &\nexec {APMIGCTL} "$@"\n')
+    assert_denied(host.run("migrate", BY_DEVICE, limit=6), "does not run", "status 137")
+
+
 # --- the command line ----------------------------------------------------------------------------------
 
 
@@ -399,9 +407,10 @@ def test_usage(args):
 
 
 def test_hook_starts_fast(host):
-    """No libvirt is loaded for it."""
+    """Neither libvirt nor GIO is loaded for it."""
     libraries = subprocess.run(["ldd", APMIGCTL], capture_output=True, text=True, check=True).stdout
-    assert "libvirt" not in libraries
+    assert "libsystemd" in libraries
+    assert not any(name in libraries for name in ("libvirt", "libgio", "libjson"))
 
 
 def test_script_is_clean():
