@@ -550,11 +550,38 @@ test_restore(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(fixture->stamp->lock); /* as it was */
 }
 
+/* A permit passes locks over, on both hosts, and nothing else: it is kept when the keys differ. */
+static void
+test_permit(Fixture *fixture, gconstpointer data)
+{
+    const ApmigAction *write;
+
+    restamp(fixture, REALTIME, make_lock());
+    assert_denied(fixture, "locked at the source");
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
+                               .permit = {.caller = 8,
+                                          .id = "aaaaaaaa",
+                                          .uuid = G1,
+                                          .name = "",
+                                          .reason = "host dies",
+                                          .user = "dora",
+                                          .duration_usec = 60 * G_USEC_PER_SEC}});
+    write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
+    g_assert_nonnull(write);
+    tell(fixture, (ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {write->op, NULL}});
+    know(fixture->here, KEY_B);
+    assert_denied(fixture, "Master keys differ: AP queue 04.0012");
+    know(fixture->here, KEY_A);
+    assert_let_in(fixture, NULL);
+    g_assert_nonnull(find(fixture, APMIG_ACTION_USE_PERMIT, 0));
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 #define ADD(path, func) g_test_add("/engine-arrival/" path, Fixture, NULL, set_up, func, tear_down)
+    ADD("permit", test_permit);
     ADD("keys", test_keys);
     ADD("locked-at-the-source", test_locked_at_the_source);
     ADD("no-stamp", test_no_stamp);
