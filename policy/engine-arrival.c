@@ -67,7 +67,8 @@ engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
 static const ApmigPermit *
 find_permit(const ApmigEngine *engine, const ApmigEvent *event)
 {
-    return event->admit.restore ? NULL : engine_find_open_permit(engine, event->admit.uuid, event->admit.name);
+    return event->admit.restore ? NULL
+                                : engine_find_open_permit(engine, event->admit.uuid, event->admit.name);
 }
 
 /* @permit: that of the guest */
@@ -78,8 +79,8 @@ pass_lock(const char *id, const ApmigPermit *permit, ApmigArrivalCheck *check)
         g_strdup_printf("permitted by %s: \"%s\"", permit->owner_name, permit->reason);
 
     apmig_arrival_check_add(check,
-                            apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup_printf("lock %s", id), "permitted",
-                                              "", destination, ""),
+                            apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup_printf("lock %s", id),
+                                              "permitted", "", destination, ""),
                             NULL);
 }
 

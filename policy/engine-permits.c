@@ -9,6 +9,8 @@
 
 #include "sentence.h"
 
+#define NOT_LOADED "the permits on disk have not been read yet: ask again"
+
 typedef struct {
     ApmigPermit *pub;
     ApmigCaller giver;   /* who waits for it to be durable; 0: nobody */
@@ -58,25 +60,24 @@ engine_find_open_permit(const ApmigEngine *engine, const char *uuid, const char 
     return permit ? permit->pub : NULL;
 }
 
-static Permit *
-find_used(const ApmigEngine *engine, const Migration *migration)
+/* A guest whose attempts are one record may use one permit after the other. */
+static gboolean
+is_used_by(const Permit *permit, const Migration *migration)
 {
-    for (guint i = 0; migration->pub.permitted && i < engine->permits->len; i++) {
-        Permit *permit = g_ptr_array_index(engine->permits, i);
-
-        if (g_strcmp0(permit->pub->used_by, migration->pub.uuid) == 0 &&
-            !permit->pub->outgoing == !migration->pub.outgoing)
-            return permit;
-    }
-    return NULL;
+    return migration->pub.permitted && g_strcmp0(permit->pub->used_by, migration->pub.uuid) == 0 &&
+           !permit->pub->outgoing == !migration->pub.outgoing;
 }
 
 const char *
 engine_permit_trouble(const ApmigEngine *engine, const Migration *migration)
 {
-    const Permit *permit = find_used(engine, migration);
+    for (guint i = 0; i < engine->permits->len; i++) {
+        const Permit *permit = g_ptr_array_index(engine->permits, i);
 
-    return permit ? permit->trouble : NULL;
+        if (permit->trouble && is_used_by(permit, migration))
+            return permit->trouble;
+    }
+    return NULL;
 }
 
 static gboolean
@@ -87,14 +88,14 @@ is_for_same_guest(const ApmigPermit *a, const ApmigPermit *b)
     return *a->name && g_str_equal(a->name, b->name);
 }
 
-/* Returns: (nullable): another one for the guest of @record that counts. */
+/* Returns: (nullable): another one for the guest of @record that is open. */
 static Permit *
 find_rival(const ApmigEngine *engine, const ApmigPermit *record)
 {
     for (guint i = 0; i < engine->permits->len; i++) {
         Permit *permit = g_ptr_array_index(engine->permits, i);
 
-        if (permit->pub != record && permit->durable && !permit->ending &&
+        if (permit->pub != record && permit->durable && !permit->ending && !permit->pub->used_by &&
             is_for_same_guest(permit->pub, record))
             return permit;
     }
@@ -207,10 +208,12 @@ end(ApmigEngine *engine, Permit *permit, const char *result)
 void
 engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration)
 {
-    Permit *permit = find_used(engine, migration);
+    for (guint i = engine->permits->len; i > 0; i--) {
+        Permit *permit = g_ptr_array_index(engine->permits, i - 1);
 
-    if (permit)
-        end(engine, permit, "used");
+        if (is_used_by(permit, migration))
+            end(engine, permit, "used");
+    }
 }
 
 /* --- its use ------------------------------------------------------------------------------------- */
@@ -235,7 +238,7 @@ engine_use_permit(ApmigEngine *engine, Migration *migration)
 {
     Permit *permit = find_open(engine, migration->pub.uuid, migration->pub.guest);
 
-    if (!permit || migration->pub.permitted)
+    if (!permit)
         return FALSE;
     use(engine, permit, migration);
     return TRUE;
@@ -262,6 +265,10 @@ why_too_late(const ApmigEngine *engine, const ApmigPermit *record)
 
     if (!migration)
         return NULL;
+    if (migration->pub.permitted)
+        return g_strdup_printf("guest '%s' has a permit already, which its migration is using: permit "
+                               "another one when that is over",
+                               migration->pub.guest);
     if (migration_is_being_ended(migration))
         return g_strdup_printf(
             "the migration of guest '%s' is just being ended, which cannot be called back: "
@@ -272,18 +279,6 @@ why_too_late(const ApmigEngine *engine, const ApmigPermit *record)
                                "begun yet, give it when that migration is over",
                                migration->pub.guest);
     return NULL;
-}
-
-static char *
-why_not_now(const ApmigEngine *engine, const ApmigPermit *record)
-{
-    const Permit *rival = find_rival(engine, record);
-
-    if (rival && rival->pub->used_by)
-        return g_strdup_printf("guest '%s' has a permit already, which its migration is using: permit "
-                               "another one when that is over",
-                               apmig_permit_guest(rival->pub));
-    return why_too_late(engine, record);
 }
 
 /* It counts from now on, for what is in progress already as well. */
@@ -306,7 +301,7 @@ refuse_permit(const ApmigEngine *engine, const ApmigPermit *record, ApmigError *
 {
     if (!engine->loaded) {
         *ret_code = APMIG_ERROR_STATE_FAILURE;
-        return g_strdup("the permits on disk have not been read yet: ask again");
+        return g_strdup(NOT_LOADED);
     }
     if (engine->permits->len >= APMIG_PERMITS_MAX && !find_rival(engine, record)) {
         *ret_code = APMIG_ERROR_LIMIT_EXCEEDED;
@@ -314,7 +309,21 @@ refuse_permit(const ApmigEngine *engine, const ApmigPermit *record, ApmigError *
                                engine->permits->len);
     }
     *ret_code = APMIG_ERROR_BUSY;
-    return why_not_now(engine, record);
+    return why_too_late(engine, record);
+}
+
+/* What is known of the guest beside what it is called by. */
+static void
+complete(const ApmigEngine *engine, ApmigPermit *record)
+{
+    const Guest *guest = engine_find_guest(engine, record->uuid, record->name);
+
+    if (!guest)
+        return;
+    g_free(record->uuid);
+    g_free(record->name);
+    record->uuid = g_strdup(guest->uuid);
+    record->name = g_strdup(guest->name);
 }
 
 void
@@ -336,6 +345,7 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
     record->given_at = engine->realtime;
     record->until = engine->realtime + event->permit.duration_usec;
     record->expires_at = engine->now + event->permit.duration_usec;
+    complete(engine, record);
     refusal = refuse_permit(engine, record, &code);
     if (refusal) {
         engine_reply_error(engine, event->permit.caller, code, refusal);
@@ -354,7 +364,7 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
 static void
 give(ApmigEngine *engine, Permit *permit)
 {
-    g_autofree char *refusal = why_not_now(engine, permit->pub);
+    g_autofree char *refusal = why_too_late(engine, permit->pub);
     Permit *rival = find_rival(engine, permit->pub);
 
     if (refusal) { /* things have changed while it was written */
@@ -385,21 +395,49 @@ fail_to_give(ApmigEngine *engine, Permit *permit, const char *error)
 
 /* --- revoking ------------------------------------------------------------------------------------ */
 
+static gboolean
+is_called(const ApmigPermit *record, const char *uuid, const char *name)
+{
+    return (*uuid && (g_str_equal(record->uuid, uuid) || g_strcmp0(record->used_by, uuid) == 0)) ||
+           (*name && g_str_equal(record->name, name));
+}
+
+/* @text: its guest's name or UUID. Returns: (nullable): the open one, if there are two. */
+static Permit *
+find_named(const ApmigEngine *engine, const char *text)
+{
+    g_autofree char *lower = g_ascii_strdown(text, -1);
+    gboolean is_uuid = g_uuid_string_is_valid(lower);
+    const char *uuid = is_uuid ? lower : "", *name = is_uuid ? "" : text;
+    const Guest *guest = engine_find_guest(engine, uuid, name);
+    Permit *found = NULL;
+
+    if (guest) {
+        uuid = guest->uuid;
+        name = guest->name;
+    }
+
+    for (guint i = 0; i < engine->permits->len; i++) {
+        Permit *permit = g_ptr_array_index(engine->permits, i);
+        const ApmigPermit *record = permit->pub;
+
+        if (permit->durable && !permit->ending && (!found || !record->used_by) &&
+            is_called(record, uuid, name))
+            found = permit;
+    }
+    return found;
+}
+
 void
 engine_revoke(ApmigEngine *engine, const ApmigEvent *event)
 {
     const char *guest = event->revoke.guest;
     g_autofree char *message = NULL;
-    Permit *permit = NULL;
+    Permit *permit = find_named(engine, guest);
 
-    for (guint i = 0; !permit && i < engine->permits->len; i++) {
-        Permit *candidate = g_ptr_array_index(engine->permits, i);
-
-        if (candidate->durable && !candidate->ending &&
-            (g_str_equal(candidate->pub->uuid, guest) || g_str_equal(candidate->pub->name, guest)))
-            permit = candidate;
-    }
-    if (!permit) {
+    if (!engine->loaded) {
+        engine_reply_error(engine, event->revoke.caller, APMIG_ERROR_STATE_FAILURE, NOT_LOADED);
+    } else if (!permit) {
         message =
             g_strdup_printf("there is no permit for guest '%s', or not any more: see apmigctl status", guest);
         engine_reply_error(engine, event->revoke.caller, APMIG_ERROR_NO_SUCH_PERMIT, message);
@@ -489,14 +527,30 @@ engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller)
 
 /* Whoever uses it may still be under way, or be let in by a hook and not have appeared yet. */
 static void
-load_user(ApmigEngine *engine, const ApmigPermit *record)
+load_user(ApmigEngine *engine, Permit *permit)
 {
+    const ApmigPermit *record = permit->pub;
     const char *name = *record->name ? record->name : record->used_by;
     Migration *migration = engine_find_migration(engine, record->used_by, record->outgoing);
 
     if (!migration)
         migration = engine_load_permitted(engine, record->used_by, name, record->outgoing);
     migration->pub.permitted = TRUE;
+}
+
+/* A crash may have left one that was replaced. */
+static void
+load_open(ApmigEngine *engine, Permit *permit)
+{
+    Permit *rival = find_rival(engine, permit->pub);
+
+    if (rival && rival->pub->given_at <= permit->pub->given_at) {
+        end(engine, rival, "replaced");
+    } else if (rival) {
+        end(engine, permit, "replaced");
+        return;
+    }
+    open_permit(engine, permit);
 }
 
 void
@@ -509,9 +563,9 @@ engine_load_permit(ApmigEngine *engine, const ApmigPermit *record)
     g_ptr_array_add(engine->permits, permit);
     engine->permits_dirty = TRUE;
     if (record->used_by)
-        load_user(engine, record);
+        load_user(engine, permit);
     else
-        open_permit(engine, permit);
+        load_open(engine, permit);
 }
 
 /* --- settling ------------------------------------------------------------------------------------ */
@@ -599,7 +653,9 @@ apmig_engine_list_permits(const ApmigEngine *engine)
 }
 
 const ApmigPermit *
-apmig_engine_find_permit(const ApmigEngine *engine, const char *uuid, const char *name)
+apmig_engine_find_permit(const ApmigEngine *engine, const char *guest)
 {
-    return engine_find_open_permit(engine, uuid, name);
+    const Permit *permit = find_named(engine, guest);
+
+    return permit && is_open(engine, permit) ? permit->pub : NULL;
 }

@@ -7,7 +7,8 @@
 /* --- names --------------------------------------------------------------------------------------- */
 
 static const char *const lock_states[] = {
-    [APMIG_LOCK_REQUESTED] = "requested", [APMIG_LOCK_DRAINING] = "draining",   [APMIG_LOCK_HELD] = "held", [APMIG_LOCK_PERMITTED] = "permitted",
+    [APMIG_LOCK_REQUESTED] = "requested", [APMIG_LOCK_DRAINING] = "draining",
+    [APMIG_LOCK_HELD] = "held",           [APMIG_LOCK_PERMITTED] = "permitted",
     [APMIG_LOCK_BREACHED] = "breached",   [APMIG_LOCK_VERIFYING] = "verifying",
 };
 

@@ -484,8 +484,9 @@ sweep_interval(const ApmigEngine *engine)
     for (guint i = 0; i < engine->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(engine->locks, i);
 
-        if (!lock->ending && (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_PERMITTED ||
-                              lock->standing == APMIG_LOCK_BREACHED))
+        if (!lock->ending &&
+            (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_PERMITTED ||
+             lock->standing == APMIG_LOCK_BREACHED))
             return engine->policy->draining_interval_usec;
     }
     for (guint i = 0; !needed && i < engine->migrations->len; i++) {

@@ -121,6 +121,18 @@ engine_earlier(gint64 *deadline, gint64 candidate)
         *deadline = candidate;
 }
 
+/* Those in use first: an open one is not used by what has one already. */
+static void
+load_permits(ApmigEngine *engine, const GPtrArray *permits, gboolean used)
+{
+    for (guint i = 0; permits && i < permits->len; i++) {
+        const ApmigPermit *record = g_ptr_array_index(permits, i);
+
+        if (!record->used_by == !used)
+            engine_load_permit(engine, record);
+    }
+}
+
 static void
 handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
 {
@@ -130,8 +142,8 @@ handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
         engine_load_lock(engine, g_ptr_array_index(event->store_loaded.locks, i));
     for (guint i = 0; i < event->store_loaded.admissions->len; i++)
         engine_load_admission(engine, g_ptr_array_index(event->store_loaded.admissions, i));
-    for (guint i = 0; event->store_loaded.permits && i < event->store_loaded.permits->len; i++)
-        engine_load_permit(engine, g_ptr_array_index(event->store_loaded.permits, i));
+    load_permits(engine, event->store_loaded.permits, TRUE);
+    load_permits(engine, event->store_loaded.permits, FALSE);
     engine->loaded = TRUE;
 }
 

@@ -454,8 +454,8 @@ GPtrArray *apmig_engine_list_migrations(const ApmigEngine *engine);
 
 /* Returns: (transfer container) (element-type ApmigPermit): those that count, open or in use, in the order they were given. */
 GPtrArray *apmig_engine_list_permits(const ApmigEngine *engine);
-/* Returns: (transfer none) (nullable): the open permit for the guest of that UUID and name. */
-const ApmigPermit *apmig_engine_find_permit(const ApmigEngine *engine, const char *uuid, const char *name);
+/* Returns: (transfer none) (nullable): the open permit of the guest that goes by that name or UUID. */
+const ApmigPermit *apmig_engine_find_permit(const ApmigEngine *engine, const char *guest);
 
 /* Returns: (transfer container) (element-type ApmigMigration): what stands between @lock and held. */
 GPtrArray *apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);

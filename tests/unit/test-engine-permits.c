@@ -537,7 +537,7 @@ test_expires_and_is_revoked(void)
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_PERMIT));
     g_assert_cmpuint(count_permits(&story), ==, 1);
     ask_revoke(&story, "g1");
-    g_assert_null(apmig_engine_find_permit(story.engine, G1, "g1"));
+    g_assert_null(apmig_engine_find_permit(story.engine, G1));
     expect_none(&story, APMIG_ACTION_REPLY_PERMIT); /* a hook would honour it while it is there */
     written(&story, APMIG_ACTION_REMOVE_PERMIT, NULL);
     apmig_action_free(expect(&story, APMIG_ACTION_REPLY_PERMIT));
@@ -567,19 +567,24 @@ test_many_are_refused(void)
     end(&story);
 }
 
-/* A name is given anew; a UUID is not. */
+/* A name is given anew; a UUID is not, and of a guest that is active here both are known. */
 static void
 test_whose_it_is(void)
 {
+    const ApmigPermit absent = {.uuid = "", .name = "g1"}, known = {.uuid = G1, .name = "g1"};
     Story story;
 
-    begin(&story);
-    permit(&story, PERMIT, G1, "g1");
-    g_assert_nonnull(apmig_engine_find_permit(story.engine, G1, "renamed"));
-    g_assert_null(apmig_engine_find_permit(story.engine, G2, "g1"));
-    permit(&story, OTHER, "", "g2");
-    g_assert_nonnull(apmig_engine_find_permit(story.engine, G2, "g2"));
-    g_assert_null(apmig_engine_find_permit(story.engine, G2, "g3"));
+    g_assert_true(apmig_permit_is_for(&known, G1, "renamed"));
+    g_assert_false(apmig_permit_is_for(&known, G2, "g1"));
+    g_assert_true(apmig_permit_is_for(&absent, G2, "g1"));
+    g_assert_false(apmig_permit_is_for(&absent, G1, "g2"));
+    hold(&story);
+    permit(&story, PERMIT, "", "g1");
+    g_assert_nonnull(apmig_engine_find_permit(story.engine, G1));
+    g_assert_nonnull(apmig_engine_find_permit(story.engine, "g1"));
+    g_assert_null(apmig_engine_find_permit(story.engine, "g2"));
+    permit(&story, OTHER, G1, ""); /* the same guest */
+    g_assert_cmpuint(count_permits(&story), ==, 1);
     end(&story);
 }
 
