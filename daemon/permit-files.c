@@ -2,7 +2,7 @@
 #include "permit-files.h"
 
 #include "boot-time.h"
-#include "lock.h"
+#include "engine.h"
 #include "store-members.h"
 #include "text.h"
 

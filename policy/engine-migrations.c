@@ -219,7 +219,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     g_auto(GStrv) devices = engine_list_devices_here(event, device);
     Migration *migration = find_or_begin_incoming(engine, event, scope, (const char *const *)devices);
     PendingAdmission *pending = g_new0(PendingAdmission, 1);
-    gboolean permitted = engine_use_permit(engine, migration);
+    gboolean permitted = engine_use_permit(engine, migration, event->admit.name);
     ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
 
     migration_promise(migration, (const char *const *)devices);
@@ -534,7 +534,7 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
                guest->name, apmig_migration_direction(&migration->pub),
                known ? "" : "; its queues are not known, it counts as one of every scope");
-    engine_use_permit(engine, migration);
+    engine_use_permit(engine, migration, guest->name);
 }
 
 void

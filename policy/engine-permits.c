@@ -234,9 +234,9 @@ use(ApmigEngine *engine, Permit *permit, Migration *migration)
 }
 
 gboolean
-engine_use_permit(ApmigEngine *engine, Migration *migration)
+engine_use_permit(ApmigEngine *engine, Migration *migration, const char *name)
 {
-    Permit *permit = find_open(engine, migration->pub.uuid, migration->pub.guest);
+    Permit *permit = find_open(engine, migration->pub.uuid, name);
 
     if (!permit)
         return FALSE;

@@ -289,8 +289,9 @@ void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
 void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 /* Returns: (nullable): the open permit for the guest of that UUID and name. */
 const ApmigPermit *engine_find_open_permit(const ApmigEngine *engine, const char *uuid, const char *name);
-/* @migration has begun, or a hook asks for it. Returns: whether its guest had an open permit, which it uses now. */
-gboolean engine_use_permit(ApmigEngine *engine, Migration *migration);
+/* @migration has begun, or a hook asks for it. @name: its guest's, as told now. Returns: whether that has an open permit,
+ * which it uses now. */
+gboolean engine_use_permit(ApmigEngine *engine, Migration *migration, const char *name);
 /* Returns: (nullable): why that @migration uses a permit could not be written. */
 const char *engine_permit_trouble(const ApmigEngine *engine, const Migration *migration);
 void engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration);
