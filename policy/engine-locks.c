@@ -437,7 +437,9 @@ lock_may_be_refused(const ApmigEngine *engine, const Lock *lock)
 gboolean
 lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration)
 {
-    if (!lock->durable || lock->ending || migration->pub.permitted || !lock_is_blocked_by(lock, migration))
+    if (migration->pub.permitted)
+        return FALSE;
+    if (!lock->durable || lock->ending || !lock_is_blocked_by(lock, migration))
         return FALSE;
     if (lock_is_breached_by(lock, migration))
         return TRUE;

@@ -5,7 +5,7 @@
  * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
  * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
  * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading,
- * engine-permits.c what may go through all the same,
+ * engine-permits.c and engine-permit-requests.c what may go through all the same,
  * engine-unplug.c what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
@@ -126,6 +126,16 @@ typedef struct {
     guint64 stop_token;    /* questions above it were put after that */
     char *trouble;         /* (nullable): why its state is unknown */
 } Guest;
+
+typedef struct {
+    ApmigPermit *pub;
+    ApmigCaller giver;   /* who waits for it to be durable; 0: nobody */
+    ApmigCaller revoker; /* who waits for it to be gone from the disk */
+    guint64 op;          /* of the write under way; 0: none */
+    gboolean durable;    /* it was given */
+    gboolean ending;     /* it is being revoked, and counts no more */
+    char *trouble;       /* (nullable): why that it is used could not be written */
+} Permit;
 
 typedef struct {
     guint64 op;
@@ -282,11 +292,24 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 
 /* engine-permits.c */
 void permit_free(gpointer permit);
+gboolean permit_is_open(const ApmigEngine *engine, const Permit *permit);
+/* Returns: (nullable): another one for the guest of @record that is open. */
+Permit *permit_find_rival(const ApmigEngine *engine, const ApmigPermit *record);
+/* @text: its guest's name or UUID. Returns: (nullable): the open one, if there are two. */
+Permit *permit_find_named(const ApmigEngine *engine, const char *text);
+/* Returns: (nullable): the migration of its guest that is in progress; that which leaves, if there are two. */
+Migration *permit_find_migration(const ApmigEngine *engine, const ApmigPermit *record);
+/* It counts from now on, for what is in progress already as well. */
+void permit_open(ApmigEngine *engine, Permit *permit);
+/* @op: 0: nobody waits for it */
+void permit_remove_file(ApmigEngine *engine, const ApmigPermit *record, guint64 op);
+void permit_forget(ApmigEngine *engine, Permit *permit);
+void permit_end(ApmigEngine *engine, Permit *permit, const char *result);
+/* @migration, @result: (nullable) */
+void permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, const Migration *migration,
+                const char *result, const char *message);
+void permit_log_ended(ApmigEngine *engine, const ApmigPermit *record, const char *result);
 void engine_load_permit(ApmigEngine *engine, const ApmigPermit *record);
-void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
-void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
-void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
-void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 /* Returns: (nullable): the open permit for the guest of that UUID and name. */
 const ApmigPermit *engine_find_open_permit(const ApmigEngine *engine, const char *uuid, const char *name);
 /* @migration has begun, or a hook asks for it. @name: its guest's, as told now. Returns: whether that has an open permit,
@@ -300,6 +323,12 @@ void engine_publish_permits(ApmigEngine *engine);
 gint64 engine_permits_next_deadline(const ApmigEngine *engine);
 /* Returns: (transfer full): the open permits that may bring a migration under @lock; "" if there are none. */
 char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-permit-requests.c */
+void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
+void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
+void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
+void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 
 /* engine-arrival.c */
 /* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */

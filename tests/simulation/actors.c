@@ -335,7 +335,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     caller->restore = !migration;
     caller->affected = guest->kind;
     caller->mask = guest->mask;
-    caller->permitted = migration && permit_is_open(sim, guest);
+    caller->permitted = migration && guest_has_permit(sim, guest);
     if (migration) {
         migration->caller = caller->number;
         note_asked(sim, guest);

@@ -111,7 +111,7 @@ check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *
 
     if (!under || is_disjoint(lock, migration) || lock->removing)
         return;
-    if (permit_is_used(sim, migration->guest, migration->outgoing)) {
+    if (guest_uses_permit(sim, migration->guest, migration->outgoing)) {
         if (now->state == APMIG_LOCK_HELD)
             sim_violation(sim, "I1", "lock %s is held while %s migrates with a permit", lock->id,
                           migration->guest->name);

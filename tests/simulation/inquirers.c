@@ -219,7 +219,7 @@ check_go(Sim *sim, const Caller *caller)
     if (!state || state->result || state->state != APMIG_LOCK_HELD)
         sim_violation(sim, "I1", "the keys of lock %s may be changed, it is said, and it is not held",
                       lock->id);
-    if (permit_may_concern(sim, lock->mask))
+    if (permits_may_concern(sim, lock->mask))
         sim_violation(sim, "I1", "the keys of lock %s may be changed, it is said, while a permit is open",
                       lock->id);
     for (guint i = 0; i < sim->n_guests && !sim->violation; i++)

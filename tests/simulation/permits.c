@@ -77,13 +77,13 @@ find_used(const Sim *sim, const Guest *guest, gboolean outgoing)
 }
 
 gboolean
-permit_is_open(const Sim *sim, const Guest *guest)
+guest_has_permit(const Sim *sim, const Guest *guest)
 {
     return find_open(sim, guest) != NULL;
 }
 
 gboolean
-permit_is_used(const Sim *sim, const Guest *guest, gboolean outgoing)
+guest_uses_permit(const Sim *sim, const Guest *guest, gboolean outgoing)
 {
     return find_used(sim, guest, outgoing) != NULL;
 }
@@ -324,7 +324,7 @@ check_permitted_yes(Sim *sim, const Guest *guest, const char *lock)
 void
 check_permit_heeded(Sim *sim, const Migration *told)
 {
-    if (told->mask && find_open(sim, told->guest) && !permit_is_used(sim, told->guest, told->outgoing))
+    if (told->mask && find_open(sim, told->guest) && !guest_uses_permit(sim, told->guest, told->outgoing))
         sim_violation(sim, "I6", "the permit of %s is open, and its migration does not use it",
                       told->guest->name);
 }
@@ -339,7 +339,7 @@ check_permits(Sim *sim)
         const ApmigMigration *migration = g_ptr_array_index(migrations, i);
         const Guest *guest = guest_by_uuid(sim, migration->uuid);
 
-        if (migration->permitted && !permit_is_used(sim, guest, migration->outgoing))
+        if (migration->permitted && !guest_uses_permit(sim, guest, migration->outgoing))
             sim_violation(sim, "I2", "the migration of %s counts as permitted, and is not", guest->name);
     }
     for (guint i = 0; sim->loaded && i < sim->permits->len; i++) {
@@ -356,12 +356,12 @@ check_breach_logged(Sim *sim, const ApmigAction *entry)
 {
     const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, entry->migration_id);
 
-    if (!migration || permit_is_used(sim, guest_by_uuid(sim, migration->uuid), migration->outgoing))
+    if (!migration || guest_uses_permit(sim, guest_by_uuid(sim, migration->uuid), migration->outgoing))
         sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach", entry->guest);
 }
 
 gboolean
-permit_may_concern(const Sim *sim, guint mask)
+permits_may_concern(const Sim *sim, guint mask)
 {
     for (guint i = 0; i < sim->permits->len; i++) {
         const Permit *permit = g_ptr_array_index(sim->permits, i);

@@ -515,10 +515,10 @@ gboolean permits_have_user(const Sim *sim, const Guest *guest);
 /* Before the engine is told of it. */
 void permits_created(Sim *sim, const char *id);
 void permits_loaded(Sim *sim);
-gboolean permit_is_open(const Sim *sim, const Guest *guest);
-gboolean permit_is_used(const Sim *sim, const Guest *guest, gboolean outgoing);
+gboolean guest_has_permit(const Sim *sim, const Guest *guest);
+gboolean guest_uses_permit(const Sim *sim, const Guest *guest, gboolean outgoing);
 /* Whether there is an open one that may bring a migration of such queues, as far as the engine can know. */
-gboolean permit_may_concern(const Sim *sim, guint mask);
+gboolean permits_may_concern(const Sim *sim, guint mask);
 void check_use_permit(Sim *sim, const ApmigPermit *record);
 void check_remove_permit(Sim *sim, const ApmigPermit *record);
 void check_permitted_yes(Sim *sim, const Guest *guest, const char *lock);
