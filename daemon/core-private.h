@@ -2,7 +2,7 @@
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
  * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
- * lock or ask for a reading, core-config.c to changes of the AP configuration, core-stamps.c to the stamps of guests;
+ * lock or ask for a reading, core-permits.c to those who permit a migration, core-config.c to changes of the AP configuration, core-stamps.c to the stamps of guests;
  * core-check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
@@ -20,6 +20,7 @@ typedef struct {
     ApmigAdmitFunc admit;
     ApmigDeclaredFunc declared;
     ApmigVerdictFunc verdict;
+    ApmigPermitFunc permit;
     gpointer user_data;
 } Caller;
 
@@ -98,6 +99,13 @@ void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCal
 
 /* @error: (nullable): instead of what @action says */
 void core_give_verdict(const Caller *caller, const ApmigAction *action, const GError *error);
+
+/* --- core-permits.c ------------------------------------------------------------------------------ */
+
+/* @error: (nullable): instead of what @action says */
+void core_give_permit(const Caller *caller, const ApmigAction *action, const GError *error);
+/* What is to be written of one. */
+void core_carry_out_permit(ApmigCore *core, const ApmigAction *action);
 
 /* --- core-check.c -------------------------------------------------------------------------------- */
 

@@ -34,6 +34,8 @@ answer(ApmigCore *core, const ApmigAction *action)
         caller->admit(action->allowed, action->message, action->device_map, caller->user_data);
     else if (caller->verdict)
         core_give_verdict(caller, action, error);
+    else if (caller->permit)
+        core_give_permit(caller, action, error);
     else
         caller->reply(action->id, error, caller->user_data);
     g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
@@ -112,6 +114,11 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_REMOVE_ADMISSION:
         apmig_store_remove_admission(core->store, action->admission->uuid);
         break;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
+        core_carry_out_permit(core, action);
+        break;
     case APMIG_ACTION_LIST_GUESTS:
         core->hypervisor->list_guests(core->hypervisor, action->token);
         break;
@@ -137,6 +144,7 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_AMENDED:
     case APMIG_ACTION_REPLY_VERDICT:
+    case APMIG_ACTION_REPLY_PERMIT:
     case APMIG_ACTION_REPLY_ADMIT:
     case APMIG_ACTION_REPLY_ERROR:
         answer_soon(core, action);
@@ -156,6 +164,11 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_FORGET_MIGRATION:
         apmig_fencer_forget(core->fencer, action->id);
         publish(core, core->listener.migration_forgotten, action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_PERMITS:
+        apmig_metrics_changed(core->metrics);
+        if (core->listener.permits_changed)
+            core->listener.permits_changed(core->listener_data);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
         apmig_metrics_changed(core->metrics);
@@ -236,6 +249,12 @@ admission_persisted(guint64 op, const char *error, gpointer core)
 }
 
 static void
+permit_written(guint64 op, const char *error, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {op, error}});
+}
+
+static void
 declared_persisted(guint64 op, const char *error, gpointer user_data)
 {
     const ApmigCore *core = user_data;
@@ -244,7 +263,7 @@ declared_persisted(guint64 op, const char *error, gpointer user_data)
 }
 
 static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted,
-                                                    declared_persisted};
+                                                    declared_persisted, permit_written};
 
 /* --- what the hypervisor says --------------------------------------------------------------------- */
 
@@ -428,12 +447,14 @@ apmig_core_start(ApmigCore *core, GError **error)
 {
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) admissions = NULL;
+    g_autoptr(GPtrArray) permits = NULL;
     g_autoptr(GPtrArray) damage = NULL;
     g_autoptr(GError) no_id = NULL;
 
     if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
         return FALSE;
     core_load_declared(core, damage);
+    permits = apmig_store_load_permits(core->store, damage);
     for (guint i = 0; i < damage->len; i++)
         apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
     core->host_id = apmig_host_id(&no_id);
@@ -441,7 +462,7 @@ apmig_core_start(ApmigCore *core, GError **error)
         apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, &store_callbacks, core);
     core_tell_hardware(core);
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions}});
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
     core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
     return TRUE;

@@ -37,6 +37,9 @@ typedef struct {
 /* @verdict NULL: @error says why. */
 typedef void (*ApmigVerdictFunc)(const ApmigVerdict *verdict, const GError *error, gpointer user_data);
 
+/* @permit NULL: @error says why. */
+typedef void (*ApmigPermitFunc)(const ApmigPermit *permit, const GError *error, gpointer user_data);
+
 /* What a listener is told; it looks the object up by its id. */
 typedef struct {
     void (*lock_changed)(const char *id,
@@ -48,6 +51,7 @@ typedef struct {
     void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
     void (*policy_changed)(gpointer user_data); /* it, or its trouble */
     void (*config_changed)(const ApmigConfigChanges *changes, gpointer user_data);
+    void (*permits_changed)(gpointer user_data);
 } ApmigCoreListener;
 
 typedef struct {
@@ -75,6 +79,15 @@ typedef struct {
     gboolean replace;
     gint64 duration_usec;
 } ApmigAmendRequest;
+
+typedef struct {
+    const char *guest; /* name or UUID, of one that need not be known here */
+    const char *reason;
+    guint32 uid;
+    gint64 login_uid; /* -1: not known */
+    const char *user;
+    gint64 duration_usec;
+} ApmigPermitRequest;
 
 /**
  * apmig_core_new:
@@ -108,6 +121,12 @@ ApmigCaller apmig_core_release_lock(ApmigCore *core, const char *id, gboolean fo
                                     ApmigReplyFunc func, gpointer user_data);
 ApmigCaller apmig_core_amend_lock(ApmigCore *core, const ApmigAmendRequest *request, ApmigReplyFunc func,
                                   gpointer user_data);
+/* @func: once the permit is durable */
+ApmigCaller apmig_core_permit_migration(ApmigCore *core, const ApmigPermitRequest *request,
+                                        ApmigPermitFunc func, gpointer user_data);
+/* @guest: name or UUID; @func: once no hook would honour the permit any more */
+ApmigCaller apmig_core_revoke_permit(ApmigCore *core, const char *guest, ApmigPermitFunc func,
+                                     gpointer user_data);
 /* Whether the keys of a lock may be changed now, by a reading that begins now. @limit_usec: of that */
 ApmigCaller apmig_core_check_lock(ApmigCore *core, const char *id, gint64 limit_usec, ApmigVerdictFunc func,
                                   gpointer user_data);

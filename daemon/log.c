@@ -50,6 +50,9 @@ static const struct {
     [APMIG_LOG_CONFIG_CHANGED] = {"CONFIG_CHANGED", "b430bcd5e2d54b19918808e6faca5a6e"},
     [APMIG_LOG_GUEST_REPLUGGED] = {"GUEST_REPLUGGED", "e355c25ccfab4682809f8d81de044425"},
     [APMIG_LOG_GUEST_STARTED] = {"GUEST_STARTED", "6ca18d41190a4a18aa88dda4c365d645"},
+    [APMIG_LOG_PERMIT_GIVEN] = {"PERMIT_GIVEN", "4bb7ed8054a14ad0a6f6d8ea8b6a3b51"},
+    [APMIG_LOG_PERMIT_USED] = {"PERMIT_USED", "c7fdd0f04a3f4de4b1a4c2b1e05b1d0e"},
+    [APMIG_LOG_PERMIT_ENDED] = {"PERMIT_ENDED", "9f2d5a6e8a0b4d7cae7f0f3d1c6482f3"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "declared-keys.h"
 #include "failpoint.h"
 #include "log.h"
+#include "permit-files.h"
 #include "store-files.h"
 #include "store-json.h"
 #include "text.h"
@@ -25,7 +26,7 @@
 #define MARKER ".in-use"
 
 struct ApmigDisk {
-    ApmigFolder *state, *locks, *admissions;
+    ApmigFolder *state, *locks, *admissions, *permits;
     char boot_id[SD_ID128_STRING_MAX];
     GMutex mutex;      /* for @files */
     GHashTable *files; /* lock id to the name of its file, which of a damaged one need not be ID.json */
@@ -80,6 +81,9 @@ apmig_disk_open(const char *state_dir, const char *runtime_dir, GError **error)
     disk->admissions = apmig_folder_open(admissions, error);
     if (!disk->admissions || !read_boot_id(disk, error))
         return NULL;
+    disk->permits = apmig_permits_open(runtime_dir, error);
+    if (!disk->permits)
+        return NULL;
     return g_steal_pointer(&disk);
 }
 
@@ -88,6 +92,7 @@ apmig_disk_free(ApmigDisk *disk)
 {
     if (!disk)
         return;
+    apmig_folder_free(disk->permits);
     apmig_folder_free(disk->admissions);
     apmig_folder_free(disk->locks);
     apmig_folder_free(disk->state);
@@ -498,6 +503,44 @@ apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid, GError **error)
     g_autofree char *file = g_strconcat(uuid, SUFFIX, NULL);
 
     return !apmig_uuid_is_canonical(uuid) || apmig_folder_remove(disk->admissions, file, NULL, error);
+}
+
+/* --- permits ------------------------------------------------------------------------------------- */
+
+GPtrArray *
+apmig_disk_load_permits(ApmigDisk *disk, GPtrArray *damage)
+{
+    GPtrArray *permits = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_permit_free);
+    g_autoptr(GError) error = NULL;
+
+    apmig_folder_clean(disk->permits);
+    if (!apmig_permits_load(disk->permits, apmig_boot_time(), permits, damage, &error))
+        g_ptr_array_add(damage, g_strdup_printf("no permit counts: %s", error->message));
+    return permits;
+}
+
+gboolean
+apmig_disk_write_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
+{
+    if (!apmig_permits_write(disk->permits, permit, error))
+        return FALSE;
+    apmig_failpoint("permit-durable");
+    return TRUE;
+}
+
+gboolean
+apmig_disk_use_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
+{
+    if (!apmig_permits_use(disk->permits, permit, error))
+        return FALSE;
+    apmig_failpoint("permit-used");
+    return TRUE;
+}
+
+gboolean
+apmig_disk_remove_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
+{
+    return apmig_permits_remove(disk->permits, permit, error);
 }
 
 /* --- what was declared of keys ------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Locks and admissions on the disk, one call after the other: what the store's writer thread does. What a call
+ * Locks, admissions and permits on the disk, one call after the other: what the store's writer thread does. What a call
  * has said to be done survives; a crash within a call leaves what was before it or what would be after it.
  * Errors are APMIG_ERROR_STATE_FAILURE with a sentence. One thread at a time, except where said.
  */
@@ -37,6 +37,16 @@ GPtrArray *apmig_disk_load_declared(ApmigDisk *disk, GPtrArray *damage) G_GNUC_W
 /* @records: all there are; on an error what was declared before is still there, or these are. */
 gboolean apmig_disk_write_declared(ApmigDisk *disk, const GPtrArray *records,
                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* See apmig_store_load_permits(). */
+GPtrArray *apmig_disk_load_permits(ApmigDisk *disk, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+/* See permit-files.h. */
+gboolean apmig_disk_write_permit(ApmigDisk *disk, const ApmigPermit *permit,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_use_permit(ApmigDisk *disk, const ApmigPermit *permit,
+                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_remove_permit(ApmigDisk *disk, const ApmigPermit *permit,
+                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Survives the end of this process, not of the boot. */
 gboolean apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission,

@@ -12,6 +12,9 @@ typedef enum {
     JOB_PERSIST_ADMISSION,
     JOB_REMOVE_ADMISSION,
     JOB_PERSIST_DECLARED,
+    JOB_PERSIST_PERMIT,
+    JOB_USE_PERMIT,
+    JOB_REMOVE_PERMIT,
     JOB_QUIT,
 } JobType;
 
@@ -20,6 +23,7 @@ typedef struct {
     guint64 op;
     ApmigLockRecord *record;
     ApmigAdmission *admission;
+    ApmigPermit *permit;
     GPtrArray *declared; /* of ApmigEvidenceRecord */
     char *uuid;
     GError *error; /* its outcome */
@@ -44,6 +48,7 @@ job_free(gpointer data)
 
     apmig_lock_record_free(job->record);
     apmig_admission_free(job->admission);
+    apmig_permit_free(job->permit);
     g_clear_pointer(&job->declared, g_ptr_array_unref);
     g_free(job->uuid);
     g_clear_error(&job->error);
@@ -81,6 +86,12 @@ apmig_store_load_declared(ApmigStore *store, GPtrArray *damage)
     return apmig_disk_load_declared(store->disk, damage);
 }
 
+GPtrArray *
+apmig_store_load_permits(ApmigStore *store, GPtrArray *damage)
+{
+    return apmig_disk_load_permits(store->disk, damage);
+}
+
 char *
 apmig_store_new_lock_id(ApmigStore *store)
 {
@@ -105,6 +116,17 @@ remove_admission(ApmigStore *store, const char *uuid)
                   error->message);
 }
 
+/* Returns: whether it was done, or nobody waits for it; else the job has the error. */
+static gboolean
+remove_permit(ApmigStore *store, Job *job)
+{
+    if (apmig_disk_remove_permit(store->disk, job->permit, &job->error) || job->op != 0)
+        return job->error == NULL;
+    apmig_log(LOG_WARNING, "the permit for guest %s will count again after a restart: %s",
+              apmig_permit_guest(job->permit), job->error->message);
+    return TRUE;
+}
+
 /* Returns: whether it was done; else the job has the error. */
 static gboolean
 carry_out(ApmigStore *store, Job *job)
@@ -121,6 +143,12 @@ carry_out(ApmigStore *store, Job *job)
         return TRUE;
     case JOB_PERSIST_DECLARED:
         return apmig_disk_write_declared(store->disk, job->declared, &job->error);
+    case JOB_PERSIST_PERMIT:
+        return apmig_disk_write_permit(store->disk, job->permit, &job->error);
+    case JOB_USE_PERMIT:
+        return apmig_disk_use_permit(store->disk, job->permit, &job->error);
+    case JOB_REMOVE_PERMIT:
+        return remove_permit(store, job);
     case JOB_QUIT:
         return TRUE;
     }
@@ -176,6 +204,8 @@ deliver(ApmigStore *store, const Job *job)
         store->callbacks.admission_persisted(job->op, error, store->user_data);
     else if (job->type == JOB_PERSIST_DECLARED)
         store->callbacks.declared_persisted(job->op, error, store->user_data);
+    else if (job->permit && job->op != 0)
+        store->callbacks.permit_written(job->op, error, store->user_data);
 }
 
 static gboolean
@@ -275,6 +305,33 @@ apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *rec
     for (guint i = 0; i < records->len; i++)
         g_ptr_array_add(job->declared, apmig_evidence_record_copy(records->pdata[i]));
     g_async_queue_push(store->jobs, job);
+}
+
+static void
+push_permit(ApmigStore *store, JobType type, guint64 op, const ApmigPermit *permit)
+{
+    Job *job = job_new(type, op);
+
+    job->permit = apmig_permit_copy(permit);
+    g_async_queue_push(store->jobs, job);
+}
+
+void
+apmig_store_persist_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit)
+{
+    push_permit(store, JOB_PERSIST_PERMIT, op, permit);
+}
+
+void
+apmig_store_use_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit)
+{
+    push_permit(store, JOB_USE_PERMIT, op, permit);
+}
+
+void
+apmig_store_remove_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit)
+{
+    push_permit(store, JOB_REMOVE_PERMIT, op, permit);
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */

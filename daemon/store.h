@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What survives: one file per lock in DIR/locks (ID.json), one file per admission in the runtime directory
- * (admissions/UUID.json). All writing is done by one thread, in order; the answers come back in the main loop's
+ * (admissions/UUID.json), and one per permit (see permit-files.h). All writing is done by one thread, in order; the answers come back in the main loop's
  * thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
  * sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of master keys is
  * one file beside the locks (declared-keys.json), written in the same way.
@@ -20,6 +20,7 @@ typedef struct {
     ApmigStoreFunc lock_removed;
     ApmigStoreFunc admission_persisted;
     ApmigStoreFunc declared_persisted;
+    ApmigStoreFunc permit_written; /* given, used, or removed with an op */
 } ApmigStoreCallbacks;
 
 /**
@@ -56,6 +57,14 @@ gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **
  */
 GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
 
+/**
+ * apmig_store_load_permits: as apmig_store_load()
+ * @damage: (element-type utf8): gets a sentence for each file that counts for nothing
+ *
+ * Returns: (transfer full) (element-type ApmigPermit): open ones and those in use, of this boot
+ */
+GPtrArray *apmig_store_load_permits(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Starts the writer thread. */
 void apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
 
@@ -64,6 +73,10 @@ void apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockReco
 void apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
 void apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
 void apmig_store_remove_admission(ApmigStore *store, const char *uuid);
+/* @permit: copied. A removal with @op 0 is not answered. */
+void apmig_store_persist_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
+void apmig_store_use_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
+void apmig_store_remove_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
 /* @records: (element-type ApmigEvidenceRecord): all that is declared, in place of what was; copied. */
 void apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *records);
 

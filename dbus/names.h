@@ -16,3 +16,4 @@
 #define APMIG_ACTION_RELEASE_OTHERS_LOCK "org.apmigd1.release-others-lock"
 #define APMIG_ACTION_FORCE_RELEASE       "org.apmigd1.force-release"
 #define APMIG_ACTION_TAKE_OVER_LOCK      "org.apmigd1.take-over-lock"
+#define APMIG_ACTION_PERMIT_MIGRATION    "org.apmigd1.permit-migration"

@@ -61,11 +61,10 @@ static int
 append_allowed(sd_bus_message *reply, const ApmigEngine *engine, const ApmigGuestDevices *guest)
 {
     const ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_YES, .scope = guest->scope};
-    g_autofree char *reason = NULL;
-    g_autoptr(GPtrArray) locks = apmig_engine_check_guest(engine, &facts, &reason);
-    g_autofree char *text = apmig_bus_text(reason);
-    int r =
-        sd_bus_message_append(reply, "{sv}{sv}", "allowed", "b", (int)(locks->len == 0), "reason", "s", text);
+    g_autoptr(GPtrArray) locks = NULL;
+    gboolean allowed;
+    g_autofree char *text = apmig_server_check_guest(engine, guest->uuid, &facts, &allowed, &locks);
+    int r = sd_bus_message_append(reply, "{sv}{sv}", "allowed", "b", (int)allowed, "reason", "s", text);
 
     return r < 0 ? r : append_locks(reply, locks);
 }

@@ -202,12 +202,13 @@ forget_facts_wait(gpointer data)
 }
 
 static int
-append_checked(sd_bus_message *reply, const ApmigEngine *engine, const ApmigGuestFacts *facts)
+append_checked(sd_bus_message *reply, const ApmigEngine *engine, const char *guest,
+               const ApmigGuestFacts *facts)
 {
-    g_autofree char *reason = NULL;
-    g_autoptr(GPtrArray) locks = apmig_engine_check_guest(engine, facts, &reason);
-    g_autofree char *text = apmig_bus_text(reason);
-    int r = sd_bus_message_append(reply, "bs", (int)(locks->len == 0), text);
+    g_autoptr(GPtrArray) locks = NULL;
+    gboolean allowed;
+    g_autofree char *text = apmig_server_check_guest(engine, guest, facts, &allowed, &locks);
+    int r = sd_bus_message_append(reply, "bs", (int)allowed, text);
 
     return r < 0 ? r : apmig_append_lock_paths(reply, locks);
 }
@@ -216,10 +217,13 @@ static void
 reply_checked(ApmigCall *call, const ApmigGuestFacts *facts)
 {
     g_autoptr(sd_bus_message) reply = NULL;
+    const char *guest = NULL;
     int r = sd_bus_message_new_method_return(call->message, &reply);
 
+    (void)sd_bus_message_rewind(call->message, TRUE);
+    (void)sd_bus_message_read(call->message, "s", &guest);
     if (r >= 0)
-        r = append_checked(reply, apmig_core_engine(call->server->core), facts);
+        r = append_checked(reply, apmig_core_engine(call->server->core), guest, facts);
     apmig_call_send(call, reply, r);
 }
 
@@ -335,14 +339,25 @@ get_policy_trouble(sd_bus *bus, const char *path, const char *interface, const c
     return apmig_append_text(reply, apmig_core_policy_trouble(server->core));
 }
 
+static int
+get_permits(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+            void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+    g_autoptr(GPtrArray) permits = apmig_engine_list_permits(apmig_core_engine(server->core));
+
+    return sd_bus_message_append(reply, "u", permits->len);
+}
+
 void
 apmig_manager_refresh(ApmigServer *server)
 {
-    static const char *const names[] = {"HypervisorState", "Locked", "PolicyTrouble", NULL};
+    static const char *const names[] = {"HypervisorState", "Locked", "PolicyTrouble", "Permits", NULL};
     char *texts[] = {
         g_strdup(apmig_engine_view_state(apmig_core_engine(server->core))),
         g_strdup(is_locked(server) ? "yes" : "no"),
         g_strdup(apmig_core_policy_trouble(server->core)),
+        apmig_permits_text(server),
         NULL,
     };
 
@@ -392,6 +407,13 @@ static const sd_bus_vtable manager_vtable[] = {
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DescribePolicy", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                             apmig_method_describe_policy, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("PermitMigration", SD_BUS_ARGS("s", guest, "s", reason, "a{sv}", options),
+                            SD_BUS_RESULT("t", until), apmig_method_permit_migration,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("RevokePermit", SD_BUS_ARGS("s", guest), SD_BUS_NO_RESULT,
+                            apmig_method_revoke_permit, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListPermits", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", permits),
+                            apmig_method_list_permits, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("LockEnded", SD_BUS_ARGS("o", lock, "s", id, "s", result, "s", message), 0),
     SD_BUS_SIGNAL_WITH_ARGS("KeysChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ConfigurationChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
@@ -402,6 +424,7 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),
     SD_BUS_PROPERTY("KeyTrouble", "s", get_key_trouble, 0, 0),
     SD_BUS_PROPERTY("PolicyTrouble", "s", get_policy_trouble, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Permits", "u", get_permits, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
 };
 

@@ -71,6 +71,15 @@ get_postcopy(sd_bus *bus, const char *path, const char *interface, const char *p
 }
 
 static int
+get_permitted(sd_bus *bus, const char *path, const char *interface, const char *property,
+              sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigMigration *migration = migration_of(user_data);
+
+    return migration ? sd_bus_message_append(reply, "b", (int)migration->permitted) : -ENOENT;
+}
+
+static int
 get_devices(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
             void *user_data, sd_bus_error *ret_error)
 {
@@ -126,6 +135,7 @@ static const sd_bus_vtable migration_vtable[] = {
     SD_BUS_PROPERTY("Devices", "as", get_devices, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PostCopy", "b", get_postcopy, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Permitted", "b", get_permitted, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Progress", "a{st}", get_progress, 0, 0),
     SD_BUS_PROPERTY("Steps", "a(ssts)", get_steps, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Result", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -182,7 +192,7 @@ void
 apmig_migration_object_refresh(ApmigServer *server, const char *id)
 {
     static const char *const names[] = {
-        "Guest", "Phase", "Scope", "Devices", "PostCopy", "Steps", "Result", "Message", NULL,
+        "Guest", "Phase", "Scope", "Devices", "PostCopy", "Permitted", "Steps", "Result", "Message", NULL,
     };
     const ApmigMigration *migration = apmig_engine_lookup_migration(apmig_core_engine(server->core), id);
     gboolean added = FALSE;
@@ -198,6 +208,7 @@ apmig_migration_object_refresh(ApmigServer *server, const char *id)
         text_of(migration, "Scope"),
         migration->devices ? g_strjoinv(" ", migration->devices) : g_strdup(""),
         g_strdup(migration->postcopy ? "yes" : "no"),
+        g_strdup(migration->permitted ? "yes" : "no"),
         summarize_steps(migration),
         text_of(migration, "Result"),
         text_of(migration, "Message"),

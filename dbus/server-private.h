@@ -214,6 +214,17 @@ int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bu
 int apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
+/* server-permits.c: the same */
+int apmig_method_permit_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_revoke_permit(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_permits(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+/* Returns: (transfer full): what differs when a permit comes, goes or is used. */
+char *apmig_permits_text(const ApmigServer *server);
+/* Returns: (transfer full): whether the guest could migrate now (@ret_allowed), and why not; or that it may, in spite of
+ * what, by a permit. @guest: name or UUID; @ret_locks: (out) (transfer container): the locks over it. */
+char *apmig_server_check_guest(const ApmigEngine *engine, const char *guest, const ApmigGuestFacts *facts,
+                               gboolean *ret_allowed, GPtrArray **ret_locks);
+
 /* server-keys.c: handlers of sd-bus, with the server as userdata. */
 int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);

@@ -196,6 +196,12 @@ on_config_changed(const ApmigConfigChanges *changes, gpointer user_data)
                              apmig_scope_to_string(changes->queues), message);
 }
 
+static void
+on_permits_changed(gpointer user_data)
+{
+    apmig_manager_refresh(user_data);
+}
+
 static const ApmigCoreListener core_listener = {
     .lock_changed = on_lock_changed,
     .lock_forgotten = on_lock_forgotten,
@@ -205,6 +211,7 @@ static const ApmigCoreListener core_listener = {
     .keys_changed = on_keys_changed,
     .policy_changed = on_policy_changed,
     .config_changed = on_config_changed,
+    .permits_changed = on_permits_changed,
 };
 
 static const ApmigCoreListener no_listener;

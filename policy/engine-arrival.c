@@ -63,6 +63,27 @@ engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event)
 
 /* --- locks here ---------------------------------------------------------------------------------- */
 
+/* Returns: (nullable): a permit to come in. A guest that is restored needs none of another host, and gets none. */
+static const ApmigPermit *
+find_permit(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    return event->admit.restore ? NULL
+                                : engine_find_open_permit(engine, event->admit.uuid, event->admit.name);
+}
+
+/* @permit: that of the guest */
+static void
+pass_lock(const char *id, const ApmigPermit *permit, ApmigArrivalCheck *check)
+{
+    g_autofree char *destination =
+        g_strdup_printf("permitted by %s: \"%s\"", permit->owner_name, permit->reason);
+
+    apmig_arrival_check_add(check,
+                            apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup_printf("lock %s", id),
+                                              "permitted", "", destination, ""),
+                            NULL);
+}
+
 static void
 check_lock(const Lock *lock, ApmigArrivalCheck *check)
 {
@@ -81,7 +102,8 @@ check_lock(const Lock *lock, ApmigArrivalCheck *check)
 
 /* Oldest first, as engine_overlapping_lock() has it. */
 static void
-check_locks(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalCheck *check)
+check_locks(const ApmigEngine *engine, const ApmigEvent *event, const ApmigPermit *permit,
+            ApmigArrivalCheck *check)
 {
     g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
     gboolean locked = FALSE;
@@ -91,7 +113,10 @@ check_locks(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalChec
 
         if (!apmig_scope_overlaps(lock->pub.record->scope, scope))
             continue;
-        check_lock(lock, check);
+        if (permit)
+            pass_lock(lock->pub.record->id, permit, check);
+        else
+            check_lock(lock, check);
         locked = TRUE;
     }
     if (!locked)
@@ -138,8 +163,9 @@ restate_lock(ApmigStampVerdict *verdict, const ApmigStampLock *lock, const char 
     restate(verdict, "locked-at-source", g_strdup_printf("%s %s", verdict->sentence, remedy), remedy);
 }
 
+/* A permit passes a lock at the source over, and nothing else that the stamp says. */
 static ApmigStampVerdict *
-judge_stamp(const ApmigEngine *engine, const ApmigEvent *event)
+judge_stamp(const ApmigEngine *engine, const ApmigEvent *event, const ApmigPermit *permit)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
     const ApmigStampPolicy policy = stamp_policy(engine, event);
@@ -149,7 +175,7 @@ judge_stamp(const ApmigEngine *engine, const ApmigEvent *event)
 
     if (arrival->stamp) {
         stamp = *arrival->stamp;
-        if (event->admit.restore)
+        if (event->admit.restore || permit)
             stamp.lock = NULL;
     }
     verdict = apmig_stamp_judge(arrival->stamp ? &stamp : NULL,
@@ -208,9 +234,13 @@ ApmigArrivalCheck *
 engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event)
 {
     ApmigArrivalCheck *check = apmig_arrival_check_new();
-    g_autoptr(ApmigStampVerdict) verdict = judge_stamp(engine, event);
+    const ApmigPermit *permit = find_permit(engine, event);
+    g_autoptr(ApmigStampVerdict) verdict = judge_stamp(engine, event, permit);
+    const ApmigStamp *stamp = event->admit.arrival.stamp;
 
-    check_locks(engine, event, check);
+    check_locks(engine, event, permit, check);
+    if (permit && stamp && stamp->lock)
+        pass_lock(stamp->lock->id, permit, check);
     apmig_arrival_check_add_stamp(check, verdict);
     check_hardware(event, check_device(engine, event, check), check);
     return check;

@@ -48,7 +48,9 @@ describe_migration(GString *text, const Migration *migration)
     else
         g_string_append_printf(text, "is migrating in: end it on its source host with: virsh domjobabort %s",
                                pub->guest);
-    if (pub->outgoing && !pub->scope_known)
+    if (pub->permitted)
+        g_string_append(text, " (which is permitted, so it is waited for)");
+    else if (pub->outgoing && !pub->scope_known)
         g_string_append(text, " (its queues are not known, so it is left alone)");
 }
 

@@ -106,6 +106,9 @@ why_not_ready(const ApmigEngine *engine, const Lock *lock)
     case APMIG_LOCK_REQUESTED:
     case APMIG_LOCK_DRAINING:
         return g_strdup_printf("lock %s is not held yet: %s", id, *wait ? wait : "the disk has not answered");
+    case APMIG_LOCK_PERMITTED:
+        return g_strdup_printf("lock %s is not held while a permitted migration is in progress: %s", id,
+                               *wait ? wait : "that it is over has not been proven yet");
     case APMIG_LOCK_BREACHED:
         return g_strdup_printf("lock %s is breached: %s", id,
                                *wait ? wait : "that its migration is over has not been proven yet");
@@ -114,7 +117,7 @@ why_not_ready(const ApmigEngine *engine, const Lock *lock)
     case APMIG_LOCK_HELD:
         break;
     }
-    return g_steal_pointer(&wait);
+    return *wait ? g_steal_pointer(&wait) : engine_describe_open_permits(engine, lock);
 }
 
 /* Returns: whether it was answered. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> breached; how it ends is in engine-release.c, what is changed of
+ * The life of a lock: requested -> draining -> held <-> permitted, breached; how it ends is in engine-release.c, what is changed of
  * it meanwhile in engine-amend.c.
  */
 #include "engine-private.h"
@@ -388,11 +388,17 @@ lock_is_blocked_by(const Lock *lock, const Migration *migration)
 
 /* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
 static gboolean
-lock_is_breached_by(const Lock *lock, const Migration *migration)
+lock_is_older(const Lock *lock, const Migration *migration)
 {
     if (migration->pub.phase == APMIG_MIGRATION_ADMITTED)
         return FALSE;
     return lock->was_held || migration->began_after > lock->request_token;
+}
+
+static gboolean
+lock_is_breached_by(const Lock *lock, const Migration *migration)
+{
+    return !migration->pub.permitted && lock_is_older(lock, migration);
 }
 
 /* The request's word counts for all migrations, the policy's for each. */
@@ -410,7 +416,7 @@ find_refusing_migration(const ApmigEngine *engine, const Lock *lock)
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
-        if (lock_is_blocked_by(lock, migration) && !lock_is_breached_by(lock, migration) &&
+        if (lock_is_blocked_by(lock, migration) && !lock_is_older(lock, migration) &&
             lock_on_busy(lock, migration) == APMIG_ON_BUSY_REFUSE)
             return migration;
     }
@@ -431,6 +437,8 @@ lock_may_be_refused(const ApmigEngine *engine, const Lock *lock)
 gboolean
 lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration)
 {
+    if (migration->pub.permitted)
+        return FALSE;
     if (!lock->durable || lock->ending || !lock_is_blocked_by(lock, migration))
         return FALSE;
     if (lock_is_breached_by(lock, migration))
@@ -453,7 +461,7 @@ count_breach(ApmigEngine *engine, Lock *lock, const Migration *migration)
 
 /* Returns: whether an overlapping migration is in progress, whose breach is counted if it is one. */
 static gboolean
-lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached)
+lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached, gboolean *ret_permitted)
 {
     gboolean met = FALSE;
 
@@ -463,6 +471,7 @@ lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached)
         if (!lock_is_blocked_by(lock, migration))
             continue;
         met = TRUE;
+        *ret_permitted |= migration->pub.permitted;
         if (!lock_is_breached_by(lock, migration))
             continue;
         *ret_breached = lock->was_held;
@@ -495,6 +504,9 @@ lock_be_held(ApmigEngine *engine, Lock *lock)
     if (lock->standing == APMIG_LOCK_BREACHED)
         engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
                    "no migration is in progress under lock %s", lock->pub.record->id);
+    else if (lock->standing == APMIG_LOCK_PERMITTED)
+        engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
+                   "lock %s is held again: what was permitted is over", lock->pub.record->id);
     else
         engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
                    "lock %s is held: no migration of scope %s is in progress", lock->pub.record->id,
@@ -509,19 +521,36 @@ lock_be_held(ApmigEngine *engine, Lock *lock)
     lock->taker = 0;
 }
 
+/* It is held again when a reading that begins now shows nothing any more. */
+static void
+lock_leave_held(ApmigEngine *engine, Lock *lock, ApmigLockState standing)
+{
+    lock_set_standing(lock, standing);
+    lock->proof_token = engine->last_token;
+    engine_hurry(engine);
+}
+
+/* Whether it was held when it was last proven, and needs no more than to be proven anew. */
+static gboolean
+lock_has_left_held(const Lock *lock)
+{
+    return lock->standing == APMIG_LOCK_BREACHED || lock->standing == APMIG_LOCK_PERMITTED;
+}
+
+/* A breach that is over does not leave it permitted: that nothing is in progress but what is permitted has not been proven
+ * then. */
 static void
 lock_proceed(ApmigEngine *engine, Lock *lock)
 {
-    gboolean breached = FALSE;
-    gboolean met = lock_meets_migrations(engine, lock, &breached);
+    gboolean breached = FALSE, permitted = FALSE;
+    gboolean met = lock_meets_migrations(engine, lock, &breached, &permitted);
 
-    if (breached && lock->standing != APMIG_LOCK_BREACHED) {
-        lock_set_standing(lock, APMIG_LOCK_BREACHED);
-        lock->proof_token = engine->last_token;
-        engine_hurry(engine);
-    }
+    if (breached && lock->standing != APMIG_LOCK_BREACHED)
+        lock_leave_held(engine, lock, APMIG_LOCK_BREACHED);
+    else if (permitted && lock->standing == APMIG_LOCK_HELD)
+        lock_leave_held(engine, lock, APMIG_LOCK_PERMITTED);
     if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock) ||
-        (lock->standing != APMIG_LOCK_BREACHED && !engine_uses_are_clear(engine, lock)))
+        (!lock_has_left_held(lock) && !engine_uses_are_clear(engine, lock)))
         return;
     if (lock->was_held && lock->op == 0)
         lock_be_held(engine, lock);

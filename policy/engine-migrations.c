@@ -95,6 +95,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
     g_free(migration->pub.message);
     migration->pub.message = g_strdup(message);
     migration->ended_at = engine->now;
+    engine_permit_migration_ended(engine, migration);
     engine_log(engine, APMIG_LOG_MIGRATION_ENDED, g_str_equal(result, "unknown") ? LOG_ALERT : LOG_NOTICE,
                NULL, migration, "migration %s of guest %s ended: %s%s%s",
                apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
@@ -218,6 +219,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     g_auto(GStrv) devices = engine_list_devices_here(event, device);
     Migration *migration = find_or_begin_incoming(engine, event, scope, (const char *const *)devices);
     PendingAdmission *pending = g_new0(PendingAdmission, 1);
+    gboolean permitted = engine_use_permit(engine, migration, event->admit.name);
     ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
 
     migration_promise(migration, (const char *const *)devices);
@@ -232,6 +234,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     action->admission->devices = g_strdupv(migration->pub.devices);
     action->admission->admitted_at = engine->now;
     pending->caller = event->admit.caller;
+    pending->permitted = permitted;
     pending->uuid = g_strdup(event->admit.uuid);
     pending->scope = apmig_scope_ref((ApmigScope *)scope);
     pending->device_map = device ? engine_device_map_new(event->admit.arrival.device, device) : NULL;
@@ -347,7 +350,9 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
 {
     PendingAdmission *pending = steal_pending(engine, op);
     Migration *migration = pending ? engine_find_migration(engine, pending->uuid, FALSE) : NULL;
-    const Lock *lock = migration ? engine_overlapping_lock(engine, pending->scope) : NULL;
+    const Lock *lock =
+        migration && !pending->permitted ? engine_overlapping_lock(engine, pending->scope) : NULL;
+    const char *trouble = migration && pending->permitted ? engine_permit_trouble(engine, migration) : NULL;
 
     if (!pending)
         return;
@@ -360,6 +365,11 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
         reply_admit(engine, pending->caller, FALSE, reason);
         if (migration)
             take_back(engine, migration, reason);
+    } else if (trouble) {
+        g_autofree char *reason = g_strdup(trouble);
+
+        deny(engine, pending->caller, pending->uuid, migration->pub.guest, NULL, reason);
+        take_back(engine, migration, reason);
     } else if (lock) {
         deny_for_lock(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
         take_back(engine, migration, "a lock was requested before the hook was answered");
@@ -380,6 +390,17 @@ engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
     migration->bindable = TRUE;
     migration->admit_token = engine->last_token;
     migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
+}
+
+Migration *
+engine_load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing)
+{
+    const ApmigAdmission admission = {(char *)uuid, (char *)name, NULL, NULL, engine->now};
+
+    if (outgoing)
+        return migration_new(engine, uuid, name, APMIG_MIGRATION_OUTGOING, NULL, NULL);
+    engine_load_admission(engine, &admission);
+    return engine_find_migration(engine, uuid, FALSE);
 }
 
 /* --- what answers say ---------------------------------------------------------------------------- */
@@ -513,6 +534,7 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
                guest->name, apmig_migration_direction(&migration->pub),
                known ? "" : "; its queues are not known, it counts as one of every scope");
+    engine_use_permit(engine, migration, guest->name);
 }
 
 void

@@ -5,6 +5,7 @@
  * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
  * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
  * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading,
+ * engine-permits.c and engine-permit-requests.c what may go through all the same,
  * engine-unplug.c what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
@@ -127,11 +128,22 @@ typedef struct {
 } Guest;
 
 typedef struct {
+    ApmigPermit *pub;
+    ApmigCaller giver;   /* who waits for it to be durable; 0: nobody */
+    ApmigCaller revoker; /* who waits for it to be gone from the disk */
+    guint64 op;          /* of the write under way; 0: none */
+    gboolean durable;    /* it was given */
+    gboolean ending;     /* it is being revoked, and counts no more */
+    char *trouble;       /* (nullable): why that it is used could not be written */
+} Permit;
+
+typedef struct {
     guint64 op;
     ApmigCaller caller;
     char *uuid;
     ApmigScope *scope;
     GHashTable *device_map; /* (nullable) */
+    gboolean permitted;     /* it uses a permit */
 } PendingAdmission;
 
 struct ApmigEngine {
@@ -166,6 +178,8 @@ struct ApmigEngine {
     gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
 
     GPtrArray *inquiries; /* of Inquiry (engine-inquiry.c): not answered yet */
+    GPtrArray *permits;   /* of Permit (engine-permits.c), in the order they were asked for */
+    gboolean permits_dirty;
 
     /* for the time of one event */
     gint64 now;
@@ -255,6 +269,8 @@ void pending_admission_free(PendingAdmission *pending);
 Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
 gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
 void engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission);
+/* Returns: (transfer none): what was under way with a permit, and may be still; its queues are not known. */
+Migration *engine_load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 /* Why a guest may not come in, whatever it brings. */
 #define APMIG_NOT_LOADED "apmigd has not read its locks yet: try again"
@@ -273,6 +289,46 @@ void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 /* The policy has changed, or what is known of the guest. */
 void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
+
+/* engine-permits.c */
+void permit_free(gpointer permit);
+gboolean permit_is_open(const ApmigEngine *engine, const Permit *permit);
+/* Returns: (nullable): another one for the guest of @record that is open. */
+Permit *permit_find_rival(const ApmigEngine *engine, const ApmigPermit *record);
+/* @text: its guest's name or UUID. Returns: (nullable): the open one, if there are two. */
+Permit *permit_find_named(const ApmigEngine *engine, const char *text);
+/* Returns: (nullable): the migration of its guest that is in progress; that which leaves, if there are two. */
+Migration *permit_find_migration(const ApmigEngine *engine, const ApmigPermit *record);
+/* It counts from now on, for what is in progress already as well. */
+void permit_open(ApmigEngine *engine, Permit *permit);
+/* @op: 0: nobody waits for it */
+void permit_remove_file(ApmigEngine *engine, const ApmigPermit *record, guint64 op);
+void permit_forget(ApmigEngine *engine, Permit *permit);
+void permit_end(ApmigEngine *engine, Permit *permit, const char *result);
+/* @migration, @result: (nullable) */
+void permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, const Migration *migration,
+                const char *result, const char *message);
+void permit_log_ended(ApmigEngine *engine, const ApmigPermit *record, const char *result);
+void engine_load_permit(ApmigEngine *engine, const ApmigPermit *record);
+/* Returns: (nullable): the open permit for the guest of that UUID and name. */
+const ApmigPermit *engine_find_open_permit(const ApmigEngine *engine, const char *uuid, const char *name);
+/* @migration has begun, or a hook asks for it. @name: its guest's, as told now. Returns: whether that has an open permit,
+ * which it uses now. */
+gboolean engine_use_permit(ApmigEngine *engine, Migration *migration, const char *name);
+/* Returns: (nullable): why that @migration uses a permit could not be written. */
+const char *engine_permit_trouble(const ApmigEngine *engine, const Migration *migration);
+void engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration);
+void engine_settle_permits(ApmigEngine *engine);
+void engine_publish_permits(ApmigEngine *engine);
+gint64 engine_permits_next_deadline(const ApmigEngine *engine);
+/* Returns: (transfer full): the open permits that may bring a migration under @lock; "" if there are none. */
+char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-permit-requests.c */
+void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
+void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
+void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
+void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 
 /* engine-arrival.c */
 /* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
@@ -343,6 +399,8 @@ void migration_begin_steps_anew(Migration *migration);
 void engine_settle_steps(ApmigEngine *engine, Migration *migration);
 /* Whether a step said yes, or may still come to it. */
 gboolean migration_was_asked_to_end(const Migration *migration);
+/* The same, or a step is under way. */
+gboolean migration_is_being_ended(const Migration *migration);
 /* What would be done to end @migration: the steps of @finding, or why there are none. */
 void engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, ApmigRehearsed *finding);
 /* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
@@ -358,6 +416,8 @@ void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChang
 /* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
 void guest_forget_facts(Guest *guest, guint64 token);
 void engine_view_guest_stopped(ApmigEngine *engine, const char *uuid);
+/* Returns: (nullable): the active guest of that UUID; where it is "", of that name. */
+const Guest *engine_find_guest(const ApmigEngine *engine, const char *uuid, const char *name);
 /* Whether a guest of that UUID was active when last heard of. */
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);

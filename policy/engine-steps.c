@@ -23,6 +23,16 @@ migration_was_asked_to_end(const Migration *migration)
     return FALSE;
 }
 
+gboolean
+migration_is_being_ended(const Migration *migration)
+{
+    gboolean under_way = FALSE;
+
+    for (guint step = 0; step < APMIG_N_STEPS; step++)
+        under_way |= migration->steps[step].op != 0;
+    return under_way || migration_was_asked_to_end(migration);
+}
+
 /* --- records ------------------------------------------------------------------------------------- */
 
 static ApmigStepRecord *
@@ -246,7 +256,9 @@ engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, Apmi
 {
     gboolean has_device = migration->pub.devices[0] != NULL;
 
-    if (!is_known_to_be_affected(engine, migration))
+    if (migration->pub.permitted)
+        finding->why = g_strdup("it is permitted");
+    else if (!is_known_to_be_affected(engine, migration))
         finding->why = g_strdup("its queues are not known, so it is left alone");
     else if (migration->pub.postcopy)
         finding->why = g_strdup("it is in post-copy: the guest already runs at its destination");

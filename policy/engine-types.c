@@ -7,7 +7,8 @@
 /* --- names --------------------------------------------------------------------------------------- */
 
 static const char *const lock_states[] = {
-    [APMIG_LOCK_REQUESTED] = "requested", [APMIG_LOCK_DRAINING] = "draining",   [APMIG_LOCK_HELD] = "held",
+    [APMIG_LOCK_REQUESTED] = "requested", [APMIG_LOCK_DRAINING] = "draining",
+    [APMIG_LOCK_HELD] = "held",           [APMIG_LOCK_PERMITTED] = "permitted",
     [APMIG_LOCK_BREACHED] = "breached",   [APMIG_LOCK_VERIFYING] = "verifying",
 };
 
@@ -195,6 +196,7 @@ apmig_action_free(ApmigAction *action)
     g_free(action->result);
     apmig_lock_record_free(action->record);
     apmig_admission_free(action->admission);
+    apmig_permit_free(action->permit);
     g_clear_pointer(&action->locks, g_ptr_array_unref);
     g_clear_pointer(&action->device_map, g_hash_table_unref);
     g_clear_pointer(&action->findings, g_ptr_array_unref);

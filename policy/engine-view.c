@@ -343,6 +343,12 @@ engine_view_guest_stopped(ApmigEngine *engine, const char *uuid)
     guest->stop_token = engine->last_token;
 }
 
+const Guest *
+engine_find_guest(const ApmigEngine *engine, const char *uuid, const char *name)
+{
+    return *uuid ? g_hash_table_lookup(engine->guests, uuid) : find_by_name(engine, name);
+}
+
 gboolean
 engine_guest_is_active(const ApmigEngine *engine, const char *uuid)
 {
@@ -478,7 +484,9 @@ sweep_interval(const ApmigEngine *engine)
     for (guint i = 0; i < engine->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(engine->locks, i);
 
-        if (!lock->ending && (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_BREACHED))
+        if (!lock->ending &&
+            (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_PERMITTED ||
+             lock->standing == APMIG_LOCK_BREACHED))
             return engine->policy->draining_interval_usec;
     }
     for (guint i = 0; !needed && i < engine->migrations->len; i++) {

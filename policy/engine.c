@@ -20,6 +20,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->stamped_locks =
         g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)apmig_lock_record_free);
     engine->inquiries = engine_new_inquiries();
+    engine->permits = g_ptr_array_new_with_free_func(permit_free);
     engine->plugged = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, plugged_free);
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
@@ -42,6 +43,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->stamps);
     g_hash_table_unref(engine->stamped_locks);
     g_ptr_array_unref(engine->inquiries);
+    g_ptr_array_unref(engine->permits);
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
     g_free(engine->run_id);
@@ -119,6 +121,18 @@ engine_earlier(gint64 *deadline, gint64 candidate)
         *deadline = candidate;
 }
 
+/* Those in use first: an open one is not used by what has one already. */
+static void
+load_permits(ApmigEngine *engine, const GPtrArray *permits, gboolean used)
+{
+    for (guint i = 0; permits && i < permits->len; i++) {
+        const ApmigPermit *record = g_ptr_array_index(permits, i);
+
+        if (!record->used_by == !used)
+            engine_load_permit(engine, record);
+    }
+}
+
 static void
 handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
 {
@@ -128,6 +142,8 @@ handle_store_loaded(ApmigEngine *engine, const ApmigEvent *event)
         engine_load_lock(engine, g_ptr_array_index(event->store_loaded.locks, i));
     for (guint i = 0; i < event->store_loaded.admissions->len; i++)
         engine_load_admission(engine, g_ptr_array_index(event->store_loaded.admissions, i));
+    load_permits(engine, event->store_loaded.permits, TRUE);
+    load_permits(engine, event->store_loaded.permits, FALSE);
     engine->loaded = TRUE;
 }
 
@@ -162,8 +178,15 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_CHECK:
         engine_check(engine, event);
         break;
+    case APMIG_EVENT_PERMIT:
+        engine_permit(engine, event);
+        break;
+    case APMIG_EVENT_REVOKE:
+        engine_revoke(engine, event);
+        break;
     case APMIG_EVENT_CALLER_GONE:
         engine_forget_inquiries(engine, event->caller_gone.caller);
+        engine_forget_permit_callers(engine, event->caller_gone.caller);
         engine_caller_gone(engine, event->caller_gone.caller);
         break;
     case APMIG_EVENT_ADMIT:
@@ -177,6 +200,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_EVENT_ADMISSION_PERSISTED:
         engine_admission_written(engine, event->persisted.op, event->persisted.error);
+        break;
+    case APMIG_EVENT_PERMIT_WRITTEN:
+        engine_permit_written(engine, event->persisted.op, event->persisted.error);
         break;
     case APMIG_EVENT_VIEW_STARTED:
         engine_view_started(engine);
@@ -256,16 +282,18 @@ publish(ApmigEngine *engine)
         migration->dirty = FALSE;
     }
     engine_publish_locks(engine);
+    engine_publish_permits(engine);
     if (!g_str_equal(view, engine->published_view))
         engine_act(engine, APMIG_ACTION_PUBLISH_VIEW);
     engine->published_view = view;
 }
 
-/* Migrations before locks: an end that was just seen may make a lock held; and both before inquiries, which are told how
+/* Permits first: one that has expired is no reason any more. Migrations before locks: an end that was just seen may make a lock held; and both before inquiries, which are told how
  * things stand. Ended entries leave the arrays, hence the walks from the end. */
 static void
 settle(ApmigEngine *engine)
 {
+    engine_settle_permits(engine);
     for (guint i = engine->migrations->len; i > 0; i--)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)
@@ -295,6 +323,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
     gint64 deadline = MIN(engine_view_next_deadline(engine), engine_stamps_next_deadline(engine));
 
     engine_earlier(&deadline, engine_inquiries_next_deadline(engine));
+    engine_earlier(&deadline, engine_permits_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
     for (guint i = 0; i < engine->migrations->len; i++)

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "lock.h"
 #include "migration.h"
+#include "permit.h"
 #include "policy.h"
 #include "release-check.h"
 #include "scope.h"
@@ -83,11 +84,14 @@ typedef enum {
     APMIG_EVENT_RELEASE,
     APMIG_EVENT_AMEND,
     APMIG_EVENT_CHECK,
+    APMIG_EVENT_PERMIT,
+    APMIG_EVENT_REVOKE,
     APMIG_EVENT_CALLER_GONE,
     APMIG_EVENT_ADMIT,
     APMIG_EVENT_LOCK_PERSISTED,
     APMIG_EVENT_LOCK_REMOVED,
     APMIG_EVENT_ADMISSION_PERSISTED,
+    APMIG_EVENT_PERMIT_WRITTEN,
     APMIG_EVENT_VIEW_STARTED,
     APMIG_EVENT_VIEW_LOST,
     APMIG_EVENT_GUESTS_LISTED,
@@ -165,6 +169,7 @@ typedef struct {
         struct {
             GPtrArray *locks;      /* of ApmigLockRecord; a damaged one comes as APMIG_LOCK_RECOVERED */
             GPtrArray *admissions; /* of ApmigAdmission */
+            GPtrArray *permits;    /* (nullable): of ApmigPermit */
         } store_loaded;
         struct {
             ApmigCaller caller;
@@ -208,6 +213,21 @@ typedef struct {
         } check;
         struct {
             ApmigCaller caller;
+            const char *id;   /* fresh, as of a lock */
+            const char *uuid; /* of the guest; "": not known, as the next, but not both */
+            const char *name;
+            const char *reason;
+            guint32 uid; /* the caller's, as the next two */
+            guint32 login_uid;
+            const char *user;
+            gint64 duration_usec;
+        } permit; /* the caller is authorized already */
+        struct {
+            ApmigCaller caller;
+            const char *guest; /* its name or UUID */
+        } revoke;              /* the caller is authorized already */
+        struct {
+            ApmigCaller caller;
         } caller_gone;
         struct {
             ApmigCaller caller;
@@ -220,7 +240,7 @@ typedef struct {
         struct {
             guint64 op;
             const char *error; /* (nullable): NULL is success */
-        } persisted;           /* LOCK_PERSISTED, LOCK_REMOVED, ADMISSION_PERSISTED */
+        } persisted;           /* LOCK_PERSISTED, LOCK_REMOVED, ADMISSION_PERSISTED, PERMIT_WRITTEN */
         struct {
             const char *reason; /* why, as a clause: "libvirtd closed the connection" */
         } view_lost;
@@ -290,6 +310,9 @@ typedef enum {
     APMIG_ACTION_REMOVE_LOCK,  /* op, record; then LOCK_REMOVED */
     APMIG_ACTION_PERSIST_ADMISSION, /* op, admission; then ADMISSION_PERSISTED */
     APMIG_ACTION_REMOVE_ADMISSION,  /* admission->uuid; no answer */
+    APMIG_ACTION_PERSIST_PERMIT, /* op, permit; then PERMIT_WRITTEN, as of the next. Carried out in order with admissions */
+    APMIG_ACTION_USE_PERMIT,     /* op, permit: notes by whom it is used */
+    APMIG_ACTION_REMOVE_PERMIT,  /* op, permit, used or not; no answer when op is 0 */
     APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
     APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
@@ -300,12 +323,14 @@ typedef enum {
     APMIG_ACTION_REPLY_RELEASED,    /* caller */
     APMIG_ACTION_REPLY_AMENDED,     /* caller, id */
     APMIG_ACTION_REPLY_VERDICT, /* caller, allowed, message (why not; ""), read_at; findings of a rehearsal */
+    APMIG_ACTION_REPLY_PERMIT,      /* caller, permit: it was given, or revoked */
     APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed), device_map */
     APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
     APMIG_ACTION_PUBLISH_LOCK,      /* id: look it up; new, changed or just ended */
     APMIG_ACTION_FORGET_LOCK,       /* id: an ended lock is no longer readable */
     APMIG_ACTION_PUBLISH_MIGRATION, /* id */
     APMIG_ACTION_FORGET_MIGRATION,  /* id */
+    APMIG_ACTION_PUBLISH_PERMITS,   /* there are others now */
     APMIG_ACTION_PUBLISH_VIEW,      /* the hypervisor state changed */
     APMIG_ACTION_LOG, /* log, message, lock id, change id, migration id, uuid, guest, result; locks: others it concerns */
 } ApmigActionType;
@@ -342,9 +367,12 @@ typedef enum {
     APMIG_LOG_CONFIG_CHANGED,
     APMIG_LOG_GUEST_REPLUGGED,
     APMIG_LOG_GUEST_STARTED,
+    APMIG_LOG_PERMIT_GIVEN,
+    APMIG_LOG_PERMIT_USED,
+    APMIG_LOG_PERMIT_ENDED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_GUEST_STARTED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_PERMIT_ENDED + 1)
 
 typedef struct {
     ApmigActionType type;
@@ -367,9 +395,10 @@ typedef struct {
     char *device; /* (nullable): a mediated device of the guest */
     gboolean outgoing;
     char *message;
-    char *result; /* (nullable): of the lock or migration that has ended, in a log entry */
+    char *result; /* (nullable): of the lock, migration or permit that has ended, in a log entry */
     ApmigLockRecord *record;
     ApmigAdmission *admission;
+    ApmigPermit *permit;
     ApmigStampForm form; /* off: what stamp there is is taken away */
     GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
     GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
@@ -422,6 +451,11 @@ const ApmigMigration *apmig_engine_lookup_migration(const ApmigEngine *engine, c
 GPtrArray *apmig_engine_list_locks(const ApmigEngine *engine);
 /* Returns: (transfer container) (element-type ApmigMigration): migrations in progress, oldest first. */
 GPtrArray *apmig_engine_list_migrations(const ApmigEngine *engine);
+
+/* Returns: (transfer container) (element-type ApmigPermit): those that count, open or in use, in the order they were given. */
+GPtrArray *apmig_engine_list_permits(const ApmigEngine *engine);
+/* Returns: (transfer none) (nullable): the open permit of the guest that goes by that name or UUID. */
+const ApmigPermit *apmig_engine_find_permit(const ApmigEngine *engine, const char *guest);
 
 /* Returns: (transfer container) (element-type ApmigMigration): what stands between @lock and held. */
 GPtrArray *apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);

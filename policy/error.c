@@ -25,6 +25,7 @@ static const char *const names[APMIG_N_ERRORS] = {
     [APMIG_ERROR_STATE_FAILURE] = "StateFailure",
     [APMIG_ERROR_NO_SUCH_GUEST] = "NoSuchGuest",
     [APMIG_ERROR_INVALID_GUEST] = "InvalidGuest",
+    [APMIG_ERROR_NO_SUCH_PERMIT] = "NoSuchPermit",
 };
 
 const char *

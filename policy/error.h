@@ -26,10 +26,11 @@ typedef enum {
     APMIG_ERROR_KEYS_DIFFER,
     APMIG_ERROR_STATE_FAILURE,
     APMIG_ERROR_NO_SUCH_GUEST,
-    APMIG_ERROR_INVALID_GUEST, /* a domain XML that cannot be read */
+    APMIG_ERROR_INVALID_GUEST, /* a domain XML, or a name, that cannot be read */
+    APMIG_ERROR_NO_SUCH_PERMIT,
 } ApmigError;
 
-#define APMIG_N_ERRORS (APMIG_ERROR_INVALID_GUEST + 1)
+#define APMIG_N_ERRORS (APMIG_ERROR_NO_SUCH_PERMIT + 1)
 
 GQuark apmig_error_quark(void);
 

@@ -15,6 +15,7 @@ typedef enum {
     APMIG_LOCK_REQUESTED, /* gate closed, not yet durable */
     APMIG_LOCK_DRAINING,
     APMIG_LOCK_HELD,
+    APMIG_LOCK_PERMITTED, /* held, but for migrations that were permitted */
     APMIG_LOCK_BREACHED,
     APMIG_LOCK_VERIFYING, /* release asked, in force as before; or its removal is being written */
 } ApmigLockState;
@@ -56,7 +57,7 @@ typedef struct {
     char *warnings; /* to what was declared of its keys with the last such request: sentences; "" when there are none */
 } ApmigLock;
 
-/* "requested", "draining", "held", "breached", "verifying"; "recovered" is the state shown of such a lock;
+/* "requested", "draining", "held", "permitted", "breached", "verifying"; "recovered" is the state shown of such a lock;
  * "ended" once it has a result. */
 const char *apmig_lock_state_to_string(const ApmigLock *lock);
 const char *apmig_lock_origin_to_string(ApmigLockOrigin origin);

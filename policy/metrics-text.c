@@ -29,7 +29,7 @@ append_gauge(GString *text, const char *name, const char *help, guint64 number)
 static void
 append_locks(GString *text, const GPtrArray *locks)
 {
-    static const char *const states[] = {"requested", "draining",  "held",
+    static const char *const states[] = {"requested", "draining",  "held",     "permitted",
                                          "breached",  "verifying", "recovered"};
     guint overdue = 0;
     gint64 oldest = 0;

@@ -134,8 +134,8 @@ print_answer(const char *guest, const Answer *answer, const char *may, const cha
     g_autofree char *safe_guest = ctl_escape(guest);
     g_autofree char *safe_reason = ctl_escape(answer->reason);
 
-    if (answer->allowed)
-        printf("guest '%s' %s\n", safe_guest, may);
+    if (answer->allowed) /* what there is to say is of a permit */
+        printf("guest '%s' %s%s%s\n", safe_guest, may, *safe_reason ? ": " : "", safe_reason);
     else
         printf("guest '%s' %s: %s\n", safe_guest, may_not, safe_reason);
 }

@@ -27,6 +27,7 @@ int ctl_verb_affected(int argc, char **argv, GError **error);
 int ctl_verb_take_over(int argc, char **argv, GError **error);
 int ctl_verb_extend(int argc, char **argv, GError **error);
 int ctl_verb_annotate(int argc, char **argv, GError **error);
+int ctl_verb_permit(int argc, char **argv, GError **error);
 int ctl_verb_doctor(int argc, char **argv, GError **error);
 int ctl_verb_report(int argc, char **argv, GError **error);
 

@@ -20,9 +20,9 @@ ctl_exit_statuses(void)
            "   3  the scope, an option or the reason is not valid\n"
            "   4  not authorized, or another user's lock\n"
            "   5  an overlapping lock exists\n"
-           "   6  a migration is in progress and was not to be ended (--on-busy=refuse)\n"
+           "   6  a migration is in progress and was not to be ended (--on-busy=refuse); permit: it is too late\n"
            "   7  the time was up before the lock was held\n"
-           "   8  no such lock or guest\n"
+           "   8  no such lock, guest or permit\n"
            "   9  the hypervisor cannot be reached\n"
            "  10  the qemu hook is not installed\n"
            "  11  the master keys are not in step\n"
@@ -49,6 +49,7 @@ static const struct {
     {APMIG_BUS_ERROR_PREFIX "Timeout", CTL_EXIT_TIMEOUT},
     {APMIG_BUS_ERROR_PREFIX "NoSuchLock", CTL_EXIT_NOT_FOUND},
     {APMIG_BUS_ERROR_PREFIX "NoSuchGuest", CTL_EXIT_NOT_FOUND},
+    {APMIG_BUS_ERROR_PREFIX "NoSuchPermit", CTL_EXIT_NOT_FOUND},
     {APMIG_BUS_ERROR_PREFIX "HypervisorUnavailable", CTL_EXIT_HYPERVISOR},
     {APMIG_BUS_ERROR_PREFIX "HookNotInstalled", CTL_EXIT_HOOK},
     {APMIG_BUS_ERROR_PREFIX "KeyChangeUnfinished", CTL_EXIT_KEYS},

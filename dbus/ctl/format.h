@@ -19,7 +19,7 @@ typedef enum {
     CTL_EXIT_LOCKED = 5,       /* Locked */
     CTL_EXIT_BUSY = 6,         /* Busy */
     CTL_EXIT_TIMEOUT = 7,      /* Timeout */
-    CTL_EXIT_NOT_FOUND = 8,    /* NoSuchLock, NoSuchGuest */
+    CTL_EXIT_NOT_FOUND = 8,    /* NoSuchLock, NoSuchGuest, NoSuchPermit */
     CTL_EXIT_HYPERVISOR = 9,   /* HypervisorUnavailable */
     CTL_EXIT_HOOK = 10,        /* HookNotInstalled */
     CTL_EXIT_KEYS = 11,        /* KeyChangeUnfinished, KeysDiffer */

@@ -7,6 +7,7 @@
 #include "lock.h"
 #include "names.h"
 #include "options.h"
+#include "permits.h"
 #include "status-check.h"
 
 /* --- rows ---------------------------------------------------------------------------------------- */
@@ -85,7 +86,8 @@ migration_rows(GPtrArray *migrations)
         row[0] = g_strdup(ctl_string(migration, "Guest"));
         row[1] = g_strdup(ctl_string(migration, "Direction"));
         row[2] = g_strconcat(ctl_string(migration, "Phase"),
-                             ctl_bool(migration, "PostCopy") ? ", post-copy" : "", NULL);
+                             ctl_bool(migration, "PostCopy") ? ", post-copy" : "",
+                             ctl_bool(migration, "Permitted") ? ", permitted" : "", NULL);
         row[3] = g_strdup(ctl_string(migration, "Scope"));
         row[4] = describe_left(migration);
         row[5] = ctl_format_time(ctl_int(migration, "StartedAt"));
@@ -241,7 +243,7 @@ print_waits(GPtrArray *locks)
 }
 
 static void
-print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
+print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations, GPtrArray *permits)
 {
     gboolean hook = ctl_bool(manager, "HookInstalled");
     g_autofree char *called = ctl_format_time(ctl_int(manager, "HookLastCalled"));
@@ -266,6 +268,10 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
     print_waits(locks);
     puts("\nMigrations:");
     print_migrations(migrations, "  ");
+    if (permits->len == 0)
+        return;
+    puts("\nPermits:");
+    ctl_permits_print(permits, "  ");
 }
 
 int
@@ -279,9 +285,10 @@ ctl_verb_status(int argc, char **argv, GError **error)
         {NULL},
     };
     const CtlUsage usage = {
-        "", "Shows apmigd's state, the locks, and the migrations in progress.", NULL, entries, 0, 0};
+        "", "Shows apmigd's state, the locks, the migrations in progress, and permits.", NULL, entries, 0, 0};
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) migrations = NULL;
+    g_autoptr(GPtrArray) permits = NULL;
 
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
@@ -296,14 +303,16 @@ ctl_verb_status(int argc, char **argv, GError **error)
         g_clear_error(error); /* the line has it */
         return status;
     }
-    if (!known)
+    permits = known ? ctl_permits_read(bus, error) : NULL;
+    if (!permits)
         return CTL_EXIT_FAILURE;
     if (common.json != CTL_JSON_OFF) {
         json_object_set_member(manager, "Locks", array_of(locks));
         json_object_set_member(manager, "Migrations", array_of(migrations));
+        json_object_set_member(manager, "Permits", array_of(permits));
         ctl_print_json(json_node_init_object(json_node_alloc(), manager), common.json);
     } else {
-        print_status(manager, locks, migrations);
+        print_status(manager, locks, migrations, permits);
     }
     return CTL_EXIT_OK;
 }

@@ -21,6 +21,7 @@ static const struct {
     {"extend", "LOCK TIME", "Say anew how long a lock will be needed", ctl_verb_extend},
     {"annotate", "LOCK TEXT", "Add to the reason of a lock", ctl_verb_annotate},
     {"take-over", "LOCK", "Become the owner of somebody else's lock", ctl_verb_take_over},
+    {"permit", "[GUEST]", "Let one guest migrate once in spite of locks", ctl_verb_permit},
     {"affected", "SCOPE", "List the guests that a lock would concern", ctl_verb_affected},
     {"wait", "LOCK", "Wait until a lock is held, or has ended", ctl_verb_wait},
     {"watch", "[LOCK]", "Tell what happens to locks, until somebody has to look", ctl_verb_watch},

@@ -43,6 +43,7 @@ static const struct {
     {"CompletedAnyway", "MIGRATION_ENDED", "completed-anyway",
      "migrations completed although an end was asked for"},
     {"Breaches", "LOCK_BREACHED", NULL, "breaches"},
+    {"Permitted", "PERMIT_USED", NULL, "migrations that were permitted"},
     {"Overdue", "LOCK_OVERDUE", NULL, "times overdue"},
     {"ReleasesRefused", "RELEASE_REFUSED", NULL, "releases refused because of the keys"},
     {"RequestsRefused", "REQUEST_REFUSED", NULL, "requests refused"},
@@ -217,6 +218,30 @@ print_requests(const GPtrArray *entries)
 }
 
 static void
+print_permits(const GPtrArray *entries)
+{
+    static const char *const titles[] = {"TIME", "GUEST", "WHAT", NULL};
+    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+
+    for (guint i = 0; i < entries->len; i++) {
+        JsonObject *entry = g_ptr_array_index(entries, i);
+        char **row;
+
+        if (!g_str_has_prefix(ctl_string(entry, "Event"), "PERMIT_"))
+            continue;
+        row = g_new0(char *, G_N_ELEMENTS(titles));
+        row[0] = ctl_format_time(ctl_int(entry, "Time"));
+        row[1] = g_strdup(ctl_string(entry, "Guest"));
+        row[2] = g_strdup(ctl_string(entry, "Message"));
+        g_ptr_array_add(rows, row);
+    }
+    if (rows->len == 0)
+        return;
+    puts("\nPermitted");
+    ctl_print_table(titles, rows, "  ");
+}
+
+static void
 print_events(const GPtrArray *entries)
 {
     static const char *const titles[] = {"TIME", "EVENT", "MESSAGE", NULL};
@@ -248,6 +273,7 @@ print_report(const GPtrArray *entries, const char *title, const char *value)
     for (guint i = 0; i < G_N_ELEMENTS(tallies); i++)
         printf("%6" G_GINT64_FORMAT " %s\n", count(entries, i), tallies[i].words);
     print_requests(entries);
+    print_permits(entries);
     print_events(entries);
 }
 

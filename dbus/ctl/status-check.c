@@ -44,6 +44,8 @@ check_lock(Verdict *verdict, JsonObject *lock)
 
     if (g_str_equal(state, "breached"))
         blame(verdict, CTL_MONITOR_CRITICAL, "a migration is in progress under lock %s", id);
+    if (g_str_equal(state, "permitted"))
+        blame(verdict, CTL_MONITOR_WARNING, "a permitted migration is in progress under lock %s", id);
     if (g_str_equal(state, "recovered"))
         blame(verdict, CTL_MONITOR_CRITICAL, "lock %s stands for one that cannot be read", id);
     if (ctl_bool(lock, "Overdue"))

@@ -6,6 +6,7 @@
 #include "follow.h"
 #include "lock.h"
 #include "options.h"
+#include "permits.h"
 
 static const char watch_summary[] =
     "Watches LOCK, or all locks of this host, and prints what happens to them as it happens. Exits with 31 "
@@ -25,9 +26,10 @@ typedef struct {
 typedef struct {
     CtlFollow follow;
     CtlCommon common;
-    char *wanted;      /* (nullable): path of the only lock that is watched */
-    GHashTable *seen;  /* path -> Seen */
-    gboolean has_read; /* so that what is there now and was not then is new */
+    char *wanted;        /* (nullable): path of the only lock that is watched */
+    GHashTable *seen;    /* path -> Seen */
+    GHashTable *permits; /* set: what was last seen of permits, see name_permit() */
+    gboolean has_read;   /* so that what is there now and was not then is new */
 } Watch;
 
 static void
@@ -45,6 +47,7 @@ watch_clear(Watch *watch)
     ctl_follow_clear(&watch->follow);
     g_free(watch->wanted);
     g_clear_pointer(&watch->seen, g_hash_table_unref);
+    g_clear_pointer(&watch->permits, g_hash_table_unref);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Watch, watch_clear)
@@ -99,6 +102,20 @@ tell_overdue(const Watch *watch, JsonObject *lock)
     tell(watch, lock, "overdue", message);
 }
 
+static char *
+describe_state(JsonObject *lock)
+{
+    const char *state = ctl_string(lock, "State");
+
+    if (g_str_equal(state, "ended"))
+        return g_strdup_printf("ended: %s: %s", ctl_string(lock, "Result"), ctl_string(lock, "Message"));
+    if (g_str_equal(state, "permitted"))
+        return g_strdup_printf("permitted: %s; do not change keys until it is held again",
+                               ctl_string(lock, "Waiting"));
+    return g_strdup_printf("%s, scope %s, of %s: \"%s\"", state, ctl_string(lock, "Scope"),
+                           ctl_string(lock, "OwnerName"), ctl_string(lock, "Reason"));
+}
+
 /* What is no cause to end; nothing is told of how things were before. */
 static void
 tell_state(const Watch *watch, JsonObject *lock, gboolean is_first)
@@ -108,11 +125,45 @@ tell_state(const Watch *watch, JsonObject *lock, gboolean is_first)
 
     if (watch->common.quiet || (is_first && g_str_equal(state, "ended")))
         return;
-    message = g_str_equal(state, "ended")
-                  ? g_strdup_printf("ended: %s: %s", ctl_string(lock, "Result"), ctl_string(lock, "Message"))
-                  : g_strdup_printf("%s, scope %s, of %s: \"%s\"", state, ctl_string(lock, "Scope"),
-                                    ctl_string(lock, "OwnerName"), ctl_string(lock, "Reason"));
+    message = describe_state(lock);
     tell(watch, lock, state, message);
+}
+
+/* --- permits ------------------------------------------------------------------------------------- */
+
+static char *
+name_permit(JsonObject *permit)
+{
+    return g_strdup_printf("%s %" G_GINT64_FORMAT, ctl_permit_guest(permit), ctl_int(permit, "given-at"));
+}
+
+static void
+tell_permit(const Watch *watch, JsonObject *permit)
+{
+    g_autofree char *until = ctl_format_time(ctl_int(permit, "until"));
+    g_autofree char *message = g_strdup_printf(
+        "guest '%s' may migrate once until %s, says %s: \"%s\"; do not change its keys",
+        ctl_permit_guest(permit), until, ctl_string(permit, "owner-name"), ctl_string(permit, "reason"));
+
+    tell(watch, NULL, "permit", message);
+}
+
+/* That one is used shows in the state of locks. No cause to end, nor is it when they cannot be read. */
+static void
+look_at_permits(Watch *watch)
+{
+    g_autoptr(GPtrArray) permits = ctl_permits_read(watch->follow.bus, NULL);
+    GHashTable *now = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (guint i = 0; permits && i < permits->len; i++) {
+        g_autofree char *name = name_permit(permits->pdata[i]);
+
+        if (!watch->common.quiet && (!watch->permits || !g_hash_table_contains(watch->permits, name)))
+            tell_permit(watch, permits->pdata[i]);
+        g_hash_table_add(now, g_steal_pointer(&name));
+    }
+    g_clear_pointer(&watch->permits, g_hash_table_unref);
+    watch->permits = now;
 }
 
 /* --- judging ------------------------------------------------------------------------------------- */
@@ -203,6 +254,7 @@ look(Watch *watch, const char *name, GError **error)
             return CTL_EXIT_FAILURE;
         watch->wanted = g_strdup(ctl_string(lock, "Path"));
     }
+    look_at_permits(watch);
     status = look_at_locks(watch, locks);
     watch->has_read = TRUE;
     return status >= 0 ? status : look_at_view(watch, manager);

@@ -25,6 +25,9 @@ METHODS = {
     (MANAGER, "ListQueues"): (FREE, ()),
     (MANAGER, "ListKeys"): (FREE, ("sa{sv}", "all", "0")),
     (MANAGER, "DescribePolicy"): (FREE, ()),
+    (MANAGER, "PermitMigration"): (POLKIT, ("ssa{sv}", "h1", "host dies", "0")),
+    (MANAGER, "RevokePermit"): (POLKIT, ("s", "h2")),
+    (MANAGER, "ListPermits"): (FREE, ()),
     (LOCK, "Release"): (POLKIT, ("a{sv}", "0")),
     (LOCK, "TakeOver"): (POLKIT, ("sa{sv}", "shift ends", "0")),
     (LOCK, "Extend"): (POLKIT, ("ta{sv}", "3600000000", "0")),
@@ -33,7 +36,8 @@ METHODS = {
 }
 
 # Of those that polkit is asked about, those whose first action does not depend on whose lock it is.
-ACTIONS = {"TakeLock": "take-lock", "RehearseLock": "take-lock", "TakeOver": "take-over-lock"}
+ACTIONS = {"TakeLock": "take-lock", "RehearseLock": "take-lock", "TakeOver": "take-over-lock",
+           "PermitMigration": "permit-migration", "RevokePermit": "permit-migration"}
 
 
 def methods_of_the_contract():
@@ -47,8 +51,9 @@ def test_every_method_has_a_row():
 
 @pytest.fixture
 def lock(running, hypervisor, root):
-    """A lock of root's, and a guest to ask about."""
+    """A lock of root's, a permit, and a guest to ask about."""
     hypervisor.guest(rig.uuid_of(1), name="g1", affected="yes", scope="04.0012")
+    root.call(ROOT_PATH, MANAGER, "PermitMigration", "ssa{sv}", "h2", "host dies", "0")
     return root.take("04.*", "root's own")
 
 

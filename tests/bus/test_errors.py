@@ -18,7 +18,7 @@ def test_every_error_of_the_contract_is_provoked_here():
     xml = (SOURCE / "dbus" / "org.apmigd1.xml").read_text()
     listed = xml[xml.index("Errors, all of them"):xml.index("and org.freedesktop.DBus.Error.AccessDenied")]
     names = set(re.findall(r"^    ([A-Z]\w+) ", listed, re.MULTILINE))
-    assert len(names) == 17
+    assert len(names) == 18
     tests = open(__file__).read()
     assert {name for name in names if f'"{name}"' not in tests} == set()
 
@@ -127,6 +127,11 @@ def test_invalid_option_of_a_release_leaves_the_lock(running, root):
 @pytest.mark.parametrize("arguments", [("s", "all"), ("ssa{ss}", "all", "reason", "0"), ("sssa{sv}", "all", "a", "b", "0")])
 def test_a_call_of_another_signature_is_refused(nothing_changes, root, arguments):
     assert root.start(ROOT_PATH, MANAGER, "TakeLock", *arguments).error().name.endswith(".InvalidArgs")
+
+
+def test_no_such_permit(nothing_changes, root):
+    error = root.start(ROOT_PATH, MANAGER, "RevokePermit", "s", "g1").error()
+    assert error.short == "NoSuchPermit" and "apmigctl status" in error.message
 
 
 def test_locked_names_owner_reason_and_time(running, root):

@@ -327,7 +327,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
 
     if (!sim->engine) {
         if (migration)
-            migration_answered(sim, migration, FALSE);
+            migration_answered(sim, migration, permits_hook(sim, guest));
         return;
     }
     caller = daemon_new_caller(sim, CALLER_ADMIT);
@@ -335,6 +335,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     caller->restore = !migration;
     caller->affected = guest->kind;
     caller->mask = guest->mask;
+    caller->permitted = migration && guest_has_permit(sim, guest);
     if (migration) {
         migration->caller = caller->number;
         note_asked(sim, guest);

@@ -16,7 +16,7 @@ is_disjoint(const Lock *lock, const Migration *migration)
 static gboolean
 is_under_lock(ApmigLockState state)
 {
-    return state == APMIG_LOCK_HELD || state == APMIG_LOCK_BREACHED;
+    return state == APMIG_LOCK_HELD || state == APMIG_LOCK_PERMITTED || state == APMIG_LOCK_BREACHED;
 }
 
 /* --- I1, I4: what held says ------------------------------------------------------------------------ */
@@ -111,6 +111,14 @@ check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *
 
     if (!under || is_disjoint(lock, migration) || lock->removing)
         return;
+    if (guest_uses_permit(sim, migration->guest, migration->outgoing)) {
+        if (now->state == APMIG_LOCK_HELD)
+            sim_violation(sim, "I1", "lock %s is held while %s migrates with a permit", lock->id,
+                          migration->guest->name);
+        return;
+    }
+    if (lock->state == APMIG_LOCK_PERMITTED)
+        sim_cover(sim, COVER_PERMIT_BREACHED);
     if (lock->reading)
         sim_cover(sim, COVER_BREACHED_VERIFYING);
     else if (now->state != APMIG_LOCK_BREACHED)
@@ -173,12 +181,15 @@ is_published(const Sim *sim, const char *id)
 static void
 cover_state(Sim *sim, const Lock *lock, const ApmigLock *now)
 {
-    static const Situation situations[] = {COVER_STATE_REQUESTED, COVER_STATE_DRAINING, COVER_STATE_HELD,
-                                           COVER_STATE_BREACHED, COVER_STATE_VERIFYING};
+    static const Situation situations[] = {COVER_STATE_REQUESTED, COVER_STATE_DRAINING,
+                                           COVER_STATE_HELD,      COVER_STATE_PERMITTED,
+                                           COVER_STATE_BREACHED,  COVER_STATE_VERIFYING};
 
     sim_cover(sim, situations[now->state]);
     if (lock->listed && lock->state == APMIG_LOCK_BREACHED && now->state == APMIG_LOCK_HELD)
         sim_cover(sim, COVER_BREACH_OVER);
+    if (lock->listed && lock->state == APMIG_LOCK_PERMITTED && now->state == APMIG_LOCK_HELD)
+        sim_cover(sim, COVER_PERMIT_OVER);
     if (now->overdue && !lock->overdue)
         sim_cover(sim, COVER_OVERDUE);
 }
@@ -270,6 +281,8 @@ check_locks(Sim *sim, const ApmigEvent *event)
         if (lock->living && !found)
             check_lock_gone(sim, lock);
     }
+    if (told)
+        check_permit_heeded(sim, told);
     if (told && told->guest->kind == APMIG_AFFECTED_UNKNOWN && told->outgoing && locks->len)
         sim_cover(sim, COVER_UNKNOWN_GUEST);
 }
@@ -343,6 +356,7 @@ check_state(Sim *sim, const ApmigEvent *event)
 {
     check_locks(sim, event);
     check_migrations(sim);
+    check_permits(sim);
     check_guests(sim);
     check_callers(sim);
 }
@@ -352,8 +366,9 @@ check_state(Sim *sim, const ApmigEvent *event)
 void
 check_crash(Sim *sim, gboolean reboot)
 {
-    static const Situation situations[] = {COVER_CRASH_REQUESTED, COVER_CRASH_DRAINING, COVER_CRASH_HELD,
-                                           COVER_CRASH_BREACHED, COVER_CRASH_VERIFYING};
+    static const Situation situations[] = {COVER_CRASH_REQUESTED, COVER_CRASH_DRAINING,
+                                           COVER_CRASH_HELD,      COVER_CRASH_PERMITTED,
+                                           COVER_CRASH_BREACHED,  COVER_CRASH_VERIFYING};
 
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
@@ -377,6 +392,7 @@ check_crash(Sim *sim, gboolean reboot)
 void
 check_loaded(Sim *sim)
 {
+    permits_loaded(sim);
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
@@ -430,6 +446,8 @@ check_calm(Sim *sim)
                       ((const ApmigMigration *)g_ptr_array_index(migrations, 0))->guest);
     if (g_hash_table_size(sim->durable_admissions))
         sim_violation(sim, "live", "an admission stays for ever");
+    if (g_hash_table_size(sim->durable_permits))
+        sim_violation(sim, "live", "a permit stays for ever");
     for (guint i = 0; i < sim->callers->len; i++)
         if (!((const Caller *)g_ptr_array_index(sim->callers, i))->gone)
             sim_violation(sim, "I6", "somebody still waits for an answer");

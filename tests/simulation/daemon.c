@@ -84,6 +84,9 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REMOVE_LOCK:
     case APMIG_ACTION_PERSIST_ADMISSION:
     case APMIG_ACTION_REMOVE_ADMISSION:
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
         disk_write(sim, action);
         break;
     case APMIG_ACTION_LIST_GUESTS:
@@ -111,6 +114,7 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_AMENDED:
     case APMIG_ACTION_REPLY_VERDICT:
+    case APMIG_ACTION_REPLY_PERMIT:
         daemon_close_caller(sim, action->caller);
         break;
     case APMIG_ACTION_REPLY_ADMIT:
@@ -212,6 +216,7 @@ load(Sim *sim, gpointer object, guint64 incarnation)
 {
     g_autoptr(GPtrArray) locks = g_ptr_array_new();
     g_autoptr(GPtrArray) admissions = g_ptr_array_new();
+    g_autoptr(GPtrArray) permits = g_ptr_array_new();
     ApmigEvent event = {.type = APMIG_EVENT_STORE_LOADED};
     GHashTableIter iter;
     gpointer value;
@@ -226,6 +231,10 @@ load(Sim *sim, gpointer object, guint64 incarnation)
     g_hash_table_iter_init(&iter, sim->durable_admissions);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         g_ptr_array_add(admissions, value);
+    g_hash_table_iter_init(&iter, sim->durable_permits);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        g_ptr_array_add(permits, value);
+    event.store_loaded.permits = permits;
     event.store_loaded.locks = locks;
     event.store_loaded.admissions = admissions;
     check_loaded(sim);
@@ -306,5 +315,6 @@ daemon_reboot(Sim *sim)
     die(sim, TRUE);
     guests_reboot(sim);
     g_hash_table_remove_all(sim->durable_admissions);
+    g_hash_table_remove_all(sim->durable_permits);
     sim->boot_base = sim->now - 5 * SECOND;
 }

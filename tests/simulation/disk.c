@@ -10,6 +10,7 @@ typedef struct {
     guint64 op;
     ApmigLockRecord *record;
     ApmigAdmission *admission;
+    ApmigPermit *permit;
     guint incarnation;
     gboolean failed;
 } Write;
@@ -19,6 +20,7 @@ write_free(Write *write)
 {
     apmig_lock_record_free(write->record);
     apmig_admission_free(write->admission);
+    apmig_permit_free(write->permit);
     g_free(write);
 }
 
@@ -42,17 +44,18 @@ disk_set_state(Sim *sim, DiskState state)
 static gboolean
 is_removal(const Write *write)
 {
-    return write->type == APMIG_ACTION_REMOVE_LOCK || write->type == APMIG_ACTION_REMOVE_ADMISSION;
+    return write->type == APMIG_ACTION_REMOVE_LOCK || write->type == APMIG_ACTION_REMOVE_ADMISSION ||
+           write->type == APMIG_ACTION_REMOVE_PERMIT;
 }
 
-/* Admissions are in memory (tmpfs): a state folder that is full or read-only does not concern them, but that
+/* Admissions and permits are in memory (tmpfs): a state folder that is full or read-only does not concern them, but that
  * one may be full, too. */
 static gboolean
 write_fails(Sim *sim, const Write *write)
 {
-    if (sim->disk == DISK_GOOD || write->type == APMIG_ACTION_REMOVE_ADMISSION)
+    if (sim->disk == DISK_GOOD || (is_removal(write) && !write->record))
         return FALSE;
-    if (write->type == APMIG_ACTION_PERSIST_ADMISSION)
+    if (!write->record)
         return dice_chance(&sim->dice, 500);
     return sim->disk == DISK_READONLY || !is_removal(write);
 }
@@ -86,6 +89,14 @@ apply(Sim *sim, Write *write)
     case APMIG_ACTION_PERSIST_ADMISSION:
         g_hash_table_replace(sim->durable_admissions, g_strdup(write->admission->uuid),
                              apmig_admission_copy(write->admission));
+        break;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+        g_hash_table_replace(sim->durable_permits, g_strdup(write->permit->id),
+                             apmig_permit_copy(write->permit));
+        break;
+    case APMIG_ACTION_REMOVE_PERMIT:
+        g_hash_table_remove(sim->durable_permits, write->permit->id);
         break;
     default:
         g_hash_table_remove(sim->durable_admissions, write->admission->uuid);
@@ -126,9 +137,12 @@ answer(Sim *sim, gpointer object, guint64 number)
     sim->disk_faults += write->failed;
     if (write->failed && is_removal(write) && write->record)
         release_over(known_lock(sim, write->record->id));
-    event.type = write->type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
-                 : write->type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
-                                                           : APMIG_EVENT_ADMISSION_PERSISTED;
+    if (write->type == APMIG_ACTION_PERSIST_PERMIT && !write->failed)
+        permits_created(sim, write->permit->id);
+    event.type = write->permit                              ? APMIG_EVENT_PERMIT_WRITTEN
+                 : write->type == APMIG_ACTION_PERSIST_LOCK ? APMIG_EVENT_LOCK_PERSISTED
+                 : write->type == APMIG_ACTION_REMOVE_LOCK  ? APMIG_EVENT_LOCK_REMOVED
+                                                            : APMIG_EVENT_ADMISSION_PERSISTED;
     event.persisted.op = write->op;
     event.persisted.error = write->failed ? "No space left on device" : NULL;
     daemon_deliver(sim, &event);
@@ -154,7 +168,7 @@ next_write(Sim *sim, gpointer object, guint64 incarnation)
         return;
     write = g_queue_pop_head(sim->writes);
     carry_out(sim, write);
-    if (write->type == APMIG_ACTION_REMOVE_ADMISSION)
+    if (write->type == APMIG_ACTION_REMOVE_ADMISSION || !write->op)
         write_free(write);
     else {
         sim->unanswered++;
@@ -181,6 +195,7 @@ disk_write(Sim *sim, const ApmigAction *action)
     write->op = action->op;
     write->record = action->record ? apmig_lock_record_copy(action->record) : NULL;
     write->admission = action->admission ? apmig_admission_copy(action->admission) : NULL;
+    write->permit = action->permit ? apmig_permit_copy(action->permit) : NULL;
     write->incarnation = sim->incarnation;
     g_queue_push_tail(sim->writes, write);
     if (g_queue_get_length(sim->writes) == 1)

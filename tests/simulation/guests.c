@@ -344,7 +344,7 @@ is_expected(const Sim *sim, const Guest *guest)
         if (!migration->outgoing && g_str_equal(migration->uuid, guest->uuid))
             return TRUE;
     }
-    return g_hash_table_contains(sim->durable_admissions, guest->uuid);
+    return g_hash_table_contains(sim->durable_admissions, guest->uuid) || permits_have_user(sim, guest);
 }
 
 void

@@ -109,7 +109,8 @@ check_taken(Sim *sim, Caller *caller, const char *id)
         sim_violation(sim, "I3", "a caller is given lock %s, which is somebody else's", id);
     if (!caller->no_wait && !record->held_at)
         sim_violation(sim, "I3", "a caller is told that lock %s is held, which is not durable", id);
-    if (!caller->no_wait && state->state != APMIG_LOCK_HELD && state->state != APMIG_LOCK_BREACHED)
+    if (!caller->no_wait && state->state != APMIG_LOCK_HELD && state->state != APMIG_LOCK_PERMITTED &&
+        state->state != APMIG_LOCK_BREACHED)
         sim_violation(sim, "I1", "a caller is told that lock %s is held while it is %s", id,
                       apmig_lock_state_to_string(state));
     if (adopted) {
@@ -233,7 +234,9 @@ check_allowed(Sim *sim, Caller *caller)
     sim_cover(sim, COVER_ALLOWED);
     if (!sim->loaded)
         sim_violation(sim, "I4", "a guest is admitted before the locks on disk are known");
-    if (lock)
+    if (lock && caller->migration)
+        check_permitted_yes(sim, caller->migration->guest, lock->id);
+    else if (lock)
         sim_violation(sim, "I1", "a guest is admitted against lock %s", lock->id);
     if (uuid && !g_hash_table_contains(sim->durable_admissions, uuid))
         sim_violation(sim, "I4", "the hook is told yes before the admission is durable");
@@ -253,8 +256,9 @@ count_admissions(Sim *sim)
 static void
 check_denied(Sim *sim, Caller *caller)
 {
-    gboolean just = overlapping_lock(sim, caller->mask, NULL) || sim->disk_faults > caller->faults ||
-                    !sim->loaded || count_admissions(sim) >= sim->policy->max_admissions;
+    gboolean just = (overlapping_lock(sim, caller->mask, NULL) && !caller->permitted) ||
+                    sim->disk_faults > caller->faults || !sim->loaded ||
+                    count_admissions(sim) >= sim->policy->max_admissions;
 
     sim_cover(sim, COVER_DENIED);
     /* libvirt will refuse a second guest of that UUID anyway. */
@@ -287,6 +291,11 @@ check_reply(Sim *sim, const ApmigAction *action)
         check_amended(sim, caller);
     else if (action->type == APMIG_ACTION_REPLY_VERDICT && caller->kind >= CALLER_CHECK)
         check_verdict(sim, caller, action);
+    else if (action->type == APMIG_ACTION_REPLY_PERMIT &&
+             (caller->kind == CALLER_PERMIT || caller->kind == CALLER_REVOKE))
+        check_permit_reply(sim, caller, action);
+    else if (fails && (caller->kind == CALLER_PERMIT || caller->kind == CALLER_REVOKE))
+        check_permit_error(sim, caller, action->code);
     else if (fails && caller->kind >= CALLER_AMEND)
         check_inquirer_error(sim, caller, action->code);
     else if (fails && caller->kind == CALLER_TAKE)
@@ -346,6 +355,16 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REMOVE_ADMISSION:
         guest_forget_admission(guest_by_uuid(sim, action->admission->uuid));
         break;
+    case APMIG_ACTION_USE_PERMIT:
+        check_use_permit(sim, action->permit);
+        break;
+    case APMIG_ACTION_REMOVE_PERMIT:
+        check_remove_permit(sim, action->permit);
+        break;
+    case APMIG_ACTION_LOG:
+        if (action->log == APMIG_LOG_LOCK_BREACHED)
+            check_breach_logged(sim, action);
+        break;
     case APMIG_ACTION_RUN_STEP:
         check_step(sim, action);
         break;
@@ -353,6 +372,7 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REPLY_RELEASED:
     case APMIG_ACTION_REPLY_AMENDED:
     case APMIG_ACTION_REPLY_VERDICT:
+    case APMIG_ACTION_REPLY_PERMIT:
     case APMIG_ACTION_REPLY_ADMIT:
     case APMIG_ACTION_REPLY_ERROR:
         check_reply(sim, action);

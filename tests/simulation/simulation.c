@@ -183,6 +183,7 @@ sim_new(guint64 seed, guint64 *counts)
     cards_init(sim);
     strangers_init(sim);
     guests_init(sim);
+    permits_init(sim);
     daemon_start(sim, 0);
     return sim;
 }
@@ -198,6 +199,7 @@ sim_free(Sim *sim)
     g_hash_table_unref(sim->durable_locks);
     g_hash_table_unref(sim->durable_admissions);
     g_hash_table_unref(sim->efforts);
+    permits_free(sim);
     g_queue_free(sim->writes);
     g_ptr_array_unref(sim->actions);
     g_ptr_array_unref(sim->callers);

@@ -13,6 +13,7 @@
  *   actors.c      administrators, operators, remote hosts, and misfortune
  *   inquirers.c   who changes a lock that is there, or asks for a reading, and what they may be told
  *   unplug.c      devices that are taken away under a lock
+ *   permits.c     who permits a migration, and what that may do
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
  *
@@ -202,6 +203,8 @@ typedef enum {
     CALLER_TAKE,
     CALLER_RELEASE,
     CALLER_ADMIT,
+    CALLER_PERMIT,
+    CALLER_REVOKE,
     CALLER_AMEND,
     CALLER_CHECK,
     CALLER_REHEARSE,
@@ -223,6 +226,9 @@ typedef struct {
     ApmigAmendment what;  /* AMEND */
     gint64 extent;        /* AMEND: until when the lock is not overdue then */
     Migration *migration; /* ADMIT of a migration */
+    gboolean permitted;   /* ADMIT: the guest had an open permit */
+    Guest *guest;         /* PERMIT, REVOKE */
+    gboolean by_uuid;     /* REVOKE */
     ApmigAffected affected;
     guint mask;
     guint faults; /* of the disk, when it was opened */
@@ -278,6 +284,11 @@ struct Sim {
     Dice strange_dice;
     gboolean has_guest_queues; /* the AP bus is read for strangers */
     guint strange;             /* queues that they use */
+
+    Dice permit_dice;
+    gint64 permit_pause;
+    GPtrArray *permits;          /* of Permit (permits.c), all that ever were */
+    GHashTable *durable_permits; /* id -> ApmigPermit */
 
     gboolean libvirtd_up;
     guint connection; /* number of the present one */
@@ -493,6 +504,31 @@ void unplug_told(Sim *sim, Guest *guest);
 /* After every event. */
 void check_unplugged(Sim *sim, const ApmigEvent *event);
 
+/* --- permits.c ------------------------------------------------------------------------------------- */
+
+void permits_init(Sim *sim);
+void permits_free(Sim *sim);
+/* The hook of @guest finds no daemon. Returns: whether it lets the guest in. */
+gboolean permits_hook(Sim *sim, Guest *guest);
+/* Whether @guest uses a permit that is on disk. */
+gboolean permits_have_user(const Sim *sim, const Guest *guest);
+/* Before the engine is told of it. */
+void permits_created(Sim *sim, const char *id);
+void permits_loaded(Sim *sim);
+gboolean guest_has_permit(const Sim *sim, const Guest *guest);
+gboolean guest_uses_permit(const Sim *sim, const Guest *guest, gboolean outgoing);
+/* Whether there is an open one that may bring a migration of such queues, as far as the engine can know. */
+gboolean permits_may_concern(const Sim *sim, guint mask);
+void check_use_permit(Sim *sim, const ApmigPermit *record);
+void check_remove_permit(Sim *sim, const ApmigPermit *record);
+void check_permitted_yes(Sim *sim, const Guest *guest, const char *lock);
+void check_permit_heeded(Sim *sim, const Migration *told);
+void check_breach_logged(Sim *sim, const ApmigAction *entry);
+void check_permit_reply(Sim *sim, const Caller *caller, const ApmigAction *action);
+void check_permit_error(Sim *sim, const Caller *caller, ApmigError code);
+/* After every event. */
+void check_permits(Sim *sim);
+
 /* --- releases.c ------------------------------------------------------------------------------------ */
 
 /* Before the engine is told of it. */
@@ -536,9 +572,12 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(STATE_REQUESTED, "lock requested")                                                                     \
     X(STATE_DRAINING, "lock draining")                                                                       \
     X(STATE_HELD, "lock held")                                                                               \
+    X(STATE_PERMITTED, "lock permitted")                                                                     \
     X(STATE_BREACHED, "lock breached")                                                                       \
     X(STATE_VERIFYING, "lock verifying")                                                                     \
     X(BREACH_OVER, "breach over, held again")                                                                \
+    X(PERMIT_OVER, "permitted migration over, held again")                                                   \
+    X(PERMIT_BREACHED, "breach beside a permitted migration")                                                \
     X(TAKEN, "request answered: held")                                                                       \
     X(TAKEN_NO_WAIT, "request answered without waiting")                                                     \
     X(ADOPTED, "lock adopted")                                                                               \
@@ -574,6 +613,15 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(NO_GO, "keys may not be changed, said after a reading")                                                \
     X(REHEARSED, "lock rehearsed")                                                                           \
     X(UNPROVEN, "error HypervisorUnavailable to who waits for a reading")                                    \
+    X(PERMITTED, "permit given")                                                                             \
+    X(PERMIT_REVOKED, "permit revoked")                                                                      \
+    X(PERMIT_EXPIRED, "permit expired")                                                                      \
+    X(PERMIT_BUSY, "error Busy to a permit")                                                                 \
+    X(NO_SUCH_PERMIT, "error NoSuchPermit")                                                                  \
+    X(PERMIT_WAITED, "permit given to what migrates already")                                                \
+    X(PERMIT_OUT, "permitted guest seen leaving")                                                            \
+    X(PERMIT_IN, "permitted guest let in against a lock")                                                    \
+    X(PERMIT_HOOK, "permitted guest let in while the daemon was down")                                       \
     X(RECOVERED, "lock recovered from damage")                                                               \
     X(FORCED, "recovered lock released by force")                                                            \
     X(OVERDUE, "lock overdue")                                                                               \
@@ -618,6 +666,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(CRASH_REQUESTED, "daemon died with a lock requested")                                                  \
     X(CRASH_DRAINING, "daemon died with a lock draining")                                                    \
     X(CRASH_HELD, "daemon died with a lock held")                                                            \
+    X(CRASH_PERMITTED, "daemon died with a lock permitted")                                                  \
     X(CRASH_BREACHED, "daemon died with a lock breached")                                                    \
     X(CRASH_VERIFYING, "daemon died with a lock verifying")                                                  \
     X(CRASH_UNANSWERED, "daemon died between a write and its answer")                                        \

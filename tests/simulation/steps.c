@@ -248,6 +248,8 @@ check_step(Sim *sim, const ApmigAction *action)
     Effort *effort = steps_effort(sim, action->migration_id);
     gboolean reason = FALSE;
 
+    if (guest_uses_permit(sim, guest, action->outgoing))
+        sim_violation(sim, "I5", "a step is run on %s, whose migration is permitted", guest->name);
     if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->outgoing)
         sim_violation(sim, "I5", "a step is run on %s for a migration that is none", guest->name);
     if (action->step == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
@@ -348,7 +350,7 @@ check_ended(Sim *sim, const Lock *lock, const Guest *guest)
         migration->merged || told->migration != migration ||
         migration->told_incarnation != sim->incarnation || migration->stage == STAGE_POSTCOPY)
         return;
-    if (!is_known(guest) || !has_step(sim, guest))
+    if (!is_known(guest) || !has_step(sim, guest) || guest_uses_permit(sim, guest, migration->outgoing))
         return;
     if (lock->on_busy != APMIG_ON_BUSY_ABORT && !lock->was_held)
         return;

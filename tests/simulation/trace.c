@@ -5,25 +5,40 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",   "TAKE",
-    "RELEASE",        "AMEND",
-    "CHECK",          "CALLER_GONE",
-    "ADMIT",          "LOCK_PERSISTED",
-    "LOCK_REMOVED",   "ADMISSION_PERSISTED",
-    "VIEW_STARTED",   "VIEW_LOST",
-    "GUESTS_LISTED",  "GUEST_ANSWERED",
-    "GUEST_CHANGED",  "GUEST_STOPPED",
-    "HINT",           "STEP_FINISHED",
-    "KEYS_READ",      "STAMP_FINISHED",
-    "USES_READ",      "HARDWARE_CHANGED",
-    "POLICY_CHANGED", "DEADLINE",
+    "STORE_LOADED",
+    "TAKE",
+    "RELEASE",
+    "AMEND",
+    "CHECK",
+    "PERMIT",
+    "REVOKE",
+    "CALLER_GONE",
+    "ADMIT",
+    "LOCK_PERSISTED",
+    "LOCK_REMOVED",
+    "ADMISSION_PERSISTED",
+    "PERMIT_WRITTEN",
+    "VIEW_STARTED",
+    "VIEW_LOST",
+    "GUESTS_LISTED",
+    "GUEST_ANSWERED",
+    "GUEST_CHANGED",
+    "GUEST_STOPPED",
+    "HINT",
+    "STEP_FINISHED",
+    "KEYS_READ",
+    "STAMP_FINISHED",
+    "USES_READ",
+    "HARDWARE_CHANGED",
+    "POLICY_CHANGED",
+    "DEADLINE",
 };
 static const char *const action_names[] = {
-    "persist-lock",  "remove-lock",   "persist-admission", "remove-admission",
-    "list-guests",   "query-guest",   "run-step",          "read-keys",
-    "stamp-guest",   "read-uses",     "reply-taken",       "reply-released",
-    "reply-amended", "reply-verdict", "reply-admit",       "reply-error",
-    "publish-lock",  "forget-lock",   "publish-migration", "forget-migration",
+    "persist-lock",  "remove-lock",   "persist-admission", "remove-admission", "persist-permit",
+    "use-permit",    "remove-permit", "list-guests",       "query-guest",      "run-step",
+    "read-keys",     "stamp-guest",   "read-uses",         "reply-taken",      "reply-released",
+    "reply-amended", "reply-verdict", "reply-permit",      "reply-admit",      "reply-error",
+    "publish-lock",  "forget-lock",   "publish-migration", "forget-migration", "publish-permits",
     "publish-view",  "log",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
@@ -97,6 +112,16 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_CALLER_GONE:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller_gone.caller);
         break;
+    case APMIG_EVENT_PERMIT:
+        g_string_append_printf(text,
+                               " caller %" G_GUINT64_FORMAT " permit %s for '%s' '%.8s', %" G_GINT64_FORMAT,
+                               event->permit.caller, event->permit.id, event->permit.name, event->permit.uuid,
+                               event->permit.duration_usec);
+        break;
+    case APMIG_EVENT_REVOKE:
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s", event->revoke.caller,
+                               event->revoke.guest);
+        break;
     case APMIG_EVENT_ADMIT:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s facts %s%s", event->admit.caller,
                                event->admit.name, facts_text(&event->admit.facts),
@@ -105,6 +130,7 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_LOCK_PERSISTED:
     case APMIG_EVENT_LOCK_REMOVED:
     case APMIG_EVENT_ADMISSION_PERSISTED:
+    case APMIG_EVENT_PERMIT_WRITTEN:
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->persisted.op,
                                event->persisted.error ? " failed" : "");
         break;
@@ -161,6 +187,9 @@ trace_action(Sim *sim, const ApmigAction *action)
     if (action->record)
         g_string_append_printf(text, " lock %s held-at %" G_GINT64_FORMAT " breaches %u", action->record->id,
                                action->record->held_at, action->record->breaches);
+    if (action->permit)
+        g_string_append_printf(text, " permit %s%s", action->permit->id,
+                               action->permit->used_by ? " used" : "");
     if (action->uuid || action->admission)
         g_string_append_printf(text, " %.8s", action->uuid ? action->uuid : action->admission->uuid);
     if (action->type == APMIG_ACTION_RUN_STEP)

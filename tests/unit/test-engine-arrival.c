@@ -453,6 +453,32 @@ test_restore(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(fixture->stamp->lock); /* as it was */
 }
 
+/* A permit passes locks over, on both hosts, and nothing else: it is kept when the keys differ. */
+static void
+test_permit(Fixture *fixture, gconstpointer data)
+{
+    const ApmigAction *write;
+
+    restamp(fixture, REALTIME, make_lock());
+    assert_denied(fixture, "locked at the source");
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
+                               .permit = {.caller = 8,
+                                          .id = "aaaaaaaa",
+                                          .uuid = G1,
+                                          .name = "",
+                                          .reason = "host dies",
+                                          .user = "dora",
+                                          .duration_usec = 60 * G_USEC_PER_SEC}});
+    write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
+    g_assert_nonnull(write);
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {write->op, NULL}});
+    know(fixture->here, KEY_B);
+    assert_denied(fixture, "Master keys differ: AP queue 04.0012");
+    know(fixture->here, KEY_A);
+    assert_let_in(fixture, NULL);
+    g_assert_nonnull(find(fixture, APMIG_ACTION_USE_PERMIT, 0));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -476,6 +502,7 @@ main(int argc, char **argv)
     ADD("remap-after-a-restart", test_remap_to_what_was_promised_before_a_restart);
     ADD("remap-without-what-it-needs", test_remap_without_what_it_needs);
     ADD("restore", test_restore);
+    ADD("permit", test_permit);
 #undef ADD
     return g_test_run();
 }
