@@ -101,8 +101,8 @@ amend_with_name(const char *name, gpointer user_data)
     ApmigCall *call = user_data;
     Amend *amend = call->data;
 
-    call->user_lookup = NULL;
     amend->request.id = amend->id;
+    amend->request.owner_uid = call->owner_uid;
     amend->request.text = amend->text;
     amend->request.uid = call->uid;
     amend->request.user = name;
@@ -115,51 +115,16 @@ amend_authorized(ApmigCall *call, const GError *denied)
 {
     if (denied)
         apmig_call_fail(call, denied);
-    else if (call->uid == 0)
-        amend_with_name("root", call); /* as in TakeLock: without the name service */
     else
-        call->user_lookup = apmig_user_name_look_up(call->uid, amend_with_name, call);
-}
-
-static void
-others_settled(ApmigCall *call, const GError *denied)
-{
-    const Amend *amend = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock;
-
-    if (!denied) {
-        amend_authorized(call, NULL);
-        return;
-    }
-    lock = apmig_server_find_living_lock(call->server, amend->id, &error);
-    if (lock)
-        error =
-            g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
-                        "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
-                        "), who took it for \"%s\": ask them, or take it over with: apmigctl take-over %s. "
-                        "%s",
-                        amend->id, lock->record->owner_name, lock->record->owner_uid, lock->record->reason,
-                        amend->id, denied->message);
-    apmig_call_fail(call, error);
+        apmig_call_look_up_name(call, amend_with_name);
 }
 
 static void
 amend_identified(ApmigCall *call, const GError *denied)
 {
     Amend *amend = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock = apmig_server_find_living_lock(call->server, amend->id, &error);
 
-    if (!lock) {
-        apmig_call_fail(call, error);
-        return;
-    }
-    amend->request.owner_uid = lock->record->owner_uid;
-    if (!call->rule->others_action || lock->record->owner_uid == call->uid)
-        apmig_call_authorize(call, call->rule->action, amend_authorized);
-    else
-        apmig_call_authorize(call, call->rule->others_action, others_settled);
+    apmig_call_authorize_for_lock(call, amend->id, amend_authorized);
 }
 
 int

@@ -303,3 +303,22 @@ apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next)
     if (!call->authorization)
         next(call, error);
 }
+
+static void
+on_name(const char *name, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+
+    call->user_lookup = NULL;
+    call->name_func(name, call);
+}
+
+void
+apmig_call_look_up_name(ApmigCall *call, ApmigUserNameFunc func)
+{
+    call->name_func = func;
+    if (call->uid == 0)
+        func("root", call);
+    else
+        call->user_lookup = apmig_user_name_look_up(call->uid, on_name, call);
+}

@@ -103,10 +103,13 @@ struct ApmigCall {
     const char *request; /* (nullable): its rule's; what the journal is told of it, with the next two */
     char *lock_id;       /* (nullable) */
     char *change_id;     /* (nullable) */
+    guint32 owner_uid;   /* of lock_id's lock, when the polkit action was chosen; with the next server-owner.c's */
+    ApmigCallFunc owner_next;
     sd_bus_slot *identity;             /* the question to the bus whose the caller is */
     sd_bus_slot *watch;                /* of the caller's connection */
     ApmigAuthorization *authorization; /* the question to polkit under way */
     ApmigUserLookup *user_lookup;
+    ApmigUserNameFunc name_func;
     ApmigCallFunc next;
     ApmigCaller caller; /* the core's number while it works for the call, else 0 */
     gpointer data;      /* the method's own */
@@ -126,6 +129,10 @@ int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data
 
 /* @action: polkit's, from the call's rule. @next may be called from within. */
 void apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next);
+
+/* Calls @func, a step of @call, with the name of the caller; of root at once: nothing may be in the way then, the name
+ * service is not. */
+void apmig_call_look_up_name(ApmigCall *call, ApmigUserNameFunc func);
 
 /* Each answers the call and frees it. @signature: as of sd_bus_message_append(). */
 void apmig_call_reply(ApmigCall *call, const char *signature, ...);
@@ -148,6 +155,25 @@ void apmig_call_log_request(const ApmigCall *call, const char *request, const ch
                             ...) G_GNUC_PRINTF(4, 5);
 /* That nothing came of it. Of users other than root only so many are told: whoever may call could fill the journal. */
 void apmig_call_log_refusal(const ApmigCall *call, const GError *error);
+
+/* --- calls about a lock (server-owner.c) ------------------------------------------------------------- */
+
+/* @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
+const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
+
+/**
+ * apmig_call_authorize_for_lock:
+ * @id: of the lock
+ * @next: called when the caller may do with it what is asked; may be called from within
+ *
+ * The owner needs the rule's action, others its others_action, where it has one; a refusal of that is
+ * APMIG_ERROR_NOT_OWNER and names the owner.
+ */
+void apmig_call_authorize_for_lock(ApmigCall *call, const char *id, ApmigCallFunc next);
+
+/* The same lock, later: somebody may have typed a password meanwhile, and it may be gone (APMIG_ERROR_NO_SUCH_LOCK) or
+ * be another's (APMIG_ERROR_NOT_OWNER). */
+const ApmigLock *apmig_call_find_same_lock(const ApmigCall *call, GError **error);
 
 /* --- arguments (server-options.c) ------------------------------------------------------------------- */
 
@@ -191,9 +217,6 @@ int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bu
 /* server-keys.c: handlers of sd-bus, with the server as userdata. */
 int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
-
-/* server-release.c: @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
-const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
 
 /* server-amend.c: Lock.TakeOver, Lock.Extend and Lock.Annotate. @id: of the lock; @message: not read yet */
 int apmig_amend_lock(ApmigServer *server, sd_bus_message *message, const char *id, ApmigAmendment what);

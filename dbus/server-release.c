@@ -9,7 +9,6 @@
 typedef struct {
     char *id;
     gboolean force;
-    guint32 owner_uid;       /* on which the choice of the polkit action rests */
     GPtrArray *declarations; /* of ApmigDeclaration */
     char *warnings;          /* (nullable): to them, once they are made */
 } Release;
@@ -39,47 +38,13 @@ on_released(const char *id, const GError *error, gpointer user_data)
         apmig_call_reply(call, "");
 }
 
-const ApmigLock *
-apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error)
-{
-    const ApmigLock *lock = apmig_engine_lookup_lock(apmig_core_engine(server->core), id);
-    g_autofree char *shown = NULL;
-
-    if (lock && !lock->result)
-        return lock;
-
-    shown = apmig_text_escape(id, APMIG_SHOWN_MAX_BYTES);
-    if (lock)
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
-                    "Lock %s has ended already (%s): \"apmigctl list\" shows the locks there are.", shown,
-                    lock->result);
-    else
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
-                    "There is no lock %s: \"apmigctl list\" shows the locks there are.", shown);
-    return NULL;
-}
-
-/* Somebody may have typed a password meanwhile: the lock may be gone, or be another's now. */
-static const ApmigLock *
-find_same_lock(const ApmigServer *server, const Release *release, GError **error)
-{
-    const ApmigLock *lock = apmig_server_find_living_lock(server, release->id, error);
-
-    if (!lock || lock->record->owner_uid == release->owner_uid)
-        return lock;
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
-                "Lock %s has changed hands to %s meanwhile: ask for its release again.", release->id,
-                lock->record->owner_name);
-    return NULL;
-}
-
 static void
 release_declared(ApmigCall *call)
 {
     const Release *release = call->data;
     g_autoptr(GError) error = NULL;
 
-    if (!find_same_lock(call->server, release, &error)) {
+    if (!apmig_call_find_same_lock(call, &error)) {
         apmig_call_fail(call, error);
         return;
     }
@@ -110,9 +75,8 @@ declare_with_name(const char *name, gpointer user_data)
     ApmigCall *call = user_data;
     const Release *release = call->data;
     g_autoptr(GError) error = NULL;
-    const ApmigLock *lock = find_same_lock(call->server, release, &error);
+    const ApmigLock *lock = apmig_call_find_same_lock(call, &error);
 
-    call->user_lookup = NULL;
     if (!lock) {
         apmig_call_fail(call, error);
         return;
@@ -135,10 +99,8 @@ release_now(ApmigCall *call, const GError *denied)
         apmig_call_fail(call, denied);
     else if (release->declarations->len == 0)
         release_declared(call);
-    else if (call->uid == 0)
-        declare_with_name("root", call); /* as in TakeLock: without the name service */
     else
-        call->user_lookup = apmig_user_name_look_up(call->uid, declare_with_name, call);
+        apmig_call_look_up_name(call, declare_with_name);
 }
 
 static void
@@ -153,49 +115,13 @@ release_owner_settled(ApmigCall *call, const GError *denied)
 }
 
 static void
-release_others_settled(ApmigCall *call, const GError *denied)
-{
-    Release *release = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock;
-
-    if (!denied) {
-        release_owner_settled(call, NULL);
-        return;
-    }
-
-    lock = apmig_server_find_living_lock(call->server, release->id, &error);
-    if (lock)
-        error = g_error_new(APMIG_ERROR, APMIG_ERROR_NOT_OWNER,
-                            "Lock %s belongs to %s (uid %" G_GUINT32_FORMAT
-                            "), who took it for \"%s\": ask them or "
-                            "root to release it. %s",
-                            release->id, lock->record->owner_name, lock->record->owner_uid,
-                            lock->record->reason, denied->message);
-    apmig_call_fail(call, error);
-}
-
-static void
 release_identified(ApmigCall *call, const GError *denied)
 {
-    Release *release = call->data;
-    g_autoptr(GError) error = NULL;
-    const ApmigLock *lock = apmig_server_find_living_lock(call->server, release->id, &error);
+    const Release *release = call->data;
 
-    if (!lock) {
-        apmig_call_fail(call, error);
-        return;
-    }
-
-    release->owner_uid = lock->record->owner_uid;
-    call->lock_id = g_strdup(lock->record->id);
-    call->change_id = g_strdup(lock->record->change_id);
     if (release->force)
         call->request = "force-release";
-    if (release->owner_uid == call->uid)
-        apmig_call_authorize(call, call->rule->action, release_owner_settled);
-    else
-        apmig_call_authorize(call, call->rule->others_action, release_others_settled);
+    apmig_call_authorize_for_lock(call, release->id, release_owner_settled);
 }
 
 enum {

@@ -135,7 +135,6 @@ take_with_name(const char *name, gpointer user_data)
     ApmigCall *call = user_data;
     Take *take = call->data;
 
-    call->user_lookup = NULL;
     take->request.reason = take->reason;
     take->request.change_id = take->change_id;
     take->request.uid = call->uid;
@@ -153,10 +152,8 @@ take_authorized(ApmigCall *call, const GError *denied)
 {
     if (denied)
         apmig_call_fail(call, denied);
-    else if (call->uid == 0)
-        take_with_name("root", call); /* at an hour when nothing may be in the way, the name service is not */
     else
-        call->user_lookup = apmig_user_name_look_up(call->uid, take_with_name, call);
+        apmig_call_look_up_name(call, take_with_name);
 }
 
 static void

@@ -121,7 +121,7 @@ def test_annotate(running, root, ctl):
     assert status == INVALID and "at most 256 are kept" in err
 
 
-@pytest.mark.parametrize("start", [start_extend, start_annotate])
+@pytest.mark.parametrize("start", [start_extend, start_annotate], ids=["extend", "annotate"])
 def test_only_the_owner_changes_it(theirs, nobody, other, root, ctl, start):
     lock, polkit = theirs
     before = root.lock(lock)

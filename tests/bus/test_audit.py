@@ -89,7 +89,10 @@ def test_what_is_refused_is_recorded(journaled, journal, bus, root, nobody):
     refused = journal.wait_for(MESSAGE_ID=IDS["REQUEST_REFUSED"])
     check_caller(refused, 65534)
     assert (refused["REQUEST"], refused["CHANGE_ID"]) == ("take", "CHG1") and "take-lock" in refused["MESSAGE"]
-    root.take("04.*")
+    lock = root.take("04.*", options={"change-id": "CHG3"})
+    nobody.start(lock, rig.LOCK, "Annotate", "sa{sv}", "late", "0").error()
+    refused = journal.wait_for(MESSAGE_ID=IDS["REQUEST_REFUSED"], REQUEST="annotate")
+    assert (refused["LOCK_ID"], refused["CHANGE_ID"]) == (lock_id(lock), "CHG3")
     with pytest.raises(BusError):
         root.take("04.*", "APKA", {"change-id": "CHG2"})
     assert "AES rotation" in journal.wait_for(CHANGE_ID="CHG2", MESSAGE_ID=IDS["REQUEST_REFUSED"])["MESSAGE"]
