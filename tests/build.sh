@@ -21,7 +21,7 @@ hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
     libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
 fuzz_packages='clang libclang-rt-dev binutils'
 vm_packages='debootstrap e2fsprogs qemu-system-x86 python3 util-linux'
-s390x_packages='debootstrap qemu-user-static python3 util-linux'
+s390x_packages='debootstrap gcc-s390x-linux-gnu qemu-user-static python3 util-linux'
 
 # Prints those of the named packages that are not installed.
 missing_packages()
