@@ -326,7 +326,7 @@ def test_hook_takes_no_permit_behind_the_back_of_apmigd(running, root, bus, hook
      "it is no regular file"),
     (lambda file: file.parent.chmod(0o755), "open to others"),
     (lambda file: file.write_text(file.read_text().replace('"g1"', '"g2"')), "it has no permit"),
-])
+], ids=["mode", "owner", "link", "folder", "guest"])
 def test_hook_trusts_no_file_that_others_may_have_made(running, root, hook, spoil, said):
     permit(root)
     running.kill()

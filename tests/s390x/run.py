@@ -41,7 +41,7 @@ BUILD = f"""
     exec 2>&1
     export CC={TOOLS}/bin/s390x-linux-gnu-gcc AR={TOOLS}/bin/s390x-linux-gnu-ar
     [ -f /build/project/build.ninja ] ||
-        meson setup /build/project /source -Dwerror=true -Dfailpoints=true -Dsimulation-seeds=500
+        meson setup /build/project /source -Dwerror=true -Dfailpoints=true
     ninja -C /build/project
 """
 UNIT = f"""
