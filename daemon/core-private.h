@@ -2,8 +2,8 @@
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
  * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
- * lock or ask for a reading, core-permits.c to those who permit a migration, core-config.c to changes of the AP configuration, core-stamps.c to the stamps of guests;
- * core-check.c asks it before a guest moves. Main loop's thread only.
+ * lock or ask for a reading, core-permits.c to those who permit a migration, core-config.c to changes of the AP
+ * configuration, core-stamps.c to the stamps of guests; core-check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 

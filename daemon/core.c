@@ -462,7 +462,8 @@ apmig_core_start(ApmigCore *core, GError **error)
         apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, &store_callbacks, core);
     core_tell_hardware(core);
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
+    core_handle(
+        core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
     core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
     return TRUE;

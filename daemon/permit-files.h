@@ -46,10 +46,3 @@ gboolean apmig_permits_use(ApmigFolder *folder, const ApmigPermit *permit,
 /* Whether it is used or not. */
 gboolean apmig_permits_remove(ApmigFolder *folder, const ApmigPermit *permit,
                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* The text of its file, strictly read; pure. @boot_id: of this boot; @ret_stale: TRUE, with %NULL and no error, for one of
- * another boot. */
-char *apmig_permit_encode(const ApmigPermit *permit, const char *boot_id,
-                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
-ApmigPermit *apmig_permit_decode(const char *text, gsize length, const char *id, const char *boot_id,
-                                 gint64 now, gboolean *ret_stale, GError **error) G_GNUC_WARN_UNUSED_RESULT;

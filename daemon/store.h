@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What survives: one file per lock in DIR/locks (ID.json), one file per admission in the runtime directory
- * (admissions/UUID.json), and one per permit (see permit-files.h). All writing is done by one thread, in order; the answers come back in the main loop's
- * thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
+ * (admissions/UUID.json), and one per permit (see permit-files.h). All writing is done by one thread, in order; the
+ * answers come back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
  * sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of master keys is
  * one file beside the locks (declared-keys.json), written in the same way.
  */

@@ -288,8 +288,9 @@ publish(ApmigEngine *engine)
     engine->published_view = view;
 }
 
-/* Permits first: one that has expired is no reason any more. Migrations before locks: an end that was just seen may make a lock held; and both before inquiries, which are told how
- * things stand. Ended entries leave the arrays, hence the walks from the end. */
+/* Permits first: one that has expired is no reason any more. Migrations before locks: an end that was just seen may make a
+ * lock held; and both before inquiries, which are told how things stand. Ended entries leave the arrays, hence the walks
+ * from the end. */
 static void
 settle(ApmigEngine *engine)
 {

@@ -49,7 +49,7 @@ typedef struct {
     ApmigMigrationPhase phase;
     gboolean outgoing; /* direction, also once ended */
     gboolean postcopy;
-    gboolean permitted; /* in spite of locks, see permit.h: it is waited for, and no breach */
+    gboolean permitted;   /* in spite of locks, see permit.h: it is waited for, and no breach */
     gboolean scope_known; /* FALSE: counts as scope all, is waited for and never acted on */
     ApmigScope *scope;
     GStrv devices;     /* UUIDs of its mediated devices; may be empty */

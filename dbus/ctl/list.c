@@ -85,9 +85,9 @@ migration_rows(GPtrArray *migrations)
 
         row[0] = g_strdup(ctl_string(migration, "Guest"));
         row[1] = g_strdup(ctl_string(migration, "Direction"));
-        row[2] = g_strconcat(ctl_string(migration, "Phase"),
-                             ctl_bool(migration, "PostCopy") ? ", post-copy" : "",
-                             ctl_bool(migration, "Permitted") ? ", permitted" : "", NULL);
+        row[2] =
+            g_strconcat(ctl_string(migration, "Phase"), ctl_bool(migration, "PostCopy") ? ", post-copy" : "",
+                        ctl_bool(migration, "Permitted") ? ", permitted" : "", NULL);
         row[3] = g_strdup(ctl_string(migration, "Scope"));
         row[4] = describe_left(migration);
         row[5] = ctl_format_time(ctl_int(migration, "StartedAt"));

@@ -25,7 +25,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(WaitOptions, wait_options_clear)
 static const char wait_summary[] =
     "Waits until LOCK is held, and exits with 0; or until it has ended otherwise, and exits with 30. A lock "
     "that is\n"
-    "breached, or whose release is under way, is waited for. Ending this command changes nothing.";
+    "breached or permitted, or whose release is under way, is waited for. Ending this command changes "
+    "nothing.";
 
 static gboolean
 parse_wait_options(int *argc, char ***argv, WaitOptions *options, GError **error)

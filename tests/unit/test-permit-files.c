@@ -2,6 +2,7 @@
 /* Permits in the runtime directory: what survives, who uses them, and files that are none. */
 #include "boot-time.h"
 #include "permit-files.h"
+#include "permit-json.h"
 #include "store-fixture.h"
 
 #include <stdio.h>
