@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the engine's files share. engine.c dispatches events and settles what follows from them;
- * engine-locks.c is the life of a lock, engine-overdue.c its age, engine-release.c its end, engine-migrations.c the life
- * of a migration and of an admission, engine-view.c what is known of the hypervisor's guests and what is to be asked,
- * engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
- * given to bring elsewhere, engine-amend.c what is changed of a lock, engine-inquiry.c questions that need a reading,
- * engine-permits.c and engine-permit-requests.c what may go through all the same,
- * engine-unplug.c what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
+ * engine-take.c is how a lock comes, engine-locks.c its life, engine-overdue.c its age, engine-release.c its end,
+ * engine-amend.c what is changed of it, engine-inquiry.c questions that need a reading; engine-admissions.c is what the hook
+ * asks, engine-migrations.c the life of a migration; engine-view.c what is known of the hypervisor's guests and what is to be
+ * asked, engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
+ * given to bring elsewhere, engine-permits.c and engine-permit-requests.c what may go through all the same, engine-unplug.c
+ * what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -80,14 +80,14 @@ typedef struct {
     gint64 again_at;         /* not before */
     gboolean failed;         /* the last one did */
     gboolean over;           /* it cannot do anything any more */
-    gboolean outdated;       /* the one under way is for an earlier QEMU: its answer says nothing of this one */
+    gboolean outdated; /* the one under way is for an earlier QEMU: its answer says nothing of this one */
 } StepState;
 
 typedef struct {
     ApmigMigration pub;
     ApmigGuestSettings settings; /* the policy's for its guest */
-    guint64 seen_token;  /* outgoing: the newest question whose answer showed it */
-    guint64 began_after; /* outgoing: it began after this question was put; 0: not known */
+    guint64 seen_token;          /* outgoing: the newest question whose answer showed it */
+    guint64 began_after;         /* outgoing: it began after this question was put; 0: not known */
     gboolean incoming_seen;
     guint grants;           /* how often the hook was told yes */
     gint64 admitted_until;  /* boot time; 0: no admission is open */
@@ -121,10 +121,10 @@ typedef struct {
     gboolean ask_again;
     guint64 answer_token;
     ApmigJob job;
-    guint64 clear_token;   /* the newest question that found it without a migration, or not there */
-    gboolean stopped;      /* libvirt has told so, and no question put after that found it active */
-    guint64 stop_token;    /* questions above it were put after that */
-    char *trouble;         /* (nullable): why its state is unknown */
+    guint64 clear_token; /* the newest question that found it without a migration, or not there */
+    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
+    guint64 stop_token;  /* questions above it were put after that */
+    char *trouble;       /* (nullable): why its state is unknown */
 } Guest;
 
 typedef struct {
@@ -200,9 +200,8 @@ void engine_earlier(gint64 *deadline, gint64 candidate);
 /* engine-locks.c */
 void lock_free(Lock *lock);
 Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
-void engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record);
-void engine_take(ApmigEngine *engine, const ApmigEvent *event);
-void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
+/* @record: (transfer full). Returns: (transfer none): one more of the engine's. */
+Lock *lock_new(ApmigEngine *engine, ApmigLockRecord *record);
 void engine_lock_written(ApmigEngine *engine, guint64 op, const char *error);
 /* Returns: (nullable): the lock whose write under way has that number; NULL: overtaken by a removal, or ended. */
 Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
@@ -224,6 +223,11 @@ gboolean lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migra
 void engine_settle_lock(ApmigEngine *engine, Lock *lock);
 void engine_publish_locks(ApmigEngine *engine);
 gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-take.c */
+void engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record);
+void engine_take(ApmigEngine *engine, const ApmigEvent *event);
+void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 
 /* engine-overdue.c */
 /* @from: boot time at which it begins to count how old the lock is */
@@ -263,11 +267,10 @@ void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigEr
                     const char *message);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);
 
-/* engine-migrations.c */
-void migration_free(Migration *migration);
+/* engine-admissions.c */
 void pending_admission_free(PendingAdmission *pending);
-Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
-gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
+/* Whether a yes to that guest is just being written. */
+gboolean admission_is_pending(const ApmigEngine *engine, const char *uuid);
 void engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission);
 /* Returns: (transfer none): what was under way with a permit, and may be still; its queues are not known. */
 Migration *engine_load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing);
@@ -280,6 +283,16 @@ gboolean engine_admissions_are_full(const ApmigEngine *engine);
 /* Returns: (transfer full): what a guest is told that @lock keeps out. */
 char *engine_describe_denial(const Lock *lock);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
+
+/* engine-migrations.c */
+void migration_free(Migration *migration);
+Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
+gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
+/* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the engine's. */
+Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
+                         const ApmigScope *scope, const char *const *devices);
+/* @result: static */
+void migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message);
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */
