@@ -21,6 +21,8 @@ lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError c
     lock->end_message = g_strdup(message);
     lock->pub.state = APMIG_LOCK_VERIFYING;
     lock->dirty = TRUE;
+    if (lock->write == WRITE_HOLD) /* overtaken, too: nobody was told that it is held */
+        lock->pub.record->held_at = 0;
     g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption or a change that is overtaken */
     lock_fail_amendments(engine, lock);
     lock_write(engine, lock, WRITE_REMOVE);

@@ -426,6 +426,29 @@ test_lock_that_was_never_held(void)
     end(&story);
 }
 
+/* The release overtakes the write that it is held; both fail, and it stays what it was. */
+static void
+test_lock_that_was_nearly_held(void)
+{
+    g_autoptr(ApmigAction) update = NULL;
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    take_lock(&story, LOCK, "all", (ApmigEvent){.take = {.caller = 2}});
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    while (answer_list(&story, NULL, 0))
+        ;
+    release(&story, 8, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, "no space");
+    written(&story, APMIG_ACTION_REMOVE_LOCK, "no space");
+    update = expect(&story, APMIG_ACTION_PERSIST_LOCK);
+    g_assert_cmpint(update->record->held_at, ==, 0);
+    g_assert_cmpint(apmig_engine_lookup_lock(story.engine, LOCK)->record->held_at, ==, 0);
+    expect_state(&story, LOCK, "draining");
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -440,5 +463,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine-release/breach", test_breach_is_seen);
     g_test_add_func("/engine-release/adoption", test_adoption);
     g_test_add_func("/engine-release/never-held", test_lock_that_was_never_held);
+    g_test_add_func("/engine-release/nearly-held", test_lock_that_was_nearly_held);
     return g_test_run();
 }
