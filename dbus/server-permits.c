@@ -112,7 +112,6 @@ permit_with_name(const char *name, gpointer user_data)
         permit->guest, permit->reason, call->uid, call->requester.login_uid, name, permit->duration_usec,
     };
 
-    call->user_lookup = NULL;
     apmig_call_log_request(call, call->request, permit->guest,
                            "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"",
                            permit->guest, permit->duration_usec / G_USEC_PER_SEC, permit->reason);
@@ -138,10 +137,8 @@ permit_authorized(ApmigCall *call, const GError *denied)
         apmig_call_fail(call, denied);
     else if (!permit->reason)
         begin_revoking(call);
-    else if (call->uid == 0)
-        permit_with_name("root", call); /* as in TakeLock: without the name service */
     else
-        call->user_lookup = apmig_user_name_look_up(call->uid, permit_with_name, call);
+        apmig_call_look_up_name(call, permit_with_name);
 }
 
 static void
