@@ -85,13 +85,7 @@ amend_read(Amend *amend, sd_bus_message *message, GError **error)
 static void
 on_amended(const char *id, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
+    apmig_call_finish(user_data, error);
 }
 
 /* Whether it is still the lock of whom it was when the polkit action was chosen, is the engine's to say. */

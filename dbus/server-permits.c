@@ -94,13 +94,7 @@ on_permitted(const ApmigPermit *permit, const GError *error, gpointer user_data)
 static void
 on_revoked(const ApmigPermit *permit, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
+    apmig_call_finish(user_data, error);
 }
 
 static void

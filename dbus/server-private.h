@@ -139,6 +139,8 @@ void apmig_call_reply(ApmigCall *call, const char *signature, ...);
 /* @r: negative when @reply could not be made. */
 void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
 void apmig_call_fail(ApmigCall *call, const GError *error);
+/* What the core was asked for is done, and there is nothing to say of it. @error: (nullable): it is not */
+void apmig_call_finish(ApmigCall *call, const GError *error);
 /* Frees it without an answer. */
 void apmig_call_free(ApmigCall *call);
 
