@@ -31,14 +31,9 @@ static gboolean
 read_text(Amend *amend, sd_bus_message *message, GError **error)
 {
     const char *what = amend->request.what == APMIG_AMEND_OWNER ? "The reason" : "The text";
-    const char *text = NULL;
 
-    if (sd_bus_message_read(message, "s", &text) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    amend->text = g_strdup(text);
-    return apmig_text_is_presentable(text, APMIG_REASON_MAX_LENGTH, what, APMIG_ERROR_INVALID_REASON, error);
+    amend->text = apmig_text_read(message, APMIG_REASON_MAX_LENGTH, what, APMIG_ERROR_INVALID_REASON, error);
+    return amend->text != NULL;
 }
 
 static gboolean

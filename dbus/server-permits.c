@@ -28,15 +28,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Permit, permit_free)
 static gboolean
 read_guest(Permit *permit, sd_bus_message *message, GError **error)
 {
-    const char *guest = NULL;
-
-    if (sd_bus_message_read(message, "s", &guest) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    permit->guest = g_strdup(guest);
-    return apmig_text_is_presentable(guest, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
-                                     APMIG_ERROR_INVALID_GUEST, error);
+    permit->guest = apmig_text_read(message, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
+                                    APMIG_ERROR_INVALID_GUEST, error);
+    return permit->guest != NULL;
 }
 
 static gboolean
@@ -58,18 +52,13 @@ read_permit(Permit *permit, sd_bus_message *message, GError **error)
 {
     ApmigOption options[] = {{"duration-usec", "t"}, {"change-id", "s"}, {NULL}};
     const ApmigOption *change = &options[1];
-    const char *reason = NULL;
 
     if (!read_guest(permit, message, error))
         return FALSE;
-    if (sd_bus_message_read(message, "s", &reason) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    permit->reason = g_strdup(reason);
-    if (!apmig_text_is_presentable(reason, APMIG_REASON_MAX_LENGTH, "The reason", APMIG_ERROR_INVALID_REASON,
-                                   error) ||
-        !apmig_options_read(message, options, error) || !read_duration(permit, &options[0], error))
+    permit->reason =
+        apmig_text_read(message, APMIG_REASON_MAX_LENGTH, "The reason", APMIG_ERROR_INVALID_REASON, error);
+    if (!permit->reason || !apmig_options_read(message, options, error) ||
+        !read_duration(permit, &options[0], error))
         return FALSE;
     permit->change_id = g_strdup(change->given ? change->text : NULL);
     return !change->given ||

@@ -202,6 +202,9 @@ gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GE
  * separators. @what: subject of the sentence in @error, which has @code. */
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
+/* Reads an "s". Returns: (transfer full) (nullable): it, when it is presentable; else @error is set, as above. */
+char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
+                      GError **error);
 
 /* --- methods of their own files -------------------------------------------------------------------------- */
 
