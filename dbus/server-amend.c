@@ -31,14 +31,9 @@ static gboolean
 read_text(Amend *amend, sd_bus_message *message, GError **error)
 {
     const char *what = amend->request.what == APMIG_AMEND_OWNER ? "The reason" : "The text";
-    const char *text = NULL;
 
-    if (sd_bus_message_read(message, "s", &text) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    amend->text = g_strdup(text);
-    return apmig_text_is_presentable(text, APMIG_REASON_MAX_LENGTH, what, APMIG_ERROR_INVALID_REASON, error);
+    amend->text = apmig_text_read(message, APMIG_REASON_MAX_LENGTH, what, APMIG_ERROR_INVALID_REASON, error);
+    return amend->text != NULL;
 }
 
 static gboolean
@@ -85,13 +80,7 @@ amend_read(Amend *amend, sd_bus_message *message, GError **error)
 static void
 on_amended(const char *id, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
+    apmig_call_finish(user_data, error);
 }
 
 /* Whether it is still the lock of whom it was when the polkit action was chosen, is the engine's to say. */

@@ -85,6 +85,16 @@ apmig_call_fail(ApmigCall *call, const GError *error)
 }
 
 void
+apmig_call_finish(ApmigCall *call, const GError *error)
+{
+    call->caller = 0;
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        apmig_call_reply(call, "");
+}
+
+void
 apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r)
 {
     if (r >= 0)

@@ -224,3 +224,15 @@ apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, A
     }
     return TRUE;
 }
+
+char *
+apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code, GError **error)
+{
+    const char *text = NULL;
+
+    if (sd_bus_message_read(message, "s", &text) <= 0) {
+        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
+        return NULL;
+    }
+    return apmig_text_is_presentable(text, max_bytes, what, code, error) ? g_strdup(text) : NULL;
+}

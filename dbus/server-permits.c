@@ -28,15 +28,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Permit, permit_free)
 static gboolean
 read_guest(Permit *permit, sd_bus_message *message, GError **error)
 {
-    const char *guest = NULL;
-
-    if (sd_bus_message_read(message, "s", &guest) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    permit->guest = g_strdup(guest);
-    return apmig_text_is_presentable(guest, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
-                                     APMIG_ERROR_INVALID_GUEST, error);
+    permit->guest = apmig_text_read(message, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
+                                    APMIG_ERROR_INVALID_GUEST, error);
+    return permit->guest != NULL;
 }
 
 static gboolean
@@ -58,18 +52,13 @@ read_permit(Permit *permit, sd_bus_message *message, GError **error)
 {
     ApmigOption options[] = {{"duration-usec", "t"}, {"change-id", "s"}, {NULL}};
     const ApmigOption *change = &options[1];
-    const char *reason = NULL;
 
     if (!read_guest(permit, message, error))
         return FALSE;
-    if (sd_bus_message_read(message, "s", &reason) <= 0) {
-        g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
-        return FALSE;
-    }
-    permit->reason = g_strdup(reason);
-    if (!apmig_text_is_presentable(reason, APMIG_REASON_MAX_LENGTH, "The reason", APMIG_ERROR_INVALID_REASON,
-                                   error) ||
-        !apmig_options_read(message, options, error) || !read_duration(permit, &options[0], error))
+    permit->reason =
+        apmig_text_read(message, APMIG_REASON_MAX_LENGTH, "The reason", APMIG_ERROR_INVALID_REASON, error);
+    if (!permit->reason || !apmig_options_read(message, options, error) ||
+        !read_duration(permit, &options[0], error))
         return FALSE;
     permit->change_id = g_strdup(change->given ? change->text : NULL);
     return !change->given ||
@@ -94,13 +83,7 @@ on_permitted(const ApmigPermit *permit, const GError *error, gpointer user_data)
 static void
 on_revoked(const ApmigPermit *permit, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
+    apmig_call_finish(user_data, error);
 }
 
 static void
@@ -112,7 +95,6 @@ permit_with_name(const char *name, gpointer user_data)
         permit->guest, permit->reason, call->uid, call->requester.login_uid, name, permit->duration_usec,
     };
 
-    call->user_lookup = NULL;
     apmig_call_log_request(call, call->request, permit->guest,
                            "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"",
                            permit->guest, permit->duration_usec / G_USEC_PER_SEC, permit->reason);
@@ -138,10 +120,8 @@ permit_authorized(ApmigCall *call, const GError *denied)
         apmig_call_fail(call, denied);
     else if (!permit->reason)
         begin_revoking(call);
-    else if (call->uid == 0)
-        permit_with_name("root", call); /* as in TakeLock: without the name service */
     else
-        call->user_lookup = apmig_user_name_look_up(call->uid, permit_with_name, call);
+        apmig_call_look_up_name(call, permit_with_name);
 }
 
 static void

@@ -139,6 +139,8 @@ void apmig_call_reply(ApmigCall *call, const char *signature, ...);
 /* @r: negative when @reply could not be made. */
 void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
 void apmig_call_fail(ApmigCall *call, const GError *error);
+/* What the core was asked for is done, and there is nothing to say of it. @error: (nullable): it is not */
+void apmig_call_finish(ApmigCall *call, const GError *error);
 /* Frees it without an answer. */
 void apmig_call_free(ApmigCall *call);
 
@@ -200,6 +202,9 @@ gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GE
  * separators. @what: subject of the sentence in @error, which has @code. */
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
+/* Reads an "s". Returns: (transfer full) (nullable): it, when it is presentable; else @error is set, as above. */
+char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
+                      GError **error);
 
 /* --- methods of their own files -------------------------------------------------------------------------- */
 

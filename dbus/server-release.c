@@ -29,13 +29,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Release, release_free)
 static void
 on_released(const char *id, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
+    apmig_call_finish(user_data, error);
 }
 
 static void

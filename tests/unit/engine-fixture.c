@@ -141,13 +141,19 @@ expect_log(Story *story, ApmigLog log, const char *part)
     }
 }
 
-void
-expect_state(Story *story, const char *id, const char *state)
+const ApmigLock *
+find_lock(Story *story, const char *id)
 {
     const ApmigLock *lock = apmig_engine_lookup_lock(story->engine, id);
 
     g_assert_nonnull(lock);
-    g_assert_cmpstr(apmig_lock_state_to_string(lock), ==, state);
+    return lock;
+}
+
+void
+expect_state(Story *story, const char *id, const char *state)
+{
+    g_assert_cmpstr(apmig_lock_state_to_string(find_lock(story, id)), ==, state);
 }
 
 /* --- answers ------------------------------------------------------------------------------------- */
@@ -165,9 +171,9 @@ answer_list(Story *story, const ApmigGuestName *guests, guint n_guests)
 }
 
 gboolean
-answer_query(Story *story, const char *scope_text, ApmigEvent event)
+answer_query_about(Story *story, const char *uuid, const char *scope_text, ApmigEvent event)
 {
-    g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_QUERY_GUEST);
+    g_autoptr(ApmigAction) action = next_about(story, APMIG_ACTION_QUERY_GUEST, uuid);
     g_autoptr(ApmigScope) scope = scope_text ? scope_of(scope_text) : NULL;
 
     if (!action)
@@ -184,6 +190,12 @@ answer_query(Story *story, const char *scope_text, ApmigEvent event)
 }
 
 gboolean
+answer_query(Story *story, const char *scope_text, ApmigEvent event)
+{
+    return answer_query_about(story, NULL, scope_text, event);
+}
+
+gboolean
 answer_write(Story *story)
 {
     for (guint i = 0; i < story->actions->len; i++) {
@@ -197,13 +209,29 @@ answer_write(Story *story)
     return FALSE;
 }
 
+static ApmigEventType
+answer_to(ApmigActionType type)
+{
+    switch (type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+        return APMIG_EVENT_LOCK_PERSISTED;
+    case APMIG_ACTION_REMOVE_LOCK:
+        return APMIG_EVENT_LOCK_REMOVED;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+        return APMIG_EVENT_ADMISSION_PERSISTED;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
+        return APMIG_EVENT_PERMIT_WRITTEN;
+    default:
+        g_assert_not_reached();
+    }
+}
+
 void
 written(Story *story, ApmigActionType type, const char *error)
 {
     g_autoptr(ApmigAction) action = expect(story, type);
-    ApmigEventType answer = type == APMIG_ACTION_PERSIST_LOCK  ? APMIG_EVENT_LOCK_PERSISTED
-                            : type == APMIG_ACTION_REMOVE_LOCK ? APMIG_EVENT_LOCK_REMOVED
-                                                               : APMIG_EVENT_ADMISSION_PERSISTED;
 
-    tell(story, (ApmigEvent){.type = answer, .persisted = {action->op, error}});
+    tell(story, (ApmigEvent){.type = answer_to(type), .persisted = {action->op, error}});
 }

@@ -50,6 +50,8 @@ void expect_none(Story *story, ApmigActionType type);
 void expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *part);
 /* Entries of other kinds before it are passed over. */
 void expect_log(Story *story, ApmigLog log, const char *part);
+/* Returns: (transfer none): the lock, which must be there. */
+const ApmigLock *find_lock(Story *story, const char *id);
 void expect_state(Story *story, const char *id, const char *state);
 
 /* --- answers ------------------------------------------------------------------------------------- */
@@ -60,6 +62,8 @@ gboolean answer_list(Story *story, const ApmigGuestName *guests, guint n_guests)
 /* @scope_text: (nullable): of the guest that was asked about; it is affected then. @event: with what else is known in
  * .answered: the facts are told if they were asked for, which of a guest that comes in or is gone they cannot be */
 gboolean answer_query(Story *story, const char *scope_text, ApmigEvent event);
+/* @uuid: (nullable): the oldest about that guest */
+gboolean answer_query_about(Story *story, const char *uuid, const char *scope_text, ApmigEvent event);
 /* Of a lock's record or its removal, with success. */
 gboolean answer_write(Story *story);
 

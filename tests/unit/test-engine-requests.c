@@ -23,10 +23,7 @@ expect_amended(Story *story, ApmigCaller caller)
 static const ApmigLock *
 the_lock(Story *story)
 {
-    const ApmigLock *lock = apmig_engine_lookup_lock(story->engine, LOCK);
-
-    g_assert_nonnull(lock);
-    return lock;
+    return find_lock(story, LOCK);
 }
 
 /* Returns: (transfer full): what was given to the disk, whose answer is told. */
