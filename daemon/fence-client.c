@@ -132,8 +132,7 @@ on_connected(GObject *client, GAsyncResult *result, gpointer user_data)
         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED)) {
         fail(call, APMIG_FENCE_UNAVAILABLE, 0,
              "Nobody listens at \"%s\": apmigd-fence is not installed, or its socket not started (systemctl "
-             "enable "
-             "--now apmigd-fence.socket).",
+             "enable --now apmigd-fence.socket).",
              call->socket_path);
         return;
     }

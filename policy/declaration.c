@@ -229,8 +229,7 @@ apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host
             g_autofree char *excerpt = apmig_error_excerpt(queues);
             g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
                         "The declaration of %s for \"%s\" means no AP queue of this host with %s master "
-                        "keys: see the "
-                        "queues and modes with lszcrypt.",
+                        "keys: see the queues and modes with lszcrypt.",
                         key_class, excerpt, key_class);
             return NULL;
         }

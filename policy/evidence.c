@@ -359,8 +359,7 @@ apmig_evidence_explain_unknown(const ApmigApHost *host, guint adapter, guint dom
         return "is one of an accelerator, which has no master keys";
     if (g_str_equal(queue->driver, "vfio_ap"))
         return "is set aside for guests (driver vfio_ap), so this host cannot see its master keys, which is "
-               "normal: "
-               "look them up on the TKE workstation or in the guest, and declare them when you release the "
+               "normal: look them up on the TKE workstation or in the guest, and declare them when you release the "
                "lock";
     if (*queue->driver == '\0')
         return "has no driver, so this host cannot see its master keys";

@@ -53,8 +53,7 @@ find_origin_objection(const ApmigStamp *stamp, const ApmigStampPolicy *policy, O
             objection, "stamp-missing",
             g_strdup("The guest brings no stamp of its source host, so its master keys there are not known."),
             "Run apmigd on the source host, with another policy \"stamp\" than \"off\", and leave its stamp "
-            "in "
-            "the guest's metadata.");
+            "in the guest's metadata.");
     if (g_strcmp0(stamp->host_id, policy->own_host_id) == 0)
         return object(objection, "stamp-own",
                       g_strdup("The guest's stamp is this host's own, left over from before: its source host "

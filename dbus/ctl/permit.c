@@ -10,14 +10,11 @@
 #include "options.h"
 
 static const char permit_summary[] =
-    "Lets the guest with the name or UUID GUEST migrate once, out of this host or into it, in spite of "
-    "locks: "
-    "for a\n"
-    "host that dies and must be emptied. Do it on each host that would refuse the migration: where the guest "
-    "is,\n"
-    "and where it goes. Master keys that differ, and hardware that does not fit, still keep it out. Until "
-    "that\n"
-    "migration is over, no keys of a lock over the guest may be changed. Without GUEST, permits are listed.";
+    "Lets the guest with the name or UUID GUEST migrate once, out of this host or into it, in spite of locks:\n"
+    "for a host that dies and must be emptied. Do it on each host that would refuse the migration: where the\n"
+    "guest is, and where it goes. Master keys that differ, and hardware that does not fit, still keep it out.\n"
+    "Until that migration is over, no keys of a lock over the guest may be changed. Without GUEST, permits are\n"
+    "listed.";
 
 typedef struct {
     CtlCommon common;

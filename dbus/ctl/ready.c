@@ -8,12 +8,9 @@
 #include "options.h"
 
 static const char ready_summary[] =
-    "Has apmigd read the hypervisor anew, and says GO when LOCK (without it: every lock of this host) is "
-    "held "
-    "and no\n"
-    "migration of an affected guest was found: then the keys may be changed. Else it says NO-GO and why, and "
-    "exits\n"
-    "with 33; or with 9 when the hypervisor did not answer in time, which proves nothing.";
+    "Has apmigd read the hypervisor anew, and says GO when LOCK (without it: every lock of this host) is held\n"
+    "and no migration of an affected guest was found: then the keys may be changed. Else it says NO-GO and why,\n"
+    "and exits with 33; or with 9 when the hypervisor did not answer in time, which proves nothing.";
 
 typedef struct {
     CtlCommon common;

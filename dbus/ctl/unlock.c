@@ -176,8 +176,7 @@ parse_unlock_options(int *argc, char ***argv, UnlockOptions *options, GError **e
          NULL},
         {"declare", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->declare,
          "Say which pattern the master key in CUR has, of queues of the lock that this host cannot see; may "
-         "be "
-         "given again",
+         "be given again",
          "QUEUES:CLASS=PATTERN"},
         {"declare-from", 0, 0, G_OPTION_ARG_FILENAME, &options->declare_from,
          "The same from a file, one a line; # begins a comment", "FILE"},
