@@ -223,6 +223,7 @@ class Host:
             "guests": self.virsh("list", "--all", check=False, timeout=5).stdout,
             "apmigctl": self.run("apmigctl", "status", check=False, timeout=5).stdout if self.install else "",
             "apmigd": self.apmigd_log()[-5000:],
+            "apmigd-fence": self.log_of("/var/log/apmigd-fence.log")[-3000:],
             "libvirtd": "\n".join(self.libvirtd_log()[-12:]),
             "QEMU": "\n".join(path.read_text(encoding="utf-8", errors="replace")[-1500:]
                               for path in self.path("/var/log/libvirt/qemu").glob("*.log")),
@@ -383,9 +384,12 @@ class Host:
             path = self.hidden.pop()
             self.path(path + ".hidden").rename(self.path(path))
 
-    def apmigd_log(self):
-        path = self.path("/var/log/apmigd.log")
+    def log_of(self, path):
+        path = self.path(path)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def apmigd_log(self):
+        return self.log_of("/var/log/apmigd.log")
 
     def busctl(self, *argv, **options):
         return self.run("busctl", "--json=short", *argv, **options)
