@@ -279,7 +279,7 @@ apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GD
     }
     if (!sd_bus_message_get_sender(message))
         r = -ENXIO;
-    if (r >= 0 && call->rule->access == APMIG_ACCESS_POLKIT)
+    if (r >= 0 && (call->rule->access == APMIG_ACCESS_POLKIT || call->rule->access == APMIG_ACCESS_ROOT))
         r = watch_caller(call);
     if (r >= 0)
         r = ask_identity(call);

@@ -121,9 +121,8 @@ struct ApmigCall {
  * @data: (transfer full): what the method read of its arguments
  * @next: called later, when the caller is known, is within its limit and, with APMIG_ACCESS_ROOT, root
  *
- * A call whose caller vanishes ends silently, and the core is told. Only methods with APMIG_ACCESS_POLKIT watch their
- * caller, for what they ask for may be called off: to all others it makes no difference whether somebody still listens, and
- * a watch costs the bus two messages more, with every hook.
+ * A call whose caller vanishes ends silently, and the core is told. Only methods with APMIG_ACCESS_POLKIT or
+ * APMIG_ACCESS_ROOT watch their caller: the others are over soon and leave nothing behind.
  */
 int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
                      ApmigCallFunc next);
