@@ -70,16 +70,6 @@ apmig_compat_finding_describe(const ApmigCompatFinding *finding)
     return text;
 }
 
-ApmigSeverity
-apmig_compat_severity(const GPtrArray *findings)
-{
-    ApmigSeverity severity = APMIG_SEVERITY_NONE;
-
-    for (guint i = 0; i < findings->len; i++)
-        severity = MAX(severity, ((const ApmigCompatFinding *)findings->pdata[i])->severity);
-    return severity;
-}
-
 typedef struct {
     const ApmigApView *source;
     const ApmigApHost *destination;

@@ -93,6 +93,3 @@ char *apmig_compat_finding_describe(const ApmigCompatFinding *finding);
  * that the kernel would stop at; empty when the guest fits.
  */
 GPtrArray *apmig_compat_check(const ApmigApView *source, const ApmigApHost *destination, const char *uuid);
-
-/* Returns: the weightiest severity among @findings. */
-ApmigSeverity apmig_compat_severity(const GPtrArray *findings);

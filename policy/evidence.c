@@ -161,21 +161,6 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
 }
 
 void
-apmig_evidence_forget(ApmigEvidence *evidence, const ApmigScope *scope, ApmigEvidenceClass evidence_class)
-{
-    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (record->evidence == evidence_class &&
-            apmig_scope_contains(scope, record->adapter, record->domain))
-            g_tree_remove(evidence->records,
-                          key_of(record->adapter, record->domain, record->key_class, record->evidence));
-    }
-}
-
-void
 apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source)
 {
     g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);

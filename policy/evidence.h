@@ -84,10 +84,6 @@ void apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint do
  */
 void apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, GPtrArray *warnings);
 
-/* Drops what is there of one class of evidence for the queues in @scope: words about keys that have since changed. */
-void apmig_evidence_forget(ApmigEvidence *evidence, const ApmigScope *scope,
-                           ApmigEvidenceClass evidence_class);
-
 /* Drops what @source attested: it is asked anew, and what it says then is all it knows. */
 void apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source);
 

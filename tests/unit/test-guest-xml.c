@@ -329,10 +329,10 @@ test_many_devices(void)
     for (guint i = 0; i < 20; i++)
         g_string_append_printf(
             xml, "<hostdev type='mdev' model='%s'><source><address uuid='%08x%s'/></source></hostdev>",
-            i < 9 ? "vfio-pci" : "vfio-ap", i == 8 ? 9 : i, UUID + 8);
+            i < 9 ? "vfio-pci" : "vfio-ap", i == 8 ? 9 : i, &UUID[8]);
     g_string_append(xml, "</devices></domain>");
     for (guint i = 0; i < APMIG_GUEST_MAX_DEVICES; i++)
-        g_string_append_printf(expected, "%s%08x%s", i > 0 ? "," : "", i < 11 ? i + 9 : i - 11, UUID + 8);
+        g_string_append_printf(expected, "%s%08x%s", i > 0 ? "," : "", i < 11 ? i + 9 : i - 11, &UUID[8]);
     assert_guest(xml->str, "all", expected->str);
 }
 
