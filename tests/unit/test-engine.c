@@ -1093,7 +1093,7 @@ test_incoming_is_left_alone(void)
 static void
 test_incoming_of_two_attempts(void)
 {
-    g_autoptr(ApmigAction) step = NULL;
+    G_GNUC_UNUSED g_autoptr(ApmigAction) step = NULL;
     Story story;
 
     begin(&story);
