@@ -1093,7 +1093,6 @@ test_incoming_is_left_alone(void)
 static void
 test_incoming_of_two_attempts(void)
 {
-    G_GNUC_UNUSED g_autoptr(ApmigAction) step = NULL;
     Story story;
 
     begin(&story);
