@@ -288,7 +288,8 @@ void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error
 void migration_free(Migration *migration);
 Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
 gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
-/* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the engine's. */
+/* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the
+ * engine's. */
 Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
                          const ApmigScope *scope, const char *const *devices);
 /* @result: static */
