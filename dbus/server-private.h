@@ -14,7 +14,7 @@
 
 #define APMIG_SHOWN_MAX_BYTES 80 /* of what a caller gave, as a message shows it */
 
-/* --- the server and its objects (server.c) --------------------------------------------------------- */
+/* --- the server (server.c) --------------------------------------------------------------------------- */
 
 struct ApmigServer {
     ApmigCore *core;
@@ -52,6 +52,14 @@ void apmig_manager_refresh(ApmigServer *server);
 void apmig_lock_object_refresh(ApmigServer *server, const char *id);
 void apmig_migration_object_refresh(ApmigServer *server, const char *id);
 
+/* Returns: (transfer none): its canonical scope; what is not known counts as all. */
+const char *apmig_migration_scope_text(const ApmigMigration *migration);
+
+/* --- objects and texts (server-objects.c) ------------------------------------------------------------ */
+
+/* Returns: (transfer full): a table of the server for objects of one kind. */
+GHashTable *apmig_objects_new(void);
+
 /**
  * apmig_object_find_or_add:
  * @objects: the server's table of the kind
@@ -81,8 +89,6 @@ char *apmig_bus_text(const char *text);
 int apmig_append_text(sd_bus_message *message, const char *text);
 /* Appends an "ao". @locks: of ApmigLock */
 int apmig_append_lock_paths(sd_bus_message *message, GPtrArray *locks);
-/* Returns: (transfer none): its canonical scope; what is not known counts as all. */
-const char *apmig_migration_scope_text(const ApmigMigration *migration);
 
 /* --- method calls that are answered later (server-call.c) ------------------------------------------- */
 

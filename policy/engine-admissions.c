@@ -37,37 +37,12 @@ deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name
     entry->guest = g_strdup(name);
 }
 
-char *
-engine_describe_denial(const Lock *lock)
-{
-    g_autofree char *description = lock_describe(lock);
-
-    return g_strdup_printf("%s; when the keys are in step it is released with: apmigctl unlock %s",
-                           description, lock->pub.record->id);
-}
-
 static void
 deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
 {
     g_autofree char *reason = engine_describe_denial(lock);
 
     deny(engine, caller, uuid, name, lock, reason);
-}
-
-static guint
-count_admissions(const ApmigEngine *engine)
-{
-    guint count = engine->pending->len;
-
-    for (guint i = 0; i < engine->migrations->len; i++)
-        count += ((Migration *)g_ptr_array_index(engine->migrations, i))->admitted_until != 0;
-    return count;
-}
-
-gboolean
-engine_admissions_are_full(const ApmigEngine *engine)
-{
-    return count_admissions(engine) >= engine->policy->max_admissions;
 }
 
 static void
@@ -204,18 +179,6 @@ steal_pending(ApmigEngine *engine, guint64 op)
     return NULL;
 }
 
-gboolean
-admission_is_pending(const ApmigEngine *engine, const char *uuid)
-{
-    for (guint i = 0; i < engine->pending->len; i++) {
-        const PendingAdmission *pending = g_ptr_array_index(engine->pending, i);
-
-        if (g_str_equal(pending->uuid, uuid))
-            return TRUE;
-    }
-    return FALSE;
-}
-
 /* The hook is told no after all: what is left of the admission is an earlier yes, if there was one. */
 static void
 take_back(ApmigEngine *engine, Migration *migration, const char *why)
@@ -277,28 +240,4 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
         grant(engine, migration, pending);
     }
     pending_admission_free(pending);
-}
-
-void
-engine_load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
-{
-    Migration *migration = migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED,
-                                         admission->scope, (const char *const *)admission->devices);
-
-    migration_promise(migration, (const char *const *)admission->devices);
-    migration->grants = 1;
-    migration->bindable = TRUE;
-    migration->admit_token = engine->last_token;
-    migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
-}
-
-Migration *
-engine_load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing)
-{
-    const ApmigAdmission admission = {(char *)uuid, (char *)name, NULL, NULL, engine->now};
-
-    if (outgoing)
-        return migration_new(engine, uuid, name, APMIG_MIGRATION_OUTGOING, NULL, NULL);
-    engine_load_admission(engine, &admission);
-    return engine_find_migration(engine, uuid, FALSE);
 }

@@ -4,20 +4,7 @@
  */
 #include "engine-private.h"
 
-#define SCOPE_SHOWN    200 /* bytes of a scope in a sentence */
 #define MIGRATIONS_MAX 8   /* named in one sentence */
-
-char *
-lock_describe(const Lock *lock)
-{
-    const ApmigLockRecord *record = lock->pub.record;
-    g_autoptr(GDateTime) since = g_date_time_new_from_unix_utc(record->requested_at / G_USEC_PER_SEC);
-    g_autofree char *since_text = since ? g_date_time_format(since, "%Y-%m-%d %H:%M:%S UTC") : g_strdup("?");
-
-    return g_strdup_printf(
-        "lock %s (%s, scope %.*s) of %s since %s: \"%s\"", record->id, apmig_lock_state_to_string(&lock->pub),
-        SCOPE_SHOWN, apmig_scope_to_string(record->scope), record->owner_name, since_text, record->reason);
-}
 
 GPtrArray *
 apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock)

@@ -5,16 +5,6 @@
  */
 #include "engine-private.h"
 
-typedef struct {
-    ApmigCaller caller;
-    char *id;            /* of the lock that is asked about; NULL: a rehearsal */
-    ApmigScope *scope;   /* of a rehearsal, as the next */
-    ApmigOnBusy on_busy; /* never UNSET */
-    guint64 proof_token; /* questions above it were put after the inquiry */
-    gint64 asked_at;     /* realtime */
-    gint64 deadline;     /* boot time */
-} Inquiry;
-
 static void
 inquiry_free(gpointer data)
 {
@@ -43,19 +33,6 @@ inquiry_new(ApmigEngine *engine, ApmigCaller caller, gint64 limit_usec)
     g_ptr_array_add(engine->inquiries, inquiry);
     engine_hurry(engine);
     return inquiry;
-}
-
-/* Guests that a lock covers are read for that lock. */
-gboolean
-engine_is_inquired(const ApmigEngine *engine, const Guest *guest)
-{
-    for (guint i = 0; i < engine->inquiries->len; i++) {
-        const Inquiry *inquiry = g_ptr_array_index(engine->inquiries, i);
-
-        if (inquiry->scope && (guest->scope_varies || apmig_scope_overlaps(inquiry->scope, guest->scope)))
-            return TRUE;
-    }
-    return FALSE;
 }
 
 void

@@ -43,77 +43,6 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
     return lock;
 }
 
-Lock *
-engine_find_lock(const ApmigEngine *engine, const char *id)
-{
-    for (guint i = 0; i < engine->locks->len; i++) {
-        Lock *lock = g_ptr_array_index(engine->locks, i);
-
-        if (g_str_equal(lock->pub.record->id, id))
-            return lock;
-    }
-    return NULL;
-}
-
-Lock *
-engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope)
-{
-    for (guint i = 0; i < engine->locks->len; i++) {
-        Lock *lock = g_ptr_array_index(engine->locks, i);
-
-        if (apmig_scope_overlaps(lock->pub.record->scope, scope))
-            return lock;
-    }
-    return NULL;
-}
-
-void
-lock_set_standing(Lock *lock, ApmigLockState standing)
-{
-    lock->standing = standing;
-    if (!lock->keys_op && !lock->ending)
-        lock->pub.state = standing;
-    lock->dirty = TRUE;
-}
-
-/* --- writing ------------------------------------------------------------------------------------- */
-
-void
-lock_write(ApmigEngine *engine, Lock *lock, Write write)
-{
-    ApmigAction *action =
-        engine_act(engine, write == WRITE_REMOVE ? APMIG_ACTION_REMOVE_LOCK : APMIG_ACTION_PERSIST_LOCK);
-
-    action->op = ++engine->last_op;
-    action->record =
-        apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
-    lock->op = action->op;
-    if (write == WRITE_CREATE)
-        lock->create_op = action->op;
-    lock->write = write;
-}
-
-/* A write under way is not overtaken: its answer is waited for by somebody, and the
- * next write takes the change along, since each writes the whole record. */
-void
-lock_update(ApmigEngine *engine, Lock *lock)
-{
-    if (!lock->op && lock->pub.record->origin != APMIG_LOCK_RECOVERED)
-        lock_write(engine, lock, WRITE_UPDATE);
-}
-
-Lock *
-engine_find_lock_written(const ApmigEngine *engine, guint64 op)
-{
-    for (guint i = 0; i < engine->locks->len; i++) {
-        Lock *lock = g_ptr_array_index(engine->locks, i);
-
-        if (lock->op == op)
-            return lock;
-    }
-    return NULL;
-}
-
 /* --- written ------------------------------------------------------------------------------------- */
 
 static void
@@ -209,12 +138,6 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
 }
 
 /* --- migrations under a lock ---------------------------------------------------------------------- */
-
-gboolean
-lock_is_blocked_by(const Lock *lock, const Migration *migration)
-{
-    return apmig_scope_overlaps(lock->pub.record->scope, migration->pub.scope);
-}
 
 /* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
 static gboolean

@@ -22,24 +22,6 @@ migration_free(Migration *migration)
     g_free(migration);
 }
 
-Migration *
-engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing)
-{
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
-
-        if (!migration->pub.outgoing == !outgoing && g_str_equal(migration->pub.uuid, uuid))
-            return migration;
-    }
-    return NULL;
-}
-
-gboolean
-engine_guest_migrates(const ApmigEngine *engine, const char *uuid)
-{
-    return engine_find_migration(engine, uuid, TRUE) || engine_find_migration(engine, uuid, FALSE);
-}
-
 void
 migration_heed_policy(const ApmigEngine *engine, Migration *migration)
 {
@@ -270,20 +252,6 @@ engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 to
         incoming_absent(engine, incoming, token);
     if (outgoing && token > outgoing->seen_token && !outgoing->gone_since)
         outgoing->gone_since = engine->now;
-}
-
-void
-engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
-{
-    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
-
-    if (outgoing) {
-        outgoing->stopped_known = TRUE;
-        outgoing->stop_token = engine->last_token;
-        outgoing->stopped_migrated = migrated;
-    }
-    engine_view_guest_stopped(engine, uuid);
-    engine_hint(engine, uuid, NULL);
 }
 
 /* --- settling ------------------------------------------------------------------------------------ */

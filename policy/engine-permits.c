@@ -254,51 +254,6 @@ permit_open(ApmigEngine *engine, Permit *permit)
         use(engine, permit, migration);
 }
 
-/* --- loading ------------------------------------------------------------------------------------- */
-
-/* Whoever uses it may still be under way, or be let in by a hook and not have appeared yet. */
-static void
-load_user(ApmigEngine *engine, Permit *permit)
-{
-    const ApmigPermit *record = permit->pub;
-    const char *name = *record->name ? record->name : record->used_by;
-    Migration *migration = engine_find_migration(engine, record->used_by, record->outgoing);
-
-    if (!migration)
-        migration = engine_load_permitted(engine, record->used_by, name, record->outgoing);
-    migration->pub.permitted = TRUE;
-}
-
-/* A crash may have left one that was replaced. */
-static void
-load_open(ApmigEngine *engine, Permit *permit)
-{
-    Permit *rival = permit_find_rival(engine, permit->pub);
-
-    if (rival && rival->pub->given_at <= permit->pub->given_at) {
-        permit_end(engine, rival, "replaced");
-    } else if (rival) {
-        permit_end(engine, permit, "replaced");
-        return;
-    }
-    permit_open(engine, permit);
-}
-
-void
-engine_load_permit(ApmigEngine *engine, const ApmigPermit *record)
-{
-    Permit *permit = g_new0(Permit, 1);
-
-    permit->pub = apmig_permit_copy(record);
-    permit->durable = TRUE;
-    g_ptr_array_add(engine->permits, permit);
-    engine->permits_dirty = TRUE;
-    if (record->used_by)
-        load_user(engine, permit);
-    else
-        load_open(engine, permit);
-}
-
 /* --- settling ------------------------------------------------------------------------------------ */
 
 static gboolean

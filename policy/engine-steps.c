@@ -11,28 +11,6 @@
  * before it began to act: the state that it can change may last for less than a second. */
 #define SOON_USEC (G_USEC_PER_SEC / 2)
 
-gboolean
-migration_was_asked_to_end(const Migration *migration)
-{
-    for (guint i = 0; i < migration->pub.steps->len; i++) {
-        const ApmigStepRecord *record = g_ptr_array_index(migration->pub.steps, i);
-
-        if (record->outcome == APMIG_STEP_REQUESTED || record->outcome == APMIG_STEP_LATE)
-            return TRUE;
-    }
-    return FALSE;
-}
-
-gboolean
-migration_is_being_ended(const Migration *migration)
-{
-    gboolean under_way = FALSE;
-
-    for (guint step = 0; step < APMIG_N_STEPS; step++)
-        under_way |= migration->steps[step].op != 0;
-    return under_way || migration_was_asked_to_end(migration);
-}
-
 /* --- records ------------------------------------------------------------------------------------- */
 
 static ApmigStepRecord *

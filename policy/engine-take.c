@@ -2,23 +2,6 @@
 /* What is asked of locks: that one is taken, or adopted; whose caller is gone; and which there are from before. */
 #include "engine-private.h"
 
-void
-engine_load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
-{
-    Lock *lock = lock_new(engine, apmig_lock_record_copy(record));
-    gboolean recovered = record->origin == APMIG_LOCK_RECOVERED;
-
-    lock->durable = TRUE;
-    lock->no_wait = TRUE;
-    lock->was_held = recovered || record->held_at != 0;
-    lock_set_standing(lock, APMIG_LOCK_DRAINING);
-    lock_expect_end(engine, lock, engine->now + record->requested_at - engine->realtime);
-    if (recovered)
-        engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
-                   "%s: affected guests are locked until it is released with: apmigctl unlock --force %s",
-                   record->reason, record->id);
-}
-
 static guint
 count_locks_of(const ApmigEngine *engine, guint32 uid)
 {
