@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes a mutated copy of a source file: mutate.py MUTATION SOURCE OUTPUT
+"""Makes mutated copies of source files.
+
+    mutate.py MUTATION SOURCE OUTPUT    a mutated copy of one
+    mutate.py --list FOLDER SOURCE...   for each mutation in the folder a line: its name and the source that it is of
 
 A mutation is a file in mutations/: lines of explanation, then one or more replacements
 
@@ -12,25 +15,44 @@ A mutation is a file in mutations/: lines of explanation, then one or more repla
 
 It breaks one rule of the engine on purpose; a simulation that does not notice is at fault.
 """
+import pathlib
 import re
 import sys
 
 
-def main():
-    mutation, source, output = sys.argv[1:]
-    with open(mutation, encoding="utf-8") as file:
-        hunks = re.findall(r"^<<<<\n(.*?)^====\n(.*?)^>>>>\n", file.read(), re.MULTILINE | re.DOTALL)
-    with open(source, encoding="utf-8") as file:
-        text = file.read()
+def read_hunks(mutation):
+    hunks = re.findall(r"^<<<<\n(.*?)^====\n(.*?)^>>>>\n", mutation.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if not hunks:
         sys.exit(f"{mutation}: there is no replacement in it")
-    for original, replacement in hunks:
+    return hunks
+
+
+def mutate(mutation, source, output):
+    text = source.read_text("utf-8")
+    for original, replacement in read_hunks(mutation):
         count = text.count(original)
         if count != 1:
             sys.exit(f"{mutation}: this occurs {count} times in {source}, not once; adapt it:\n{original}")
         text = text.replace(original, replacement)
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(text)
+    output.write_text(text, "utf-8")
+
+
+def find_source(mutation, texts):
+    hunks = read_hunks(mutation)
+    found = [source for source, text in texts.items() if all(original in text for original, _ in hunks)]
+    if len(found) != 1:
+        sys.exit(f"{mutation}: what it replaces is not in one source, but in {' '.join(found) or 'none'}; adapt it")
+    return found[0]
+
+
+def main():
+    arguments = sys.argv[1:]
+    if arguments[0] != "--list":
+        mutate(*map(pathlib.Path, arguments))
+        return
+    texts = {source: pathlib.Path(source).read_text("utf-8") for source in arguments[2:]}
+    for mutation in sorted(pathlib.Path(arguments[1]).iterdir()):
+        print(mutation.name, find_source(mutation, texts))
 
 
 if __name__ == "__main__":
