@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "carry-out.h"
+#include "fence/carry-out.h"
 
-#include "device.h"
-#include "failpoint.h"
-#include "freeze.h"
-#include "vfio.h"
+#include "fence/device.h"
+#include "base/failpoint.h"
+#include "fence/freeze.h"
+#include "fence/vfio.h"
 
 #include <unistd.h>
 

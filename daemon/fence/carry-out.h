@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "process.h"
+#include "fence/process.h"
 
 #define APMIG_FREEZE_LIMIT_USEC (100 * 1000)
 

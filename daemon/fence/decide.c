@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "decide.h"
+#include "fence/decide.h"
 
 static ApmigDecision
 act(ApmigAct what, const char *why)

@@ -19,7 +19,7 @@
  */
 #pragma once
 
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 
 /* What sessions QEMU holds the descriptors of, as the access modes tell. */
 typedef enum {

@@ -16,8 +16,8 @@
  */
 #pragma once
 
-#include "decide.h"
-#include "process.h"
+#include "fence/decide.h"
+#include "fence/process.h"
 
 typedef struct {
     ApmigVfioState state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "freeze.h"
+#include "fence/freeze.h"
 
-#include "proc.h"
+#include "fence/proc.h"
 
 #include <errno.h>
 #include <signal.h>

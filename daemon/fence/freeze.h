@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 
 #include <sys/types.h>
 

@@ -3,8 +3,8 @@
  * apmigd-fence: started by systemd for one connection, which is its standard input; carries out one request and ends.
  * It holds the capabilities that apmigd does without, and does nothing with them but what decide.h has in its table.
  */
-#include "carry-out.h"
-#include "log.h"
+#include "fence/carry-out.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>

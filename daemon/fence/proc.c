@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "proc.h"
+#include "fence/proc.h"
 
 #include <dirent.h>
 #include <errno.h>

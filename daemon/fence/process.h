@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 
 #include <sys/types.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "vfio.h"
+#include "fence/vfio.h"
 
 #include <errno.h>
 #include <linux/vfio.h>

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 
 /* @ret_flags: VFIO_DEVICE_FLAGS_*. Returns: 0, or errno. */
 int apmig_vfio_get_info(int fd, guint32 *ret_flags);

@@ -2,11 +2,11 @@
 /* The verb that lists the guests which a lock would concern. */
 #include <stdio.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char *const titles[] = {"GUEST", "SCOPE", "COULD MIGRATE", "MIGRATES", NULL};
 

@@ -2,10 +2,10 @@
 /* The verbs that change a lock that is there: whose it is, until when it is needed, and what for. */
 #include <stdio.h>
 
-#include "ctl.h"
-#include "lock.h"
+#include "ctl/ctl.h"
+#include "ctl/lock.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char take_over_summary[] =
     "Makes LOCK yours, as when a shift ends: it stays in force, and its reason stays. The journal has the "

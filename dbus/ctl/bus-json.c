@@ -2,8 +2,8 @@
 /* Values of the bus as JSON: kept apart from the calls, since the hook is to load no JSON-GLib, and with it GIO. */
 #include <string.h>
 
-#include "bus.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/format.h"
 #include "names.h"
 
 void

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "bus.h"
+#include "ctl/bus.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "format.h"
+#include "ctl/format.h"
 #include "names.h"
 
 /* For ssh, which may ask for a password. */

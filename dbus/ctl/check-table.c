@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "check-table.h"
+#include "ctl/check-table.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "bus.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/format.h"
 
 #define CELL_MAX     44 /* bytes of a side's cell */
 #define PATTERN_MAX  16 /* hexadecimal digits of a pattern that are shown */

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bus.h"
-#include "check-table.h"
-#include "ctl.h"
-#include "format.h"
-#include "guest-xml.h"
+#include "ctl/bus.h"
+#include "ctl/check-table.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
+#include "guest/xml.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 /* The daemon asks cards, and libvirt for the guest: longer than what it answers from memory. */
 #define ASK_USEC (4 * CTL_CALL_USEC)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "declare.h"
+#include "ctl/declare.h"
 
 #include <string.h>
 
-#include "format.h"
+#include "ctl/format.h"
 
 gboolean
 ctl_declare_add(GPtrArray *pairs, const char *text, GError **error)

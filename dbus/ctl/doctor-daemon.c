@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* apmigd itself, and what it tells of libvirt and of the queues. */
-#include "doctor.h"
+#include "ctl/doctor.h"
 
-#include "ctl.h"
-#include "format.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
 
 #define QUEUES_SHOWN 4

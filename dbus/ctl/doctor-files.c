@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Where apmigd keeps what it must not lose, who else may write to what it reads, and the helper's socket. */
-#include "doctor.h"
+#include "ctl/doctor.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,9 +9,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "format.h"
-#include "hook-presence.h"
-#include "unit.h"
+#include "ctl/format.h"
+#include "base/hook-presence.h"
+#include "ctl/unit.h"
 
 #define LEAST_FREE_BYTES (1024 * 1024)
 #define LEAST_FREE_FILES 16

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What was found out: kept, counted and printed. */
-#include "doctor.h"
+#include "ctl/doctor.h"
 
 #include <stdio.h>
 
-#include "format.h"
+#include "ctl/format.h"
 
 typedef struct {
     CtlVerdict verdict;

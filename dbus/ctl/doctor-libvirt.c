@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Whether libvirt calls the hook, and can still be asked to end migrations when many are under way. */
-#include "doctor.h"
+#include "ctl/doctor.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "format.h"
-#include "hook-presence.h"
-#include "unit.h"
+#include "ctl/format.h"
+#include "base/hook-presence.h"
+#include "ctl/unit.h"
 
 /* Those of src/remote/remote_daemon_config.c. */
 #define DEFAULT_MAX_WORKERS 20

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb. */
-#include "doctor.h"
+#include "ctl/doctor.h"
 
-#include "ctl.h"
-#include "fence-client.h"
-#include "options.h"
+#include "ctl/ctl.h"
+#include "fence/client.h"
+#include "ctl/options.h"
 
 /* Returns: (transfer full): what the file says, or the defaults: then that is a finding. */
 static ApmigConfig *

@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "bus.h"
-#include "config.h"
+#include "ctl/bus.h"
+#include "base/config.h"
 
 typedef enum {
     CTL_VERDICT_OK,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "follow.h"
+#include "ctl/follow.h"
 
 #include <errno.h>
 
-#include "format.h"
+#include "ctl/format.h"
 #include "names.h"
 
 #define MATCH_SIGNALS "type='signal',sender='" APMIG_BUS_NAME "',path_namespace='" APMIG_BUS_PATH "'"

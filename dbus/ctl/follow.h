@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "bus.h"
+#include "ctl/bus.h"
 
 typedef struct {
     sd_bus *bus;

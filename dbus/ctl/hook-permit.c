@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "hook-permit.h"
+#include "ctl/hook-permit.h"
 
-#include "boot-time.h"
-#include "format.h"
-#include "permit-files.h"
+#include "base/boot-time.h"
+#include "ctl/format.h"
+#include "store/permit-files.h"
 
 static ApmigPermit *
 find_open(const GPtrArray *permits, const char *uuid, const char *name, gint64 now)

@@ -12,14 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bus.h"
-#include "config.h"
-#include "ctl.h"
-#include "format.h"
-#include "guest-xml.h"
-#include "hook-permit.h"
+#include "ctl/bus.h"
+#include "base/config.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
+#include "guest/xml.h"
+#include "ctl/hook-permit.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 /* How long a guest that has nothing to do with crypto may wait for apmigd to be told of it. */
 #define ANNOUNCE_USEC (250 * 1000)

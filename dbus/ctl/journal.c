@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "journal.h"
+#include "ctl/journal.h"
 
 #include <string.h>
 #include <systemd/sd-journal.h>
 
-#include "format.h"
-#include "log.h"
+#include "ctl/format.h"
+#include "base/log.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_journal, sd_journal_close)
 

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char *const queue_titles[] = {"QUEUE", "TYPE", "MODE", "DRIVER", "STATE", "USED BY", NULL};
 static const char *const key_titles[] = {"QUEUE", "CLASS", "EVIDENCE", "SINCE", "NEW", "CUR", "OLD", NULL};

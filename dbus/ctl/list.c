@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
-#include "lock.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
+#include "ctl/lock.h"
 #include "names.h"
-#include "options.h"
-#include "permits.h"
-#include "status-check.h"
+#include "ctl/options.h"
+#include "ctl/permits.h"
+#include "ctl/status-check.h"
 
 /* --- rows ---------------------------------------------------------------------------------------- */
 

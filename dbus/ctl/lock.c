@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "lock.h"
+#include "ctl/lock.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
-#include "options.h"
-#include "rehearse.h"
+#include "ctl/options.h"
+#include "ctl/rehearse.h"
 
 /* What a call may take beyond the lock's own deadline: a password for polkit, and the way there and back. */
 #define MARGIN_USEC   (60 * G_USEC_PER_SEC)

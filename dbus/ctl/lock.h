@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "bus.h"
+#include "ctl/bus.h"
 
 /* Without --timeout= the daemon's policy bounds a request; this only bounds a daemon that is stuck. */
 #define CTL_STUCK_USEC (15 * 60 * G_USEC_PER_SEC)

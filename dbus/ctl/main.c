@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl.h"
-#include "format.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 
 static const struct {
     const char *name;

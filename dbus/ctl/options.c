@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "options.h"
+#include "ctl/options.h"
 
 static gboolean
 parse_json_option(const char *option, const char *value, gpointer data, GError **error)

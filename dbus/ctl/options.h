@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "format.h"
+#include "ctl/format.h"
 
 /* Options that verbs have in common. */
 typedef struct {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb that lets one guest migrate once in spite of locks. */
-#include "permits.h"
+#include "ctl/permits.h"
 
 #include <stdio.h>
 
-#include "ctl.h"
-#include "lock.h"
+#include "ctl/ctl.h"
+#include "ctl/lock.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char permit_summary[] =
     "Lets the guest with the name or UUID GUEST migrate once, out of this host or into it, in spite of locks:\n"

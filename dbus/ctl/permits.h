@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "bus.h"
+#include "ctl/bus.h"
 
 /* Returns: (transfer full) (nullable) (element-type JsonObject): as of ListPermits */
 GPtrArray *ctl_permits_read(sd_bus *bus, GError **error) G_GNUC_WARN_UNUSED_RESULT;

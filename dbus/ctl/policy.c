@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char *const rule_titles[] = {"GUEST", "SCOPE", "SETTINGS", "FROM", NULL};
 static const char *const setting_titles[] = {"KEY", "VALUE", "FROM", NULL};

@@ -8,9 +8,9 @@
 #include <locale.h>
 #include <stdio.h>
 
-#include "ctl.h"
-#include "format.h"
-#include "hook-permit.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
+#include "ctl/hook-permit.h"
 
 /* In the module, which is found by the program's run path, where it was built or is installed. It is never closed: it has the
  * words of errors. Returns: (nullable): NULL: see dlerror(). */

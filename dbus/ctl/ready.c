@@ -2,10 +2,10 @@
 /* The verb that says whether keys may be changed now. */
 #include <stdio.h>
 
-#include "ctl.h"
-#include "lock.h"
+#include "ctl/ctl.h"
+#include "ctl/lock.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char ready_summary[] =
     "Has apmigd read the hypervisor anew, and says GO when LOCK (without it: every lock of this host) is held\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "rehearse.h"
+#include "ctl/rehearse.h"
 
 #include <stdio.h>
 

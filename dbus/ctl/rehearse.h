@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "bus.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/format.h"
 
 /**
  * ctl_print_rehearsal:

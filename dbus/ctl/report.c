@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
-#include "journal.h"
-#include "options.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
+#include "ctl/journal.h"
+#include "ctl/options.h"
 
 typedef struct {
     CtlCommon common;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
-#include "bus.h"
-#include "ctl.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/ctl.h"
+#include "ctl/format.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 /* A write into the metadata of a guest whose migration begins at that moment takes libvirt 30 s. */
 #define UNSTAMP_USEC (60 * G_USEC_PER_SEC)

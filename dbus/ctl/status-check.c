@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "status-check.h"
+#include "ctl/status-check.h"
 
 #include <stdio.h>
 
-#include "bus.h"
-#include "format.h"
+#include "ctl/bus.h"
+#include "ctl/format.h"
 
 typedef struct {
     CtlMonitor worst;

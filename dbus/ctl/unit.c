@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "unit.h"
+#include "ctl/unit.h"
 
 #include <stdlib.h>
 

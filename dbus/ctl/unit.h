@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "bus.h"
+#include "ctl/bus.h"
 
 typedef struct {
     gboolean known;  /* FALSE: systemd does not answer, and nothing else here counts */

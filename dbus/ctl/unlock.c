@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl.h"
-#include "declare.h"
-#include "format.h"
-#include "lock.h"
+#include "ctl/ctl.h"
+#include "ctl/declare.h"
+#include "ctl/format.h"
+#include "ctl/lock.h"
 #include "names.h"
-#include "options.h"
+#include "ctl/options.h"
 
 static const char unlock_summary[] =
     "Releases LOCK, given by its id, the beginning of it, or its object path. A lock that is not held yet\n"

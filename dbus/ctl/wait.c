@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "ctl.h"
-#include "follow.h"
-#include "lock.h"
-#include "options.h"
+#include "ctl/ctl.h"
+#include "ctl/follow.h"
+#include "ctl/lock.h"
+#include "ctl/options.h"
 
 typedef struct {
     CtlCommon common;

@@ -2,11 +2,11 @@
 /* The verb that watches locks, and ends when somebody has to look. */
 #include <stdio.h>
 
-#include "ctl.h"
-#include "follow.h"
-#include "lock.h"
-#include "options.h"
-#include "permits.h"
+#include "ctl/ctl.h"
+#include "ctl/follow.h"
+#include "ctl/lock.h"
+#include "ctl/options.h"
+#include "ctl/permits.h"
 
 static const char watch_summary[] =
     "Watches LOCK, or all locks of this host, and prints what happens to them as it happens. Exits with 31 "

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine.h"
-#include "guest-xml.h"
+#include "engine/engine.h"
+#include "guest/xml.h"
 
 #define N_GUESTS     200
 #define BITMAP_BYTES (65536 / 8)

@@ -51,7 +51,7 @@
  */
 #pragma once
 
-#include "hypervisor.h"
+#include "libvirt/hypervisor.h"
 
 /**
  * apmig_scripted_hypervisor_new:

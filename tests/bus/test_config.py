@@ -67,8 +67,8 @@ def test_good_configuration_passes_the_check(daemon):
 
 
 def test_shipped_files_pass_the_check(daemon):
-    daemon.config.write_bytes((rig.SOURCE / "daemon" / "apmigd.conf").read_bytes())
-    (daemon.policy_dir / "default.json").write_bytes((rig.SOURCE / "policy" / "default.json").read_bytes())
+    daemon.config.write_bytes((rig.SOURCE / "systemd" / "apmigd.conf").read_bytes())
+    (daemon.policy_dir / "default.json").write_bytes((rig.SOURCE / "policy/rules/default.json").read_bytes())
     assert run(daemon, "--check-config") == (0, "")
 
 

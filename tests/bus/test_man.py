@@ -126,7 +126,7 @@ def test_configuration_has_every_key():
     """As in the file that is installed, where each stands with its default after a #."""
     parser = configparser.ConfigParser()
     parser.optionxform = str
-    text = (SOURCE / "daemon" / "apmigd.conf").read_text()
+    text = (SOURCE / "systemd" / "apmigd.conf").read_text()
     parser.read_string(re.sub(r"^#(?=[A-Z][A-Za-z]*=)", "", text, flags=re.MULTILINE))
     for group in parser.sections():
         part = source("apmigd.conf.5").partition(f"\n.Ss [{group}]\n")[2].partition("\n.S")[0]
@@ -134,6 +134,6 @@ def test_configuration_has_every_key():
 
 
 def test_policy_has_every_key():
-    schema = json.loads((SOURCE / "policy" / "policy.schema.json").read_text())
+    schema = json.loads((SOURCE / "policy/rules/policy.schema.json").read_text())
     rule = schema["$defs"]["rule"]["properties"]
     assert set(items("apmigd-policy.5", "Cm")) == {*schema["properties"], *rule, *rule["match"]["properties"]}

@@ -9,8 +9,8 @@ import pytest
 import rig
 from rig import MANAGER, ROOT_PATH, until, uuid_of
 
-SCHEMA = json.loads((rig.SOURCE / "policy" / "policy.schema.json").read_text())
-DEFAULT = json.loads((rig.SOURCE / "policy" / "default.json").read_text())
+SCHEMA = json.loads((rig.SOURCE / "policy/rules/policy.schema.json").read_text())
+DEFAULT = json.loads((rig.SOURCE / "policy/rules/default.json").read_text())
 
 ABORT = {"step": "libvirt-abort", "deadline-usec": 5000000}
 FENCE = {"step": "vfio-state", "deadline-usec": 2000000}

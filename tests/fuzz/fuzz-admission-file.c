@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any bytes are an admission that can be written again and is the same then, one of an earlier boot, or an error. */
 #include "fuzz.h"
-#include "store-json.h"
+#include "store/json.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * the text itself, but for the case of hexadecimal digits and a missing newline; what is not read leaves no trace.
  */
 #include "fuzz.h"
-#include "ap-text.h"
+#include "ap/text.h"
 
 #include <string.h>
 

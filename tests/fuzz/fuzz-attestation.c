@@ -5,7 +5,7 @@
  * a stamp.
  */
 #include "fuzz.h"
-#include "attestation.h"
+#include "keys/attestation.h"
 #include "stamp.h"
 
 #include <string.h>

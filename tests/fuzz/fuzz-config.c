@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any bytes are a configuration with every value in its range, or an error that can be shown and names the file. */
 #include "fuzz.h"
-#include "config.h"
-#include "text.h"
+#include "base/config.h"
+#include "base/text.h"
 
 #include <string.h>
 #include <sys/mman.h>

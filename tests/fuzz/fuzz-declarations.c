@@ -5,12 +5,12 @@
  * by the lock, or none at all.
  */
 #include "fuzz.h"
-#include "ap-find.h"
+#include "ap/find.h"
 #include "ap-fixture.h"
-#include "declaration.h"
-#include "declare.h"
-#include "format.h"
-#include "text.h"
+#include "keys/declaration.h"
+#include "ctl/declare.h"
+#include "ctl/format.h"
+#include "base/text.h"
 
 #include <string.h>
 

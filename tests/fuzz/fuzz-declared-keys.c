@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any bytes are the store's file of declared keys: they can be written again and are the same then, or do not read. */
 #include "fuzz.h"
-#include "declared-keys.h"
-#include "text.h"
+#include "store/declared-keys.h"
+#include "base/text.h"
 
 #include <string.h>
 

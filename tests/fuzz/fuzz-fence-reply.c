@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any packet is a reply that can be sent again and says the same then, or an error that can be shown. */
 #include "fuzz.h"
-#include "fence-protocol.h"
-#include "text.h"
+#include "fence/protocol.h"
+#include "base/text.h"
 
 #include <string.h>
 

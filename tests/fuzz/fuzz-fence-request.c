@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any packet is a request that can be sent again and is the same then, or an error that can be shown. */
 #include "fuzz.h"
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 
 #include <string.h>
 

@@ -4,8 +4,8 @@
  * and its admission can be kept.
  */
 #include "fuzz.h"
-#include "guest-xml.h"
-#include "store-json.h"
+#include "guest/xml.h"
+#include "store/json.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 #include "stamp.h"
-#include "store-json.h"
+#include "store/json.h"
 
 #include <string.h>
 

@@ -5,8 +5,8 @@
  * queues agree only when both are known; the second queue's file stands after an empty line.
  */
 #include "fuzz.h"
-#include "mkvp.h"
-#include "text.h"
+#include "keys/mkvp.h"
+#include "base/text.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any bytes are a permit that can be written again and is the same then, one of an earlier boot, or an error. */
 #include "fuzz.h"
-#include "error.h"
-#include "permit-json.h"
+#include "base/error.h"
+#include "store/permit-json.h"
 
 #include <string.h>
 

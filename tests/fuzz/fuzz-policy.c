@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Any bytes are a policy with every member in its range, or an error that can be shown and names the file. */
 #include "fuzz.h"
-#include "policy-rules.h"
+#include "rules/rules.h"
 
 #include <json-glib/json-glib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * scope stands after the first line.
  */
 #include "fuzz.h"
-#include "scope.h"
+#include "ap/scope.h"
 
 #include <string.h>
 

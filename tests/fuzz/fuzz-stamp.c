@@ -4,9 +4,9 @@
  * when it is passed on; and it never makes this host believe that keys agree which this host does not know.
  */
 #include "fuzz.h"
-#include "lock.h"
+#include "engine/lock.h"
 #include "stamp.h"
-#include "text.h"
+#include "base/text.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "error.h"
+#include "base/error.h"
 
 /* Of the target: libFuzzer calls it. @data is not terminated, and reading beyond @size is found out. */
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size);

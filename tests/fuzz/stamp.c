@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "stamp.h"
 
-#include "stamp-xml.h"
+#include "guest/stamp-xml.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "guest-xml.h"
+#include "guest/xml.h"
 
 #define FUZZ_STAMP_HOST "11111111-1111-4111-8111-111111111111"
 

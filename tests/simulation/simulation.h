@@ -23,10 +23,10 @@
 
 #include <stdio.h>
 
-#include "decide.h"
+#include "fence/decide.h"
 #include "dice.h"
-#include "engine.h"
-#include "policy-rules.h"
+#include "engine/engine.h"
+#include "rules/rules.h"
 
 #define SECOND ((gint64)G_USEC_PER_SEC)
 #define MSEC   G_GINT64_CONSTANT(1000)

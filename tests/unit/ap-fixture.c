@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-fixture.h"
 
-#include "ap-find.h"
+#include "ap/find.h"
 
 #include <string.h>
 

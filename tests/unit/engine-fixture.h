@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "engine.h"
+#include "engine/engine.h"
 
 /* The wall clock when the story's own is at 0. */
 #define STORY_REALTIME G_GINT64_CONSTANT(1800000000000000)

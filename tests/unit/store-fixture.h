@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "store.h"
+#include "store/store.h"
 
 #define TEST_UUID "c7a5fdbd-edaf-9455-926a-d65c16db1809"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "ap-compat.h"
-#include "ap-find.h"
+#include "ap/compat.h"
+#include "ap/find.h"
 #include "ap-fixture.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The lock of s390-tools on the AP configuration: taken, respected, stale, and given back. Another process holds it as
  * their tools do. */
-#include "ap-config-lock.h"
+#include "cards/ap-config-lock.h"
 
 #include <fcntl.h>
 #include <glib/gstdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How often, and for what, the monitor of crypto hardware calls. There need be no udev. */
-#include "ap-monitor.h"
+#include "cards/ap-monitor.h"
 
 #define PAUSE_USEC (APMIG_AP_MONITOR_PAUSE_MS * G_TIME_SPAN_MILLISECOND)
 

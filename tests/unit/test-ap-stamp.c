@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-fixture.h"
-#include "ap-stamp.h"
+#include "stamp/stamp.h"
 
 #include <string.h>
 

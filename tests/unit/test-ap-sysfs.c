@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is read of the AP bus and of mediated devices: a whole host, and hosts with something missing or damaged. */
-#include "ap-sysfs.h"
+#include "cards/ap-sysfs.h"
 
 #include <fcntl.h>
 #include <gio/gio.h>

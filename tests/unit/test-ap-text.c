@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The kernel's texts about crypto hardware: each form is read, and nothing else is taken for it. */
-#include "ap-text.h"
+#include "ap/text.h"
 
 #include <string.h>
 

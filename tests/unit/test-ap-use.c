@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Who uses a queue and is not in the view. */
-#include "ap-use.h"
+#include "ap/use.h"
 
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which changes of the AP configuration are told, and when: under what, and between which readings. */
 #include "ap-fixture.h"
-#include "config-watch.h"
+#include "ap/config-watch.h"
 
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"

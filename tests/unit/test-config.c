@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The configuration file: its defaults, its keys, and what is refused with file, group and key. */
-#include "config.h"
-#include "text.h"
+#include "base/config.h"
+#include "base/text.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -105,14 +105,14 @@ test_shipped(Fixture *fixture, gconstpointer data)
     static const char *const keys[] = {"URI", "HooksDirectory", "StatusDirectory", "Timeout",
                                        "OnUnreachable"};
     g_autoptr(GError) error = NULL;
-    g_autoptr(ApmigConfig) as_shipped = apmig_config_load(SOURCE_DIR "/daemon/apmigd.conf", TRUE, &error);
+    g_autoptr(ApmigConfig) as_shipped = apmig_config_load(SOURCE_DIR "/systemd/apmigd.conf", TRUE, &error);
     g_autoptr(ApmigConfig) uncommented = NULL;
     g_autoptr(GRegex) comment = g_regex_new("^#([A-Za-z]+=)", G_REGEX_MULTILINE, 0, NULL);
     g_autofree char *text = NULL, *active = NULL;
 
     g_assert_no_error(error);
     assert_default(as_shipped);
-    g_assert_true(g_file_get_contents(SOURCE_DIR "/daemon/apmigd.conf", &text, NULL, NULL));
+    g_assert_true(g_file_get_contents(SOURCE_DIR "/systemd/apmigd.conf", &text, NULL, NULL));
     active = g_regex_replace(comment, text, -1, 0, "\\1", 0, NULL);
     uncommented = load(fixture, active, &error);
     g_assert_no_error(error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Declarations as apmigctl takes them, from an option and from a file: every line counts, or nothing does. */
-#include "declare.h"
-#include "format.h"
+#include "ctl/declare.h"
+#include "ctl/format.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What was declared of master keys survives a restart, word for word, and its damage is no damage to anything else. */
-#include "declared-keys.h"
+#include "store/declared-keys.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which mediated device takes the place of one that is not here, and what is said where none can. */
 #include "ap-fixture.h"
-#include "device-remap.h"
+#include "ap/device-remap.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Evidence plug-ins: what they may print, which of them are heard, and how they are ended. */
-#include "evidence-plugins.h"
+#include "cards/evidence-plugins.h"
 
 #include <signal.h>
 #include <string.h>

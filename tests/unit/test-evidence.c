@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-fixture.h"
-#include "declaration.h"
-#include "error.h"
-#include "evidence.h"
-#include "sentence.h"
+#include "keys/declaration.h"
+#include "base/error.h"
+#include "keys/evidence.h"
+#include "base/sentence.h"
 
 #define K1      "0x00000000000000a1"
 #define K2      "0x00000000000000a2"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "fence-client.h"
+#include "fence/client.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "decide.h"
+#include "fence/decide.h"
 
 /* Every combination there is. */
 #define FOR_EACH_CASE(verb, direction, state, session, fenced)                                               \

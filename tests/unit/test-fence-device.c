@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "test-fence-device.h"
 
-#include "proc.h"
-#include "vfio.h"
+#include "fence/proc.h"
+#include "fence/vfio.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "freeze.h"
+#include "fence/freeze.h"
 
 #include "test-fence-guest.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "device.h"
+#include "fence/device.h"
 #include "test-fence-world.h"
 
 #include <errno.h>

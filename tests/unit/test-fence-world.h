@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "fence-protocol.h"
+#include "fence/protocol.h"
 #include "test-fence-device.h"
 #include "test-fence-guest.h"
 

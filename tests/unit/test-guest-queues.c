@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The scope of an active guest: the queues of its devices, and what it declares. */
-#include "guest-queues.h"
+#include "libvirt/guest-queues.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the daemon knows of its keys: cards that answer, that hang, that answer late; what is kept, and what is not. */
-#include "key-view.h"
+#include "cards/key-view.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which of the changes that cards tell were announced. */
-#include "key-watch.h"
+#include "keys/watch.h"
 
 #include "ap-fixture.h"
 

@@ -3,14 +3,14 @@
  * The libvirt side with libvirt's own test driver, which lives in this process, has one active guest "test" and
  * knows no jobs; the workers with calls that hang; the watch on the status folder.
  */
-#include "hypervisor.h"
+#include "libvirt/hypervisor.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/libvirt.h>
 #include <string.h>
 
-#include "libvirt-pool.h"
-#include "status-watch.h"
+#include "libvirt/pool.h"
+#include "libvirt/status-watch.h"
 #include "sysfs-fixture.h"
 
 #define URI        "test:///default"

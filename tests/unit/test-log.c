@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the journal is told; that every message id has its explanation in the catalog; and texts made fit to show. */
-#include "log.h"
-#include "text.h"
+#include "base/log.h"
+#include "base/text.h"
 
 #include <fcntl.h>
 #include <glib/gstdio.h>

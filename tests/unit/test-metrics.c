@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The metrics' text, and the file that it is kept in. */
-#include "metrics-text.h"
-#include "metrics.h"
+#include "engine/metrics-text.h"
+#include "core/metrics.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

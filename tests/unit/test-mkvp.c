@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "mkvp.h"
+#include "keys/mkvp.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Permits in the runtime directory: what survives, who uses them, and files that are none. */
-#include "boot-time.h"
-#include "permit-files.h"
-#include "permit-json.h"
+#include "base/boot-time.h"
+#include "store/permit-files.h"
+#include "store/permit-json.h"
 #include "store-fixture.h"
 
 #include <stdio.h>

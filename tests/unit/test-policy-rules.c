@@ -3,9 +3,9 @@
  * Rules of a policy: how they are read, which one is a guest's, and what is told of them. What names and scopes are taken
  * from guests may be anything.
  */
-#include "policy-rules.h"
+#include "rules/rules.h"
 
-#include "error.h"
+#include "base/error.h"
 
 #include <json-glib/json-glib.h>
 #include <string.h>
@@ -291,7 +291,7 @@ test_description_has_every_key(void)
     g_autoptr(JsonNode) shipped = NULL;
     g_autoptr(GError) error = NULL;
 
-    g_file_get_contents(SOURCE_DIR "/policy/default.json", &file, NULL, &error);
+    g_file_get_contents(SOURCE_DIR "/policy/rules/default.json", &file, NULL, &error);
     g_assert_no_error(error);
     shipped = json_from_string(file, &error);
     g_assert_no_error(error);

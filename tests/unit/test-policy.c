@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "policy.h"
+#include "rules/policy.h"
 
-#include "engine.h"
-#include "error.h"
-#include "strict-json.h"
+#include "engine/engine.h"
+#include "base/error.h"
+#include "base/strict-json.h"
 
 #include <string.h>
 
@@ -68,7 +68,7 @@ test_default_file(void)
     g_autofree char *json = NULL;
     g_autoptr(GError) error = NULL;
 
-    g_file_get_contents(SOURCE_DIR "/policy/default.json", &json, NULL, &error);
+    g_file_get_contents(SOURCE_DIR "/policy/rules/default.json", &json, NULL, &error);
     g_assert_no_error(error);
     /* over another base: every key is in the file */
     shipped = parse(json, other);

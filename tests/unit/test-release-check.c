@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ap-fixture.h"
-#include "release-check.h"
+#include "keys/release-check.h"
 
 #define K1   "0x00000000000000a1"
 #define K2   "0x00000000000000a2"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a guest is described as, before it moves: as it would be if its stamp were written now and it left. */
-#include "guest-queues.h"
-#include "stamp-xml.h"
-#include "stamper.h"
+#include "libvirt/guest-queues.h"
+#include "guest/stamp-xml.h"
+#include "libvirt/stamper.h"
 
 #include <string.h>
 

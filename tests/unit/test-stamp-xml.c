@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The stamp as XML: what is written is read again, and what others write is read strictly or not at all. */
 #include "ap-fixture.h"
-#include "guest-xml.h"
-#include "stamp-xml.h"
+#include "guest/xml.h"
+#include "guest/stamp-xml.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a guest's stamp is to say, of hardware in a folder in the place of sysfs. */
-#include "guest-queues.h"
-#include "stamper.h"
+#include "libvirt/guest-queues.h"
+#include "libvirt/stamper.h"
 
 #include <string.h>
 

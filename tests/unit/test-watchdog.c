@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The watchdog is fed while the daemon lives, and only then; and the hook script is found where libvirt looks. */
-#include "hook-presence.h"
-#include "watchdog.h"
+#include "base/hook-presence.h"
+#include "base/watchdog.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cards/declarer.h"
+
+#include <syslog.h>
+
+#include "base/log.h"
+
+#define HOST_LIMIT_USEC (5 * G_USEC_PER_SEC)
+
+typedef struct {
+    GPtrArray *declarations;
+    ApmigScope *within;
+    guint32 uid;
+    char *user;
+    char *lock_id;
+    char *change_id;
+    GPtrArray *records; /* of ApmigEvidenceRecord; NULL: the host is being read */
+    ApmigDeclaredFunc func;
+    gpointer user_data;
+} Request;
+
+struct ApmigDeclarer {
+    ApmigStore *store;
+    ApmigKeyView *view;
+    GQueue requests; /* of Request: the first is at work */
+    guint64 last_op;
+};
+
+static void
+request_free(gpointer data)
+{
+    Request *request = data;
+
+    g_ptr_array_unref(request->declarations);
+    apmig_scope_unref(request->within);
+    g_clear_pointer(&request->records, g_ptr_array_unref);
+    g_free(request->user);
+    g_free(request->lock_id);
+    g_free(request->change_id);
+    g_free(request);
+}
+
+static void begin(ApmigDeclarer *declarer);
+
+/* @error: (nullable) */
+static void
+finish(ApmigDeclarer *declarer, const GPtrArray *warnings, const GError *error)
+{
+    Request *request = g_queue_pop_head(&declarer->requests);
+
+    request->func(warnings, error, request->user_data);
+    request_free(request);
+    begin(declarer);
+}
+
+/* --- on the disk --------------------------------------------------------------------------------- */
+
+static gboolean
+is_replaced(const ApmigEvidenceRecord *record, const GPtrArray *records)
+{
+    for (guint i = 0; i < records->len; i++) {
+        const ApmigEvidenceRecord *other = records->pdata[i];
+
+        if (record->adapter == other->adapter && record->domain == other->domain &&
+            record->key_class == other->key_class)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* What will be declared once the request is known. */
+static void
+persist(ApmigDeclarer *declarer, const Request *request)
+{
+    const ApmigEvidence *evidence = apmig_key_view_evidence(declarer->view);
+    g_autoptr(GPtrArray) present = apmig_evidence_list(evidence);
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+    for (guint i = 0; i < present->len; i++) {
+        const ApmigEvidenceRecord *record = present->pdata[i];
+
+        if (record->evidence == APMIG_EVIDENCE_DECLARED && !is_replaced(record, request->records))
+            g_ptr_array_add(all, present->pdata[i]);
+    }
+    for (guint i = 0; i < request->records->len; i++) {
+        ApmigEvidenceRecord *record = request->records->pdata[i];
+        const ApmigEvidenceRecord *known =
+            apmig_evidence_lookup(evidence, record->adapter, record->domain, record->key_class);
+
+        if (known)
+            record->before = known->registers[APMIG_REGISTER_CUR];
+        g_ptr_array_add(all, record);
+    }
+    apmig_store_persist_declared(declarer->store, ++declarer->last_op, all);
+}
+
+static void
+log_declared(const Request *request, int priority, char *message)
+{
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_DECLARED,
+                                   .priority = priority,
+                                   .id = request->lock_id,
+                                   .change_id = request->change_id,
+                                   .message = message});
+}
+
+/* One line for each thing said, not for each queue: a domain group may have hundreds. */
+static void
+log_declarations(const Request *request, const GPtrArray *warnings)
+{
+    for (guint i = 0; i < request->declarations->len; i++) {
+        const ApmigDeclaration *declaration = request->declarations->pdata[i];
+        g_autofree char *pattern = apmig_key_pattern_to_string(&declaration->cur);
+        g_autofree char *message = g_strdup_printf(
+            "%s (uid %u) declares the %s master key in CUR of AP queues %s to have the pattern %s",
+            request->user, request->uid, apmig_key_class_to_string(declaration->key_class),
+            apmig_scope_to_string(declaration->queues), pattern);
+
+        log_declared(request, LOG_NOTICE, message);
+    }
+    for (guint i = 0; i < warnings->len; i++)
+        log_declared(request, LOG_WARNING, warnings->pdata[i]);
+}
+
+void
+apmig_declarer_persisted(ApmigDeclarer *declarer, guint64 op, const char *error)
+{
+    const Request *request = g_queue_peek_head(&declarer->requests);
+    ApmigEvidence *evidence = apmig_key_view_evidence(declarer->view);
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) failure = NULL;
+
+    g_return_if_fail(request && op == declarer->last_op);
+    if (error) {
+        failure = g_error_new(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+                              "what was declared could not be written, and the lock stays: %s", error);
+        finish(declarer, NULL, failure);
+        return;
+    }
+    for (guint i = 0; i < request->records->len; i++)
+        apmig_evidence_declare(evidence, request->records->pdata[i], warnings);
+    log_declarations(request, warnings);
+    finish(declarer, warnings, NULL);
+}
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static void
+on_host_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+             G_GNUC_UNUSED const ApmigEvidence *evidence, const char *problem, gpointer user_data)
+{
+    ApmigDeclarer *declarer = user_data;
+    Request *request = g_queue_peek_head(&declarer->requests);
+    g_autoptr(GError) error = NULL;
+
+    if (host)
+        request->records = apmig_declarations_expand(request->declarations, host, request->within,
+                                                     request->uid, request->user, g_get_real_time(), &error);
+    else
+        error = g_error_new(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+                            "what was declared cannot be held against this host's queues (%s): try again",
+                            problem);
+    if (request->records)
+        persist(declarer, request);
+    else
+        finish(declarer, NULL, error);
+}
+
+static void
+begin(ApmigDeclarer *declarer)
+{
+    if (!g_queue_is_empty(&declarer->requests))
+        apmig_key_view_read_host(declarer->view, HOST_LIMIT_USEC, on_host_read, declarer);
+}
+
+void
+apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *request,
+                       ApmigDeclaredFunc func, gpointer user_data)
+{
+    Request *copy = g_new0(Request, 1);
+
+    copy->declarations = g_ptr_array_ref(request->declarations);
+    copy->within = apmig_scope_ref(request->within);
+    copy->uid = request->uid;
+    copy->user = g_strdup(request->user);
+    copy->lock_id = g_strdup(request->lock_id);
+    copy->change_id = g_strdup(request->change_id);
+    copy->func = func;
+    copy->user_data = user_data;
+    g_queue_push_tail(&declarer->requests, copy);
+    if (declarer->requests.length == 1)
+        begin(declarer);
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+ApmigDeclarer *
+apmig_declarer_new(ApmigStore *store, ApmigKeyView *view)
+{
+    ApmigDeclarer *declarer = g_new0(ApmigDeclarer, 1);
+
+    declarer->store = store;
+    declarer->view = view;
+    g_queue_init(&declarer->requests);
+    return declarer;
+}
+
+void
+apmig_declarer_free(ApmigDeclarer *declarer)
+{
+    if (!declarer)
+        return;
+    g_queue_clear_full(&declarer->requests, request_free);
+    g_free(declarer);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The description of this host's crypto hardware, read in a thread of its own: sysfs waits for the kernel's locks while
+ * queues are reset. At most one such thread at a time; one that hangs is left behind, and nothing is read until it has
+ * returned. Main loop's thread only; nothing blocks.
+ */
+#pragma once
+
+#include "ap/ap.h"
+
+typedef struct ApmigHostReader ApmigHostReader;
+
+/* @host: (transfer full) (nullable): NULL: it could not be read in time */
+typedef void (*ApmigHostReadFunc)(ApmigApHost *host, gpointer user_data);
+
+ApmigHostReader *apmig_host_reader_new(const char *sysfs_root);
+/* @path: (nullable): of the tools' lock on the AP configuration, which is held meanwhile (see ap-config-lock.h); NULL, as at
+ * first: none is */
+void apmig_host_reader_set_config_lock(ApmigHostReader *reader, const char *path);
+/* @reader: (nullable): what is being read is dropped, without an answer */
+void apmig_host_reader_free(ApmigHostReader *reader);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigHostReader, apmig_host_reader_free)
+
+/* @func: called once, later, never from within the call. The reading begins after this call, not before. */
+void apmig_host_reader_read(ApmigHostReader *reader, gint64 limit_usec, ApmigHostReadFunc func,
+                            gpointer user_data);

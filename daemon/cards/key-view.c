@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cards/key-view.h"
+
+#include "ap/find.h"
+#include "cards/ap-sysfs.h"
+#include "cards/card-reader.h"
+#include "cards/evidence-plugins.h"
+#include "cards/host-reader.h"
+
+#include <string.h>
+
+typedef struct {
+    ApmigKeyReading reading;
+    gint64 at; /* monotonic */
+} Kept;
+
+typedef struct {
+    ApmigKeyView *view;
+    ApmigScope *scope;
+    gint64 max_age, asked_at, until; /* the last two: monotonic */
+    gboolean host_only;
+    ApmigApHost *host;
+    GPtrArray *readings; /* of ApmigKeyReading */
+    GArray *asked;       /* of ApmigApqn: the cards are asked about them */
+    gboolean has_cards;  /* they have answered, or are late */
+    guint timeout;       /* while the plug-ins alone are waited for */
+    ApmigKeyViewFunc func;
+    gpointer user_data;
+} Reading;
+
+struct ApmigKeyView {
+    char *sysfs_root;
+    ApmigHostReader *host_reader;
+    ApmigCardReader *card_reader;
+    ApmigPlugins *plugins;
+    gboolean plugins_run;
+    gint64 plugins_asked; /* monotonic; 0: never */
+    gint64 interval;
+    ApmigApHost *host; /* as it was read last; NULL: not */
+    gint64 host_at;    /* monotonic */
+    ApmigEvidence *evidence;
+    GHashTable *kept;    /* queue -> Kept: what was read last */
+    GPtrArray *readings; /* of Reading: those under way */
+    ApmigKeyAlarmFunc alarm_func;
+    gpointer alarm_data;
+    ApmigHostReadingFunc host_func;
+    gpointer host_data;
+};
+
+static void
+reading_free(gpointer data)
+{
+    Reading *reading = data;
+
+    g_clear_handle_id(&reading->timeout, g_source_remove);
+    apmig_scope_unref(reading->scope);
+    apmig_ap_host_free(reading->host);
+    g_ptr_array_unref(reading->readings);
+    g_array_unref(reading->asked);
+    g_free(reading);
+}
+
+static gpointer
+key_of(guint adapter, guint domain)
+{
+    return GUINT_TO_POINTER(adapter * APMIG_AP_NUMBERS + domain);
+}
+
+/* --- what is known ------------------------------------------------------------------------------- */
+
+/* @mkvps: (nullable): NULL: the queue cannot be read, or no longer */
+static void
+learn(ApmigKeyView *view, guint adapter, guint domain, const ApmigMkvps *mkvps)
+{
+    g_autoptr(GPtrArray) alarms = g_ptr_array_new_with_free_func(g_free);
+
+    apmig_evidence_add_reading(view->evidence, adapter, domain, mkvps, g_get_real_time(), alarms);
+    for (guint i = 0; view->alarm_func && i < alarms->len; i++)
+        view->alarm_func(adapter, domain, alarms->pdata[i], view->alarm_data);
+    if (mkvps) {
+        Kept *kept = g_new(Kept, 1);
+
+        *kept = (Kept){{adapter, domain, *mkvps}, g_get_monotonic_time()};
+        g_hash_table_replace(view->kept, key_of(adapter, domain), kept);
+    } else {
+        g_hash_table_remove(view->kept, key_of(adapter, domain));
+    }
+}
+
+/* Whether the card tells this host the keys of the queue. */
+static gboolean
+is_readable(const ApmigApHost *host, const ApmigApQueue *queue)
+{
+    return g_str_equal(queue->driver, "cex4queue") &&
+           apmig_ap_find_mode(host, queue->adapter) != APMIG_AP_MODE_ACCELERATOR;
+}
+
+/* A queue that was given away, or is gone, may have other keys by now. */
+static void
+forget_unreadable(ApmigKeyView *view, const ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) list = apmig_evidence_list(view->evidence);
+    g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
+
+    for (guint i = 0; i < list->len; i++) {
+        const ApmigEvidenceRecord *record = list->pdata[i];
+        const ApmigApQueue *queue = apmig_ap_find_queue(host, record->adapter, record->domain);
+        const ApmigApqn number = {record->adapter, record->domain};
+
+        if (record->evidence == APMIG_EVIDENCE_VERIFIED && (!queue || !is_readable(host, queue)))
+            g_array_append_val(gone, number);
+    }
+    for (guint i = 0; i < gone->len; i++)
+        learn(view, g_array_index(gone, ApmigApqn, i).adapter, g_array_index(gone, ApmigApqn, i).domain,
+              NULL);
+}
+
+/* --- the end of a reading ------------------------------------------------------------------------ */
+
+static void
+fill_in_serials(const ApmigKeyView *view, ApmigApHost *host)
+{
+    for (guint i = 0; i < host->cards->len; i++) {
+        ApmigApCard *card = host->cards->pdata[i];
+
+        g_free(card->serial);
+        card->serial = g_strdup(apmig_card_reader_serial(view->card_reader, card->adapter));
+    }
+}
+
+static void
+finish(Reading *reading)
+{
+    ApmigKeyView *view = reading->view;
+    guint index;
+
+    if (g_ptr_array_find(view->readings, reading, &index))
+        g_ptr_array_steal_index(view->readings, index);
+    if (reading->host) {
+        fill_in_serials(view, reading->host);
+        reading->func(reading->host, reading->readings, view->evidence, NULL, reading->user_data);
+    } else {
+        reading->func(NULL, NULL, NULL, "sysfs did not tell this host's crypto hardware in time",
+                      reading->user_data);
+    }
+    reading_free(reading);
+}
+
+static gboolean
+on_plugins_late(gpointer user_data)
+{
+    Reading *reading = user_data;
+
+    reading->timeout = 0;
+    finish(reading);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+finish_unless_waiting(Reading *reading)
+{
+    gint64 left = MAX(reading->until - g_get_monotonic_time(), 0);
+
+    if (!reading->view->plugins_run)
+        finish(reading);
+    else
+        reading->timeout = g_timeout_add((guint)(left / 1000), on_plugins_late, reading);
+}
+
+/* --- cards --------------------------------------------------------------------------------------- */
+
+static const ApmigKeyReading *
+find_reading(const GPtrArray *readings, const ApmigApqn *queue)
+{
+    for (guint i = 0; i < readings->len; i++) {
+        const ApmigKeyReading *reading = readings->pdata[i];
+
+        if (reading->adapter == queue->adapter && reading->domain == queue->domain)
+            return reading;
+    }
+    return NULL;
+}
+
+static void
+add_reading(Reading *reading, const ApmigKeyReading *found)
+{
+    ApmigKeyReading *copy = g_new(ApmigKeyReading, 1);
+
+    *copy = *found;
+    g_ptr_array_add(reading->readings, copy);
+}
+
+static void
+on_cards_read(const GPtrArray *readings, gpointer user_data)
+{
+    Reading *reading = user_data;
+
+    for (guint i = 0; i < reading->asked->len; i++) {
+        const ApmigApqn *queue = &g_array_index(reading->asked, ApmigApqn, i);
+        const ApmigKeyReading *found = find_reading(readings, queue);
+
+        learn(reading->view, queue->adapter, queue->domain, found ? &found->mkvps : NULL);
+        if (found)
+            add_reading(reading, found);
+    }
+    reading->has_cards = TRUE;
+    finish_unless_waiting(reading);
+}
+
+static void
+find_domains(const Reading *reading, ApmigApMask *domains)
+{
+    for (guint i = 0; i < reading->host->queues->len; i++) {
+        const ApmigApQueue *queue = reading->host->queues->pdata[i];
+
+        if (apmig_scope_contains(reading->scope, queue->adapter, queue->domain))
+            apmig_ap_mask_add(domains, queue->domain);
+    }
+}
+
+/* What was read a short while ago is taken; the rest is to be asked for. */
+static void
+choose_queues(Reading *reading)
+{
+    gint64 now = g_get_monotonic_time();
+    ApmigApMask domains = {0};
+
+    find_domains(reading, &domains);
+    for (guint i = 0; i < reading->host->queues->len; i++) {
+        const ApmigApQueue *queue = reading->host->queues->pdata[i];
+        const ApmigApqn number = {queue->adapter, queue->domain};
+        const Kept *kept = g_hash_table_lookup(reading->view->kept, key_of(queue->adapter, queue->domain));
+
+        if (!apmig_ap_mask_has(&domains, queue->domain) || !is_readable(reading->host, queue))
+            continue;
+        if (kept && now - kept->at < reading->max_age)
+            add_reading(reading, &kept->reading);
+        else
+            g_array_append_val(reading->asked, number);
+    }
+}
+
+/* --- plug-ins ------------------------------------------------------------------------------------ */
+
+static void
+on_plugin_answered(const char *name, const GPtrArray *records, gpointer user_data)
+{
+    ApmigKeyView *view = user_data;
+
+    apmig_evidence_forget_source(view->evidence, name);
+    for (guint i = 0; i < records->len; i++) {
+        const ApmigEvidenceRecord *record = records->pdata[i];
+        g_autoptr(GPtrArray) alarms = g_ptr_array_new_with_free_func(g_free);
+
+        apmig_evidence_add(view->evidence, record, alarms);
+        for (guint j = 0; view->alarm_func && j < alarms->len; j++)
+            view->alarm_func(record->adapter, record->domain, alarms->pdata[j], view->alarm_data);
+    }
+}
+
+/* A plug-in that was taken away, or is not trusted any more, vouches for nothing. */
+static void
+forget_gone_plugins(ApmigKeyView *view)
+{
+    g_autoptr(GPtrArray) list = apmig_evidence_list(view->evidence);
+    g_autoptr(GHashTable) gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTableIter iter;
+    gpointer name;
+
+    for (guint i = 0; i < list->len; i++) {
+        const ApmigEvidenceRecord *record = list->pdata[i];
+
+        if (record->evidence == APMIG_EVIDENCE_ATTESTED && !apmig_plugins_has(view->plugins, record->source))
+            g_hash_table_add(gone, g_strdup(record->source));
+    }
+    g_hash_table_iter_init(&iter, gone);
+    while (g_hash_table_iter_next(&iter, &name, NULL))
+        apmig_evidence_forget_source(view->evidence, name);
+}
+
+static void
+on_plugins_done(gpointer user_data)
+{
+    ApmigKeyView *view = user_data;
+    g_autoptr(GPtrArray) ready = g_ptr_array_new();
+
+    view->plugins_run = FALSE;
+    for (guint i = 0; i < view->readings->len; i++)
+        if (((const Reading *)view->readings->pdata[i])->has_cards)
+            g_ptr_array_add(ready, view->readings->pdata[i]);
+    for (guint i = 0; i < ready->len; i++)
+        finish(ready->pdata[i]);
+}
+
+static const ApmigPluginsCallbacks plugins_callbacks = {on_plugin_answered, on_plugins_done};
+
+static void
+ask_plugins(ApmigKeyView *view)
+{
+    gint64 now = g_get_monotonic_time();
+
+    if (view->plugins_run || (view->plugins_asked && now - view->plugins_asked < view->interval))
+        return;
+    view->plugins_asked = now;
+    view->plugins_run = apmig_plugins_ask(view->plugins);
+    forget_gone_plugins(view);
+}
+
+/* --- readings ------------------------------------------------------------------------------------ */
+
+/* What was read earlier is not kept when a reading fails: it may be wrong by now. */
+static void
+keep_host(ApmigKeyView *view, const ApmigApHost *host)
+{
+    apmig_ap_host_free(view->host);
+    view->host = host ? apmig_ap_host_copy(host) : NULL;
+    view->host_at = g_get_monotonic_time();
+    if (view->host)
+        fill_in_serials(view, view->host);
+}
+
+static void
+on_host_read(ApmigApHost *host, gpointer user_data)
+{
+    Reading *reading = user_data;
+    ApmigKeyView *view = reading->view;
+
+    reading->host = host;
+    keep_host(view, host);
+    if (host && view->host_func)
+        view->host_func(host, reading->asked_at, view->host_data);
+    if (host)
+        forget_unreadable(view, host);
+    if (!host || !host->present || reading->host_only) {
+        finish(reading);
+        return;
+    }
+    choose_queues(reading);
+    ask_plugins(view);
+    apmig_card_reader_read(view->card_reader, (const ApmigApqn *)reading->asked->data, reading->asked->len,
+                           MAX(reading->until - g_get_monotonic_time(), 0), on_cards_read, reading);
+}
+
+static Reading *
+reading_new(ApmigKeyView *view, const ApmigScope *scope, gint64 limit_usec, ApmigKeyViewFunc func,
+            gpointer user_data)
+{
+    Reading *reading = g_new0(Reading, 1);
+
+    reading->view = view;
+    reading->scope = scope ? apmig_scope_ref((ApmigScope *)scope) : NULL;
+    reading->asked_at = g_get_monotonic_time();
+    reading->until = reading->asked_at + limit_usec;
+    reading->readings = g_ptr_array_new_with_free_func(g_free);
+    reading->asked = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
+    reading->func = func;
+    reading->user_data = user_data;
+    g_ptr_array_add(view->readings, reading);
+    return reading;
+}
+
+void
+apmig_key_view_read(ApmigKeyView *view, const ApmigScope *scope, gint64 max_age_usec, gint64 limit_usec,
+                    ApmigKeyViewFunc func, gpointer user_data)
+{
+    Reading *reading = reading_new(view, scope, limit_usec, func, user_data);
+
+    reading->max_age = max_age_usec;
+    apmig_host_reader_read(view->host_reader, limit_usec, on_host_read, reading);
+}
+
+void
+apmig_key_view_read_host(ApmigKeyView *view, gint64 limit_usec, ApmigKeyViewFunc func, gpointer user_data)
+{
+    Reading *reading = reading_new(view, NULL, limit_usec, func, user_data);
+
+    reading->host_only = TRUE;
+    apmig_host_reader_read(view->host_reader, limit_usec, on_host_read, reading);
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+void
+apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data)
+{
+    view->alarm_func = func;
+    view->alarm_data = user_data;
+}
+
+void
+apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data)
+{
+    view->host_func = func;
+    view->host_data = user_data;
+}
+
+void
+apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path)
+{
+    apmig_host_reader_set_config_lock(view->host_reader, path);
+}
+
+void
+apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec)
+{
+    view->interval = interval_usec;
+}
+
+ApmigEvidence *
+apmig_key_view_evidence(ApmigKeyView *view)
+{
+    return view->evidence;
+}
+
+const ApmigApHost *
+apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec)
+{
+    return g_get_monotonic_time() - view->host_at <= max_age_usec ? view->host : NULL;
+}
+
+gboolean
+apmig_key_view_has_guest_queues(const ApmigKeyView *view)
+{
+    return apmig_ap_has_guest_driver(view->sysfs_root);
+}
+
+ApmigKeyView *
+apmig_key_view_new(const char *sysfs_root, const char *plugin_dir)
+{
+    ApmigKeyView *view = g_new0(ApmigKeyView, 1);
+
+    view->sysfs_root = g_strdup(sysfs_root);
+    view->host_reader = apmig_host_reader_new(sysfs_root);
+    view->card_reader = apmig_card_reader_new(sysfs_root);
+    view->plugins = apmig_plugins_new(plugin_dir, APMIG_PLUGINS_LIMIT_USEC, &plugins_callbacks, view);
+    view->evidence = apmig_evidence_new();
+    view->kept = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    view->readings = g_ptr_array_new_with_free_func(reading_free);
+    return view;
+}
+
+void
+apmig_key_view_free(ApmigKeyView *view)
+{
+    if (!view)
+        return;
+    apmig_host_reader_free(view->host_reader);
+    apmig_card_reader_free(view->card_reader);
+    apmig_plugins_free(view->plugins);
+    g_ptr_array_unref(view->readings);
+    g_hash_table_unref(view->kept);
+    apmig_ap_host_free(view->host);
+    apmig_evidence_free(view->evidence);
+    g_free(view->sysfs_root);
+    g_free(view);
+}

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
+ * What has to do with master keys is in core-keys.c, with the AP configuration in core-config.c, with guests that come in
+ * in core-arrival.c, with stamps in core-stamps.c.
+ */
+#include "core/private.h"
+
+#include <sys/syslog.h>
+
+#include <systemd/sd-id128.h>
+
+#include "base/boot-time.h"
+#include "base/hook-presence.h"
+#include "base/host-id.h"
+#include "base/log.h"
+
+/* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
+#define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
+
+/* --- answering callers --------------------------------------------------------------------------- */
+
+static void
+answer(ApmigCore *core, const ApmigAction *action)
+{
+    Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(action->caller));
+    g_autoptr(GError) error = NULL;
+
+    if (!caller)
+        return; /* gone meanwhile */
+    if (action->type == APMIG_ACTION_REPLY_ERROR)
+        error = g_error_new_literal(APMIG_ERROR, action->code, action->message);
+    if (caller->admit)
+        caller->admit(action->allowed, action->message, action->device_map, caller->user_data);
+    else if (caller->verdict)
+        core_give_verdict(caller, action, error);
+    else if (caller->permit)
+        core_give_permit(caller, action, error);
+    else
+        caller->reply(action->id, error, caller->user_data);
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
+}
+
+static gboolean
+answer_all(gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    g_clear_pointer(&core->reply_source, g_source_unref);
+    while (!g_queue_is_empty(&core->replies)) {
+        g_autoptr(ApmigAction) action = g_queue_pop_head(&core->replies);
+
+        answer(core, action);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Deferred, so that a caller never gets its answer from within its own call. */
+static void
+answer_soon(ApmigCore *core, ApmigAction *action)
+{
+    g_queue_push_tail(&core->replies, action);
+    if (core->reply_source)
+        return;
+    core->reply_source = g_idle_source_new();
+    g_source_set_priority(core->reply_source, G_PRIORITY_HIGH);
+    g_source_set_callback(core->reply_source, answer_all, core, NULL);
+    g_source_attach(core->reply_source, NULL);
+}
+
+ApmigCaller
+core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data)
+{
+    Caller *caller = g_new0(Caller, 1);
+
+    caller->reply = reply;
+    caller->admit = admit;
+    caller->user_data = user_data;
+    g_hash_table_insert(core->callers, GSIZE_TO_POINTER(++core->last_caller), caller);
+    return core->last_caller;
+}
+
+/* --- carrying out actions ------------------------------------------------------------------------ */
+
+void
+core_log(ApmigCore *core, const ApmigAction *entry)
+{
+    apmig_log_entry(entry);
+    apmig_metrics_count(core->metrics, entry->log);
+}
+
+static void
+publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
+{
+    apmig_metrics_changed(core->metrics);
+    if (func)
+        func(id, core->listener_data);
+}
+
+/* Returns: whether @action was taken over. */
+static gboolean
+carry_out(ApmigCore *core, ApmigAction *action)
+{
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+        apmig_store_persist_lock(core->store, action->op, action->record);
+        break;
+    case APMIG_ACTION_REMOVE_LOCK:
+        apmig_store_remove_lock(core->store, action->op, action->record);
+        break;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+        apmig_store_persist_admission(core->store, action->op, action->admission);
+        break;
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        apmig_store_remove_admission(core->store, action->admission->uuid);
+        break;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
+        core_carry_out_permit(core, action);
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+        core->hypervisor->list_guests(core->hypervisor, action->token);
+        break;
+    case APMIG_ACTION_QUERY_GUEST:
+        core->hypervisor->query_guest(core->hypervisor, action->token, action->uuid, action->want_facts);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        if (action->step == APMIG_STEP_LIBVIRT_ABORT)
+            core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
+        else
+            apmig_fencer_run(core->fencer, action);
+        break;
+    case APMIG_ACTION_READ_KEYS:
+        core_carry_out_reading(core, action);
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        core_carry_out_stamp(core, action);
+        return TRUE;
+    case APMIG_ACTION_READ_USES:
+        core_read_uses(core, action);
+        break;
+    case APMIG_ACTION_REPLY_TAKEN:
+    case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_AMENDED:
+    case APMIG_ACTION_REPLY_VERDICT:
+    case APMIG_ACTION_REPLY_PERMIT:
+    case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_ERROR:
+        answer_soon(core, action);
+        return TRUE;
+    case APMIG_ACTION_PUBLISH_LOCK:
+        core_heed_lock_end(core, action->id);
+        core_heed_lock(core, action->id);
+        publish(core, core->listener.lock_changed, action->id);
+        break;
+    case APMIG_ACTION_FORGET_LOCK:
+        publish(core, core->listener.lock_forgotten, action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_MIGRATION:
+        core_heed_migration(core, action->id);
+        publish(core, core->listener.migration_changed, action->id);
+        break;
+    case APMIG_ACTION_FORGET_MIGRATION:
+        apmig_fencer_forget(core->fencer, action->id);
+        publish(core, core->listener.migration_forgotten, action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_PERMITS:
+        apmig_metrics_changed(core->metrics);
+        if (core->listener.permits_changed)
+            core->listener.permits_changed(core->listener_data);
+        break;
+    case APMIG_ACTION_PUBLISH_VIEW:
+        apmig_metrics_changed(core->metrics);
+        if (core->listener.view_changed)
+            core->listener.view_changed(core->listener_data);
+        break;
+    case APMIG_ACTION_LOG:
+        core_log(core, action);
+        break;
+    }
+    return FALSE;
+}
+
+/* The deadline is one of boot time, the source's of monotonic time: they differ while the host sleeps, after which
+ * the source is late by that much at most once. */
+static void
+set_deadline(ApmigCore *core)
+{
+    gint64 deadline = apmig_engine_next_deadline(core->engine);
+
+    if (deadline == G_MAXINT64)
+        g_source_set_ready_time(core->deadline_source, -1);
+    else
+        g_source_set_ready_time(core->deadline_source,
+                                MAX(g_get_monotonic_time() + deadline - apmig_boot_time(), 0));
+}
+
+void
+core_handle(ApmigCore *core, ApmigEvent *event)
+{
+    g_autoptr(GPtrArray) actions = g_ptr_array_new();
+
+    event->now = apmig_boot_time();
+    event->realtime = g_get_real_time();
+    apmig_engine_handle(core->engine, event, actions);
+    for (guint i = 0; i < actions->len; i++) {
+        ApmigAction *action = g_ptr_array_index(actions, i);
+
+        if (!carry_out(core, action))
+            apmig_action_free(action);
+    }
+    set_deadline(core);
+}
+
+static gboolean
+deadline_reached(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+{
+    return callback(user_data);
+}
+
+static gboolean
+handle_deadline(gpointer user_data)
+{
+    core_handle(user_data, &(ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs deadline_funcs = {.dispatch = deadline_reached};
+
+/* --- what the store answers ---------------------------------------------------------------------- */
+
+static void
+lock_persisted(guint64 op, const char *error, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {op, error}});
+}
+
+static void
+lock_removed(guint64 op, const char *error, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {op, error}});
+}
+
+static void
+admission_persisted(guint64 op, const char *error, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, error}});
+}
+
+static void
+permit_written(guint64 op, const char *error, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {op, error}});
+}
+
+static void
+declared_persisted(guint64 op, const char *error, gpointer user_data)
+{
+    const ApmigCore *core = user_data;
+
+    apmig_declarer_persisted(core->declarer, op, error);
+}
+
+static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted,
+                                                    declared_persisted, permit_written};
+
+/* --- what the hypervisor says --------------------------------------------------------------------- */
+
+static void
+view_started(const char *uri, gboolean has_hook, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    apmig_log(LOG_INFO, "connected to %s", uri);
+    core->has_hook = has_hook;
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+}
+
+static void
+view_lost(const char *reason, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    core_stamps_lost(core, reason);
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
+}
+
+static void
+listed(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests, gpointer core)
+{
+    core_handle(core,
+                &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, error, guests, n_guests}});
+}
+
+static void
+answered(const ApmigEvent *guest_answer, gpointer core)
+{
+    ApmigEvent event = *guest_answer;
+
+    core_handle(core, &event);
+}
+
+static void
+step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, message}});
+}
+
+static void
+guest_changed(const char *uuid, ApmigGuestChange change, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
+}
+
+static void
+guest_stopped(const char *uuid, gboolean migrated, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
+}
+
+static void
+hint(const char *uuid, const char *name, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, name}});
+}
+
+static void
+stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    apmig_stamp_queue_next(core->stamps);
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {op, result, message}});
+}
+
+static const ApmigHypervisorCallbacks hypervisor_callbacks = {
+    view_started,  view_lost,     listed, answered,       step_finished,
+    guest_changed, guest_stopped, hint,   stamp_finished, core_other_keys};
+
+/* The queues of any guest may be others now, and what is known of the hardware is old. */
+static void
+ap_changed(gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    core_read_host(core);
+    core_tell_hardware(core);
+    hint(NULL, NULL, core);
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+ApmigCore *
+apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
+               ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket, gboolean has_hook)
+{
+    ApmigCore *core = g_new0(ApmigCore, 1);
+    char run_id[SD_ID128_STRING_MAX];
+    sd_id128_t random;
+
+    if (sd_id128_randomize(&random) < 0)
+        random = SD_ID128_NULL; /* ids then repeat those of an earlier run, at worst */
+    sd_id128_to_string(random, run_id);
+    run_id[8] = '\0';
+    core->engine = apmig_engine_new(policy, run_id);
+    core->store = store;
+    core->hypervisor = hypervisor;
+    core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
+    core->key_view = key_view;
+    core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core->stamps = apmig_stamp_queue_new(hypervisor);
+    core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core_checks_init(core);
+    core->declarer = apmig_declarer_new(store, key_view);
+    core->guest_lister = apmig_guest_lister_new(hypervisor);
+    core->queue_lister = apmig_queue_lister_new(core->guest_lister, key_view);
+    core->remap_devices = policy->remap_devices;
+    core_expect_arrivals(core);
+    core_watch_keys(core, policy);
+    core_watch_config(core);
+    core->policy_trouble = g_strdup("");
+    core->hooks_dir = g_strdup(hooks_dir);
+    core->has_hook = has_hook;
+    core->callers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    g_queue_init(&core->replies);
+    g_queue_init(&core->due_stamps);
+    core->deadline_source = g_source_new(&deadline_funcs, sizeof(GSource));
+    g_source_set_name(core->deadline_source, "apmigd deadline");
+    g_source_set_callback(core->deadline_source, handle_deadline, core, NULL);
+    g_source_attach(core->deadline_source, NULL);
+    return core;
+}
+
+void
+apmig_core_free(ApmigCore *core)
+{
+    if (!core)
+        return;
+    g_source_destroy(core->deadline_source);
+    g_source_unref(core->deadline_source);
+    if (core->reply_source)
+        g_source_destroy(core->reply_source);
+    g_clear_pointer(&core->reply_source, g_source_unref);
+    apmig_ap_monitor_free(core->ap_monitor);
+    apmig_queue_lister_free(core->queue_lister);
+    apmig_guest_lister_free(core->guest_lister);
+    apmig_declarer_free(core->declarer);
+    apmig_key_guard_free(core->key_guard);
+    apmig_config_watch_free(core->config_watch);
+    core->hypervisor->free(core->hypervisor);
+    apmig_stamp_queue_free(core->stamps);
+    g_free(core->host_id);
+    apmig_fencer_free(core->fencer);
+    apmig_key_view_free(core->key_view);
+    g_ptr_array_unref(core->arrivals);
+    g_hash_table_unref(core->key_readings);
+    g_hash_table_unref(core->declarings);
+    g_hash_table_unref(core->checkings);
+    apmig_store_free(core->store);
+    apmig_metrics_free(core->metrics);
+    apmig_engine_free(core->engine);
+    g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
+    g_queue_clear_full(&core->due_stamps, (GDestroyNotify)apmig_action_free);
+    g_hash_table_unref(core->callers);
+    g_free(core->hooks_dir);
+    g_free(core->policy_trouble);
+    g_free(core);
+}
+
+void
+apmig_core_set_metrics_file(ApmigCore *core, const char *path)
+{
+    core->metrics = apmig_metrics_new(path, core->engine);
+    apmig_metrics_changed(core->metrics);
+}
+
+void
+apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data)
+{
+    core->listener = *listener;
+    core->listener_data = user_data;
+}
+
+gboolean
+apmig_core_start(ApmigCore *core, GError **error)
+{
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) admissions = NULL;
+    g_autoptr(GPtrArray) permits = NULL;
+    g_autoptr(GPtrArray) damage = NULL;
+    g_autoptr(GError) no_id = NULL;
+
+    if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
+        return FALSE;
+    core_load_declared(core, damage);
+    permits = apmig_store_load_permits(core->store, damage);
+    for (guint i = 0; i < damage->len; i++)
+        apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
+    core->host_id = apmig_host_id(&no_id);
+    if (!core->host_id)
+        apmig_log(LOG_WARNING, "%s", no_id->message);
+    apmig_store_start(core->store, &store_callbacks, core);
+    core_tell_hardware(core);
+    core_handle(
+        core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
+    core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
+    core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
+    return TRUE;
+}
+
+/* --- requests ------------------------------------------------------------------------------------ */
+
+char *
+core_new_lock_id(ApmigCore *core)
+{
+    for (;;) {
+        g_autofree char *id = apmig_store_new_lock_id(core->store);
+
+        if (!apmig_engine_lookup_lock(core->engine, id))
+            return g_steal_pointer(&id);
+    }
+}
+
+/* Before anything comes of it, so that it is in the journal whatever does. */
+static void
+log_take(const ApmigTakeRequest *request, const char *id)
+{
+    g_autofree char *message = g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
+                                               apmig_scope_to_string(request->scope), request->reason);
+
+    apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                     .log = APMIG_LOG_REQUEST_MADE,
+                                     .priority = LOG_NOTICE,
+                                     .id = (char *)id,
+                                     .change_id = (char *)request->change_id,
+                                     .message = message},
+                      "take", request->requester);
+}
+
+void
+core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller, gboolean rehearse)
+{
+    g_autofree char *id = core_new_lock_id(core);
+    g_autofree char *problem = NULL;
+
+    if (!rehearse)
+        log_take(request, id);
+    if (core->has_hook && !request->allow_missing_hook)
+        apmig_core_hook_installed(core, &problem);
+    core_tell_hardware(core); /* modules are loaded without an event that is listened to */
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
+                                    .take = {.caller = caller,
+                                             .id = id,
+                                             .scope = request->scope,
+                                             .reason = request->reason,
+                                             .change_id = request->change_id,
+                                             .origin = APMIG_LOCK_BY_REQUEST,
+                                             .uid = request->uid,
+                                             .user = request->user,
+                                             .on_busy = request->on_busy,
+                                             .timeout_usec = request->timeout_usec,
+                                             .expected_duration_usec = request->expected_duration_usec,
+                                             .no_wait = request->no_wait,
+                                             .rehearse = rehearse,
+                                             .hook_problem = problem}});
+}
+
+ApmigCaller
+apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
+                     gpointer user_data)
+{
+    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
+
+    core_handle_take(core, request, caller, FALSE);
+    return caller;
+}
+
+ApmigCaller
+apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const char *warnings,
+                        ApmigReplyFunc func, gpointer user_data)
+{
+    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
+
+    if (force || core->on_release == APMIG_ON_RELEASE_TRUST)
+        core_heed_release(core, id);
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force, warnings}});
+    return caller;
+}
+
+void
+apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller)
+{
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(caller));
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {caller}});
+}
+
+void
+apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
+{
+    core->hypervisor->look_up_facts(core->hypervisor, guest, func, user_data);
+}
+
+void
+apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
+{
+    apmig_stamp_queue_remove(core->stamps, guest, func, user_data);
+}
+
+const ApmigEngine *
+apmig_core_engine(const ApmigCore *core)
+{
+    return core->engine;
+}
+
+void
+apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
+{
+    core_heed_policy(core, policy);
+    core->remap_devices = policy->remap_devices;
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
+    apmig_core_set_policy_trouble(core, "");
+}
+
+void
+apmig_core_set_policy_trouble(ApmigCore *core, const char *trouble)
+{
+    g_free(core->policy_trouble);
+    core->policy_trouble = g_strdup(trouble);
+    if (core->listener.policy_changed)
+        core->listener.policy_changed(core->listener_data);
+}
+
+const char *
+apmig_core_policy_trouble(const ApmigCore *core)
+{
+    return core->policy_trouble;
+}
+
+gboolean
+apmig_core_hook_installed(const ApmigCore *core, char **ret_problem)
+{
+    return apmig_hook_is_installed(core->hooks_dir, ret_problem);
+}
+
+gint64
+apmig_core_hook_last_called(const ApmigCore *core)
+{
+    return core->hook_last_called;
+}
+
+gboolean
+apmig_core_is_alive(ApmigCore *core)
+{
+    return !apmig_store_writer_is_stuck(core->store, apmig_boot_time(), WRITER_LIMIT_USEC);
+}

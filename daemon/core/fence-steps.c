@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/fence-steps.h"
+
+#include "fence/client.h"
+
+/* The QEMU of a migration's guest. */
+typedef struct {
+    gint64 pid;
+    guint64 start_time;
+    gboolean fenced; /* it was asked to be, whatever came of it */
+} Qemu;
+
+struct ApmigFencer {
+    char *socket_path;
+    ApmigFencerFunc func;
+    gpointer user_data;
+    GHashTable *qemus; /* migration id -> Qemu */
+    GHashTable *calls; /* set of Call: under way */
+    GCancellable *cancellable;
+};
+
+typedef struct {
+    ApmigFencer *fencer;
+    guint64 op;
+    ApmigStep step;
+    char *migration_id;
+    char *uuid;
+    char *guest;
+    char *device;
+    gboolean outgoing;
+} Call;
+
+static void
+call_free(Call *call)
+{
+    g_free(call->migration_id);
+    g_free(call->uuid);
+    g_free(call->guest);
+    g_free(call->device);
+    g_free(call);
+}
+
+ApmigFencer *
+apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, gpointer user_data)
+{
+    ApmigFencer *fencer = g_new0(ApmigFencer, 1);
+
+    fencer->socket_path = g_strdup(socket_path);
+    fencer->func = func;
+    fencer->user_data = user_data;
+    fencer->qemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    fencer->calls = g_hash_table_new_full(NULL, NULL, (GDestroyNotify)call_free, NULL);
+    fencer->cancellable = g_cancellable_new();
+    return fencer;
+}
+
+void
+apmig_fencer_free(ApmigFencer *fencer)
+{
+    if (!fencer)
+        return;
+    g_cancellable_cancel(fencer->cancellable);
+    g_object_unref(fencer->cancellable);
+    g_hash_table_unref(fencer->calls);
+    g_hash_table_unref(fencer->qemus);
+    g_free(fencer->socket_path);
+    g_free(fencer);
+}
+
+void
+apmig_fencer_forget(ApmigFencer *fencer, const char *migration_id)
+{
+    g_hash_table_remove(fencer->qemus, migration_id);
+}
+
+static ApmigStepOutcome
+outcome_of(ApmigFenceResult result)
+{
+    switch (result) {
+    case APMIG_FENCE_DONE:
+        return APMIG_STEP_REQUESTED;
+    case APMIG_FENCE_NOTHING_TO_DO:
+        return APMIG_STEP_NOTHING_TO_DO;
+    case APMIG_FENCE_NOT_ABORTABLE:
+        return APMIG_STEP_NOT_ABORTABLE;
+    case APMIG_FENCE_UNAVAILABLE:
+        return APMIG_STEP_UNAVAILABLE;
+    case APMIG_FENCE_REFUSED:
+    case APMIG_FENCE_FAILED:
+        break;
+    }
+    return APMIG_STEP_FAILED;
+}
+
+/* Returns: (transfer full): "RESUMING -> STOP, frozen for 3 ms: ...". The time is left out of what does not act: the
+ * same outcome twice shall read the same. */
+static char *
+describe(const ApmigFenceReply *reply)
+{
+    if (reply->result == APMIG_FENCE_DONE)
+        return g_strdup_printf(
+            "%s -> %s, frozen for %" G_GINT64_FORMAT " ms: %s", apmig_vfio_state_to_string(reply->before),
+            apmig_vfio_state_to_string(reply->after), (reply->frozen_usec + 999) / 1000, reply->message);
+    if (reply->before != APMIG_VFIO_UNKNOWN)
+        return g_strdup_printf("%s: %s", apmig_vfio_state_to_string(reply->before), reply->message);
+    return g_strdup(reply->message);
+}
+
+static void
+finish(Call *call, const ApmigFenceReply *reply)
+{
+    g_autofree char *message = describe(reply);
+    ApmigFencer *fencer = call->fencer;
+
+    fencer->func(call->op, outcome_of(reply->result), message, fencer->user_data);
+    g_hash_table_remove(fencer->calls, call);
+}
+
+static void
+act_answered(const ApmigFenceReply *reply, gpointer user_data)
+{
+    Call *call = user_data;
+
+    if (reply->result == APMIG_FENCE_REFUSED)
+        apmig_fencer_forget(call->fencer,
+                            call->migration_id); /* another process, perhaps: to be asked for anew */
+    finish(call, reply);
+}
+
+static void
+act(Call *call, Qemu *qemu)
+{
+    const ApmigFenceRequest request = {
+        .verb = call->step == APMIG_STEP_KILL_INCOMING ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE,
+        .uuid = call->uuid,
+        .name = call->guest,
+        .pid = qemu->pid,
+        .start_time = qemu->start_time,
+        .device = call->device,
+        .direction = call->outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN,
+        .fenced = qemu->fenced,
+    };
+
+    qemu->fenced |= request.verb == APMIG_FENCE_FENCE;
+    apmig_fence_call_async(call->fencer->socket_path, &request, call->fencer->cancellable, act_answered,
+                           call);
+}
+
+static void
+inspect_answered(const ApmigFenceReply *reply, gpointer user_data)
+{
+    Call *call = user_data;
+    Qemu *qemu;
+
+    if (reply->pid <= 0) {
+        finish(call, reply);
+        return;
+    }
+    qemu = g_new0(Qemu, 1);
+    qemu->pid = reply->pid;
+    qemu->start_time = reply->start_time;
+    g_hash_table_replace(call->fencer->qemus, g_strdup(call->migration_id), qemu);
+    act(call, qemu);
+}
+
+static void
+inspect(Call *call)
+{
+    const ApmigFenceRequest request = {
+        .verb = APMIG_FENCE_INSPECT,
+        .uuid = call->uuid,
+        .name = call->guest,
+        .device = call->device,
+        .direction = call->outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN,
+    };
+
+    apmig_fence_call_async(call->fencer->socket_path, &request, call->fencer->cancellable, inspect_answered,
+                           call);
+}
+
+void
+apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action)
+{
+    Call *call = g_new0(Call, 1);
+    Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->migration_id);
+
+    call->fencer = fencer;
+    call->op = action->op;
+    call->step = action->step;
+    call->migration_id = g_strdup(action->migration_id);
+    call->uuid = g_strdup(action->uuid);
+    call->guest = g_strdup(action->guest);
+    call->device = g_strdup(action->device);
+    call->outgoing = action->outgoing;
+    g_hash_table_add(fencer->calls, call);
+    if (qemu)
+        act(call, qemu);
+    else
+        inspect(call);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The steps that end a migration through the guest's device: each is carried out by apmigd-fence, the helper with
+ * capabilities. Main loop's thread.
+ */
+#pragma once
+
+#include "engine/engine.h"
+
+typedef struct ApmigFencer ApmigFencer;
+
+/* Not called from within apmig_fencer_run(). */
+typedef void (*ApmigFencerFunc)(guint64 op, ApmigStepOutcome outcome, const char *message,
+                                gpointer user_data);
+
+/* @socket_path: where systemd listens for the helper. */
+ApmigFencer *apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, gpointer user_data);
+/* No callback after it. */
+void apmig_fencer_free(ApmigFencer *fencer);
+
+/**
+ * apmig_fencer_run:
+ * @action: of type APMIG_ACTION_RUN_STEP with APMIG_STEP_VFIO_STATE or APMIG_STEP_KILL_INCOMING; copied
+ *
+ * The first step on a migration asks the helper which process the guest's QEMU is; the steps then name that process
+ * by pid and start time, so that none is ever carried out on a later one.
+ */
+void apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action);
+
+/* What is remembered of a migration's QEMU is no longer needed. */
+void apmig_fencer_forget(ApmigFencer *fencer, const char *migration_id);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigFencer, apmig_fencer_free)

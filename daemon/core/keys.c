@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The core's side of master keys: what this host's cards say of them, for the engine and for callers, what people
+ * declare of them, and changes that nobody announced.
+ */
+#include "core/private.h"
+
+#include <sys/syslog.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+/* For reading this host's crypto hardware after it has changed. */
+#define HOST_LIMIT_USEC (30 * G_USEC_PER_SEC)
+/* Most changes of crypto hardware have no event: a guest is not refused for what was so earlier. */
+#define HOST_MAX_AGE_USEC (30 * G_USEC_PER_SEC)
+
+/* Of what is read because somebody asks. */
+#define LIST_LIMIT_USEC (5 * G_USEC_PER_SEC)
+#define FRESH_USEC      G_USEC_PER_SEC /* anybody may ask, and asking is work for the cards */
+
+/* For which action the key view reads. */
+typedef struct {
+    ApmigCore *core;
+    guint64 op;
+} KeyReading;
+
+/* For whom declarations are under way; the caller may be gone when they are done. */
+typedef struct {
+    ApmigCore *core;
+    ApmigCaller caller;
+} Declaring;
+
+/* --- this host's crypto hardware ----------------------------------------------------------------- */
+
+static void
+host_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+          G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error,
+          G_GNUC_UNUSED gpointer user_data)
+{
+    /* it is there for whoever asks next: see core_know_host() */
+}
+
+void
+core_read_host(ApmigCore *core)
+{
+    apmig_key_view_read_host(core->key_view, HOST_LIMIT_USEC, host_read, NULL);
+}
+
+void
+core_tell_hardware(ApmigCore *core)
+{
+    gboolean has_guest_queues = apmig_key_view_has_guest_queues(core->key_view);
+
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HARDWARE_CHANGED, .hardware = {has_guest_queues}});
+}
+
+static void
+uses_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
+          G_GNUC_UNUSED const ApmigEvidence *evidence, const char *error, gpointer user_data)
+{
+    const KeyReading reading = *(KeyReading *)user_data;
+
+    g_hash_table_remove(reading.core->key_readings, user_data);
+    core_handle(reading.core,
+                &(ApmigEvent){.type = APMIG_EVENT_USES_READ, .uses_read = {reading.op, host, error}});
+}
+
+void
+core_read_uses(ApmigCore *core, const ApmigAction *action)
+{
+    KeyReading *reading = g_new(KeyReading, 1);
+
+    *reading = (KeyReading){core, action->op};
+    g_hash_table_add(core->key_readings, reading);
+    apmig_key_view_read_host(core->key_view, action->limit_usec, uses_read, reading);
+}
+
+const ApmigEvidence *
+core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
+{
+    if (ret_hardware)
+        *ret_hardware = apmig_key_view_host(core->key_view, HOST_MAX_AGE_USEC);
+    return apmig_key_view_evidence(core->key_view);
+}
+
+void
+apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpointer user_data)
+{
+    apmig_queue_lister_list(core->queue_lister, LIST_LIMIT_USEC, func, user_data);
+}
+
+/* --- what the cards say -------------------------------------------------------------------------- */
+
+static void
+keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
+{
+    const KeyReading reading = *(KeyReading *)user_data;
+
+    g_hash_table_remove(reading.core->key_readings, user_data);
+    core_handle(reading.core, &(ApmigEvent){.type = APMIG_EVENT_KEYS_READ,
+                                            .keys_read = {reading.op, error, host, readings, evidence}});
+}
+
+void
+core_carry_out_reading(ApmigCore *core, const ApmigAction *action)
+{
+    KeyReading *reading = g_new(KeyReading, 1);
+
+    *reading = (KeyReading){core, action->op};
+    g_hash_table_add(core->key_readings, reading);
+    /* One card that is late must not leave the others unheard: there is time left for the answer. */
+    apmig_key_view_read(core->key_view, action->scope, 0, action->limit_usec / 10 * 8, keys_read, reading);
+}
+
+void
+apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh, ApmigKeyViewFunc func,
+                     gpointer user_data)
+{
+    apmig_key_view_read(core->key_view, scope, fresh ? FRESH_USEC : core->evidence_interval, LIST_LIMIT_USEC,
+                        func, user_data);
+}
+
+char *
+apmig_core_describe_key_trouble(const ApmigCore *core)
+{
+    return apmig_evidence_describe_trouble(apmig_key_view_evidence(core->key_view));
+}
+
+/* --- what people declare ------------------------------------------------------------------------- */
+
+void
+core_load_declared(ApmigCore *core, GPtrArray *damage)
+{
+    g_autoptr(GPtrArray) declared = apmig_store_load_declared(core->store, damage);
+
+    for (guint i = 0; i < declared->len; i++)
+        apmig_evidence_add(apmig_key_view_evidence(core->key_view), declared->pdata[i], NULL);
+}
+
+static void
+keys_declared(const GPtrArray *warnings, const GError *error, gpointer user_data)
+{
+    const Declaring declaring = *(Declaring *)user_data;
+    ApmigCore *core = declaring.core;
+    const Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring.caller));
+
+    g_hash_table_remove(core->declarings, user_data);
+    if (!caller)
+        return;
+    caller->declared(warnings, error, caller->user_data);
+    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(declaring.caller));
+}
+
+ApmigCaller
+apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request, ApmigDeclaredFunc func,
+                        gpointer user_data)
+{
+    Declaring *declaring = g_new(Declaring, 1);
+    Caller *caller;
+
+    *declaring = (Declaring){core, core_add_caller(core, NULL, NULL, user_data)};
+    caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring->caller));
+    caller->declared = func;
+    g_hash_table_add(core->declarings, declaring);
+    apmig_declarer_declare(core->declarer, request, keys_declared, declaring);
+    return declaring->caller;
+}
+
+/* --- changes that nobody announced --------------------------------------------------------------- */
+
+ApmigScope *
+core_list_covered(const ApmigCore *core)
+{
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
+    ApmigScope *covered = apmig_scope_new_none();
+
+    for (guint i = 0; i < locks->len; i++) {
+        const ApmigLock *lock = locks->pdata[i];
+        ApmigScope *both = apmig_scope_union(covered, lock->record->scope);
+
+        apmig_scope_unref(covered);
+        covered = both;
+    }
+    return covered;
+}
+
+static ApmigScope *
+covered_by_locks(gpointer core)
+{
+    return core_list_covered(core);
+}
+
+static void
+taken_by_itself(const char *id, const GError *error, G_GNUC_UNUSED gpointer user_data)
+{
+    if (error)
+        apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
+}
+
+void
+core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message)
+{
+    g_autofree char *id = core_new_lock_id(core);
+    g_autofree char *reason = apmig_text_escape(message, APMIG_REASON_MAX_LENGTH);
+
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
+                                    .take = {.caller = core_add_caller(core, taken_by_itself, NULL, core),
+                                             .id = id,
+                                             .scope = scope,
+                                             .reason = reason,
+                                             .origin = APMIG_LOCK_BY_ITSELF,
+                                             .user = "apmigd",
+                                             .no_wait = TRUE}});
+}
+
+/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
+static void
+lock_changed_keys(ApmigCore *core, const ApmigKeyChanges *changes)
+{
+    g_autoptr(ApmigScope) covered = core_list_covered(core);
+
+    core_lock_by_itself(core,
+                        apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group,
+                        changes->message);
+}
+
+static void
+keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
+        return;
+    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
+                                  .log = APMIG_LOG_KEYS_CHANGED,
+                                  .priority = LOG_ERR,
+                                  .message = changes->message});
+    if (core->listener.keys_changed)
+        core->listener.keys_changed(changes, core->listener_data);
+    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
+        lock_changed_keys(core, changes);
+}
+
+void
+core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
+{
+    gboolean is_start = other->change == APMIG_CHANGE_STARTED;
+    g_autofree char *message =
+        g_strdup_printf("guest %s was %s with other master keys than it had: %s", other->name,
+                        is_start ? "started" : "given its crypto device", other->sentence);
+
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
+                                   .priority = is_start ? LOG_WARNING : LOG_ERR,
+                                   .uuid = other->uuid,
+                                   .guest = other->name,
+                                   .message = message});
+}
+
+/* A word of somebody's turned out to be wrong, or the key was changed. */
+static void
+keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
+    g_autoptr(GPtrArray) concerned = g_ptr_array_new();
+
+    for (guint i = 0; i < locks->len; i++) {
+        const ApmigLock *lock = g_ptr_array_index(locks, i);
+
+        if (apmig_scope_contains(lock->record->scope, adapter, domain))
+            g_ptr_array_add(concerned, lock->record);
+    }
+    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
+                                  .log = APMIG_LOG_KEYS_CONTRADICTED,
+                                  .priority = LOG_ERR,
+                                  .locks = concerned,
+                                  .message = (char *)alarm});
+}
+
+static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};
+
+void
+core_heed_policy(ApmigCore *core, const ApmigPolicy *policy)
+{
+    core->evidence_interval = policy->evidence_interval_usec;
+    core->on_unannounced = policy->on_unannounced;
+    core->on_config_change = policy->on_config_change;
+    core->on_release = policy->on_release;
+    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
+    apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
+}
+
+void
+core_watch_keys(ApmigCore *core, const ApmigPolicy *policy)
+{
+    core->key_guard = apmig_key_guard_new(core->key_view, &key_guard_callbacks, core);
+    apmig_key_view_set_alarm_func(core->key_view, keys_contradicted, core);
+    core_heed_policy(core, policy);
+}
+
+void
+core_heed_lock_end(ApmigCore *core, const char *id)
+{
+    const ApmigLock *lock = apmig_engine_lookup_lock(core->engine, id);
+
+    if (!lock || !lock->result)
+        return;
+    apmig_key_guard_lock_ended(core->key_guard, lock->record->scope);
+    core_forget_fresh_keys(core);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
+ * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
+ * lock or ask for a reading, core-permits.c to those who permit a migration, core-config.c to changes of the AP
+ * configuration, core-stamps.c to the stamps of guests; core-check.c asks it before a guest moves. Main loop's thread only.
+ */
+#pragma once
+
+#include "core/core.h"
+
+#include "cards/ap-monitor.h"
+#include "core/fence-steps.h"
+#include "core/metrics.h"
+#include "libvirt/stamp-queue.h"
+
+/* Who waits for an answer: through the one function that is set. */
+typedef struct {
+    ApmigReplyFunc reply;
+    ApmigAdmitFunc admit;
+    ApmigDeclaredFunc declared;
+    ApmigVerdictFunc verdict;
+    ApmigPermitFunc permit;
+    gpointer user_data;
+} Caller;
+
+struct ApmigCore {
+    ApmigEngine *engine;
+    ApmigStore *store;
+    ApmigHypervisor *hypervisor;
+    ApmigFencer *fencer;
+    ApmigApMonitor *ap_monitor; /* NULL until started */
+    ApmigKeyView *key_view;
+    ApmigDeclarer *declarer;
+    GHashTable *key_readings; /* core-keys.c: set of its KeyReading: under way */
+    GHashTable *declarings;   /* the same of its Declaring */
+    GHashTable *checkings;    /* core-check.c: set of its Checking: under way */
+    ApmigKeyGuard *key_guard;
+    gint64 evidence_interval; /* the policy's, as the next */
+    ApmigOnUnannounced on_unannounced;
+    ApmigConfigWatch *config_watch;
+    ApmigOnUnannounced on_config_change; /* the policy's, as the next */
+    ApmigOnRelease on_release;
+    ApmigQueueLister *queue_lister;
+    ApmigRemap remap_devices;
+    GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
+    gint64 arrivals_asked_at; /* boot time: when that began */
+    ApmigGuestLister *guest_lister;
+    ApmigStampQueue *stamps;
+    GQueue due_stamps;       /* core-stamps.c: of ApmigAction: to be written once the cards have answered */
+    gboolean keys_are_read;  /* the cards are being asked for them */
+    gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
+    ApmigMetrics *metrics; /* (nullable) */
+    char *host_id; /* in stamps; NULL: it has none */
+    char *policy_trouble; /* see apmig_core_policy_trouble() */
+    ApmigCoreListener listener;
+    gpointer listener_data;
+    char *hooks_dir;
+    gboolean has_hook;
+    gint64 hook_last_called;
+    ApmigCaller last_caller;
+    GHashTable *callers; /* number -> Caller */
+    GQueue replies;      /* of ApmigAction: answers not given yet */
+    GSource *reply_source;
+    GSource *deadline_source;
+};
+
+/* --- core.c -------------------------------------------------------------------------------------- */
+
+/* Gives @event its times and the engine @event, and has carried out what follows. Callers get their answers later. */
+void core_handle(ApmigCore *core, ApmigEvent *event);
+
+/* Returns: its number; it is forgotten when it is answered or gone. */
+ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data);
+
+/* Logs @entry, and counts it. */
+void core_log(ApmigCore *core, const ApmigAction *entry);
+
+/* Returns: (transfer full): one that no lock has. */
+char *core_new_lock_id(ApmigCore *core);
+
+/* --- core-stamps.c ------------------------------------------------------------------------------- */
+
+/* @action: (transfer full): an APMIG_ACTION_STAMP_GUEST */
+void core_carry_out_stamp(ApmigCore *core, ApmigAction *action);
+/* The connection is lost, and with it what was to be written. */
+void core_stamps_lost(ApmigCore *core, const char *reason);
+
+/* Has the cards asked, unless they were in the last evidence interval. */
+void core_freshen_keys(ApmigCore *core);
+/* Their keys may be others now. */
+void core_forget_fresh_keys(ApmigCore *core);
+
+/* Gives the engine @request, for @caller. */
+void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller,
+                      gboolean rehearse);
+
+/* --- core-requests.c ----------------------------------------------------------------------------- */
+
+/* @error: (nullable): instead of what @action says */
+void core_give_verdict(const Caller *caller, const ApmigAction *action, const GError *error);
+
+/* --- core-permits.c ------------------------------------------------------------------------------ */
+
+/* @error: (nullable): instead of what @action says */
+void core_give_permit(const Caller *caller, const ApmigAction *action, const GError *error);
+/* What is to be written of one. */
+void core_carry_out_permit(ApmigCore *core, const ApmigAction *action);
+
+/* --- core-check.c -------------------------------------------------------------------------------- */
+
+void core_checks_init(ApmigCore *core);
+
+/* --- core-arrival.c ------------------------------------------------------------------------------ */
+
+/* What @guest brings, and what this host knows to compare it with; borrowed from both. Which devices are in use is not
+ * among it. */
+ApmigArrival core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest);
+/* @guests: (nullable) (element-type ApmigGuestDevices). Returns: (transfer container) (nullable): the UUIDs of all their
+ * devices, ended by NULL; borrowed from @guests. */
+GPtrArray *core_list_devices(const GPtrArray *guests);
+/* From now on guests can come in. */
+void core_expect_arrivals(ApmigCore *core);
+
+/* --- core-keys.c --------------------------------------------------------------------------------- */
+
+/* Creates the key guard: from now on, changes that nobody announced and words that turn out wrong are told of. */
+void core_watch_keys(ApmigCore *core, const ApmigPolicy *policy);
+/* What the policy says of keys. */
+void core_heed_policy(ApmigCore *core, const ApmigPolicy *policy);
+
+/* What was declared in earlier runs counts again. @damage: as of apmig_store_load_declared() */
+void core_load_declared(ApmigCore *core, GPtrArray *damage);
+
+/* @action: an APMIG_ACTION_READ_KEYS; the engine gets APMIG_EVENT_KEYS_READ later. */
+void core_carry_out_reading(ApmigCore *core, const ApmigAction *action);
+
+/* @id: of a lock that has changed, ended or not */
+void core_heed_lock_end(ApmigCore *core, const char *id);
+
+/* @action: an APMIG_ACTION_READ_USES; the engine gets APMIG_EVENT_USES_READ later. */
+void core_read_uses(ApmigCore *core, const ApmigAction *action);
+/* Has the engine know whether there is a driver for guests' queues. */
+void core_tell_hardware(ApmigCore *core);
+
+/* Returns: (transfer full): the queues of all locks there are. */
+ApmigScope *core_list_covered(const ApmigCore *core);
+/* As ApmigHypervisorCallbacks has it. */
+void core_other_keys(const ApmigOtherKeys *other, gpointer core);
+/* Takes a lock that nobody asked for. @message: why, as a sentence */
+void core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message);
+
+/* Has this host's crypto hardware read anew, for core_know_host(). */
+void core_read_host(ApmigCore *core);
+
+/* What this host knows of itself, to compare with what a guest brings and to tell of in stamps: the one place that says.
+ * @ret_hardware: (out) (optional) (transfer none) (nullable) */
+const ApmigEvidence *core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware);
+
+/* --- core-config.c ------------------------------------------------------------------------------- */
+
+/* From now on, every reading of the host's hardware is compared with the one before it. */
+void core_watch_config(ApmigCore *core);
+/* What of the configuration has to stay depends on these. @id: of a lock or migration that is new or has changed, ended or
+ * not */
+void core_heed_lock(ApmigCore *core, const char *id);
+void core_heed_migration(ApmigCore *core, const char *id);
+/* A release is asked for that has nothing read by itself. */
+void core_heed_release(ApmigCore *core, const char *id);

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvirt behind the hypervisor's vtable: questions handed to workers, their answers handed on, and a new
+ * session whenever one was lost.
+ */
+#include "libvirt/private.h"
+
+#include <libvirt-glib/libvirt-glib-event.h>
+#include <libvirt/virterror.h>
+
+#include "libvirt/calls.h"
+
+#define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
+#define MAX_PAUSE_S    30
+#define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
+
+/* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
+
+typedef struct {
+    guint64 token;
+    char *error;
+    GArray *guests; /* of ApmigGuestName; NULL with @error */
+} Listing;
+
+static void
+make_list(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    Listing *listing = data;
+    g_autoptr(GError) error = NULL;
+
+    if (connection != NULL)
+        listing->guests = apmig_libvirt_list(connection, &error);
+    if (listing->guests == NULL)
+        listing->error = g_strdup(error != NULL ? error->message : no_connection->message);
+}
+
+static void
+hand_on_list(gpointer owner, gpointer data)
+{
+    const LibvirtHypervisor *self = owner;
+    Listing *listing = data;
+
+    if (self != NULL && listing->guests != NULL)
+        self->callbacks.listed(listing->token, NULL, (const ApmigGuestName *)listing->guests->data,
+                               listing->guests->len, self->user_data);
+    else if (self != NULL)
+        self->callbacks.listed(listing->token, listing->error, NULL, 0, self->user_data);
+    g_clear_pointer(&listing->guests, g_array_unref);
+    g_free(listing->error);
+    g_free(listing);
+}
+
+static void
+list_guests(ApmigHypervisor *vtable, guint64 token)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    Listing *listing = g_new0(Listing, 1);
+
+    listing->token = token;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_list, hand_on_list, listing);
+}
+
+/* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
+typedef struct {
+    guint64 token; /* of the question */
+    ApmigGuest *guest;
+} Known;
+
+static void
+known_free(gpointer data)
+{
+    Known *known = data;
+
+    apmig_guest_free(known->guest);
+    g_free(known);
+}
+
+/* Answers may overtake each other: the newest question counts. */
+static void
+remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGuest *guest)
+{
+    const Known *earlier = g_hash_table_lookup(self->known, uuid);
+    Known *known;
+
+    if (earlier != NULL && earlier->token > token)
+        return;
+    known = g_new(Known, 1);
+    known->token = token;
+    known->guest = apmig_guest_copy(guest);
+    g_hash_table_replace(self->known, g_strdup(uuid), known);
+}
+
+typedef struct {
+    guint64 token;
+    char *uuid;
+    gboolean want_facts;
+    ApmigGuest *known; /* (nullable) */
+    char *sysfs_root;
+    ApmigLibvirtReading *reading;
+} Query;
+
+static void
+make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    Query *query = data;
+
+    if (connection != NULL) {
+        query->reading =
+            apmig_libvirt_query(connection, query->uuid, query->want_facts, query->known, query->sysfs_root);
+        return;
+    }
+    query->reading = g_new0(ApmigLibvirtReading, 1);
+    query->reading->job = APMIG_JOB_UNKNOWN;
+    query->reading->error = g_strdup(no_connection->message);
+}
+
+static void
+hand_on_answer(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    Query *query = data;
+    const ApmigLibvirtReading *reading = query->reading;
+    ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED};
+
+    answer.answered.token = query->token;
+    answer.answered.uuid = query->uuid;
+    answer.answered.job = reading->job;
+    answer.answered.postcopy = reading->postcopy;
+    answer.answered.stranded = reading->stranded;
+    answer.answered.progress = reading->progress;
+    answer.answered.error = reading->error;
+    answer.answered.facts_read = reading->guest != NULL;
+    if (reading->guest != NULL)
+        answer.answered.facts = apmig_guest_facts(reading->guest);
+    if (self != NULL && query->want_facts && reading->guest != NULL)
+        remember(self, query->uuid, query->token, reading->guest);
+    if (self != NULL)
+        self->callbacks.answered(&answer, self->user_data);
+    apmig_libvirt_reading_free(query->reading);
+    apmig_guest_free(query->known);
+    g_free(query->sysfs_root);
+    g_free(query->uuid);
+    g_free(query);
+}
+
+static void
+query_guest(ApmigHypervisor *vtable, guint64 token, const char *uuid, gboolean want_facts)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);
+    Query *query = g_new0(Query, 1);
+
+    query->token = token;
+    query->uuid = g_strdup(uuid);
+    query->want_facts = want_facts;
+    query->known = known != NULL && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
+    query->sysfs_root = g_strdup(self->sysfs_root);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_query, hand_on_answer, query);
+}
+
+typedef struct {
+    guint64 op;
+    ApmigStep step;
+    char *uuid;
+    ApmigStepOutcome outcome;
+    char *message;
+} StepCall;
+
+static void
+make_step(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    StepCall *call = data;
+
+    call->outcome = APMIG_STEP_FAILED;
+    if (connection == NULL)
+        call->message = g_strdup(no_connection->message);
+    else if (call->step == APMIG_STEP_LIBVIRT_ABORT)
+        call->outcome = apmig_libvirt_abort(connection, call->uuid, &call->message);
+    else
+        call->message = g_strdup("libvirt has no such step");
+}
+
+static void
+hand_on_step(gpointer owner, gpointer data)
+{
+    const LibvirtHypervisor *self = owner;
+    StepCall *call = data;
+
+    if (self != NULL)
+        self->callbacks.step_finished(call->op, call->outcome, call->message, self->user_data);
+    g_free(call->message);
+    g_free(call->uuid);
+    g_free(call);
+}
+
+static void
+run_step(ApmigHypervisor *vtable, guint64 op, ApmigStep step, const char *uuid)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    StepCall *call = g_new0(StepCall, 1);
+
+    call->op = op;
+    call->step = step;
+    call->uuid = g_strdup(uuid);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_step, hand_on_step, call);
+}
+
+/* --- sessions ------------------------------------------------------------------------------------ */
+
+static gboolean
+connect_now(gpointer user_data)
+{
+    LibvirtHypervisor *self = user_data;
+
+    self->retry_source = 0;
+    apmig_libvirt_session_open(self->session);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+on_opened(gboolean has_hook, gpointer owner)
+{
+    LibvirtHypervisor *self = owner;
+
+    self->connected = TRUE;
+    self->callbacks.view_started(self->uri, has_hook, self->user_data);
+}
+
+static guint
+pause_ms(const LibvirtHypervisor *self)
+{
+    if (self->n_failures == 0)
+        return FIRST_PAUSE_MS;
+    return 1000 * MIN(1u << MIN(self->n_failures - 1, 8), MAX_PAUSE_S);
+}
+
+static const ApmigLibvirtSessionEvents session_events;
+
+static void
+on_lost(const char *reason, gpointer owner)
+{
+    LibvirtHypervisor *self = owner;
+    g_autoptr(GPtrArray) look_ups = g_steal_pointer(&self->look_ups);
+    ApmigLibvirtSession *lost = self->session;
+
+    self->n_failures = self->connected ? 0 : self->n_failures + 1;
+    self->connected = FALSE;
+    self->look_ups = g_ptr_array_new();
+    g_hash_table_remove_all(self->known);
+    self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
+    self->retry_source = g_timeout_add(pause_ms(self), connect_now, self);
+    self->callbacks.view_lost(reason, self->user_data);
+    libvirt_fail_look_ups(look_ups, reason);
+    apmig_libvirt_session_give_up(lost, 0);
+}
+
+static void
+on_guest_changed(const char *uuid, ApmigGuestChange change, gpointer owner)
+{
+    const LibvirtHypervisor *self = owner;
+
+    self->callbacks.guest_changed(uuid, change, self->user_data);
+}
+
+static void
+on_guest_stopped(const char *uuid, gboolean migrated, gpointer owner)
+{
+    LibvirtHypervisor *self = owner;
+
+    g_hash_table_remove(self->known, uuid);
+    self->callbacks.guest_stopped(uuid, migrated, self->user_data);
+}
+
+static void
+on_hint(const char *uuid, gpointer owner)
+{
+    const LibvirtHypervisor *self = owner;
+
+    self->callbacks.hint(uuid, NULL, self->user_data);
+}
+
+static const ApmigLibvirtSessionEvents session_events = {
+    .opened = on_opened,
+    .lost = on_lost,
+    .guest_changed = on_guest_changed,
+    .guest_stopped = on_guest_stopped,
+    .hint = on_hint,
+};
+
+/* --- its life ------------------------------------------------------------------------------------ */
+
+static void
+on_status_change(const char *name, gpointer user_data)
+{
+    const LibvirtHypervisor *self = user_data;
+
+    if (self->connected)
+        self->callbacks.hint(NULL, name, self->user_data);
+}
+
+/* libvirt's default prints every error to standard error. */
+static void
+ignore_error(void *user_data, virErrorPtr error)
+{
+}
+
+static void
+register_events(void)
+{
+    static gsize registered;
+
+    if (g_once_init_enter(&registered)) {
+        gvir_event_register();
+        g_once_init_leave(&registered, 1);
+    }
+}
+
+static void
+start(ApmigHypervisor *vtable, const ApmigHypervisorCallbacks *callbacks, gpointer user_data)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+
+    self->callbacks = *callbacks;
+    self->user_data = user_data;
+    register_events();
+    virSetErrorFunc(NULL, ignore_error);
+    if (self->status_dir != NULL)
+        self->status_watch = apmig_status_watch_new(self->status_dir, on_status_change, self);
+    self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
+    apmig_libvirt_session_open(self->session);
+}
+
+static void
+free_hypervisor(ApmigHypervisor *vtable)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+
+    apmig_status_watch_free(self->status_watch);
+    if (self->retry_source != 0)
+        g_source_remove(self->retry_source);
+    if (self->session != NULL)
+        apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
+    g_ptr_array_unref(self->look_ups);
+    g_hash_table_unref(self->known);
+    g_free(self->sysfs_root);
+    apmig_stamp_host_unref(self->stamp_host);
+    g_free(self->status_dir);
+    g_free(self->uri);
+    g_free(self);
+}
+
+ApmigHypervisor *
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char *sysfs_root)
+{
+    LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
+
+    self->vtable.start = start;
+    self->vtable.list_guests = list_guests;
+    self->vtable.query_guest = query_guest;
+    self->vtable.run_step = run_step;
+    self->vtable.stamp_guest = libvirt_stamp_guest;
+    self->vtable.remove_stamps = libvirt_remove_stamps;
+    self->vtable.look_up_facts = libvirt_look_up_facts;
+    self->vtable.describe_guest = libvirt_describe_guest;
+    self->vtable.list_devices = libvirt_list_devices;
+    self->vtable.free = free_hypervisor;
+    self->uri = g_strdup(uri);
+    if (status_dir != NULL && *status_dir != '\0')
+        self->status_dir = g_strdup(status_dir);
+    self->sysfs_root = g_strdup(sysfs_root);
+    self->stamp_host = apmig_stamp_host_new(sysfs_root);
+    self->look_ups = g_ptr_array_new();
+    self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
+    return &self->vtable;
+}

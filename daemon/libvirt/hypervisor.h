@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A hypervisor: active guests, their job states, and the one call that ends an outgoing migration. libvirt is
+ * one implementation (libvirt-hypervisor.c); the test suites bring a scripted one. Every function is called in
+ * the main loop's thread and returns at once; every callback comes in that thread, never from within the call.
+ */
+#pragma once
+
+#include "engine/engine.h"
+#include "libvirt/stamper.h"
+
+typedef struct ApmigHypervisor ApmigHypervisor;
+
+typedef struct {
+    /* Connected, events registered: from here on nothing is missed. @has_hook: it is the QEMU driver, whose
+     * hook script gates what comes in. */
+    void (*view_started)(const char *uri, gboolean has_hook, gpointer user_data);
+    /* Also after each failed attempt to connect; every question under way is void, a late answer is ignored. */
+    void (*view_lost)(const char *reason, gpointer user_data);
+    /* @error NULL: complete. @guests is borrowed. */
+    void (*listed)(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests,
+                   gpointer user_data);
+    /* @answer: an event of type APMIG_EVENT_GUEST_ANSWERED without its times; borrowed. */
+    void (*answered)(const ApmigEvent *answer, gpointer user_data);
+    void (*step_finished)(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data);
+    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer user_data);
+    void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer user_data);
+    void (*hint)(const char *uuid, const char *name, gpointer user_data);
+    void (*stamp_finished)(guint64 op, ApmigStamping result, const char *message, gpointer user_data);
+    /* Found before a stamp was written; comes before stamp_finished(). */
+    void (*other_keys)(const ApmigOtherKeys *other, gpointer user_data);
+} ApmigHypervisorCallbacks;
+
+/* @facts NULL: @error says why (APMIG_ERROR_NO_SUCH_GUEST, APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */
+typedef void (*ApmigGuestFactsFunc)(const ApmigGuestFacts *facts, const GError *error, gpointer user_data);
+
+/* @xml NULL: @error says why, as of ApmigGuestFactsFunc, or APMIG_ERROR_BUSY: it comes in. */
+typedef void (*ApmigGuestDescribedFunc)(const char *xml, const GError *error, gpointer user_data);
+
+/* @error NULL: there are none any more. Else it names a guest whose stamp is still there, and why; @n_removed of others are
+ * gone nevertheless. Not called after the connection was lost. */
+typedef void (*ApmigStampsRemovedFunc)(guint n_removed, const GError *error, gpointer user_data);
+
+/* An active guest that is affected, its mediated devices and its queues. */
+typedef struct {
+    char *uuid;
+    char *name;
+    GStrv devices;     /* UUIDs, lower case */
+    ApmigScope *scope; /* all when it is not known */
+} ApmigGuestDevices;
+
+/* @scope: (nullable): not known */
+ApmigGuestDevices *apmig_guest_devices_new(const char *uuid, const char *name, const char *const *devices,
+                                           const ApmigScope *scope);
+ApmigGuestDevices *apmig_guest_devices_copy(const ApmigGuestDevices *guest);
+void apmig_guest_devices_free(ApmigGuestDevices *guest);
+
+/* @guests: (nullable) (element-type ApmigGuestDevices): NULL: the hypervisor does not answer */
+typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_data);
+
+struct ApmigHypervisor {
+    void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
+    /* Asks for a list of the active guests. */
+    void (*list_guests)(ApmigHypervisor *self, guint64 token);
+    /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
+     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
+     * scope varies are told with every answer. */
+    void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
+    /* Ends the outgoing migration of one, after making sure that this is what its job is. */
+    void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
+    /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a
+     * job. @order: (transfer full). Like the next one, it may take 30 s, and is called again only when it has ended. */
+    void (*stamp_guest)(ApmigHypervisor *self, guint64 op, const char *uuid, ApmigStampOrder *order);
+    /* Takes away the stamp of a guest by name or UUID, or with "" those of all active ones. */
+    void (*remove_stamps)(ApmigHypervisor *self, const char *guest, ApmigStampsRemovedFunc func,
+                          gpointer user_data);
+    /* Facts of a guest by name or UUID, active or not. */
+    void (*look_up_facts)(ApmigHypervisor *self, const char *guest, ApmigGuestFactsFunc func,
+                          gpointer user_data);
+    /* What its destination would be asked with, see apmig_stamp_describe(), of a guest by name or UUID, active or not.
+     * @order: (transfer full) */
+    void (*describe_guest)(ApmigHypervisor *self, const char *guest, ApmigStampOrder *order,
+                           ApmigGuestDescribedFunc func, gpointer user_data);
+    /* Of all active guests that are affected; of an incoming one nothing is known. The answer may never come: when
+     * the connection is lost before it. */
+    void (*list_devices)(ApmigHypervisor *self, ApmigGuestDevicesFunc func, gpointer user_data);
+    /* No callback after it. Ends within a second even when calls hang. */
+    void (*free)(ApmigHypervisor *self);
+};
+
+/**
+ * apmig_libvirt_hypervisor_new:
+ * @uri: such as "qemu:///system"
+ * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints; NULL: none
+ * @sysfs_root: where sysfs is mounted: the queues of active guests are read there
+ *
+ * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
+ */
+ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir,
+                                              const char *sysfs_root);

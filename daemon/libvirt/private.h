@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of libvirt's side of the vtable share: libvirt-hypervisor.c has the view and the sessions,
+ * libvirt-requests.c all other questions. In the main loop's thread.
+ */
+#pragma once
+
+#include "libvirt/hypervisor.h"
+#include "libvirt/session.h"
+#include "libvirt/status-watch.h"
+
+typedef struct {
+    ApmigHypervisor vtable;
+    char *uri;
+    char *status_dir;
+    char *sysfs_root;
+    ApmigStampHost *stamp_host;
+    ApmigHypervisorCallbacks callbacks;
+    gpointer user_data;
+    ApmigStatusWatch *status_watch;
+    ApmigLibvirtSession *session; /* never NULL once started: between two attempts it is the next one's */
+    gboolean connected;
+    guint n_failures; /* attempts in a row */
+    guint retry_source;
+    GPtrArray
+        *look_ups;     /* of LookUp, not owned: under way, to be answered even when the connection is lost */
+    GHashTable *known; /* uuid -> Known: guests whose queues are read anew with every answer */
+} LibvirtHypervisor;
+
+/* libvirt-requests.c: members of the vtable. */
+void libvirt_look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func,
+                           gpointer user_data);
+void libvirt_describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,
+                            ApmigGuestDescribedFunc func, gpointer user_data);
+void libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, ApmigStampOrder *order);
+void libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc func,
+                           gpointer user_data);
+void libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpointer user_data);
+
+/* Answers all of @look_ups, which were under way when the connection was lost, with @reason. */
+void libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason);

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What others than the engine's view ask of libvirt: facts and stamps of a guest, and the devices of all. Each is asked in
+ * a worker, and its answer handed on and freed in the main loop.
+ */
+#include "libvirt/private.h"
+
+#include "libvirt/calls.h"
+
+/* --- what is asked of one guest ------------------------------------------------------------------- */
+
+typedef struct {
+    char *text;
+    char *sysfs_root;
+    ApmigGuestFactsFunc func;
+    ApmigStampOrder *order; /* (nullable): it is to be described, for @described */
+    ApmigGuestDescribedFunc described;
+    gpointer user_data;
+    ApmigGuest *guest; /* NULL without @error: an incoming one, of which nothing can be known yet */
+    char *xml;         /* its description */
+    GError *error;
+} LookUp;
+
+static void
+make_look_up(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    LookUp *look_up = data;
+
+    if (connection == NULL)
+        look_up->error = g_error_copy(no_connection);
+    else if (look_up->order != NULL)
+        look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs_root, look_up->order,
+                                              &look_up->error);
+    else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
+                                    &look_up->error))
+        look_up->guest = NULL;
+}
+
+/* @error: (nullable): instead of what was found */
+static void
+answer_look_up(const LookUp *look_up, const GError *error)
+{
+    ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_UNKNOWN};
+
+    if (look_up->guest != NULL)
+        facts = apmig_guest_facts(look_up->guest);
+    if (look_up->order != NULL)
+        look_up->described(error == NULL ? look_up->xml : NULL, error, look_up->user_data);
+    else
+        look_up->func(error == NULL ? &facts : NULL, error, look_up->user_data);
+}
+
+static void
+hand_on_look_up(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    LookUp *look_up = data;
+
+    if (self != NULL) {
+        g_ptr_array_remove_fast(self->look_ups, look_up);
+        answer_look_up(look_up, look_up->error);
+    }
+    g_clear_pointer(&look_up->guest, apmig_guest_free);
+    g_clear_error(&look_up->error);
+    apmig_stamp_order_free(look_up->order);
+    g_free(look_up->xml);
+    g_free(look_up->sysfs_root);
+    g_free(look_up->text);
+    g_free(look_up);
+}
+
+/* @question: of which text and sysfs_root are set here */
+static void
+begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
+{
+    LookUp *look_up = g_new(LookUp, 1);
+
+    *look_up = question;
+    look_up->text = g_strdup(guest);
+    look_up->sysfs_root = g_strdup(self->sysfs_root);
+    g_ptr_array_add(self->look_ups, look_up);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
+}
+
+void
+libvirt_look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func,
+                      gpointer user_data)
+{
+    begin_look_up((LibvirtHypervisor *)vtable, guest, (LookUp){.func = func, .user_data = user_data});
+}
+
+void
+libvirt_describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,
+                       ApmigGuestDescribedFunc func, gpointer user_data)
+{
+    begin_look_up((LibvirtHypervisor *)vtable, guest,
+                  (LookUp){.order = order, .described = func, .user_data = user_data});
+}
+
+void
+libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason)
+{
+    g_autoptr(GError) error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, reason);
+
+    for (guint i = 0; i < look_ups->len; i++)
+        answer_look_up(look_ups->pdata[i], error);
+}
+
+/* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
+
+typedef struct {
+    guint64 op;
+    char *uuid;
+    char *sysfs_root;
+    ApmigStampHost *host;
+    ApmigStampOrder *order;
+    ApmigStamping result;
+    ApmigOtherKeys *other_keys;
+    char *message;
+} StampCall;
+
+static void
+make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    StampCall *call = data;
+
+    call->result = APMIG_STAMPING_FAILED;
+    if (connection == NULL)
+        call->message = g_strdup(no_connection->message);
+    else
+        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
+                                           &call->other_keys, &call->message);
+}
+
+static void
+hand_on_stamp(gpointer owner, gpointer data)
+{
+    const LibvirtHypervisor *self = owner;
+    StampCall *call = data;
+
+    if (self != NULL && call->other_keys != NULL)
+        self->callbacks.other_keys(call->other_keys, self->user_data);
+    if (self != NULL)
+        self->callbacks.stamp_finished(call->op, call->result, call->message, self->user_data);
+    apmig_other_keys_free(call->other_keys);
+    g_free(call->message);
+    g_free(call->uuid);
+    g_free(call->sysfs_root);
+    apmig_stamp_host_unref(call->host);
+    apmig_stamp_order_free(call->order);
+    g_free(call);
+}
+
+void
+libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, ApmigStampOrder *order)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    StampCall *call = g_new0(StampCall, 1);
+
+    call->op = op;
+    call->uuid = g_strdup(uuid);
+    call->sysfs_root = g_strdup(self->sysfs_root);
+    call->host = apmig_stamp_host_ref(self->stamp_host);
+    call->order = order;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_stamp, hand_on_stamp, call);
+}
+
+typedef struct {
+    char *guest;
+    ApmigStampsRemovedFunc func;
+    gpointer user_data;
+    guint n_removed;
+    GError *error;
+} Removal;
+
+static void
+make_removal(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    Removal *removal = data;
+
+    if (connection == NULL)
+        removal->error = g_error_copy(no_connection);
+    else if (apmig_libvirt_remove_stamps(connection, removal->guest, &removal->n_removed, &removal->error))
+        g_assert(removal->error == NULL);
+}
+
+static void
+hand_on_removal(gpointer owner, gpointer data)
+{
+    Removal *removal = data;
+
+    if (owner != NULL)
+        removal->func(removal->n_removed, removal->error, removal->user_data);
+    g_clear_error(&removal->error);
+    g_free(removal->guest);
+    g_free(removal);
+}
+
+void
+libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRemovedFunc func,
+                      gpointer user_data)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    Removal *removal = g_new0(Removal, 1);
+
+    removal->guest = g_strdup(guest);
+    removal->func = func;
+    removal->user_data = user_data;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
+}
+
+/* --- devices ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char *sysfs_root;
+    GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
+    ApmigGuestDevicesFunc func;
+    gpointer user_data;
+} DeviceListing;
+
+static void
+add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing *listing)
+{
+    g_autoptr(ApmigLibvirtReading) reading =
+        apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
+
+    if (reading->guest != NULL && reading->guest->affected == APMIG_AFFECTED_YES)
+        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
+                                                                 (const char *const *)reading->guest->devices,
+                                                                 reading->guest->scope));
+}
+
+static void
+make_device_listing(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    DeviceListing *listing = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) names = connection != NULL ? apmig_libvirt_list(connection, &error) : NULL;
+
+    if (names == NULL)
+        return;
+    listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
+    for (guint i = 0; i < names->len; i++)
+        add_devices(connection, &g_array_index(names, ApmigGuestName, i), listing);
+}
+
+static void
+hand_on_device_listing(gpointer owner, gpointer data)
+{
+    DeviceListing *listing = data;
+
+    if (owner != NULL)
+        listing->func(listing->guests, listing->user_data);
+    g_clear_pointer(&listing->guests, g_ptr_array_unref);
+    g_free(listing->sysfs_root);
+    g_free(listing);
+}
+
+void
+libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpointer user_data)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    DeviceListing *listing = g_new0(DeviceListing, 1);
+
+    listing->sysfs_root = g_strdup(self->sysfs_root);
+    listing->func = func;
+    listing->user_data = user_data;
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_device_listing,
+                               hand_on_device_listing, listing);
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "libvirt/session.h"
+
+#include <string.h>
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "base/error.h"
+#include "guest/xml.h"
+
+#define MAX_EVENTS 6
+
+/* Counted by g_atomic_rc_box: held by the owner, by each event callback and each call,
+ * and by whoever connects or disconnects. */
+struct ApmigLibvirtSession {
+    char *uri;
+    const ApmigLibvirtSessionEvents *report;
+
+    /* The main loop's: */
+    gpointer owner;     /* NULL: given up */
+    const char *closed; /* why libvirt closed the connection, perhaps before it was ready; NULL: it did not */
+    gboolean ready;     /* connected; what follows is the main loop's, too */
+
+    /* The connecting thread's until it is done: */
+    GError *error;            /* why there is no connection */
+    virConnectPtr connection; /* with the events; closed by a worker */
+    int events[MAX_EVENTS];
+    guint n_events;
+    gboolean has_hook;
+    ApmigLibvirtPool *pools[2]; /* by ApmigLibvirtCallKind */
+
+    /* Any thread's: */
+    int close_reason; /* atomic */
+};
+
+typedef struct {
+    ApmigLibvirtSession *session;
+    ApmigLibvirtCall call;
+    ApmigLibvirtCallDone done;
+    gpointer data;
+} SessionCall;
+
+static void
+session_clear(gpointer data)
+{
+    ApmigLibvirtSession *session = data;
+
+    g_clear_error(&session->error);
+    g_free(session->uri);
+}
+
+/* In whatever thread: it calls nothing of libvirt. */
+static void
+session_unref(gpointer data)
+{
+    g_atomic_rc_box_release_full(data, session_clear);
+}
+
+/* Has @func called in the main loop. (g_main_context_invoke() would call it here when no loop is running.) */
+static void
+post(GSourceFunc func, gpointer data)
+{
+    GSource *source = g_idle_source_new();
+
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, func, data, NULL);
+    g_source_attach(source, NULL);
+    g_source_unref(source);
+}
+
+/* --- events: libvirt calls these in the main loop; the domain is borrowed ------------------------ */
+
+/* Returns: whom to tell about the guest, with the UUID of @domain; NULL: no one. */
+static gpointer
+listener(const ApmigLibvirtSession *session, virDomainPtr domain, char *ret_uuid)
+{
+    if (session->owner == NULL || !session->ready || virDomainGetUUIDString(domain, ret_uuid) < 0)
+        return NULL;
+    return session->owner;
+}
+
+/* One that comes in is seen as what it is by its job, and was compared when the hook asked. */
+static ApmigGuestChange
+change_of_start(int detail)
+{
+    return detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED ? APMIG_CHANGE_OTHER : APMIG_CHANGE_STARTED;
+}
+
+static int
+on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data)
+{
+    const ApmigLibvirtSession *session = data;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    gpointer owner = listener(session, domain, uuid);
+
+    if (owner == NULL)
+        return 0;
+    if (event == VIR_DOMAIN_EVENT_STOPPED)
+        session->report->guest_stopped(uuid, detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED, owner);
+    else if (event == VIR_DOMAIN_EVENT_STARTED)
+        session->report->guest_changed(uuid, change_of_start(detail), owner);
+    session->report->hint(uuid, owner);
+    return 0;
+}
+
+static void
+report_hint(const ApmigLibvirtSession *session, virDomainPtr domain)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    gpointer owner = listener(session, domain, uuid);
+
+    if (owner != NULL)
+        session->report->hint(uuid, owner);
+}
+
+static void
+on_migration_iteration(virConnectPtr connection, virDomainPtr domain, int iteration, void *data)
+{
+    report_hint(data, domain);
+}
+
+static void
+on_job_completed(virConnectPtr connection, virDomainPtr domain, virTypedParameterPtr params, int n_params,
+                 void *data)
+{
+    report_hint(data, domain);
+}
+
+static void
+report_change(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigGuestChange change)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    gpointer owner = listener(session, domain, uuid);
+
+    if (owner != NULL)
+        session->report->guest_changed(uuid, change, owner);
+}
+
+/* libvirt names a hostdev hostdevN (qemuAssignDeviceHostdevAlias()), unless the guest's XML names it, with "ua-". */
+static void
+on_device_added(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
+{
+    gboolean may_be_hostdev = g_str_has_prefix(alias, "hostdev") || g_str_has_prefix(alias, "ua-");
+
+    report_change(data, domain, may_be_hostdev ? APMIG_CHANGE_PLUGGED : APMIG_CHANGE_OTHER);
+}
+
+static void
+on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
+{
+    report_change(data, domain, APMIG_CHANGE_OTHER);
+}
+
+/* The stamp has a namespace of its own: what apmigd writes is no change. */
+static void
+on_metadata_change(virConnectPtr connection, virDomainPtr domain, int type, const char *uri, void *data)
+{
+    if (uri == NULL || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
+        report_change(data, domain, APMIG_CHANGE_OTHER);
+}
+
+static const char *
+close_reason_to_string(int reason)
+{
+    switch (reason) {
+    case VIR_CONNECT_CLOSE_REASON_EOF:
+        return "libvirt closed the connection";
+    case VIR_CONNECT_CLOSE_REASON_KEEPALIVE:
+        return "libvirt stopped answering";
+    default:
+        return "the connection to libvirt broke";
+    }
+}
+
+static gboolean
+on_closed(gpointer data)
+{
+    ApmigLibvirtSession *session = data;
+
+    session->closed = close_reason_to_string(g_atomic_int_get(&session->close_reason));
+    if (session->owner != NULL && session->ready)
+        session->report->lost(session->closed, session->owner);
+    session_unref(session);
+    return G_SOURCE_REMOVE;
+}
+
+/* In whatever thread finds the connection closed. */
+static void
+connection_closed(virConnectPtr connection, int reason, void *data)
+{
+    ApmigLibvirtSession *session = data;
+
+    g_atomic_int_set(&session->close_reason, reason);
+    post(on_closed, g_atomic_rc_box_acquire(session));
+}
+
+/* --- connecting, in a thread of its own ---------------------------------------------------------- */
+
+/* A driver that lacks some event has nothing to tell by it. */
+static gboolean
+is_failure(GError **error)
+{
+    int code = virGetLastErrorCode();
+    g_autofree char *message = NULL;
+
+    if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED)
+        return FALSE;
+    message = apmig_libvirt_error_message();
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                "cannot register for libvirt's events: %s", message);
+    return TRUE;
+}
+
+static gboolean
+connect_events(ApmigLibvirtSession *session, GError **error)
+{
+    const struct {
+        int id;
+        virConnectDomainEventGenericCallback func;
+    } wanted[MAX_EVENTS] = {
+        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
+        {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration)},
+        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
+        {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
+    };
+
+    if (virConnectRegisterCloseCallback(session->connection, connection_closed, session, NULL) < 0 &&
+        is_failure(error))
+        return FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(wanted); i++) {
+        int event;
+
+        g_atomic_rc_box_acquire(session);
+        event = virConnectDomainEventRegisterAny(session->connection, NULL, wanted[i].id, wanted[i].func,
+                                                 session, session_unref);
+        if (event >= 0) {
+            session->events[session->n_events++] = event;
+            continue;
+        }
+        session_unref(session);
+        if (is_failure(error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* libvirt's callbacks hold references to the connection, which otherwise would never be closed. The caller has one
+ * to the session: the close callback has none, for a driver without it takes it and never gives it back. */
+static void
+disconnect_events(ApmigLibvirtSession *session)
+{
+    if (session->connection == NULL)
+        return;
+    for (guint i = 0; i < session->n_events; i++)
+        virConnectDomainEventDeregisterAny(session->connection, session->events[i]);
+    virConnectUnregisterCloseCallback(session->connection, connection_closed);
+    g_clear_pointer(&session->connection, virConnectClose);
+}
+
+static gboolean
+connect_session(ApmigLibvirtSession *session, GError **error)
+{
+    virConnectPtr for_steps;
+
+    session->connection = apmig_libvirt_open(session->uri, error);
+    if (session->connection == NULL || !connect_events(session, error))
+        return FALSE;
+    for_steps = apmig_libvirt_open(session->uri, error);
+    if (for_steps == NULL)
+        return FALSE;
+    session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
+    session->pools[APMIG_LIBVIRT_QUESTION] = apmig_libvirt_pool_new(session->uri, session->connection);
+    session->pools[APMIG_LIBVIRT_STEP] = apmig_libvirt_pool_new(session->uri, for_steps);
+    virConnectClose(for_steps);
+    return TRUE;
+}
+
+static void
+run_disconnect(virConnectPtr connection, const GError *error, gpointer data)
+{
+    disconnect_events(data);
+    session_unref(data);
+}
+
+static void
+close_session(ApmigLibvirtSession *session, gint64 wait_usec)
+{
+    session->ready = FALSE;
+    apmig_libvirt_pool_run(session->pools[0], run_disconnect, g_atomic_rc_box_acquire(session));
+    for (guint i = 0; i < G_N_ELEMENTS(session->pools); i++)
+        apmig_libvirt_pool_close(g_steal_pointer(&session->pools[i]), wait_usec);
+}
+
+static gboolean
+on_connected(gpointer data)
+{
+    ApmigLibvirtSession *session = data;
+
+    session->ready = session->error == NULL;
+    if (session->owner == NULL) {
+        if (session->ready)
+            close_session(session, 0);
+    } else if (session->error != NULL) {
+        session->report->lost(session->error->message, session->owner);
+    } else if (session->closed != NULL) {
+        session->report->lost(session->closed, session->owner);
+    } else {
+        session->report->opened(session->has_hook, session->owner);
+    }
+    session_unref(session);
+    return G_SOURCE_REMOVE;
+}
+
+static gpointer
+connect_in_thread(gpointer data)
+{
+    ApmigLibvirtSession *session = data;
+
+    if (!connect_session(session, &session->error))
+        disconnect_events(session);
+    post(on_connected, session);
+    return NULL;
+}
+
+/* --- its owner's side ---------------------------------------------------------------------------- */
+
+ApmigLibvirtSession *
+apmig_libvirt_session_new(const char *uri, const ApmigLibvirtSessionEvents *events, gpointer owner)
+{
+    ApmigLibvirtSession *session = g_atomic_rc_box_new0(ApmigLibvirtSession);
+
+    session->uri = g_strdup(uri);
+    session->report = events;
+    session->owner = owner;
+    return session;
+}
+
+void
+apmig_libvirt_session_open(ApmigLibvirtSession *session)
+{
+    g_thread_unref(g_thread_new("libvirt-connect", connect_in_thread, g_atomic_rc_box_acquire(session)));
+}
+
+void
+apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec)
+{
+    session->owner = NULL;
+    if (session->ready)
+        close_session(session, wait_usec);
+    session_unref(session);
+}
+
+static gboolean
+on_done(gpointer data)
+{
+    g_autofree SessionCall *call = data;
+
+    call->done(call->session->owner, call->data);
+    session_unref(call->session);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+run_call(virConnectPtr connection, const GError *error, gpointer data)
+{
+    SessionCall *call = data;
+
+    call->call(connection, error, call->data);
+    post(on_done, call);
+}
+
+void
+apmig_libvirt_session_call(ApmigLibvirtSession *session, ApmigLibvirtCallKind kind, ApmigLibvirtCall call,
+                           ApmigLibvirtCallDone done, gpointer data)
+{
+    SessionCall *wrapped = g_new(SessionCall, 1);
+    g_autoptr(GError) error = NULL;
+
+    wrapped->session = g_atomic_rc_box_acquire(session);
+    wrapped->call = call;
+    wrapped->done = done;
+    wrapped->data = data;
+    if (session->ready) {
+        apmig_libvirt_pool_run(session->pools[kind], run_call, wrapped);
+        return;
+    }
+    error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                                "there is no connection to libvirt");
+    run_call(NULL, error, wrapped);
+}

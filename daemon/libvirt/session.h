@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A session with libvirt: one attempt to connect and, when it succeeds, the life of that connection, its events
+ * and the calls made on it. Everything it has to tell is told in the main loop; once it has been given up it
+ * tells nothing more. So a worker that hangs on a dead connection holds up nothing but itself: the next session
+ * has workers of its own.
+ *
+ * Needs gvir_event_register() before and a loop running on the default main context. Main loop's thread only.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "engine/engine.h"
+#include "libvirt/pool.h"
+
+typedef struct ApmigLibvirtSession ApmigLibvirtSession;
+
+typedef struct {
+    /* Connected, and every event registered. @has_hook: it is the QEMU driver. */
+    void (*opened)(gboolean has_hook, gpointer owner);
+    /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */
+    void (*lost)(const char *reason, gpointer owner);
+    /* Started, its devices or apmigd's element in its metadata changed. */
+    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer owner);
+    void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer owner);
+    /* Anything else; follows the two above for starts and stops. */
+    void (*hint)(const char *uuid, gpointer owner);
+} ApmigLibvirtSessionEvents;
+
+typedef enum {
+    APMIG_LIBVIRT_QUESTION,
+    APMIG_LIBVIRT_STEP, /* on connections of its own, so that an abort waits behind no question */
+} ApmigLibvirtCallKind;
+
+/* In the main loop, after the call. @owner NULL: the session was given up. Frees @data. */
+typedef void (*ApmigLibvirtCallDone)(gpointer owner, gpointer data);
+
+/* @events: must outlive the session. Does not connect yet. */
+ApmigLibvirtSession *apmig_libvirt_session_new(const char *uri, const ApmigLibvirtSessionEvents *events,
+                                               gpointer owner);
+
+/* Connects in a thread of its own; ends in opened() or lost(). */
+void apmig_libvirt_session_open(ApmigLibvirtSession *session);
+
+/* Has @call run in a worker, or at once without a connection when there is none; then @done. */
+void apmig_libvirt_session_call(ApmigLibvirtSession *session, ApmigLibvirtCallKind kind,
+                                ApmigLibvirtCall call, ApmigLibvirtCallDone done, gpointer data);
+
+/* Drops the owner's reference. @wait_usec: how long to wait for workers that are busy; 0: not at all. Those that
+ * hang are left behind, with what they hold. */
+void apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec);

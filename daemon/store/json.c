@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/json.h"
+#include "guest/xml.h"
+#include "store/members.h"
+
+#include <string.h>
+
+#define LOCK_VERSION      1
+#define ADMISSION_VERSION 1
+
+#define MAX_NAME_LENGTH 255
+#define MAX_DEVICES     APMIG_GUEST_MAX_DEVICES
+
+static const char *const lock_members[] = {
+    "version",    "id",      "scope",        "reason",  "change-id",         "origin",   "owner-uid",
+    "owner-name", "on-busy", "requested-at", "held-at", "expected-duration", "breaches", NULL,
+};
+
+static const char *const admission_members[] = {
+    "version", "boot-id", "uuid", "name", "scope", "devices", "admitted-at", NULL,
+};
+
+static gboolean
+get_scope(JsonObject *object, ApmigScope **ret_scope, GError **error)
+{
+    g_autoptr(GError) scope_error = NULL;
+    const char *text;
+
+    if (!apmig_members_get_text(object, "scope", APMIG_SCOPE_MAX_STORED_LENGTH, &text, error))
+        return FALSE;
+    *ret_scope = apmig_scope_parse_stored(text, &scope_error);
+    return *ret_scope || apmig_members_fail(error, "its scope does not read: %s", scope_error->message);
+}
+
+/* A guest may have no queue at all; a lock is of some. */
+static gboolean
+get_lock_scope(JsonObject *object, ApmigScope **ret_scope, GError **error)
+{
+    return get_scope(object, ret_scope, error) &&
+           (!apmig_scope_is_none(*ret_scope) || apmig_members_fail(error, "its scope is of no queue"));
+}
+
+/* The name of the file and what stands in it must agree: a copied or renamed file is no lock of its own. */
+static gboolean
+get_same_text(JsonObject *object, const char *member, const char *expected, char **ret_text, GError **error)
+{
+    if (!apmig_members_copy_text(object, member, MAX_NAME_LENGTH, ret_text, error))
+        return FALSE;
+    return strcmp(*ret_text, expected) == 0 ||
+           apmig_members_fail(error, "its member \"%s\" is not that of its name", member);
+}
+
+/* --- locks --------------------------------------------------------------------------------------- */
+
+static gboolean
+decode_words(JsonObject *object, ApmigLockRecord *record, GError **error)
+{
+    const char *origin, *on_busy;
+
+    if (!apmig_members_get_text(object, "origin", MAX_NAME_LENGTH, &origin, error) ||
+        !apmig_members_get_text(object, "on-busy", MAX_NAME_LENGTH, &on_busy, error))
+        return FALSE;
+    if (!apmig_lock_origin_from_string(origin, &record->origin) || record->origin == APMIG_LOCK_RECOVERED)
+        return apmig_members_fail(error, "its member \"origin\" is none");
+    record->on_busy = APMIG_ON_BUSY_UNSET;
+    return *on_busy == '\0' || apmig_on_busy_from_string(on_busy, &record->on_busy) ||
+           apmig_members_fail(error, "its member \"on-busy\" is none");
+}
+
+static gboolean
+decode_numbers(JsonObject *object, ApmigLockRecord *record, GError **error)
+{
+    gint64 uid, breaches;
+
+    if (!apmig_members_get_integer(object, "owner-uid", G_MAXUINT32, &uid, error) ||
+        !apmig_members_get_integer(object, "requested-at", G_MAXINT64, &record->requested_at, error) ||
+        !apmig_members_get_integer(object, "held-at", G_MAXINT64, &record->held_at, error) ||
+        !apmig_members_get_integer(object, "expected-duration", G_MAXINT64, &record->expected_duration_usec,
+                                   error) ||
+        !apmig_members_get_integer(object, "breaches", G_MAXUINT, &breaches, error))
+        return FALSE;
+    record->owner_uid = uid;
+    record->breaches = breaches;
+    return TRUE;
+}
+
+ApmigLockRecord *
+apmig_lock_record_decode(const char *text, gsize length, const char *id, GError **error)
+{
+    g_autoptr(ApmigLockRecord) record = g_new0(ApmigLockRecord, 1);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, LOCK_VERSION, lock_members, error);
+
+    if (!object)
+        return NULL;
+    if (!apmig_lock_id_is_valid(id)) {
+        apmig_members_fail(error, "its name is not that of a lock");
+        return NULL;
+    }
+    if (!get_same_text(object, "id", id, &record->id, error) ||
+        !get_lock_scope(object, &record->scope, error) ||
+        !apmig_members_copy_text(object, "reason", APMIG_REASON_MAX_LENGTH, &record->reason, error) ||
+        !apmig_members_copy_text(object, "change-id", APMIG_CHANGE_MAX_LENGTH, &record->change_id, error) ||
+        !apmig_members_copy_text(object, "owner-name", MAX_NAME_LENGTH, &record->owner_name, error) ||
+        !decode_words(object, record, error) || !decode_numbers(object, record, error))
+        return NULL;
+    return g_steal_pointer(&record);
+}
+
+char *
+apmig_lock_record_encode(const ApmigLockRecord *record, GError **error)
+{
+    g_autoptr(JsonBuilder) builder = apmig_members_begin(LOCK_VERSION);
+    g_autoptr(ApmigLockRecord) same = NULL;
+    g_autofree char *text = NULL;
+
+    apmig_members_add_text(builder, "id", record->id);
+    apmig_members_add_text(builder, "scope", apmig_scope_to_string(record->scope));
+    apmig_members_add_text(builder, "reason", record->reason);
+    apmig_members_add_text(builder, "change-id", record->change_id);
+    apmig_members_add_text(builder, "origin", apmig_lock_origin_to_string(record->origin));
+    apmig_members_add_integer(builder, "owner-uid", record->owner_uid);
+    apmig_members_add_text(builder, "owner-name", record->owner_name);
+    apmig_members_add_text(builder, "on-busy", apmig_on_busy_to_string(record->on_busy));
+    apmig_members_add_integer(builder, "requested-at", record->requested_at);
+    apmig_members_add_integer(builder, "held-at", record->held_at);
+    apmig_members_add_integer(builder, "expected-duration", record->expected_duration_usec);
+    apmig_members_add_integer(builder, "breaches", record->breaches);
+    text = apmig_members_end(builder);
+
+    same = apmig_lock_record_decode(text, strlen(text), record->id, error);
+    if (!same) {
+        g_prefix_error(error, "the file of lock %s would not read: ", record->id);
+        return NULL;
+    }
+    return g_steal_pointer(&text);
+}
+
+/* --- admissions ---------------------------------------------------------------------------------- */
+
+gboolean
+apmig_uuid_is_canonical(const char *text)
+{
+    if (!g_uuid_string_is_valid(text))
+        return FALSE;
+    for (; *text; text++)
+        if (g_ascii_isupper(*text))
+            return FALSE;
+    return TRUE;
+}
+
+static gboolean
+decode_devices(JsonObject *object, GStrv *ret_devices, GError **error)
+{
+    g_autoptr(GPtrArray) devices = g_ptr_array_new_with_free_func(g_free);
+    JsonNode *node = json_object_get_member(object, "devices");
+    JsonArray *array;
+
+    if (!JSON_NODE_HOLDS_ARRAY(node) || json_array_get_length(json_node_get_array(node)) > MAX_DEVICES)
+        return apmig_members_fail(error, "its member \"devices\" is no array of at most %u UUIDs",
+                                  MAX_DEVICES);
+    array = json_node_get_array(node);
+    for (guint i = 0; i < json_array_get_length(array); i++) {
+        const char *uuid = NULL;
+
+        if (!apmig_members_node_text(json_array_get_element(array, i), "devices", MAX_NAME_LENGTH, &uuid,
+                                     error))
+            return FALSE;
+        if (!apmig_uuid_is_canonical(uuid))
+            return apmig_members_fail(error, "its member \"devices\" holds what is no UUID");
+        g_ptr_array_add(devices, g_strdup(uuid));
+    }
+    g_ptr_array_add(devices, NULL);
+    *ret_devices = (GStrv)g_ptr_array_free(g_steal_pointer(&devices), FALSE);
+    return TRUE;
+}
+
+ApmigAdmission *
+apmig_admission_decode(const char *text, gsize length, const char *uuid, const char *boot_id, gint64 now,
+                       gboolean *ret_stale, GError **error)
+{
+    g_autoptr(ApmigAdmission) admission = g_new0(ApmigAdmission, 1);
+    g_autoptr(JsonObject) object =
+        apmig_members_parse(text, length, uuid, ADMISSION_VERSION, admission_members, error);
+    const char *its_boot;
+
+    *ret_stale = FALSE;
+    if (!object || !apmig_members_get_text(object, "boot-id", MAX_NAME_LENGTH, &its_boot, error))
+        return NULL;
+    if (strcmp(its_boot, boot_id) != 0) {
+        *ret_stale = TRUE;
+        return NULL;
+    }
+    if (!apmig_uuid_is_canonical(uuid)) {
+        apmig_members_fail(error, "its name is no UUID");
+        return NULL;
+    }
+    if (!get_same_text(object, "uuid", uuid, &admission->uuid, error) ||
+        !apmig_members_copy_text(object, "name", MAX_NAME_LENGTH, &admission->name, error) ||
+        !get_scope(object, &admission->scope, error) || !decode_devices(object, &admission->devices, error) ||
+        !apmig_members_get_integer(object, "admitted-at", now, &admission->admitted_at, error))
+        return NULL;
+    return g_steal_pointer(&admission);
+}
+
+static void
+add_devices(JsonBuilder *builder, char **devices)
+{
+    json_builder_set_member_name(builder, "devices");
+    json_builder_begin_array(builder);
+    for (guint i = 0; devices && devices[i]; i++)
+        json_builder_add_string_value(builder, devices[i]);
+    json_builder_end_array(builder);
+}
+
+char *
+apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gint64 now, GError **error)
+{
+    g_autoptr(JsonBuilder) builder = apmig_members_begin(ADMISSION_VERSION);
+    g_autoptr(ApmigAdmission) same = NULL;
+    g_autofree char *text = NULL;
+    gboolean stale;
+
+    apmig_members_add_text(builder, "boot-id", boot_id);
+    apmig_members_add_text(builder, "uuid", admission->uuid);
+    apmig_members_add_text(builder, "name", admission->name);
+    apmig_members_add_text(builder, "scope", apmig_scope_to_string(admission->scope));
+    add_devices(builder, admission->devices);
+    apmig_members_add_integer(builder, "admitted-at", admission->admitted_at);
+    text = apmig_members_end(builder);
+
+    same = apmig_admission_decode(text, strlen(text), admission->uuid, boot_id, now, &stale, error);
+    if (!same) {
+        g_prefix_error(error, "the file of the admission of guest %s would not read: ", admission->uuid);
+        return NULL;
+    }
+    return g_steal_pointer(&text);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What survives: one file per lock in DIR/locks (ID.json), one file per admission in the runtime directory
+ * (admissions/UUID.json), and one per permit (see permit-files.h). All writing is done by one thread, in order; the
+ * answers come back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
+ * sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of master keys is
+ * one file beside the locks (declared-keys.json), written in the same way.
+ */
+#pragma once
+
+#include "engine/engine.h"
+
+typedef struct ApmigStore ApmigStore;
+
+/* @error NULL: durable. */
+typedef void (*ApmigStoreFunc)(guint64 op, const char *error, gpointer user_data);
+
+typedef struct {
+    ApmigStoreFunc lock_persisted;
+    ApmigStoreFunc lock_removed;
+    ApmigStoreFunc admission_persisted;
+    ApmigStoreFunc declared_persisted;
+    ApmigStoreFunc permit_written; /* given, used, or removed with an op */
+} ApmigStoreCallbacks;
+
+/**
+ * apmig_store_open:
+ * @state_dir: holds locks/, created when missing (0700)
+ * @runtime_dir: holds admissions/, created when missing (0700)
+ * @error: when a folder cannot be made, opened or locked; "another apmigd ..." when another process holds the flock
+ *
+ * Takes a flock on @state_dir for the life of the store.
+ */
+ApmigStore *apmig_store_open(const char *state_dir, const char *runtime_dir,
+                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_store_load: reads everything; called once, before the first write, in the caller's thread
+ * @ret_locks: (out) (element-type ApmigLockRecord): a file that does not read, is of a newer version, is too
+ *   large, no regular file, or whose name is not its id comes as one APMIG_LOCK_RECOVERED with the id of the
+ *   file name when that is valid, else a derived one; so does a folder that once had locks (a marker file says
+ *   so) and has lost its lock files without a removal. The damaged file stays in place until that lock's
+ *   removal, which takes it away.
+ * @ret_admissions: (out) (element-type ApmigAdmission): a damaged one is one of scope all for the UUID of its
+ *   file name. Boot time of the file is checked against this boot: older ones are dropped.
+ * @ret_damage: (out) (element-type utf8): a sentence for each damage found, for the log
+ * @error: the folder cannot be read at all
+ */
+gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
+                          GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_store_load_declared: as apmig_store_load()
+ * @damage: (element-type utf8): gets a sentence when the file does not read; it is then moved aside
+ *
+ * Returns: (transfer full) (element-type ApmigEvidenceRecord): what was declared; nothing when it does not read.
+ */
+GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_store_load_permits: as apmig_store_load()
+ * @damage: (element-type utf8): gets a sentence for each file that counts for nothing
+ *
+ * Returns: (transfer full) (element-type ApmigPermit): open ones and those in use, of this boot
+ */
+GPtrArray *apmig_store_load_permits(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Starts the writer thread. */
+void apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
+
+/* @record, @admission: copied. */
+void apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
+void apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
+void apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
+void apmig_store_remove_admission(ApmigStore *store, const char *uuid);
+/* @permit: copied. A removal with @op 0 is not answered. */
+void apmig_store_persist_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
+void apmig_store_use_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
+void apmig_store_remove_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
+/* @records: (element-type ApmigEvidenceRecord): all that is declared, in place of what was; copied. */
+void apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *records);
+
+/* Returns: (transfer full): an id that no lock file on disk has. */
+char *apmig_store_new_lock_id(ApmigStore *store);
+
+/* Boot time (usec) at which the writer was last seen alive: idle, or having finished an operation. The watchdog
+ * is fed only while this is recent or the writer idle. */
+gboolean apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec);
+
+/* Finishes the operations under way, joins the writer, calls no callback. */
+void apmig_store_free(ApmigStore *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStore, apmig_store_free)

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* DescribeGuest and CheckMigration: what is asked before a guest moves, of its source and of its destination. */
+#include "guest/xml.h"
+#include "server/private.h"
+
+#include <string.h>
+
+/* What DescribeGuest gives has a stamp of APMIG_STAMP_MAX_BYTES at most. Anybody may ask, and reading it is work. */
+#define CHECKED_XML_MAX_BYTES (512 * 1024)
+
+#define FINDINGS_MAX 1000
+
+/* An answer of the core cannot be called off: it finds here whether somebody still waits for it. */
+typedef struct {
+    ApmigCall *call; /* NULL: nobody */
+} Wait;
+
+static void
+forget_wait(gpointer data)
+{
+    ((Wait *)data)->call = NULL;
+}
+
+static Wait *
+begin_wait(ApmigCall *call)
+{
+    Wait *wait = g_new0(Wait, 1);
+
+    wait->call = call;
+    call->data = wait;
+    call->free_data = forget_wait;
+    return wait;
+}
+
+/* Returns: (transfer none) (nullable): who waits, and the wait is over. */
+static ApmigCall *
+end_wait(Wait *wait)
+{
+    ApmigCall *call = wait->call;
+
+    if (call)
+        call->free_data = NULL;
+    g_free(wait);
+    return call;
+}
+
+/* --- DescribeGuest ------------------------------------------------------------------------------------ */
+
+static void
+on_described(const char *xml, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = end_wait(user_data);
+
+    if (call && xml)
+        apmig_call_reply(call, "s", xml);
+    else if (call)
+        apmig_call_fail(call, error);
+}
+
+static void
+describe_identified(ApmigCall *call, const GError *denied)
+{
+    const char *guest = NULL;
+
+    (void)sd_bus_message_rewind(call->message, TRUE);
+    (void)sd_bus_message_read(call->message, "s", &guest);
+    apmig_core_describe_guest(call->server->core, guest, on_described, begin_wait(call));
+}
+
+int
+apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    g_autoptr(GError) error = NULL;
+    const char *guest = NULL;
+    int r = sd_bus_message_read(message, "s", &guest);
+
+    if (r < 0)
+        return r;
+    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name",
+                                   APMIG_ERROR_INVALID_GUEST, &error))
+        return apmig_reply_error(message, error);
+    return apmig_call_start(user_data, message, NULL, NULL, describe_identified);
+}
+
+/* --- CheckMigration ----------------------------------------------------------------------------------- */
+
+static int
+append_finding(sd_bus_message *reply, const ApmigFinding *finding)
+{
+    g_autofree char *subject = apmig_bus_text(finding->subject);
+    g_autofree char *source = apmig_bus_text(finding->source);
+    g_autofree char *destination = apmig_bus_text(finding->destination);
+    g_autofree char *remedy = apmig_bus_text(finding->remedy);
+
+    return sd_bus_message_append(reply, "(ssssss)", apmig_severity_to_string(finding->severity), subject,
+                                 finding->code, source, destination, remedy);
+}
+
+/* The weightiest first, so that what is cut off matters least. */
+static int
+append_findings(sd_bus_message *reply, const GPtrArray *findings)
+{
+    static const ApmigSeverity order[] = {APMIG_SEVERITY_ERROR, APMIG_SEVERITY_WARNING, APMIG_SEVERITY_NONE};
+    guint n = 0;
+    int r = sd_bus_message_open_container(reply, 'a', "(ssssss)");
+
+    for (guint i = 0; i < G_N_ELEMENTS(order); i++) {
+        for (guint j = 0; r >= 0 && j < findings->len && n < FINDINGS_MAX; j++) {
+            const ApmigFinding *finding = g_ptr_array_index(findings, j);
+
+            if (finding->severity != order[i])
+                continue;
+            r = append_finding(reply, finding);
+            n++;
+        }
+    }
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static void
+on_checked(const ApmigArrivalCheck *check, const GError *error, gpointer user_data)
+{
+    ApmigCall *call = end_wait(user_data);
+    g_autofree char *reason = apmig_bus_text(check ? check->refusal : NULL);
+    g_autoptr(sd_bus_message) reply = NULL;
+    int r;
+
+    if (!call)
+        return;
+    if (!check) {
+        apmig_call_fail(call, error);
+        return;
+    }
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "bs", (int)(check->refusal == NULL), reason);
+    if (r >= 0)
+        r = append_findings(reply, check->findings);
+    apmig_call_send(call, reply, r);
+}
+
+static ApmigGuest *
+read_guest(sd_bus_message *message, GError **error)
+{
+    const char *xml = NULL;
+
+    (void)sd_bus_message_rewind(message, TRUE);
+    if (sd_bus_message_read(message, "s", &xml) > 0 && strlen(xml) <= CHECKED_XML_MAX_BYTES)
+        return apmig_guest_parse(xml, strlen(xml), error);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+                "The domain XML has more than %d bytes: give what DescribeGuest says on the source host.",
+                CHECKED_XML_MAX_BYTES);
+    return NULL;
+}
+
+/* The XML is read only now that the caller is known to be within his limit. */
+static void
+check_migration_identified(ApmigCall *call, const GError *denied)
+{
+    g_autoptr(GError) error = NULL;
+    ApmigGuest *guest = read_guest(call->message, &error);
+
+    if (guest)
+        apmig_core_check_arrival(call->server->core, guest, on_checked, begin_wait(call));
+    else
+        apmig_call_fail(call, error);
+}
+
+int
+apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    return apmig_call_start(user_data, message, NULL, NULL, check_migration_identified);
+}

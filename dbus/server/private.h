@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the bus server share. Everything runs in the main loop's thread.
+ */
+#pragma once
+
+#include "server/authorize.h"
+#include "names.h"
+#include "server/server.h"
+#include "base/text.h"
+#include "server/user-name.h"
+
+#include <systemd/sd-event.h>
+
+#define APMIG_SHOWN_MAX_BYTES 80 /* of what a caller gave, as a message shows it */
+
+/* --- the server (server.c) --------------------------------------------------------------------------- */
+
+struct ApmigServer {
+    ApmigCore *core;
+    sd_event *event;
+    GSource *source;
+    sd_bus *bus;
+    GHashTable *locks;      /* id -> ApmigObject, also ended ones until they are forgotten */
+    GHashTable *migrations; /* the same */
+    GHashTable *calls;      /* set of ApmigCall: those not answered yet */
+    GStrv manager_texts;    /* see apmig_server_emit_changes() */
+    GSourceFunc lost_func;
+    gpointer lost_data;
+    guint lost_id;
+    gint64 refusals_since; /* server-audit.c: monotonic */
+    guint refusals;        /* told in the journal since then */
+    guint refusals_untold;
+};
+
+/* A lock or a migration on the bus; the userdata of its vtable. */
+typedef struct {
+    ApmigServer *server;
+    char *id;
+    char *path;
+    GStrv texts;         /* see apmig_server_emit_changes() */
+    gboolean end_is_out; /* of a lock: LockEnded was sent */
+} ApmigObject;
+
+/* Each registers the objects of its kind. Returns: negative errno on failure. */
+int apmig_manager_register(ApmigServer *server);
+int apmig_lock_objects_register(ApmigServer *server);
+int apmig_migration_objects_register(ApmigServer *server);
+
+/* Bring the bus up to date with the engine. */
+void apmig_manager_refresh(ApmigServer *server);
+void apmig_lock_object_refresh(ApmigServer *server, const char *id);
+void apmig_migration_object_refresh(ApmigServer *server, const char *id);
+
+/* Returns: (transfer none): its canonical scope; what is not known counts as all. */
+const char *apmig_migration_scope_text(const ApmigMigration *migration);
+
+/* --- objects and texts (server-objects.c) ------------------------------------------------------------ */
+
+/* Returns: (transfer full): a table of the server for objects of one kind. */
+GHashTable *apmig_objects_new(void);
+
+/**
+ * apmig_object_find_or_add:
+ * @objects: the server's table of the kind
+ *
+ * A new object is not announced yet: that is apmig_object_announce()'s, once it can be read.
+ */
+ApmigObject *apmig_object_find_or_add(ApmigServer *server, GHashTable *objects, const char *prefix,
+                                      const char *id, gboolean *ret_added);
+void apmig_object_announce(ApmigObject *object);
+void apmig_object_remove(GHashTable *objects, const char *id);
+
+/* Of a fallback vtable and a node enumerator; @prefix: of the paths of @objects. */
+int apmig_objects_find(GHashTable *objects, const char *prefix, const char *path, void **ret_found);
+int apmig_objects_enumerate(GHashTable *objects, char ***ret_paths);
+
+/**
+ * apmig_server_emit_changes: PropertiesChanged for what differs from what was sent last
+ * @names: NULL-terminated, properties that emit a change
+ * @last: (inout): what these properties were, as texts in the order of @names; NULL: never announced
+ * @now: what they are, NULL-terminated; its texts are taken over, not the array
+ */
+void apmig_server_emit_changes(ApmigServer *server, const char *path, const char *interface,
+                               const char *const *names, GStrv *last, char **now);
+
+/* The same text with what is not valid UTF-8 replaced: sd-bus refuses to send anything else. NULL is "". */
+char *apmig_bus_text(const char *text);
+int apmig_append_text(sd_bus_message *message, const char *text);
+/* Appends an "ao". @locks: of ApmigLock */
+int apmig_append_lock_paths(sd_bus_message *message, GPtrArray *locks);
+
+/* --- method calls that are answered later (server-call.c) ------------------------------------------- */
+
+#define APMIG_GUEST_NAME_MAX_BYTES 1024
+
+typedef struct ApmigCall ApmigCall;
+
+/* The next step of a call; @denied NULL: go on. It is the step's duty to answer a denied call. */
+typedef void (*ApmigCallFunc)(ApmigCall *call, const GError *denied);
+
+struct ApmigCall {
+    ApmigServer *server;
+    sd_bus_message *message;
+    const ApmigMethodRule *rule;
+    gboolean identified;
+    guint32 uid;
+    ApmigRequester requester;
+    const char *request; /* (nullable): its rule's; what the journal is told of it, with the next two */
+    char *lock_id;       /* (nullable) */
+    char *change_id;     /* (nullable) */
+    guint32 owner_uid;   /* of lock_id's lock, when the polkit action was chosen; with the next server-owner.c's */
+    ApmigCallFunc owner_next;
+    sd_bus_slot *identity;             /* the question to the bus whose the caller is */
+    sd_bus_slot *watch;                /* of the caller's connection */
+    ApmigAuthorization *authorization; /* the question to polkit under way */
+    ApmigUserLookup *user_lookup;
+    ApmigUserNameFunc name_func;
+    ApmigCallFunc next;
+    ApmigCaller caller; /* the core's number while it works for the call, else 0 */
+    gpointer data;      /* the method's own */
+    GDestroyNotify free_data;
+};
+
+/**
+ * apmig_call_start: for a method's handler, to be returned from it
+ * @data: (transfer full): what the method read of its arguments
+ * @next: called later, when the caller is known, is within its limit and, with APMIG_ACCESS_ROOT, root
+ *
+ * A call whose caller vanishes ends silently, and the core is told. Only methods with APMIG_ACCESS_POLKIT or
+ * APMIG_ACCESS_ROOT watch their caller: the others are over soon and leave nothing behind.
+ */
+int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
+                     ApmigCallFunc next);
+
+/* @action: polkit's, from the call's rule. @next may be called from within. */
+void apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next);
+
+/* Calls @func, a step of @call, with the name of the caller; of root at once: nothing may be in the way then, the name
+ * service is not. */
+void apmig_call_look_up_name(ApmigCall *call, ApmigUserNameFunc func);
+
+/* Each answers the call and frees it. @signature: as of sd_bus_message_append(). */
+void apmig_call_reply(ApmigCall *call, const char *signature, ...);
+/* @r: negative when @reply could not be made. */
+void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
+void apmig_call_fail(ApmigCall *call, const GError *error);
+/* What the core was asked for is done, and there is nothing to say of it. @error: (nullable): it is not */
+void apmig_call_finish(ApmigCall *call, const GError *error);
+/* Frees it without an answer. */
+void apmig_call_free(ApmigCall *call);
+
+/* Answers @message with the D-Bus name of @error. Returns: what a handler returns. */
+int apmig_reply_error(sd_bus_message *message, const GError *error);
+/* For the handler of a method with APMIG_ACCESS_FREE that answers at once. Returns: FALSE when its row does not
+ * say so; then @error is set. */
+gboolean apmig_method_is_free(sd_bus_message *message, GError **error);
+
+/* --- what the journal is told of calls that change something (server-audit.c) ----------------------- */
+
+/* That @call, which is allowed, asks for @request now. @guest: (nullable); @format: a clause after "user N asks to" */
+void apmig_call_log_request(const ApmigCall *call, const char *request, const char *guest, const char *format,
+                            ...) G_GNUC_PRINTF(4, 5);
+/* That nothing came of it. Of users other than root only so many are told: whoever may call could fill the journal. */
+void apmig_call_log_refusal(const ApmigCall *call, const GError *error);
+
+/* --- calls about a lock (server-owner.c) ------------------------------------------------------------- */
+
+/* @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
+const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
+
+/**
+ * apmig_call_authorize_for_lock:
+ * @id: of the lock
+ * @next: called when the caller may do with it what is asked; may be called from within
+ *
+ * The owner needs the rule's action, others its others_action, where it has one; a refusal of that is
+ * APMIG_ERROR_NOT_OWNER and names the owner.
+ */
+void apmig_call_authorize_for_lock(ApmigCall *call, const char *id, ApmigCallFunc next);
+
+/* The same lock, later: somebody may have typed a password meanwhile, and it may be gone (APMIG_ERROR_NO_SUCH_LOCK) or
+ * be another's (APMIG_ERROR_NOT_OWNER). */
+const ApmigLock *apmig_call_find_same_lock(const ApmigCall *call, GError **error);
+
+/* --- arguments (server-options.c) ------------------------------------------------------------------- */
+
+/* One option of a method; arrays of them end with a name of NULL. */
+typedef struct {
+    const char *name;
+    const char *type; /* of D-Bus: "s", "t", "b" or "a{ss}" */
+    gboolean given;
+    union {
+        const char *text; /* borrowed from the message */
+        guint64 number;
+        int flag;
+        GPtrArray *pairs; /* the caller's: each key and its value, borrowed from the message */
+    };
+} ApmigOption;
+
+#define APMIG_OPTION_MAX_PAIRS 256 /* in one option */
+
+/* Reads an a{sv}; on failure no option has pairs. @error: APMIG_ERROR_INVALID_OPTION for an unknown key, a wrong type, a key twice. */
+gboolean apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error);
+/* @option: not given, or from 1 to @maximum microseconds; else APMIG_ERROR_INVALID_OPTION. */
+gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GError **error);
+/* Whether @text is 1 to @max_bytes bytes of UTF-8, not all white space, without control characters and line
+ * separators. @what: subject of the sentence in @error, which has @code. */
+gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
+                                   GError **error);
+/* Reads an "s". Returns: (transfer full) (nullable): it, when it is presentable; else @error is set, as above. */
+char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
+                      GError **error);
+
+/* --- methods of their own files -------------------------------------------------------------------------- */
+
+/* A handler of sd-bus, with the server as userdata. */
+int apmig_method_take_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_rehearse_lock(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_guests(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/* server-check.c: the same */
+int apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/* server-permits.c: the same */
+int apmig_method_permit_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_revoke_permit(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_permits(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+/* Returns: (transfer full): what differs when a permit comes, goes or is used. */
+char *apmig_permits_text(const ApmigServer *server);
+/* Returns: (transfer full): whether the guest could migrate now (@ret_allowed), and why not; or that it may, in spite of
+ * what, by a permit. @guest: name or UUID; @ret_locks: (out) (transfer container): the locks over it. */
+char *apmig_server_check_guest(const ApmigEngine *engine, const char *guest, const ApmigGuestFacts *facts,
+                               gboolean *ret_allowed, GPtrArray **ret_locks);
+
+/* server-keys.c: handlers of sd-bus, with the server as userdata. */
+int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/* server-amend.c: Lock.TakeOver, Lock.Extend and Lock.Annotate. @id: of the lock; @message: not read yet */
+int apmig_amend_lock(ApmigServer *server, sd_bus_message *message, const char *id, ApmigAmendment what);
+
+/* server-inquire.c: Lock.Check, as apmig_amend_lock(); and the answer to Manager.RehearseLock, whose @call is. */
+int apmig_check_lock(ApmigServer *server, sd_bus_message *message, const char *id);
+void apmig_rehearsal_answer(const ApmigVerdict *verdict, const GError *error, gpointer call);
+
+/**
+ * apmig_release_lock: server-release.c: ReleaseLock and Lock.Release from their options on
+ * @id: of the lock
+ * @message: read up to its options
+ */
+int apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id);

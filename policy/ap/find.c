@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ap/find.h"
+
+#include "ap/text.h"
+
+const ApmigApCard *
+apmig_ap_find_card(const ApmigApHost *host, guint adapter)
+{
+    for (guint i = 0; i < host->cards->len; i++) {
+        const ApmigApCard *card = host->cards->pdata[i];
+
+        if (card->adapter == adapter)
+            return card;
+    }
+    return NULL;
+}
+
+const ApmigApQueue *
+apmig_ap_find_queue(const ApmigApHost *host, guint adapter, guint domain)
+{
+    for (guint i = 0; i < host->queues->len; i++) {
+        const ApmigApQueue *queue = host->queues->pdata[i];
+
+        if (queue->adapter == adapter && queue->domain == domain)
+            return queue;
+    }
+    return NULL;
+}
+
+const ApmigApDevice *
+apmig_ap_find_device(const ApmigApHost *host, const char *uuid)
+{
+    for (guint i = 0; i < host->devices->len; i++) {
+        const ApmigApDevice *device = host->devices->pdata[i];
+
+        if (g_str_equal(device->uuid, uuid))
+            return device;
+    }
+    return NULL;
+}
+
+ApmigApMode
+apmig_ap_find_mode(const ApmigApHost *host, guint adapter)
+{
+    const ApmigApCard *card = apmig_ap_find_card(host, adapter);
+    ApmigApMode mode = APMIG_AP_MODE_UNKNOWN;
+
+    if (card == NULL)
+        return APMIG_AP_MODE_UNKNOWN;
+    if (card->has_functions == APMIG_YES)
+        mode = apmig_ap_mode_from_functions(card->functions);
+    return mode != APMIG_AP_MODE_UNKNOWN ? mode : apmig_ap_mode_from_type(card->type);
+}
+
+gboolean
+apmig_ap_mode_has_class(ApmigApMode mode, ApmigKeyClass key_class)
+{
+    switch (mode) {
+    case APMIG_AP_MODE_CCA:
+        return key_class != APMIG_KEY_WK;
+    case APMIG_AP_MODE_EP11:
+        return key_class == APMIG_KEY_WK;
+    case APMIG_AP_MODE_ACCELERATOR:
+        return FALSE;
+    case APMIG_AP_MODE_UNKNOWN:
+    default:
+        return TRUE;
+    }
+}
+
+const char *
+apmig_ap_mode_to_string(ApmigApMode mode)
+{
+    static const char *const names[] = {
+        [APMIG_AP_MODE_UNKNOWN] = "unknown",
+        [APMIG_AP_MODE_CCA] = "CCA",
+        [APMIG_AP_MODE_EP11] = "EP11",
+        [APMIG_AP_MODE_ACCELERATOR] = "accelerator",
+    };
+
+    g_return_val_if_fail((guint)mode < G_N_ELEMENTS(names), "");
+    return names[mode];
+}

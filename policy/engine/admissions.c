@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Admissions: what the hook asks, from the question to the yes or no, and those that are open from before. */
+#include "engine/private.h"
+
+#define ARRIVALS_MAX 4096
+
+void
+pending_admission_free(PendingAdmission *pending)
+{
+    g_free(pending->uuid);
+    apmig_scope_unref(pending->scope);
+    g_clear_pointer(&pending->device_map, g_hash_table_unref);
+    g_free(pending);
+}
+
+static void
+reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const char *reason)
+{
+    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_ADMIT);
+
+    reply->caller = caller;
+    reply->allowed = allowed;
+    reply->message = g_strdup(reason);
+}
+
+static void
+deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock,
+     const char *reason)
+{
+    ApmigAction *entry;
+
+    reply_admit(engine, caller, FALSE, reason);
+    engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL, "guest %s was not let in: %s",
+               name, reason);
+    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
+    entry->uuid = g_strdup(uuid);
+    entry->guest = g_strdup(name);
+}
+
+static void
+deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
+{
+    g_autofree char *reason = engine_describe_denial(lock);
+
+    deny(engine, caller, uuid, name, lock, reason);
+}
+
+static void
+migration_set_devices(Migration *migration, const char *const *devices)
+{
+    g_strfreev(migration->pub.devices);
+    migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
+    migration->dirty = TRUE;
+}
+
+/* An open record is the same guest's earlier attempt, which a guest that is seen from now on may belong to. If the two
+ * differ in their queues, it is not known which are those of the guest: it is waited for and, without devices, left
+ * alone. */
+static void
+join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope *scope,
+              const char *const *devices)
+{
+    gboolean same = apmig_scope_equal(migration->pub.scope, scope) && migration->pub.devices[0];
+    ApmigScope *both = apmig_scope_union(migration->pub.scope, scope);
+
+    apmig_scope_unref(migration->pub.scope);
+    migration->pub.scope = both;
+    migration_set_devices(migration, same ? devices : NULL);
+    migration_heed_policy(engine, migration);
+    migration_begin_steps_anew(migration);
+    migration->bindable = FALSE;
+}
+
+static Migration *
+find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope,
+                       const char *const *devices)
+{
+    Migration *migration = engine_find_migration(engine, event->admit.uuid, FALSE);
+
+    if (migration) {
+        join_attempts(engine, migration, scope, devices);
+        return migration;
+    }
+    migration =
+        migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope, devices);
+    migration->bindable = !engine_guest_is_active(engine, event->admit.uuid);
+    return migration;
+}
+
+/* @device: as of engine_choose_device() */
+static void
+begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope, const char *device)
+{
+    g_auto(GStrv) devices = engine_list_devices_here(event, device);
+    Migration *migration = find_or_begin_incoming(engine, event, scope, (const char *const *)devices);
+    PendingAdmission *pending = g_new0(PendingAdmission, 1);
+    gboolean permitted = engine_use_permit(engine, migration, event->admit.name);
+    ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
+
+    migration_promise(migration, (const char *const *)devices);
+    migration->admitted_until = engine->now + migration->settings.admission_usec;
+    migration->admit_token = engine->last_token;
+    migration->expiry_token = 0;
+    action->op = pending->op = ++engine->last_op;
+    action->admission = g_new0(ApmigAdmission, 1);
+    action->admission->uuid = g_strdup(event->admit.uuid);
+    action->admission->name = g_strdup(event->admit.name);
+    action->admission->scope = apmig_scope_ref(migration->pub.scope);
+    action->admission->devices = g_strdupv(migration->pub.devices);
+    action->admission->admitted_at = engine->now;
+    pending->caller = event->admit.caller;
+    pending->permitted = permitted;
+    pending->uuid = g_strdup(event->admit.uuid);
+    pending->scope = apmig_scope_ref((ApmigScope *)scope);
+    pending->device_map = device ? engine_device_map_new(event->admit.arrival.device, device) : NULL;
+    g_ptr_array_add(engine->pending, pending);
+}
+
+/* It may be what an earlier admission, still open, will be taken for: then that is left alone. */
+static void
+expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
+{
+    ApmigGuestSettings settings = apmig_policy_for_guest(engine->policy, uuid, name, NULL);
+    Migration *earlier = engine_find_migration(engine, uuid, FALSE);
+    gint64 *until = g_new(gint64, 1);
+
+    if (earlier)
+        migration_set_devices(earlier, NULL);
+    *until = engine->now + settings.admission_usec;
+    if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
+        g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
+    g_hash_table_replace(engine->arrivals, g_strdup(uuid), until);
+}
+
+void
+engine_admit(ApmigEngine *engine, const ApmigEvent *event)
+{
+    g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
+    g_autoptr(ApmigArrivalCheck) check = NULL;
+
+    if (!engine->loaded) {
+        reply_admit(engine, event->admit.caller, FALSE, APMIG_NOT_LOADED);
+        return;
+    }
+    if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
+        if (!event->admit.restore)
+            expect_unaffected(engine, event->admit.uuid, event->admit.name);
+        reply_admit(engine, event->admit.caller, TRUE, "");
+        return;
+    }
+    g_hash_table_remove(engine->arrivals, event->admit.uuid);
+    check = engine_check_arrival(engine, event);
+    if (check->refusal) {
+        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name,
+             engine_overlapping_lock(engine, scope), check->refusal);
+        return;
+    }
+    engine_log_doubts(engine, event, check);
+    if (event->admit.restore) {
+        reply_admit(engine, event->admit.caller, TRUE, "");
+        return;
+    }
+    if (engine_admissions_are_full(engine)) {
+        reply_admit(engine, event->admit.caller, FALSE, APMIG_ADMISSIONS_FULL);
+        return;
+    }
+    begin_admission(engine, event, scope, check->device);
+}
+
+static PendingAdmission *
+steal_pending(ApmigEngine *engine, guint64 op)
+{
+    for (guint i = 0; i < engine->pending->len; i++) {
+        PendingAdmission *pending = g_ptr_array_index(engine->pending, i);
+
+        if (pending->op == op)
+            return g_ptr_array_steal_index(engine->pending, i);
+    }
+    return NULL;
+}
+
+/* The hook is told no after all: what is left of the admission is an earlier yes, if there was one. */
+static void
+take_back(ApmigEngine *engine, Migration *migration, const char *why)
+{
+    migration->dirty = TRUE;
+    if (migration->grants || admission_is_pending(engine, migration->pub.uuid))
+        return;
+    migration->admitted_until = 0;
+    if (!migration->incoming_seen)
+        migration_end(engine, migration, "failed", why);
+}
+
+static void
+grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending)
+{
+    g_autofree char *exchange = engine_describe_device_map(pending->device_map);
+
+    migration->grants++;
+    migration->admitted_until = engine->now + migration->settings.admission_usec;
+    reply_admit(engine, pending->caller, TRUE, "");
+    if (pending->device_map) {
+        ApmigAction *reply = g_ptr_array_index(engine->actions, engine->actions->len - 1);
+
+        reply->device_map = g_hash_table_ref(pending->device_map);
+    }
+    engine_log(engine, APMIG_LOG_ADMISSION_ALLOWED, LOG_INFO, NULL, migration, "guest %s was let in%s",
+               migration->pub.guest, exchange);
+}
+
+void
+engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
+{
+    PendingAdmission *pending = steal_pending(engine, op);
+    Migration *migration = pending ? engine_find_migration(engine, pending->uuid, FALSE) : NULL;
+    const Lock *lock =
+        migration && !pending->permitted ? engine_overlapping_lock(engine, pending->scope) : NULL;
+    const char *trouble = migration && pending->permitted ? engine_permit_trouble(engine, migration) : NULL;
+
+    if (!pending)
+        return;
+    if (!migration || error) {
+        g_autofree char *reason =
+            g_strdup_printf("the admission could not be written (%s): mend apmigd's runtime "
+                            "folder and try again",
+                            error ? error : "it has ended");
+
+        reply_admit(engine, pending->caller, FALSE, reason);
+        if (migration)
+            take_back(engine, migration, reason);
+    } else if (trouble) {
+        g_autofree char *reason = g_strdup(trouble);
+
+        deny(engine, pending->caller, pending->uuid, migration->pub.guest, NULL, reason);
+        take_back(engine, migration, reason);
+    } else if (lock) {
+        deny_for_lock(engine, pending->caller, pending->uuid, migration->pub.guest, lock);
+        take_back(engine, migration, "a lock was requested before the hook was answered");
+    } else {
+        grant(engine, migration, pending);
+    }
+    pending_admission_free(pending);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the hypervisor tells of its guests, in answers and by itself. */
+#include "engine/private.h"
+
+void
+engine_view_started(ApmigEngine *engine)
+{
+    engine->connected = TRUE;
+    g_clear_pointer(&engine->view_trouble, g_free);
+    g_hash_table_remove_all(engine->arrivals); /* they may have come and gone unseen */
+    g_hash_table_remove_all(engine->guests);
+    engine->list_asked = 0;
+    engine->list_token = 0;
+    engine_stamps_view_started(engine);
+    engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor");
+    engine_log_concerns(engine, NULL);
+    engine_hurry(engine);
+}
+
+void
+engine_view_lost(ApmigEngine *engine, const char *reason)
+{
+    if (engine->connected || g_strcmp0(reason, engine->view_trouble) != 0) {
+        engine_log(engine, APMIG_LOG_VIEW_LOST, engine->locks->len ? LOG_WARNING : LOG_INFO, NULL, NULL,
+                   "the hypervisor is not reachable: %s", reason);
+        engine_log_concerns(engine, NULL);
+    }
+    engine->connected = FALSE;
+    g_free(engine->view_trouble);
+    engine->view_trouble = g_strdup(reason);
+    engine->list_asked = 0;
+    engine->list_token = 0;
+    g_hash_table_remove_all(engine->guests);
+    engine_steps_lost(engine);
+    engine_stamps_view_lost(engine);
+}
+
+static void
+see_guest(ApmigEngine *engine, const ApmigGuestName *seen, guint64 token)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, seen->uuid);
+
+    if (!guest) {
+        guest = g_new0(Guest, 1);
+        guest->uuid = g_strdup(seen->uuid);
+        guest->clear_token = engine->list_token;
+        guest_forget_facts(guest, 0);
+        g_hash_table_insert(engine->guests, guest->uuid, guest);
+    }
+    if (g_strcmp0(guest->name, seen->name) != 0) {
+        g_free(guest->name);
+        guest->name = g_strdup(seen->name);
+    }
+    guest->present_token = MAX(guest->present_token, token);
+}
+
+/* Whoever was active when last heard of, and is not in the list of @token. */
+static void
+miss_guests(ApmigEngine *engine, guint64 token)
+{
+    g_autoptr(GPtrArray) missed = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest->present_token < token)
+            g_hash_table_iter_remove(&iter);
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!g_hash_table_contains(engine->guests, migration->pub.uuid))
+            g_ptr_array_add(missed, g_strdup(migration->pub.uuid));
+    }
+    for (guint i = 0; i < missed->len; i++)
+        engine_migrations_guest_absent(engine, g_ptr_array_index(missed, i), token);
+}
+
+void
+engine_listed(ApmigEngine *engine, const ApmigEvent *event)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->list_asked || event->listed.token != engine->list_asked)
+        return;
+    engine->list_asked = 0;
+    g_free(engine->view_trouble);
+    engine->view_trouble = g_strdup(event->listed.error);
+    if (!event->listed.error) {
+        for (guint i = 0; i < event->listed.n_guests; i++)
+            see_guest(engine, &event->listed.guests[i], event->listed.token);
+        miss_guests(engine, event->listed.token);
+        engine->list_token = event->listed.token;
+    }
+    if (!engine_reading_is_needed(engine))
+        return;
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (!guest->answer_token && !guest->asked && engine_guest_matters(engine, guest))
+            engine_ask_guest(engine, guest);
+    if (engine->list_again && !event->listed.error)
+        engine_ask_list(engine);
+}
+
+static gboolean
+is_unaffected_arrival(const ApmigEngine *engine, const char *uuid)
+{
+    const gint64 *until = g_hash_table_lookup(engine->arrivals, uuid);
+
+    return until && engine->now <= *until;
+}
+
+static void
+guest_learn_facts(Guest *guest, const ApmigGuestFacts *facts)
+{
+    guest_forget_facts(guest, guest->facts_token);
+    guest->affected = facts->affected;
+    if (facts->affected == APMIG_AFFECTED_NO) {
+        apmig_scope_unref(guest->scope);
+        guest->scope = apmig_scope_new_none();
+    } else if (facts->affected == APMIG_AFFECTED_YES && facts->scope) {
+        apmig_scope_unref(guest->scope);
+        guest->scope = apmig_scope_ref(facts->scope);
+        guest->scope_varies = facts->scope_varies;
+    }
+    if (facts->devices) {
+        g_strfreev(guest->devices);
+        guest->devices = g_strdupv((char **)facts->devices);
+    }
+}
+
+static void
+learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
+{
+    if (event->answered.facts_read && event->answered.token > guest->facts_token) {
+        guest_learn_facts(guest, &event->answered.facts);
+        engine_unplug_learned(engine, guest);
+        guest->told_token = event->answered.token;
+        g_hash_table_remove(engine->arrivals, guest->uuid);
+    } else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
+               event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid)) {
+        guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
+    }
+}
+
+static void
+guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
+{
+    guest->answer_token = event->answered.token;
+    guest->present_token = engine->last_token;
+    guest->stopped &= event->answered.token <= guest->stop_token;
+    guest->job = event->answered.job;
+    if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
+        guest->clear_token = event->answered.token;
+    learn(engine, guest, event);
+    engine_migrations_answered(engine, guest, event);
+}
+
+void
+engine_answered(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, event->answered.uuid);
+
+    if (!guest || !guest->asked || guest->asked != event->answered.token)
+        return;
+    guest->asked = 0;
+    g_clear_pointer(&guest->trouble, g_free);
+    if (event->answered.job == APMIG_JOB_GONE && guest->present_token > event->answered.token) {
+        guest->trouble = g_strdup("it was gone, and is there again");
+        if (engine_reading_is_needed(engine))
+            engine_ask_guest(engine, guest);
+        return;
+    }
+    if (event->answered.job == APMIG_JOB_GONE) {
+        g_autofree char *uuid = g_strdup(guest->uuid);
+
+        g_hash_table_remove(engine->guests, uuid);
+        engine_migrations_guest_absent(engine, uuid, event->answered.token);
+        return;
+    }
+    if (event->answered.job == APMIG_JOB_UNKNOWN)
+        guest->trouble = g_strdup(event->answered.error ? event->answered.error : "no reason given");
+    else
+        guest_answered(engine, guest, event);
+    if (guest->ask_again && engine_reading_is_needed(engine) && engine_guest_matters(engine, guest))
+        engine_ask_guest(engine, guest);
+}
+
+void
+engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (guest)
+        guest_forget_facts(guest, engine->last_token);
+    if (!engine_find_migration(engine, uuid, FALSE)) /* when that one has arrived, then */
+        engine_stamp_changed_guest(engine, uuid, change);
+    if (outgoing)
+        outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
+    if (arrival_until && engine->now <= *arrival_until)
+        *arrival_until = G_MAXINT64; /* it has come, and is what the hook told of until it stops */
+    engine_hint(engine, uuid, NULL);
+}
+
+static void
+guest_stopped(ApmigEngine *engine, const char *uuid)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+    g_hash_table_remove(engine->arrivals, uuid);
+    g_hash_table_remove(engine->stamps, uuid);
+    engine_unplug_stopped(engine, uuid);
+    if (!guest)
+        return;
+    guest->stopped = TRUE;
+    guest->stop_token = engine->last_token;
+}
+
+void
+engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
+{
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (outgoing) {
+        outgoing->stopped_known = TRUE;
+        outgoing->stop_token = engine->last_token;
+        outgoing->stopped_migrated = migrated;
+    }
+    guest_stopped(engine, uuid);
+    engine_hint(engine, uuid, NULL);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What stands in whose way, in words: of a lock, of a guest.
+ */
+#include "engine/private.h"
+
+#define MIGRATIONS_MAX 8   /* named in one sentence */
+
+GPtrArray *
+apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock)
+{
+    GPtrArray *blockers = g_ptr_array_new();
+
+    for (guint i = 0; !lock->result && i < engine->migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (lock_is_blocked_by((const Lock *)lock, migration))
+            g_ptr_array_add(blockers, migration);
+    }
+    return blockers;
+}
+
+static void
+describe_migration(GString *text, const Migration *migration)
+{
+    const ApmigMigration *pub = &migration->pub;
+
+    g_string_append_printf(text, "%sguest '%s' ", text->len ? "; " : "", pub->guest);
+    if (pub->phase == APMIG_MIGRATION_ADMITTED)
+        g_string_append(text, "was let in and has not appeared yet");
+    else if (pub->outgoing && pub->postcopy)
+        g_string_append(text, "is migrating out in post-copy, which cannot be aborted");
+    else if (pub->outgoing)
+        g_string_append(text, "is migrating out");
+    else
+        g_string_append_printf(text, "is migrating in: end it on its source host with: virsh domjobabort %s",
+                               pub->guest);
+    if (pub->permitted)
+        g_string_append(text, " (which is permitted, so it is waited for)");
+    else if (pub->outgoing && !pub->scope_known)
+        g_string_append(text, " (its queues are not known, so it is left alone)");
+}
+
+char *
+engine_describe_blockers(const ApmigEngine *engine, const Lock *lock)
+{
+    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < MIN(blockers->len, MIGRATIONS_MAX); i++)
+        describe_migration(text, g_ptr_array_index(blockers, i));
+    if (blockers->len > MIGRATIONS_MAX)
+        g_string_append_printf(text, " and %u more", blockers->len - MIGRATIONS_MAX);
+    return g_string_free(text, FALSE);
+}
+
+char *
+apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
+{
+    GString *text = g_string_new(NULL);
+    g_autofree char *blockers = engine_describe_blockers(engine, (const Lock *)lock);
+
+    g_string_append(text, blockers);
+    if (((const Lock *)lock)->keys_op)
+        g_string_append_printf(text, "%sthe cards have not told yet whether the keys are in step",
+                               text->len ? "; " : "");
+    if (!lock->result && lock->state == APMIG_LOCK_DRAINING) {
+        engine_describe_view(engine, lock->record->scope, ((const Lock *)lock)->proof_token, text);
+        engine_describe_uses(engine, (const Lock *)lock, text);
+    }
+    return g_string_free(text, FALSE);
+}
+
+GPtrArray *
+apmig_engine_check_guest(const ApmigEngine *engine, const ApmigGuestFacts *facts, char **ret_reason)
+{
+    g_autoptr(ApmigScope) all = apmig_scope_new_all();
+    const ApmigScope *scope = facts->scope ? facts->scope : all;
+    GPtrArray *locks = g_ptr_array_new();
+    GString *reason = g_string_new(NULL);
+
+    for (guint i = 0; facts->affected != APMIG_AFFECTED_NO && i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+        g_autofree char *description = NULL;
+
+        if (!apmig_scope_overlaps(lock->pub.record->scope, scope))
+            continue;
+        description = lock_describe(lock);
+        g_string_append_printf(reason, "%s%s", reason->len ? "; " : "", description);
+        g_ptr_array_add(locks, lock);
+    }
+    *ret_reason = g_string_free(reason, FALSE);
+    return locks;
+}

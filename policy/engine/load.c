@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What an earlier run of apmigd left: locks, admissions and permits, as they were read from the disk. */
+#include "engine/private.h"
+
+static void
+load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
+{
+    Lock *lock = lock_new(engine, apmig_lock_record_copy(record));
+    gboolean recovered = record->origin == APMIG_LOCK_RECOVERED;
+
+    lock->durable = TRUE;
+    lock->no_wait = TRUE;
+    lock->was_held = recovered || record->held_at != 0;
+    lock_set_standing(lock, APMIG_LOCK_DRAINING);
+    lock_expect_end(engine, lock, engine->now + record->requested_at - engine->realtime);
+    if (recovered)
+        engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
+                   "%s: affected guests are locked until it is released with: apmigctl unlock --force %s",
+                   record->reason, record->id);
+}
+
+static void
+load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
+{
+    Migration *migration = migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED,
+                                         admission->scope, (const char *const *)admission->devices);
+
+    migration_promise(migration, (const char *const *)admission->devices);
+    migration->grants = 1;
+    migration->bindable = TRUE;
+    migration->admit_token = engine->last_token;
+    migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
+}
+
+static Migration *
+load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing)
+{
+    const ApmigAdmission admission = {(char *)uuid, (char *)name, NULL, NULL, engine->now};
+
+    if (outgoing)
+        return migration_new(engine, uuid, name, APMIG_MIGRATION_OUTGOING, NULL, NULL);
+    load_admission(engine, &admission);
+    return engine_find_migration(engine, uuid, FALSE);
+}
+
+/* Whoever uses it may still be under way, or be let in by a hook and not have appeared yet. */
+static void
+load_user(ApmigEngine *engine, Permit *permit)
+{
+    const ApmigPermit *record = permit->pub;
+    const char *name = *record->name ? record->name : record->used_by;
+    Migration *migration = engine_find_migration(engine, record->used_by, record->outgoing);
+
+    if (!migration)
+        migration = load_permitted(engine, record->used_by, name, record->outgoing);
+    migration->pub.permitted = TRUE;
+}
+
+/* A crash may have left one that was replaced. */
+static void
+load_open(ApmigEngine *engine, Permit *permit)
+{
+    Permit *rival = permit_find_rival(engine, permit->pub);
+
+    if (rival && rival->pub->given_at <= permit->pub->given_at) {
+        permit_end(engine, rival, "replaced");
+    } else if (rival) {
+        permit_end(engine, permit, "replaced");
+        return;
+    }
+    permit_open(engine, permit);
+}
+
+static void
+load_permit(ApmigEngine *engine, const ApmigPermit *record)
+{
+    Permit *permit = g_new0(Permit, 1);
+
+    permit->pub = apmig_permit_copy(record);
+    permit->durable = TRUE;
+    g_ptr_array_add(engine->permits, permit);
+    engine->permits_dirty = TRUE;
+    if (record->used_by)
+        load_user(engine, permit);
+    else
+        load_open(engine, permit);
+}
+
+/* Those in use first: an open one is not used by what has one already. */
+static void
+load_permits(ApmigEngine *engine, const GPtrArray *permits, gboolean used)
+{
+    for (guint i = 0; permits && i < permits->len; i++) {
+        const ApmigPermit *record = g_ptr_array_index(permits, i);
+
+        if (!record->used_by == !used)
+            load_permit(engine, record);
+    }
+}
+
+void
+engine_load(ApmigEngine *engine, const ApmigEvent *event)
+{
+    g_return_if_fail(!engine->loaded);
+
+    for (guint i = 0; i < event->store_loaded.locks->len; i++)
+        load_lock(engine, g_ptr_array_index(event->store_loaded.locks, i));
+    for (guint i = 0; i < event->store_loaded.admissions->len; i++)
+        load_admission(engine, g_ptr_array_index(event->store_loaded.admissions, i));
+    load_permits(engine, event->store_loaded.permits, TRUE);
+    load_permits(engine, event->store_loaded.permits, FALSE);
+    engine->loaded = TRUE;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is written of a lock. */
+#include "engine/private.h"
+
+void
+lock_write(ApmigEngine *engine, Lock *lock, Write write)
+{
+    ApmigAction *action =
+        engine_act(engine, write == WRITE_REMOVE ? APMIG_ACTION_REMOVE_LOCK : APMIG_ACTION_PERSIST_LOCK);
+
+    action->op = ++engine->last_op;
+    action->record =
+        apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
+    lock->op = action->op;
+    if (write == WRITE_CREATE)
+        lock->create_op = action->op;
+    lock->write = write;
+}
+
+/* A write under way is not overtaken: its answer is waited for by somebody, and the
+ * next write takes the change along, since each writes the whole record. */
+void
+lock_update(ApmigEngine *engine, Lock *lock)
+{
+    if (!lock->op && lock->pub.record->origin != APMIG_LOCK_RECOVERED)
+        lock_write(engine, lock, WRITE_UPDATE);
+}

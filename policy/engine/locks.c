@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in engine-take.c, how it
+ * ends in engine-release.c, what is changed of it meanwhile in engine-amend.c.
+ */
+#include "engine/private.h"
+
+#define HOLD_AGAIN_USEC (5 * G_USEC_PER_SEC) /* pause after a failed write of held_at that nobody waits for */
+
+void
+lock_free(Lock *lock)
+{
+    apmig_lock_record_free(lock->pub.record);
+    g_clear_pointer(&lock->heir, apmig_lock_record_free);
+    g_free(lock->pub.result);
+    g_free(lock->pub.message);
+    g_free(lock->pub.unverified);
+    g_free(lock->pub.warnings);
+    g_free(lock->end_message);
+    lock_clear_amendments(lock);
+    g_free(lock->uses_trouble);
+    g_array_unref(lock->releasers);
+    g_hash_table_unref(lock->breached_by);
+    g_ptr_array_unref(lock->blockers);
+    g_free(lock);
+}
+
+Lock *
+lock_new(ApmigEngine *engine, ApmigLockRecord *record)
+{
+    Lock *lock = g_new0(Lock, 1);
+
+    lock->pub.record = record;
+    lock->pub.unverified = g_strdup("");
+    lock->pub.warnings = g_strdup("");
+    lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
+    lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    lock->blockers = g_ptr_array_new_with_free_func(g_free);
+    g_queue_init(&lock->amendments);
+    lock->request_token = lock->proof_token = engine->last_token;
+    lock->dirty = TRUE;
+    g_ptr_array_add(engine->locks, lock);
+    return lock;
+}
+
+/* --- written ------------------------------------------------------------------------------------- */
+
+static void
+lock_created(ApmigEngine *engine, Lock *lock)
+{
+    ApmigAction *reply;
+
+    lock->durable = TRUE;
+    lock->proof_token = engine->last_token;
+    lock_set_standing(lock, APMIG_LOCK_DRAINING);
+    engine_hurry(engine);
+    if (!lock->no_wait || !lock->taker)
+        return;
+    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+    reply->caller = lock->taker;
+    reply->id = g_strdup(lock->pub.record->id);
+    lock->taker = 0;
+}
+
+static void
+lock_adopted(ApmigEngine *engine, Lock *lock)
+{
+    lock->heir->breaches = lock->pub.record->breaches;
+    apmig_lock_record_free(lock->pub.record);
+    lock->pub.record = g_steal_pointer(&lock->heir);
+    lock->pub.overdue = FALSE;
+    lock_expect_end(engine, lock, engine->now);
+    lock->dirty = TRUE;
+    if (lock->taker) {
+        ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+
+        reply->caller = lock->taker;
+        reply->id = g_strdup(lock->pub.record->id);
+    }
+    lock->taker = 0;
+    engine_log(engine, APMIG_LOG_LOCK_ADOPTED, LOG_NOTICE, lock, NULL, "lock %s was adopted by %s: \"%s\"",
+               lock->pub.record->id, lock->pub.record->owner_name, lock->pub.record->reason);
+}
+
+static void
+lock_write_failed(ApmigEngine *engine, Lock *lock, Write write, const char *error)
+{
+    g_autofree char *message =
+        g_strdup_printf("lock %s could not be written (%s): mend the state folder and ask again",
+                        lock->pub.record->id, error);
+
+    engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, lock, NULL, "%s", message);
+    lock->never_written = write == WRITE_CREATE;
+    if (write == WRITE_CREATE || (write == WRITE_HOLD && lock->taker))
+        lock_begin_end(engine, lock, "failed", APMIG_ERROR_STATE_FAILURE, message);
+    if (write == WRITE_ADOPT) {
+        engine_reply_error(engine, lock->taker, APMIG_ERROR_STATE_FAILURE, message);
+        lock->taker = 0;
+        g_clear_pointer(&lock->heir, apmig_lock_record_free);
+    }
+    if (write == WRITE_AMEND)
+        lock_amended(engine, lock, message);
+    if (write == WRITE_HOLD) {
+        lock->pub.record->held_at = 0;
+        lock->hold_again_at = engine->now + HOLD_AGAIN_USEC;
+    }
+}
+
+void
+engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
+{
+    Lock *lock = engine_find_lock_written(engine, op);
+    Write write;
+
+    for (guint i = 0; error && !lock && i < engine->locks->len; i++) {
+        Lock *other = g_ptr_array_index(engine->locks, i);
+
+        if (other->create_op == op)
+            other->never_written = TRUE; /* overtaken by its removal */
+    }
+    if (!lock)
+        return;
+    write = lock->write;
+    lock->op = 0;
+    lock->write = WRITE_NONE;
+    if (error) {
+        lock_write_failed(engine, lock, write, error);
+        return;
+    }
+    if (write == WRITE_CREATE)
+        lock_created(engine, lock);
+    else if (write == WRITE_HOLD)
+        lock->was_held = TRUE;
+    else if (write == WRITE_ADOPT)
+        lock_adopted(engine, lock);
+    else if (write == WRITE_AMEND)
+        lock_amended(engine, lock, NULL);
+}
+
+/* --- migrations under a lock ---------------------------------------------------------------------- */
+
+/* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
+static gboolean
+lock_is_older(const Lock *lock, const Migration *migration)
+{
+    if (migration->pub.phase == APMIG_MIGRATION_ADMITTED)
+        return FALSE;
+    return lock->was_held || migration->began_after > lock->request_token;
+}
+
+static gboolean
+lock_is_breached_by(const Lock *lock, const Migration *migration)
+{
+    return !migration->pub.permitted && lock_is_older(lock, migration);
+}
+
+/* The request's word counts for all migrations, the policy's for each. */
+static ApmigOnBusy
+lock_on_busy(const Lock *lock, const Migration *migration)
+{
+    return lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET ? lock->pub.record->on_busy
+                                                            : migration->settings.on_busy;
+}
+
+/* Returns: (nullable): a migration older than the request because of which that is refused. */
+static const Migration *
+find_refusing_migration(const ApmigEngine *engine, const Lock *lock)
+{
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (lock_is_blocked_by(lock, migration) && !lock_is_older(lock, migration) &&
+            lock_on_busy(lock, migration) == APMIG_ON_BUSY_REFUSE)
+            return migration;
+    }
+    return NULL;
+}
+
+/* One refusal fails the request, so nothing is ended for it before it is known that there is none: where rules differ,
+ * a migration that has not been seen yet may be the one. */
+static gboolean
+lock_may_be_refused(const ApmigEngine *engine, const Lock *lock)
+{
+    if (lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET || !apmig_policy_may_refuse(engine->policy))
+        return FALSE;
+    return (!lock->busy_known && !engine_view_has_told(engine, lock)) ||
+           find_refusing_migration(engine, lock) != NULL;
+}
+
+gboolean
+lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration)
+{
+    if (migration->pub.permitted)
+        return FALSE;
+    if (!lock->durable || lock->ending || !lock_is_blocked_by(lock, migration))
+        return FALSE;
+    if (lock_is_breached_by(lock, migration))
+        return TRUE;
+    return lock_on_busy(lock, migration) == APMIG_ON_BUSY_ABORT && !lock_may_be_refused(engine, lock);
+}
+
+static void
+count_breach(ApmigEngine *engine, Lock *lock, const Migration *migration)
+{
+    if (!g_hash_table_add(lock->breached_by, g_strdup(migration->pub.id)))
+        return;
+    lock->pub.record->breaches++;
+    lock->dirty = TRUE;
+    engine_log(engine, APMIG_LOG_LOCK_BREACHED, LOG_ALERT, lock, migration,
+               "migration %s of guest %s is in progress under lock %s: do not change keys until it is over",
+               apmig_migration_direction(&migration->pub), migration->pub.guest, lock->pub.record->id);
+    lock_update(engine, lock);
+}
+
+/* Returns: whether an overlapping migration is in progress, whose breach is counted if it is one. */
+static gboolean
+lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached, gboolean *ret_permitted)
+{
+    gboolean met = FALSE;
+
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!lock_is_blocked_by(lock, migration))
+            continue;
+        met = TRUE;
+        *ret_permitted |= migration->pub.permitted;
+        if (!lock_is_breached_by(lock, migration))
+            continue;
+        *ret_breached = lock->was_held;
+        count_breach(engine, lock, migration);
+    }
+    return met;
+}
+
+/* --- settling ------------------------------------------------------------------------------------ */
+
+static void
+lock_time_out(ApmigEngine *engine, Lock *lock)
+{
+    g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
+    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+    gboolean view_is_clear = engine_view_is_clear(engine, lock);
+    ApmigError code =
+        blockers->len || view_is_clear ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
+    g_autofree char *message = g_strdup_printf("the lock was not held in time, and is gone: %s",
+                                               *wait ? wait : "the disk did not answer");
+
+    lock_begin_end(engine, lock, "timeout", code, message);
+}
+
+static void
+lock_be_held(ApmigEngine *engine, Lock *lock)
+{
+    ApmigAction *reply;
+
+    if (lock->standing == APMIG_LOCK_BREACHED)
+        engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
+                   "no migration is in progress under lock %s", lock->pub.record->id);
+    else if (lock->standing == APMIG_LOCK_PERMITTED)
+        engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
+                   "lock %s is held again: what was permitted is over", lock->pub.record->id);
+    else
+        engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
+                   "lock %s is held: no migration of scope %s is in progress", lock->pub.record->id,
+                   apmig_scope_to_string(lock->pub.record->scope));
+    lock_set_standing(lock, APMIG_LOCK_HELD);
+    lock->deadline = 0;
+    if (!lock->taker)
+        return;
+    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
+    reply->caller = lock->taker;
+    reply->id = g_strdup(lock->pub.record->id);
+    lock->taker = 0;
+}
+
+/* It is held again when a reading that begins now shows nothing any more. */
+static void
+lock_leave_held(ApmigEngine *engine, Lock *lock, ApmigLockState standing)
+{
+    lock_set_standing(lock, standing);
+    lock->proof_token = engine->last_token;
+    engine_hurry(engine);
+}
+
+/* Whether it was held when it was last proven, and needs no more than to be proven anew. */
+static gboolean
+lock_has_left_held(const Lock *lock)
+{
+    return lock->standing == APMIG_LOCK_BREACHED || lock->standing == APMIG_LOCK_PERMITTED;
+}
+
+/* A breach that is over does not leave it permitted: that nothing is in progress but what is permitted has not been proven
+ * then. */
+static void
+lock_proceed(ApmigEngine *engine, Lock *lock)
+{
+    gboolean breached = FALSE, permitted = FALSE;
+    gboolean met = lock_meets_migrations(engine, lock, &breached, &permitted);
+
+    if (breached && lock->standing != APMIG_LOCK_BREACHED)
+        lock_leave_held(engine, lock, APMIG_LOCK_BREACHED);
+    else if (permitted && lock->standing == APMIG_LOCK_HELD)
+        lock_leave_held(engine, lock, APMIG_LOCK_PERMITTED);
+    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock) ||
+        (!lock_has_left_held(lock) && !engine_uses_are_clear(engine, lock)))
+        return;
+    if (lock->was_held && lock->op == 0)
+        lock_be_held(engine, lock);
+    else if (lock->op == 0 && engine->now >= lock->hold_again_at) {
+        lock->pub.record->held_at = engine->realtime;
+        lock_write(engine, lock, WRITE_HOLD);
+    }
+}
+
+/* Returns: (transfer full): which rule says so; "" when it is the request or the top level of the policy. */
+static char *
+describe_refusing_rule(const Lock *lock, const Migration *refusing)
+{
+    const ApmigPolicyRule *rule = refusing->settings.rule;
+
+    if (lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET || !rule || rule->on_busy == APMIG_ON_BUSY_UNSET)
+        return g_strdup("");
+    return g_strdup_printf(" (guest '%s' has a rule in the policy, $.rules[%u] of %s)", refusing->pub.guest,
+                           rule->index, rule->origin);
+}
+
+static void
+lock_be_refused(ApmigEngine *engine, Lock *lock, const Migration *refusing)
+{
+    g_autofree char *busy = engine_describe_blockers(engine, lock);
+    g_autofree char *rule = describe_refusing_rule(lock, refusing);
+    g_autofree char *message =
+        g_strdup_printf("%s%s; ask again when it is over, or with on-busy=abort", busy, rule);
+
+    lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
+}
+
+void
+engine_settle_lock(ApmigEngine *engine, Lock *lock)
+{
+    gboolean waits = lock->standing == APMIG_LOCK_REQUESTED || lock->standing == APMIG_LOCK_DRAINING;
+    const Migration *refusing = NULL;
+
+    lock_settle_overdue(engine, lock);
+    engine_settle_release(engine, lock);
+    if (lock->ending || !lock->durable) {
+        if (!lock->ending && lock->deadline && engine->now >= lock->deadline)
+            lock_time_out(engine, lock);
+        return;
+    }
+    if (waits && !lock->was_held && !lock->kept)
+        refusing = find_refusing_migration(engine, lock);
+    if (refusing) {
+        lock_be_refused(engine, lock, refusing);
+        return;
+    }
+    if (waits && !lock->busy_known && apmig_policy_may_refuse(engine->policy))
+        lock->busy_known = engine_view_has_told(engine, lock);
+    lock_proceed(engine, lock);
+    engine_settle_amendments(engine, lock);
+    if (lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
+        lock_time_out(engine, lock);
+}
+
+void
+engine_publish_locks(ApmigEngine *engine)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+        g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+        gboolean same = blockers->len == lock->blockers->len;
+
+        for (guint j = 0; same && j < blockers->len; j++)
+            same = g_str_equal(((Migration *)g_ptr_array_index(blockers, j))->pub.id,
+                               g_ptr_array_index(lock->blockers, j));
+        if (same && !lock->dirty)
+            continue;
+        g_ptr_array_set_size(lock->blockers, 0);
+        for (guint j = 0; j < blockers->len; j++)
+            g_ptr_array_add(lock->blockers, g_strdup(((Migration *)g_ptr_array_index(blockers, j))->pub.id));
+        lock->dirty = FALSE;
+        engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
+    }
+}
+
+gint64
+lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
+{
+    gint64 deadline = G_MAXINT64;
+
+    engine_earlier(&deadline, lock->pub.overdue ? lock->overdue_again : lock->overdue_at);
+    if (!lock->ending)
+        engine_earlier(&deadline, lock->deadline);
+    if (lock->keys_op)
+        engine_earlier(&deadline, lock->keys_until);
+    if (lock->hold_again_at > engine->now)
+        engine_earlier(&deadline, lock->hold_again_at);
+    engine_earlier(&deadline, lock_next_reading_of_uses(engine, lock));
+    return deadline;
+}

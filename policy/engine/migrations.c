@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a migration: in: admitted -> incoming -> ended; out: outgoing -> ended.
+ */
+#include "engine/private.h"
+
+/* libvirt's event of how a guest stopped and the answer that it is gone travel on different paths: how long the
+ * event may come later. */
+#define STOP_EVENT_GRACE_USEC (200 * 1000)
+
+void
+migration_free(Migration *migration)
+{
+    g_free(migration->pub.id);
+    g_free(migration->pub.uuid);
+    g_free(migration->pub.guest);
+    apmig_scope_unref(migration->pub.scope);
+    g_strfreev(migration->pub.devices);
+    g_hash_table_unref(migration->promised);
+    g_ptr_array_unref(migration->pub.steps);
+    g_free(migration->pub.message);
+    g_free(migration);
+}
+
+void
+migration_heed_policy(const ApmigEngine *engine, Migration *migration)
+{
+    const ApmigMigration *pub = &migration->pub;
+
+    migration->settings =
+        apmig_policy_for_guest(engine->policy, pub->uuid, pub->guest, pub->scope_known ? pub->scope : NULL);
+}
+
+Migration *
+migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
+              const ApmigScope *scope, const char *const *devices)
+{
+    Migration *migration = g_new0(Migration, 1);
+
+    migration->pub.id = g_strdup_printf("%s_%u", engine->run_id, ++engine->n_migrations);
+    migration->pub.uuid = g_strdup(uuid);
+    migration->pub.guest = g_strdup(name);
+    migration->pub.phase = phase;
+    migration->pub.outgoing = phase == APMIG_MIGRATION_OUTGOING;
+    migration->pub.scope_known = scope != NULL;
+    migration->pub.scope = scope ? apmig_scope_ref((ApmigScope *)scope) : apmig_scope_new_all();
+    migration->pub.devices = devices ? g_strdupv((char **)devices) : g_new0(char *, 1);
+    migration->promised = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    migration->pub.started_at = engine->realtime;
+    migration->pub.steps = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_step_record_free);
+    migration->pub.result = "";
+    migration->pub.message = g_strdup("");
+    migration->dirty = TRUE;
+    migration_heed_policy(engine, migration);
+    g_ptr_array_add(engine->migrations, migration);
+    return migration;
+}
+
+void
+migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message)
+{
+    guint index;
+
+    migration->pub.phase = APMIG_MIGRATION_ENDED;
+    migration->pub.result = result;
+    g_free(migration->pub.message);
+    migration->pub.message = g_strdup(message);
+    migration->ended_at = engine->now;
+    engine_permit_migration_ended(engine, migration);
+    engine_log(engine, APMIG_LOG_MIGRATION_ENDED, g_str_equal(result, "unknown") ? LOG_ALERT : LOG_NOTICE,
+               NULL, migration, "migration %s of guest %s ended: %s%s%s",
+               apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
+               message);
+    engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
+    if (!migration->pub.outgoing) {
+        ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
+
+        action->admission = g_new0(ApmigAdmission, 1);
+        action->admission->uuid = g_strdup(migration->pub.uuid);
+    }
+    if (g_ptr_array_find(engine->migrations, migration, &index))
+        g_ptr_array_add(engine->ended_migrations, g_ptr_array_steal_index(engine->migrations, index));
+}
+
+/* --- what answers say ---------------------------------------------------------------------------- */
+
+static void
+incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, guint64 token)
+{
+    gboolean newer = token > migration->admit_token;
+
+    if (guest->job == APMIG_JOB_INCOMING) {
+        migration->dirty |= !migration->incoming_seen;
+        migration->incoming_seen = TRUE;
+        migration->seen_token = engine->last_token;
+        migration->pub.phase = APMIG_MIGRATION_INCOMING;
+        if (newer && migration->bindable)
+            migration->admitted_until = 0;
+    } else if (migration->incoming_seen || (newer && migration->bindable)) {
+        if (newer && migration->bindable)
+            migration->admitted_until = 0;
+        migration->incoming_seen = FALSE;
+        if (!migration->admitted_until) {
+            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
+            migration_end(engine, migration, "completed", "the guest has arrived");
+        } else
+            migration->pub.phase = APMIG_MIGRATION_ADMITTED;
+    }
+    if (migration->expiry_token && token > migration->expiry_token && migration->admitted_until) {
+        migration->admitted_until = 0;
+        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED) {
+            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
+            migration_end(engine, migration, "completed", "the guest is active here");
+        }
+    }
+}
+
+static void
+incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
+{
+    if (migration->incoming_seen && token <= migration->seen_token)
+        return;
+    if (migration->expiry_token && token > migration->expiry_token)
+        migration->admitted_until = 0;
+    if (token > migration->admit_token)
+        migration->bindable = TRUE;
+    if (migration->incoming_seen && !migration->admitted_until)
+        migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
+                      "the guest is gone; it goes on at its source");
+    else if (!migration->admitted_until)
+        migration_end(engine, migration, "vanished", "the guest was let in and never came");
+    else if (migration->incoming_seen) {
+        migration->incoming_seen = FALSE;
+        migration->pub.phase = APMIG_MIGRATION_ADMITTED;
+        migration->dirty = TRUE;
+    }
+}
+
+static void
+outgoing_left(ApmigEngine *engine, Migration *migration)
+{
+    if (!migration->stopped_known)
+        migration_end(engine, migration, "unknown",
+                      "the guest is gone from this host; look for it at its destination");
+    else if (!migration->stopped_migrated)
+        migration_end(engine, migration, "failed", "the guest stopped at its source");
+    else if (migration->not_abortable)
+        migration_end(engine, migration, "not-abortable", "the guest runs at its destination");
+    else if (migration_was_asked_to_end(migration))
+        migration_end(engine, migration, "completed-anyway", "the request to end it came too late");
+    else
+        migration_end(engine, migration, "completed", "the guest runs at its destination");
+}
+
+static void
+outgoing_stayed(ApmigEngine *engine, Migration *migration, gboolean stranded)
+{
+    if (stranded)
+        migration_end(
+            engine, migration, "unknown",
+            "libvirt left the guest paused (migrating) without a job and does not know where it runs: before "
+            "resuming anything look on both hosts with: virsh domstate --reason GUEST");
+    else if (migration_was_asked_to_end(migration))
+        migration_end(engine, migration, "aborted", "the guest runs on at its source");
+    else
+        migration_end(engine, migration, "failed", "it ended by itself; the guest is at its source");
+}
+
+static void
+outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, const ApmigEvent *event)
+{
+    if (guest->job != APMIG_JOB_OUTGOING) {
+        outgoing_stayed(engine, migration, event->answered.stranded);
+        return;
+    }
+    migration->seen_token = engine->last_token;
+    migration->dirty |= !migration->pub.postcopy && event->answered.postcopy;
+    migration->pub.postcopy |= event->answered.postcopy;
+    migration->pub.progress = event->answered.progress;
+}
+
+/* Devices may have come and gone since the migration was first seen, or this may be another one already. */
+static void
+follow_scope(const ApmigEngine *engine, Migration *migration, const Guest *guest)
+{
+    gboolean known = guest->affected == APMIG_AFFECTED_YES;
+
+    if (!known == !migration->pub.scope_known && apmig_scope_equal(migration->pub.scope, guest->scope))
+        return;
+    migration->pub.scope_known = known;
+    apmig_scope_unref(migration->pub.scope);
+    migration->pub.scope = apmig_scope_ref(guest->scope);
+    g_strfreev(migration->pub.devices);
+    migration->pub.devices = g_strdupv(guest->devices);
+    migration_heed_policy(engine, migration);
+    migration->dirty = TRUE;
+}
+
+static void
+begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
+{
+    gboolean outgoing = guest->job == APMIG_JOB_OUTGOING;
+    gboolean known = guest->affected == APMIG_AFFECTED_YES;
+    Migration *migration = migration_new(engine, guest->uuid, guest->name,
+                                         outgoing ? APMIG_MIGRATION_OUTGOING : APMIG_MIGRATION_INCOMING,
+                                         known ? guest->scope : NULL, (const char *const *)guest->devices);
+
+    migration->began_after = guest->clear_token;
+    migration->seen_token = engine->last_token;
+    migration->incoming_seen = !outgoing;
+    migration->pub.postcopy = event->answered.postcopy;
+    migration->pub.progress = event->answered.progress;
+    engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
+               guest->name, apmig_migration_direction(&migration->pub),
+               known ? "" : "; its queues are not known, it counts as one of every scope");
+    engine_use_permit(engine, migration, guest->name);
+}
+
+void
+engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
+{
+    Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);
+    Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
+
+    if (outgoing && outgoing->stopped_known && event->answered.token > outgoing->stop_token) {
+        outgoing_left(engine, outgoing); /* this is the guest's next life */
+        outgoing = NULL;
+    }
+    if (incoming)
+        incoming_answered(engine, incoming, guest, event->answered.token);
+    else if (guest->job == APMIG_JOB_INCOMING && guest->affected != APMIG_AFFECTED_NO)
+        begin_seen(engine, guest, event);
+    if (outgoing && guest->affected == APMIG_AFFECTED_NO) {
+        migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
+        return;
+    }
+    if (outgoing) {
+        follow_scope(engine, outgoing, guest);
+        outgoing_answered(engine, outgoing, guest, event);
+    } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
+        begin_seen(engine, guest, event);
+    }
+}
+
+void
+engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token)
+{
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+
+    if (incoming)
+        incoming_absent(engine, incoming, token);
+    if (outgoing && token > outgoing->seen_token && !outgoing->gone_since)
+        outgoing->gone_since = engine->now;
+}
+
+/* --- settling ------------------------------------------------------------------------------------ */
+
+void
+engine_settle_migration(ApmigEngine *engine, Migration *migration)
+{
+    if (migration->gone_since &&
+        (migration->stopped_known || engine->now >= migration->gone_since + STOP_EVENT_GRACE_USEC)) {
+        outgoing_left(engine, migration);
+        return;
+    }
+    if (migration->admitted_until && !migration->expiry_token && engine->now >= migration->admitted_until &&
+        !admission_is_pending(engine, migration->pub.uuid)) {
+        migration->expiry_token = engine->last_token;
+        engine_hurry(engine);
+    }
+    engine_settle_steps(engine, migration);
+}
+
+gint64
+migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
+{
+    gint64 deadline = G_MAXINT64;
+
+    if (migration->gone_since)
+        engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
+    if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
+        engine_earlier(&deadline, migration->admitted_until);
+    engine_earlier(&deadline, migration_next_step(engine, migration));
+    return deadline;
+}

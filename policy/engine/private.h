@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the engine's files share. engine.c dispatches events and settles what follows from them;
+ * engine-take.c is how a lock comes, engine-locks.c its life, engine-overdue.c its age, engine-release.c its end,
+ * engine-amend.c what is changed of it, engine-inquiry.c questions that need a reading; engine-admissions.c is what the hook
+ * asks, engine-migrations.c the life of a migration; engine-view.c what is known of the hypervisor's guests and what is to be
+ * asked, engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
+ * given to bring elsewhere, engine-permits.c and engine-permit-requests.c what may go through all the same, engine-unplug.c
+ * what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
+ *
+ * An event changes facts; settling then derives, from the facts alone, every state change and action that is
+ * due. Settling twice does nothing the second time.
+ */
+#pragma once
+
+#include <syslog.h>
+
+#include "engine/engine.h"
+#include "rules/rules.h"
+
+#define RETAIN_USEC (10 * 60 * G_USEC_PER_SEC) /* how long an ended object stays readable */
+#define RETAIN_MAX  64
+
+/* What a lock's last write was for. */
+typedef enum {
+    WRITE_NONE,
+    WRITE_CREATE,
+    WRITE_HOLD,   /* held_at */
+    WRITE_UPDATE, /* a new breach: nobody waits for it */
+    WRITE_ADOPT,  /* a new owner */
+    WRITE_AMEND,  /* what somebody who waits for it wants changed */
+    WRITE_REMOVE,
+} Write;
+
+typedef struct {
+    ApmigLock pub;
+    ApmigLockState standing; /* its state but for the release that is under way */
+    ApmigCaller taker;       /* who waits for held; 0: nobody */
+    gboolean no_wait;
+    GArray *releasers; /* of ApmigCaller */
+    guint64 op;        /* of the write under way; 0: none */
+    guint64 create_op; /* of its creation */
+    Write write;
+    ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
+    GQueue amendments;     /* of Amendment (engine-amend.c); the first is being written with WRITE_AMEND */
+    gboolean durable;
+    gboolean never_written; /* its creation failed */
+    gboolean was_held;      /* whatever migrates under it is a breach */
+    guint64 request_token;  /* questions above it were put after the request */
+    guint64 proof_token;    /* questions above it count for held */
+    gint64 deadline;        /* boot time; 0: none */
+    gint64 overdue_from;    /* boot time since which its expected duration counts; may be before this boot */
+    gint64 overdue_at;      /* boot time; 0: none */
+    gint64 overdue_again;   /* boot time when it is said again; 0: not */
+    gboolean busy_known;    /* every migration older than the request has been seen, and none refuses it */
+    guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
+    gint64 keys_until;      /* boot time: when that is no longer waited for */
+    gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at;   /* boot time: not before */
+    gboolean uses_clear;    /* no stranger has its queues */
+    char *uses_trouble;     /* (nullable): why not, as a clause */
+    gboolean ending;
+    gboolean kept;          /* its removal failed once */
+    const char *end_result; /* with ending */
+    ApmigError end_code;    /* for the taker */
+    char *end_message;
+    GHashTable *breached_by; /* set of migration ids that were counted */
+    GPtrArray *blockers;     /* of migration ids, as last published */
+    gboolean dirty;
+    gint64 ended_at; /* boot time */
+} Lock;
+
+/* One kind of step on one migration. */
+typedef struct {
+    guint64 op;              /* under way; 0: none */
+    ApmigStepRecord *record; /* (unowned): of the one under way */
+    gint64 first_at;         /* boot time of the first; 0: none yet */
+    gint64 begun_at;         /* of the last */
+    gint64 again_at;         /* not before */
+    gboolean failed;         /* the last one did */
+    gboolean over;           /* it cannot do anything any more */
+    gboolean outdated; /* the one under way is for an earlier QEMU: its answer says nothing of this one */
+} StepState;
+
+typedef struct {
+    ApmigMigration pub;
+    ApmigGuestSettings settings; /* the policy's for its guest */
+    guint64 seen_token;          /* outgoing: the newest question whose answer showed it */
+    guint64 began_after;         /* outgoing: it began after this question was put; 0: not known */
+    gboolean incoming_seen;
+    guint grants;           /* how often the hook was told yes */
+    gint64 admitted_until;  /* boot time; 0: no admission is open */
+    guint64 admit_token;    /* questions above it were put after the newest admission */
+    guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
+    gboolean bindable;      /* a guest seen now can only be the one admitted last */
+    GHashTable *promised;   /* set of UUIDs: the devices of all its admissions, which nobody else gets */
+    guint64 stop_token;     /* questions above it were put after that */
+    gboolean stopped_known; /* libvirt has told how the guest stopped */
+    gboolean stopped_migrated;
+    gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
+    StepState steps[APMIG_N_STEPS];
+    gboolean not_abortable;
+    gboolean dirty;
+    gint64 ended_at;
+} Migration;
+
+typedef struct {
+    char *uuid;
+    char *name;
+    ApmigAffected affected;
+    ApmigScope *scope; /* never NULL */
+    gboolean scope_varies;
+    GStrv devices;
+    GStrv told_devices;    /* (nullable): @devices as they were told last; NULL: never */
+    guint64 facts_token;   /* only questions above it may tell the facts */
+    guint64 told_token;    /* the newest question whose answer told them */
+    guint64 present_token; /* the newest question that found it active */
+    guint64 asked;         /* the question under way; 0: none */
+    gint64 asked_at;
+    gboolean ask_again;
+    guint64 answer_token;
+    ApmigJob job;
+    guint64 clear_token; /* the newest question that found it without a migration, or not there */
+    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
+    guint64 stop_token;  /* questions above it were put after that */
+    char *trouble;       /* (nullable): why its state is unknown */
+} Guest;
+
+typedef struct {
+    ApmigPermit *pub;
+    ApmigCaller giver;   /* who waits for it to be durable; 0: nobody */
+    ApmigCaller revoker; /* who waits for it to be gone from the disk */
+    guint64 op;          /* of the write under way; 0: none */
+    gboolean durable;    /* it was given */
+    gboolean ending;     /* it is being revoked, and counts no more */
+    char *trouble;       /* (nullable): why that it is used could not be written */
+} Permit;
+
+typedef struct {
+    guint64 op;
+    ApmigCaller caller;
+    char *uuid;
+    ApmigScope *scope;
+    GHashTable *device_map; /* (nullable) */
+    gboolean permitted;     /* it uses a permit */
+} PendingAdmission;
+
+/* A question that a reading answers which begins after it. */
+typedef struct {
+    ApmigCaller caller;
+    char *id;            /* of the lock that is asked about; NULL: a rehearsal */
+    ApmigScope *scope;   /* of a rehearsal, as the next */
+    ApmigOnBusy on_busy; /* never UNSET */
+    guint64 proof_token; /* questions above it were put after the inquiry */
+    gint64 asked_at;     /* realtime */
+    gint64 deadline;     /* boot time */
+} Inquiry;
+
+struct ApmigEngine {
+    ApmigPolicy *policy;
+    char *run_id;
+    guint n_migrations;
+    gboolean loaded;
+    GPtrArray *locks;            /* of Lock, living, oldest first */
+    GPtrArray *ended_locks;      /* of Lock, oldest first */
+    GPtrArray *migrations;       /* of Migration, in progress, oldest first */
+    GPtrArray *ended_migrations; /* of Migration, oldest first */
+    GPtrArray *pending;          /* of PendingAdmission */
+    guint64 last_op;
+    guint64 last_token;
+
+    gboolean has_guest_queues;
+    gboolean connected;
+    char *view_trouble;
+    GHashTable *guests; /* uuid -> Guest: the active ones */
+    /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
+     * read while it comes in */
+    GHashTable *arrivals;
+    guint64 list_asked; /* the question under way; 0: none */
+    gboolean list_again;
+    guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
+    gint64 next_sweep;  /* boot time; 0: at once */
+    const char *published_view;
+
+    GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
+    GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
+    GHashTable *plugged;       /* uuid -> Plugged: guests that had a device under a lock that lives */
+    gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
+
+    GPtrArray *inquiries; /* of Inquiry (engine-inquiry.c): not answered yet */
+    GPtrArray *permits;   /* of Permit (engine-permits.c), in the order they were asked for */
+    gboolean permits_dirty;
+
+    /* for the time of one event */
+    gint64 now;
+    gint64 realtime;
+    GPtrArray *actions;
+};
+
+void engine_load(ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-take.c */
+void engine_take(ApmigEngine *engine, const ApmigEvent *event);
+void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
+
+/* engine-admissions.c */
+void pending_admission_free(PendingAdmission *pending);
+void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
+void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
+
+/* engine-permit-requests.c */
+void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
+void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
+void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
+void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
+
+/* engine-inquiry.c */
+GPtrArray *engine_new_inquiries(void);
+void engine_forget_inquiries(ApmigEngine *engine, ApmigCaller caller);
+void engine_check(ApmigEngine *engine, const ApmigEvent *event);
+/* @event: a TAKE that would not be refused at once */
+void engine_rehearse(ApmigEngine *engine, const ApmigEvent *event);
+void engine_settle_inquiries(ApmigEngine *engine);
+gint64 engine_inquiries_next_deadline(const ApmigEngine *engine);
+
+/* engine-answers.c */
+void engine_view_started(ApmigEngine *engine);
+void engine_view_lost(ApmigEngine *engine, const char *reason);
+void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
+void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
+void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
+void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
+
+/* engine-migrations.c */
+void migration_free(Migration *migration);
+/* The policy has changed, or what is known of the guest. */
+void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
+/* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the
+ * engine's. */
+Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
+                         const ApmigScope *scope, const char *const *devices);
+/* @result: static */
+void migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message);
+/* What an answer about @guest means for its migrations. */
+void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
+/* A question with @token found no active guest of that UUID. */
+void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
+void engine_settle_migration(ApmigEngine *engine, Migration *migration);
+gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
+
+/* engine-steps.c */
+/* What comes in is another QEMU. */
+void migration_begin_steps_anew(Migration *migration);
+void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+/* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
+void engine_steps_lost(ApmigEngine *engine);
+/* What would be done to end @migration: the steps of @finding, or why there are none. */
+void engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, ApmigRehearsed *finding);
+void engine_settle_steps(ApmigEngine *engine, Migration *migration);
+/* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
+gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
+
+/* engine-locks.c */
+void lock_free(Lock *lock);
+/* @record: (transfer full). Returns: (transfer none): one more of the engine's. */
+Lock *lock_new(ApmigEngine *engine, ApmigLockRecord *record);
+void engine_lock_written(ApmigEngine *engine, guint64 op, const char *error);
+/* Whether @lock wants @migration ended now. */
+gboolean lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *migration);
+void engine_settle_lock(ApmigEngine *engine, Lock *lock);
+void engine_publish_locks(ApmigEngine *engine);
+gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-release.c */
+/* Has it removed, unless that is being done already. @code, @message: for who waits for it to be held */
+void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
+                    const char *message);
+void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
+void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
+void engine_settle_release(ApmigEngine *engine, Lock *lock);
+void engine_release(ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-amend.c */
+void lock_clear_amendments(Lock *lock);
+/* Whether it is just getting another owner. */
+gboolean lock_changes_hands(const Lock *lock);
+/* What was written with WRITE_AMEND is durable, or failed to become so. */
+void lock_amended(ApmigEngine *engine, Lock *lock, const char *error);
+/* It ends: who waits for a change of it waits in vain. */
+void lock_fail_amendments(ApmigEngine *engine, Lock *lock);
+void engine_settle_amendments(ApmigEngine *engine, Lock *lock);
+void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-stamps.c */
+/* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
+ * written. */
+void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
+/* As before, for what has happened to it here. */
+void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
+void engine_settle_stamps(ApmigEngine *engine);
+gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
+void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
+void engine_stamps_view_started(ApmigEngine *engine);
+void engine_stamps_view_lost(ApmigEngine *engine);
+
+/* engine-unplug.c */
+void plugged_free(gpointer plugged);
+/* What was just told of @guest is in it; what it had and counts as having is added. */
+void engine_unplug_learned(ApmigEngine *engine, Guest *guest);
+/* There is a lock more. */
+void engine_unplug_lock_requested(ApmigEngine *engine);
+void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
+void engine_settle_unplugged(ApmigEngine *engine);
+
+/* engine-view.c */
+void guest_free(Guest *guest);
+/* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
+gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
+/* Whether every guest that may overlap has told of its migration since the lock was durable. */
+gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
+/* Whether questions above @proof_token have told what guests with queues of @scope do, whatever that is. */
+gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token);
+/* Appends a sentence for what is lacking of that. */
+void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token,
+                          GString *text);
+
+/* engine-uses.c */
+void engine_hardware_changed(ApmigEngine *engine, gboolean has_guest_queues);
+/* Whether no stranger has queues of @lock: asks, unless that is known. For when the view is clear. */
+gboolean engine_uses_are_clear(ApmigEngine *engine, Lock *lock);
+void engine_uses_read(ApmigEngine *engine, const ApmigEvent *event);
+/* Appends a sentence for what is not clear. */
+void engine_describe_uses(const ApmigEngine *engine, const Lock *lock, GString *text);
+/* Returns: boot time; 0: nothing is due. */
+gint64 lock_next_reading_of_uses(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-arrival.c */
+/* Compares an affected guest that comes in with the locks here and with what this host knows. Returns: (transfer full) */
+ApmigArrivalCheck *engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
+/* Logs what may go wrong with a guest that nothing forbids to come in. */
+void engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check);
+
+/* engine-remap.c */
+/* Nobody else gets the devices of @devices as long as @migration is in progress. */
+void migration_promise(Migration *migration, const char *const *devices);
+/**
+ * engine_choose_device:
+ * @ret_device: (out) (transfer full) (nullable): UUID of the device that a guest which comes in is to have in the place of
+ *   its own; NULL: its own, or none
+ *
+ * Returns: (transfer full) (nullable): why it can have none.
+ */
+char *engine_choose_device(const ApmigEngine *engine, const ApmigEvent *event, char **ret_device);
+/* Returns: (transfer full) (nullable): UUIDs of the mediated devices that the guest will have here, with @device (nullable)
+ * in the place of its own. */
+GStrv engine_list_devices_here(const ApmigEvent *event, const char *device);
+/* Returns: (transfer full): that of an APMIG_ACTION_REPLY_ADMIT */
+GHashTable *engine_device_map_new(const char *own, const char *device);
+/* @map: (nullable). Returns: (transfer full): for the end of a sentence; "" for none. */
+char *engine_describe_device_map(GHashTable *map);
+
+/* engine-arriving.c */
+/* What is said of the stamp of a guest that comes in. */
+ApmigStampPolicy engine_stamp_policy(const ApmigEngine *engine, const ApmigEvent *event);
+gboolean engine_arrival_tells_of_device(const ApmigArrival *arrival);
+/* Returns: whether the stamp of a guest that comes in tells what its device has. */
+gboolean engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *event);
+/* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
+ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event);
+
+/* engine-permits.c */
+void permit_free(gpointer permit);
+gboolean permit_is_open(const ApmigEngine *engine, const Permit *permit);
+/* Returns: (nullable): the open permit for the guest of that UUID and name. */
+const ApmigPermit *engine_find_open_permit(const ApmigEngine *engine, const char *uuid, const char *name);
+/* Returns: (nullable): why that @migration uses a permit could not be written. */
+const char *engine_permit_trouble(const ApmigEngine *engine, const Migration *migration);
+/* Returns: (nullable): another one for the guest of @record that is open. */
+Permit *permit_find_rival(const ApmigEngine *engine, const ApmigPermit *record);
+/* @text: its guest's name or UUID. Returns: (nullable): the open one, if there are two. */
+Permit *permit_find_named(const ApmigEngine *engine, const char *text);
+/* Returns: (nullable): the migration of its guest that is in progress; that which leaves, if there are two. */
+Migration *permit_find_migration(const ApmigEngine *engine, const ApmigPermit *record);
+/* @migration, @result: (nullable) */
+void permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, const Migration *migration,
+                const char *result, const char *message);
+void permit_log_ended(ApmigEngine *engine, const ApmigPermit *record, const char *result);
+/* @op: 0: nobody waits for it */
+void permit_remove_file(ApmigEngine *engine, const ApmigPermit *record, guint64 op);
+void permit_forget(ApmigEngine *engine, Permit *permit);
+void permit_end(ApmigEngine *engine, Permit *permit, const char *result);
+void engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration);
+/* @migration has begun, or a hook asks for it. @name: its guest's, as told now. Returns: whether that has an open permit,
+ * which it uses now. */
+gboolean engine_use_permit(ApmigEngine *engine, Migration *migration, const char *name);
+/* It counts from now on, for what is in progress already as well. */
+void permit_open(ApmigEngine *engine, Permit *permit);
+void engine_settle_permits(ApmigEngine *engine);
+gint64 engine_permits_next_deadline(const ApmigEngine *engine);
+void engine_publish_permits(ApmigEngine *engine);
+/* Returns: (transfer full): the open permits that may bring a migration under @lock; "" if there are none. */
+char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-overdue.c */
+/* @from: boot time at which it begins to count how old the lock is */
+void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
+/* The policy has changed. */
+void engine_locks_heed_policy(ApmigEngine *engine);
+void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
+
+/* engine-describe.c */
+/* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
+char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
+
+/* engine-ask.c */
+/* Whether what @guest does is to be known. One whose queues change without an event is asked about under any lock: it may
+ * overlap by now. */
+gboolean engine_guest_matters(const ApmigEngine *engine, const Guest *guest);
+gboolean engine_reading_is_needed(const ApmigEngine *engine);
+void engine_ask_list(ApmigEngine *engine);
+void engine_ask_guest(ApmigEngine *engine, Guest *guest);
+/* A list of the active guests is asked for, unless there is one or it is under way. */
+void engine_need_list(ApmigEngine *engine);
+/* Read everything that matters at once, not at the next interval. */
+void engine_hurry(ApmigEngine *engine);
+void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
+void engine_settle_view(ApmigEngine *engine);
+gint64 engine_view_next_deadline(const ApmigEngine *engine);
+
+/* engine-lock-record.c */
+void lock_write(ApmigEngine *engine, Lock *lock, Write write);
+/* Writes what nobody waits for. */
+void lock_update(ApmigEngine *engine, Lock *lock);
+
+/* engine-actions.c */
+ApmigAction *engine_act(ApmigEngine *engine, ApmigActionType type);
+void engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, const Migration *migration,
+                const char *format, ...) G_GNUC_PRINTF(6, 7);
+/* The entry logged last concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
+void engine_log_concerns(ApmigEngine *engine, const ApmigScope *scope);
+void engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message);
+/* The earlier of the two, where 0 stands for never. */
+void engine_earlier(gint64 *deadline, gint64 candidate);
+
+/* engine-facts.c */
+Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
+/* Returns: (nullable): the oldest living lock that overlaps @scope. */
+Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
+/* Returns: (nullable): the lock whose write under way has that number; NULL: overtaken by a removal, or ended. */
+Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
+/* Whether @migration stands between @lock and held. */
+gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);
+/* What it is apart from a release that is under way, and is again when that comes to nothing. */
+void lock_set_standing(Lock *lock, ApmigLockState standing);
+/* Returns: (transfer full): a clause that says whose lock it is, why and since when. */
+char *lock_describe(const Lock *lock);
+Migration *engine_find_migration(const ApmigEngine *engine, const char *uuid, gboolean outgoing);
+gboolean engine_guest_migrates(const ApmigEngine *engine, const char *uuid);
+/* Whether a step said yes, or may still come to it. */
+gboolean migration_was_asked_to_end(const Migration *migration);
+/* The same, or a step is under way. */
+gboolean migration_is_being_ended(const Migration *migration);
+/* Whether a yes to that guest is just being written. */
+gboolean admission_is_pending(const ApmigEngine *engine, const char *uuid);
+/* Why a guest may not come in, whatever it brings. */
+#define APMIG_NOT_LOADED "apmigd has not read its locks yet: try again"
+#define APMIG_ADMISSIONS_FULL                                                                                \
+    "as many guests as the policy's max-admissions allows are coming in: try again later"
+gboolean engine_admissions_are_full(const ApmigEngine *engine);
+/* Returns: (transfer full): what a guest is told that @lock keeps out. */
+char *engine_describe_denial(const Lock *lock);
+/* Returns: (nullable) */
+Guest *engine_find_guest_by_name(const ApmigEngine *engine, const char *name);
+/* Returns: (nullable): the active guest of that UUID; where it is "", of that name. */
+const Guest *engine_find_guest(const ApmigEngine *engine, const char *uuid, const char *name);
+/* Whether a guest of that UUID was active when last heard of. */
+gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
+/* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
+void guest_forget_facts(Guest *guest, guint64 token);
+/* Whether what a guest with these queues does is asked for. */
+gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is asked of locks: that one is taken, or adopted; whose caller is gone; and which there are from before. */
+#include "engine/private.h"
+
+static guint
+count_locks_of(const ApmigEngine *engine, guint32 uid)
+{
+    guint count = 0;
+
+    for (guint i = 0; i < engine->locks->len; i++)
+        count += ((Lock *)g_ptr_array_index(engine->locks, i))->pub.record->owner_uid == uid;
+    return count;
+}
+
+/* Returns: (nullable) (transfer full): why the request is refused at once. */
+static char *
+refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_code)
+{
+    const Lock *other = engine_overlapping_lock(engine, event->take.scope);
+
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup("the locks on disk have not been read yet: ask again");
+    }
+    if (other) {
+        g_autofree char *description = lock_describe(other);
+
+        *ret_code = APMIG_ERROR_LOCKED;
+        return g_strdup_printf("scope %s overlaps %s; it is released with: apmigctl unlock %s",
+                               apmig_scope_to_string(event->take.scope), description, other->pub.record->id);
+    }
+    if (event->take.hook_problem) {
+        *ret_code = APMIG_ERROR_HOOK_NOT_INSTALLED;
+        return g_strdup_printf(
+            "nothing would keep incoming migrations out: %s; install the hook and reload libvirt, "
+            "or set allow-missing-hook",
+            event->take.hook_problem);
+    }
+    *ret_code = APMIG_ERROR_LIMIT_EXCEEDED;
+    if (engine->locks->len >= engine->policy->max_locks)
+        return g_strdup_printf("there are %u locks, the limit: release one first", engine->locks->len);
+    if (event->take.uid != 0 && count_locks_of(engine, event->take.uid) >= engine->policy->max_locks_per_user)
+        return g_strdup_printf("%s has %u locks, the limit: release one first", event->take.user,
+                               engine->policy->max_locks_per_user);
+    return NULL;
+}
+
+static void
+lock_fill(ApmigLockRecord *record, const ApmigEvent *event)
+{
+    g_free(record->reason);
+    g_free(record->change_id);
+    g_free(record->owner_name);
+    record->reason = g_strdup(event->take.reason);
+    record->change_id = g_strdup(event->take.change_id ? event->take.change_id : "");
+    record->origin = event->take.origin;
+    record->owner_uid = event->take.uid;
+    record->owner_name = g_strdup(event->take.user);
+    record->on_busy = event->take.on_busy;
+    record->expected_duration_usec = event->take.expected_duration_usec;
+}
+
+/* When the caller is to be answered; 0: no deadline. */
+static gint64
+take_deadline(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    if (event->take.timeout_usec)
+        return engine->now + event->take.timeout_usec;
+    return event->take.no_wait ? 0 : engine->now + engine->policy->request_timeout_usec;
+}
+
+static void
+lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    lock->taker = event->take.caller;
+    lock->no_wait = event->take.no_wait;
+    lock_expect_end(engine, lock, engine->now);
+}
+
+/* A lock that apmigd took by itself gets the first administrator who asks for its scope as its owner. */
+static void
+adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    lock->heir = apmig_lock_record_copy(lock->pub.record);
+    lock_fill(lock->heir, event);
+    lock->taker = event->take.caller;
+    lock->no_wait = event->take.no_wait;
+    lock_write(engine, lock, WRITE_ADOPT);
+}
+
+static gboolean
+is_adoption(const Lock *other, const ApmigEvent *event)
+{
+    return other && other->pub.record->origin == APMIG_LOCK_BY_ITSELF &&
+           other->pub.state == APMIG_LOCK_HELD && !other->op && event->take.origin == APMIG_LOCK_BY_REQUEST &&
+           apmig_scope_equal(other->pub.record->scope, event->take.scope);
+}
+
+void
+engine_take(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Lock *other = engine_overlapping_lock(engine, event->take.scope);
+    g_autofree char *refusal = NULL;
+    ApmigLockRecord *record;
+    ApmigError code;
+    Lock *lock;
+
+    if (is_adoption(other, event)) {
+        if (event->take.rehearse)
+            engine_rehearse(engine, event);
+        else
+            adopt(engine, other, event);
+        return;
+    }
+    refusal = refuse_take(engine, event, &code);
+    if (refusal) {
+        engine_reply_error(engine, event->take.caller, code, refusal);
+        return;
+    }
+    if (event->take.rehearse) {
+        engine_rehearse(engine, event);
+        return;
+    }
+    record = g_new0(ApmigLockRecord, 1);
+    lock_fill(record, event);
+    record->id = g_strdup(event->take.id);
+    record->scope = apmig_scope_ref(event->take.scope);
+    record->requested_at = engine->realtime;
+    lock = lock_new(engine, record);
+    lock_set_standing(lock, APMIG_LOCK_REQUESTED);
+    lock->deadline = take_deadline(engine, event);
+    lock_set_caller(engine, lock, event);
+    engine_unplug_lock_requested(engine);
+    engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
+               "lock %s of scope %s requested by %s: \"%s\"", record->id,
+               apmig_scope_to_string(record->scope), record->owner_name, record->reason);
+    lock_write(engine, lock, WRITE_CREATE);
+}
+
+void
+engine_caller_gone(ApmigEngine *engine, ApmigCaller caller)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (lock->taker != caller)
+            continue;
+        lock->taker = 0;
+        if (!lock->no_wait && !lock->was_held)
+            lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED,
+                           "the caller disconnected before the lock was held");
+        return;
+    }
+}

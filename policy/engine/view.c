@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is known of the hypervisor's active guests, and what is to be asked: after each hint, at short intervals while
+ * a lock drains or is breached or somebody waits for a reading, at long ones while one is held, and never without a
+ * lock, an open migration or such a question. There is no event for the start or the failed end of an outgoing
+ * migration (libvirt), hence the intervals.
+ */
+#include "engine/private.h"
+
+#define NAMED_MAX              8 /* guests named in one sentence */
+#define INCOMING_INTERVAL_USEC (G_USEC_PER_SEC / 2)
+
+void
+guest_free(Guest *guest)
+{
+    g_free(guest->uuid);
+    g_free(guest->name);
+    apmig_scope_unref(guest->scope);
+    g_strfreev(guest->devices);
+    g_strfreev(guest->told_devices);
+    g_free(guest->trouble);
+    g_free(guest);
+}
+
+/* --- what it tells ------------------------------------------------------------------------------- */
+
+/* A guest that comes in is judged by its migration, which knows its scope from the hook: its XML cannot be read. */
+static gboolean
+guest_is_clear(const ApmigEngine *engine, const Guest *guest, guint64 proof_token)
+{
+    if (guest->answer_token <= proof_token)
+        return FALSE;
+    return guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER ||
+           (guest->job == APMIG_JOB_INCOMING && engine_find_migration(engine, guest->uuid, FALSE));
+}
+
+/* Queues that change without an event are known only as far as they were read for this lock. */
+static gboolean
+guest_may_overlap(const Guest *guest, const Lock *lock)
+{
+    return apmig_scope_overlaps(lock->pub.record->scope, guest->scope) ||
+           (guest->scope_varies && guest->told_token <= lock->proof_token);
+}
+
+gboolean
+engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->connected || engine->list_token <= lock->proof_token)
+        return FALSE;
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest_may_overlap(guest, lock) && !guest_is_clear(engine, guest, lock->proof_token))
+            return FALSE;
+    return TRUE;
+}
+
+gboolean
+engine_view_has_told(const ApmigEngine *engine, const Lock *lock)
+{
+    gboolean told = engine->connected && engine->list_token > lock->proof_token;
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (told && g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        told = guest->answer_token > lock->proof_token || !guest_may_overlap(guest, lock);
+    return told;
+}
+
+/* Whether it may have queues of @scope, and no question above @proof_token has told what it does. */
+static gboolean
+guest_is_unread(const Guest *guest, const ApmigScope *scope, guint64 proof_token)
+{
+    gboolean varied = guest->scope_varies && guest->told_token <= proof_token;
+
+    return guest->answer_token <= proof_token && (varied || apmig_scope_overlaps(scope, guest->scope));
+}
+
+gboolean
+engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->connected || engine->list_token <= proof_token)
+        return FALSE;
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest_is_unread(guest, scope, proof_token))
+            return FALSE;
+    return TRUE;
+}
+
+void
+engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token, GString *text)
+{
+    GHashTableIter iter;
+    Guest *guest;
+    guint named = 0;
+
+    if (!engine->connected || engine->list_token <= proof_token) {
+        g_string_append_printf(text, "%slibvirt has not listed its guests%s%s", text->len ? "; " : "",
+                               engine->view_trouble ? ": " : "",
+                               engine->view_trouble ? engine->view_trouble : "");
+        return;
+    }
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
+        if (!guest_is_unread(guest, scope, proof_token) || ++named > NAMED_MAX)
+            continue;
+        g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s",
+                               text->len ? "; " : "", guest->name, guest->trouble ? ": " : "",
+                               guest->trouble ? guest->trouble : "");
+    }
+    if (named > NAMED_MAX)
+        g_string_append_printf(text, " and %u more", named - NAMED_MAX);
+}
