@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/action.h"
 #include "base/requester.h"
 
 /* Fields: MESSAGE_ID, PRIORITY, LOCK_ID, CHANGE_ID, MIGRATION_ID, GUEST, GUEST_UUID, RESULT; empty ones are left out,

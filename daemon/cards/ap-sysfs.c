@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "ap/text.h"
-#include "fence/proc.h"
+#include "base/proc.h"
 
 #define AP_BUS         "bus/ap"
 #define AP_DEVICES     "bus/ap/devices"

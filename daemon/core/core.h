@@ -6,7 +6,7 @@
 #pragma once
 
 #include "ap/config-watch.h"
-#include "cards/declarer.h"
+#include "core/declarer.h"
 #include "engine/engine.h"
 #include "core/guest-lister.h"
 #include "guest/xml.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fence/process.h"
 
-#include "fence/proc.h"
+#include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include "ap/find.h"
 #include "ap/text.h"
 #include "base/error.h"
-#include "engine/lock.h"
+#include "stamp/stamp.h"
 #include "base/text.h"
 
 #define MAX_TEXT_LENGTH    256 /* of what people wrote: reasons, names */

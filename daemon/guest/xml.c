@@ -2,6 +2,7 @@
 #include "guest/xml.h"
 #include "guest/stamp-xml.h"
 #include "base/text.h"
+#include "base/error.h"
 
 #include <libxml/parser.h>
 #include <libxml/tree.h>

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "stamp/stamp.h"
-#include "engine/engine.h"
+#include "stamp/guest-facts.h"
 
 #define APMIG_KEYS_NAMESPACE "urn:apmigd:1"
 

@@ -7,7 +7,7 @@
 
 #include <libvirt/libvirt.h>
 
-#include "engine/engine.h"
+#include "engine/event.h"
 #include "guest/xml.h"
 #include "libvirt/stamper.h"
 

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/event.h"
 #include "libvirt/stamper.h"
 
 typedef struct ApmigHypervisor ApmigHypervisor;

@@ -11,7 +11,7 @@
 
 #include <glib.h>
 
-#include "engine/engine.h"
+#include "engine/event.h"
 #include "libvirt/pool.h"
 
 typedef struct ApmigLibvirtSession ApmigLibvirtSession;

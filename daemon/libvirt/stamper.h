@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/action.h"
 #include "guest/xml.h"
 
 /* This host's hardware as it was read last, for the stamps of many guests in a row. Any thread, one at a time waits for

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/action.h"
 
 typedef struct ApmigDisk ApmigDisk;
 

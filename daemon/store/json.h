@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/action.h"
 
 /* Of a file: what it may have at most, nearly all of it scope. */
 #define APMIG_STORE_MAX_BYTES (APMIG_SCOPE_MAX_STORED_LENGTH + 16 * 1024)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/permit-json.h"
 
-#include "engine/engine.h"
+#include "engine/action.h"
 #include "store/members.h"
 
 #include <string.h>

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "engine/engine.h"
+#include "engine/action.h"
 
 typedef struct ApmigStore ApmigStore;
 

@@ -302,7 +302,7 @@ append_keys(const Answer *answer, const ApmigApQueue *queue)
     int r = 0;
 
     for (guint i = 0; r >= 0 && i < APMIG_N_KEY_CLASSES; i++) {
-        if (!apmig_ap_mode_has_class(mode, (ApmigKeyClass)i) ||
+        if (!apmig_key_mode_has_class(mode, (ApmigKeyClass)i) ||
             (mode == APMIG_AP_MODE_UNKNOWN &&
              !apmig_evidence_lookup(answer->evidence, queue->adapter, queue->domain, (ApmigKeyClass)i)))
             continue;

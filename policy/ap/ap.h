@@ -10,7 +10,6 @@
 
 #include <glib.h>
 
-#include "keys/mkvp.h"
 #include "ap/scope.h"
 
 #define APMIG_AP_NUMBERS 256 /* adapters, and domains */

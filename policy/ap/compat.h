@@ -12,6 +12,7 @@
 #pragma once
 
 #include "ap/view.h"
+#include "base/severity.h"
 
 /*
  * In the order of the driver; in brackets, what it answers. Its rule that neither host's kernel may be a secure

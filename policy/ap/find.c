@@ -52,22 +52,6 @@ apmig_ap_find_mode(const ApmigApHost *host, guint adapter)
     return mode != APMIG_AP_MODE_UNKNOWN ? mode : apmig_ap_mode_from_type(card->type);
 }
 
-gboolean
-apmig_ap_mode_has_class(ApmigApMode mode, ApmigKeyClass key_class)
-{
-    switch (mode) {
-    case APMIG_AP_MODE_CCA:
-        return key_class != APMIG_KEY_WK;
-    case APMIG_AP_MODE_EP11:
-        return key_class == APMIG_KEY_WK;
-    case APMIG_AP_MODE_ACCELERATOR:
-        return FALSE;
-    case APMIG_AP_MODE_UNKNOWN:
-    default:
-        return TRUE;
-    }
-}
-
 const char *
 apmig_ap_mode_to_string(ApmigApMode mode)
 {

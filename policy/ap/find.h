@@ -16,7 +16,5 @@ const ApmigApDevice *apmig_ap_find_device(const ApmigApHost *host, const char *u
 /* Returns: the mode of an adapter, by its functions, of which exactly one of the bits 3, 4 and 5 is set (card_probe() in
  * drivers/s390/crypto/zcrypt_cex4.c of Linux 6.12), or by the last letter of its type, as in "CEX8C". */
 ApmigApMode apmig_ap_find_mode(const ApmigApHost *host, guint adapter);
-/* Returns: whether a card in that mode may have master keys of that class; in an unknown mode it may have any. */
-gboolean apmig_ap_mode_has_class(ApmigApMode mode, ApmigKeyClass key_class);
 /* "CCA", "EP11", "accelerator", "unknown". */
 const char *apmig_ap_mode_to_string(ApmigApMode mode);

@@ -7,7 +7,6 @@
 #include "rules/policy.h"
 #include "ap/scope.h"
 
-#define APMIG_LOCK_ID_LENGTH    8 /* lower-case hexadecimal digits */
 #define APMIG_REASON_MAX_LENGTH 256
 #define APMIG_CHANGE_MAX_LENGTH 128
 
@@ -62,5 +61,3 @@ typedef struct {
 const char *apmig_lock_state_to_string(const ApmigLock *lock);
 const char *apmig_lock_origin_to_string(ApmigLockOrigin origin);
 gboolean apmig_lock_origin_from_string(const char *text, ApmigLockOrigin *ret_origin);
-/* Whether @text has the form of a lock's id: exactly APMIG_LOCK_ID_LENGTH lower-case hexadecimal digits. */
-gboolean apmig_lock_id_is_valid(const char *text);

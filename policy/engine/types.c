@@ -101,12 +101,6 @@ apmig_lock_origin_from_string(const char *text, ApmigLockOrigin *ret_origin)
     return FALSE;
 }
 
-gboolean
-apmig_lock_id_is_valid(const char *text)
-{
-    return strspn(text, "0123456789abcdef") == APMIG_LOCK_ID_LENGTH && text[APMIG_LOCK_ID_LENGTH] == '\0';
-}
-
 /* --- migrations and admissions ------------------------------------------------------------------- */
 
 const char *

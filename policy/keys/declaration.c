@@ -189,7 +189,7 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
         ApmigEvidenceRecord record = *origin;
 
         if (!apmig_scope_contains(declaration->queues, queue->adapter, queue->domain) ||
-            !apmig_ap_mode_has_class(apmig_ap_find_mode(host, queue->adapter), declaration->key_class))
+            !apmig_key_mode_has_class(apmig_ap_find_mode(host, queue->adapter), declaration->key_class))
             continue;
         if (!is_within(within, declaration, queue, error))
             return -1;

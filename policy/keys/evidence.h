@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "ap/ap.h"
+#include "keys/mkvp.h"
 
 /* The stronger, the greater. */
 typedef enum {

@@ -259,3 +259,19 @@ apmig_mkvps_parse(const char *text, gsize length, ApmigMkvps *ret_mkvps)
     for (char **line = lines; *line != NULL; line++)
         read_line(*line, &seen, ret_mkvps);
 }
+
+gboolean
+apmig_key_mode_has_class(ApmigApMode mode, ApmigKeyClass key_class)
+{
+    switch (mode) {
+    case APMIG_AP_MODE_CCA:
+        return key_class != APMIG_KEY_WK;
+    case APMIG_AP_MODE_EP11:
+        return key_class == APMIG_KEY_WK;
+    case APMIG_AP_MODE_ACCELERATOR:
+        return FALSE;
+    case APMIG_AP_MODE_UNKNOWN:
+    default:
+        return TRUE;
+    }
+}

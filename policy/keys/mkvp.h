@@ -10,7 +10,8 @@
 
 #include <glib.h>
 
-#include "stamp/severity.h"
+#include "ap/ap.h"
+#include "base/severity.h"
 
 #define APMIG_MKVP_MAX_BYTES  32   /* of a pattern: AES and APKA 8, ASYM 16, WK 32 */
 #define APMIG_MKVP_WK_BYTES   16   /* of a WK's pattern: those that the kernel and zkey compare */
@@ -23,6 +24,9 @@ typedef enum {
     APMIG_KEY_WK, /* EP11's */
 } ApmigKeyClass;
 #define APMIG_N_KEY_CLASSES (APMIG_KEY_WK + 1)
+
+/* Returns: whether a card in that mode may have master keys of that class; in an unknown mode it may have any. */
+gboolean apmig_key_mode_has_class(ApmigApMode mode, ApmigKeyClass key_class);
 
 typedef enum {
     APMIG_REGISTER_NEW,

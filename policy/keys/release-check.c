@@ -241,7 +241,7 @@ sort_queue(const Question *question, const ApmigApQueue *queue, GArray *groups, 
         const ApmigEvidenceRecord *record =
             apmig_evidence_lookup(question->evidence, queue->adapter, queue->domain, (ApmigKeyClass)i);
 
-        if (!apmig_ap_mode_has_class(mode, (ApmigKeyClass)i))
+        if (!apmig_key_mode_has_class(mode, (ApmigKeyClass)i))
             continue;
         n_classes++;
         if (!was_seen(reading, i))

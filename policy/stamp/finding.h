@@ -7,7 +7,7 @@
 
 #include <glib.h>
 
-#include "stamp/severity.h"
+#include "base/severity.h"
 
 typedef struct {
     ApmigSeverity severity; /* error: the guest may not come in; none: as it should be */

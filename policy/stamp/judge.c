@@ -255,7 +255,7 @@ has_class(const ApmigApViewQueue *queue, guint key_class, const ApmigEvidenceRec
 {
     if (queue->mode == APMIG_AP_MODE_UNKNOWN)
         return there != NULL || here != NULL;
-    return apmig_ap_mode_has_class(queue->mode, (ApmigKeyClass)key_class);
+    return apmig_key_mode_has_class(queue->mode, (ApmigKeyClass)key_class);
 }
 
 /* Of @classes, which could not be compared, those that one side does not know. */
@@ -327,7 +327,7 @@ is_all_known(const ApmigApViewQueue *queue, const ApmigEvidence *evidence)
     for (guint i = 0; i < APMIG_N_KEY_CLASSES; i++) {
         const ApmigEvidenceRecord *record = stamp_find_key(evidence, queue, i);
 
-        if (!apmig_ap_mode_has_class(queue->mode, (ApmigKeyClass)i))
+        if (!apmig_key_mode_has_class(queue->mode, (ApmigKeyClass)i))
             continue;
         if (record == NULL)
             return FALSE;

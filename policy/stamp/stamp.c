@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "stamp/private.h"
 
+#include <string.h>
+
 #include "ap/find.h"
 
 /* --- values -------------------------------------------------------------------------------------- */
@@ -121,7 +123,7 @@ apmig_stamp_canonical_keys(const ApmigApView *view, const ApmigEvidence *keys)
         for (guint j = 0; j < APMIG_N_KEY_CLASSES; j++) {
             g_autofree char *cur = stamp_describe_cur(stamp_find_key(keys, queue, j));
 
-            if (apmig_ap_mode_has_class(queue->mode, (ApmigKeyClass)j))
+            if (apmig_key_mode_has_class(queue->mode, (ApmigKeyClass)j))
                 g_string_append_printf(text, "%02x.%04x %s %s\n", queue->adapter, queue->domain,
                                        apmig_key_class_to_string((ApmigKeyClass)j), cur);
         }
@@ -135,4 +137,10 @@ apmig_stamp_digest(const ApmigApView *view, const ApmigEvidence *keys)
     g_autofree char *text = apmig_stamp_canonical_keys(view, keys);
 
     return g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+}
+
+gboolean
+apmig_lock_id_is_valid(const char *text)
+{
+    return strspn(text, "0123456789abcdef") == APMIG_LOCK_ID_LENGTH && text[APMIG_LOCK_ID_LENGTH] == '\0';
 }

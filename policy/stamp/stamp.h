@@ -131,3 +131,9 @@ gboolean apmig_stamp_counts(const ApmigStamp *stamp, gint64 now, const ApmigStam
 /* @verdict: (nullable) */
 void apmig_stamp_verdict_free(ApmigStampVerdict *verdict);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampVerdict, apmig_stamp_verdict_free)
+
+/* --- what names a lock, in stamps and everywhere else ---------------------------------------------- */
+
+#define APMIG_LOCK_ID_LENGTH    8 /* lower-case hexadecimal digits */
+/* Whether @text has the form of a lock's id: exactly APMIG_LOCK_ID_LENGTH lower-case hexadecimal digits. */
+gboolean apmig_lock_id_is_valid(const char *text);

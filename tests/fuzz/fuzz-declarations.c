@@ -146,7 +146,7 @@ check_records(const GPtrArray *declarations, const ApmigApHost *host, const Apmi
 
         g_assert_cmpint(record->evidence, ==, APMIG_EVIDENCE_DECLARED);
         g_assert_nonnull(apmig_ap_find_queue(host, record->adapter, record->domain));
-        g_assert_true(apmig_ap_mode_has_class(apmig_ap_find_mode(host, record->adapter), record->key_class));
+        g_assert_true(apmig_key_mode_has_class(apmig_ap_find_mode(host, record->adapter), record->key_class));
         g_assert_true(!within || apmig_scope_contains(within, record->adapter, record->domain));
         g_assert_true(is_declared(declarations, record));
         g_assert_true(g_hash_table_add(

@@ -3,6 +3,7 @@
  * Tells what apmigd reads of domain XMLs: for each on standard input, its size in bytes on a line and then these bytes,
  * a line of JSON with what was read and what the hook would pass on of it, or with the error.
  */
+#include "base/error.h"
 #include "guest/xml.h"
 
 #include <json-glib/json-glib.h>

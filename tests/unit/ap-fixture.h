@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "ap/ap.h"
+#include "keys/mkvp.h"
 
 #define FUNCTIONS_CCA         0x93800000u /* S D N H F */
 #define FUNCTIONS_EP11        0x86800000u /* S X N F */

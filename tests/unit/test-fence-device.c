@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "test-fence-device.h"
 
-#include "fence/proc.h"
+#include "base/proc.h"
 #include "fence/vfio.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "test-fence-guest.h"
 
-#include "fence/proc.h"
+#include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is read of a domain XML, which may be hostile, and what the hook passes on of it. */
+#include "base/error.h"
 #include "guest/xml.h"
 
 #include <string.h>

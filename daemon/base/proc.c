@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "fence/proc.h"
+#include "base/proc.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cards/declarer.h"
+#include "core/declarer.h"
 
 #include <syslog.h>
 
