@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the store keeps, and what it makes of what it finds. Crashes and faults of the disk: test-store-faults.c */
+/* What the store keeps, and what it makes of what it finds. Crashes and faults of the disk: test-faults.c */
 #include "store/fixture.h"
 
 #include <glib/gstdio.h>
