@@ -156,7 +156,7 @@ def check_read(sources):
     """This check has understood the sources: every brace in column 0 begins a function that it knows."""
     for source in sources.values():
         if source.bodies != len(source.functions):
-            yield f"{source.path}: {source.bodies} functions, of which {len(source.functions)} could be read: format it"
+            yield f"{source.path}: only {len(source.functions)} of {source.bodies} functions could be read: format it"
 
 
 def find_header(sources, name):
@@ -377,7 +377,7 @@ FAULTS = [  # what is changed, and what is said of it; None: nothing
     ({"policy/engine/event.h": None, "daemon/libvirt/pool.c": "", "policy/engine/event.c": ""},
      "daemon/libvirt: its right to policy/engine/event.h is void: strike it from RIGHTS"),
     ({"policy/engine/actions.c": "void engine_act(int value)\n{\n}\n"},
-     "policy/engine/actions.c: 1 functions, of which 0 could be read: format it"),
+     "policy/engine/actions.c: only 0 of 1 functions could be read: format it"),
     ({f"policy/ap/{number}.c": "" for number in range(MOST_SOURCES)}, None),
     ({f"policy/ap/{number}.c": "" for number in range(MOST_SOURCES + 1)},
      f"policy/ap: {MOST_SOURCES + 1} .c files, more than {MOST_SOURCES}: it is several rooms"),
