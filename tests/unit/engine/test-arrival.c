@@ -12,7 +12,8 @@ come(Fixture *fixture, gboolean restore)
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story,
          (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                      .caller = 7, .admit = {.uuid = G1,
+                      .caller = 7,
+                      .admit = {.uuid = G1,
                                 .name = "g1",
                                 .restore = restore,
                                 .facts = {APMIG_AFFECTED_YES, fixture->scope ? fixture->scope : all},
@@ -211,8 +212,8 @@ test_lock_of_other_queues_lets_it_in(Fixture *fixture, gconstpointer data)
     g_autoptr(ApmigScope) other = scope_of("05.0012"), own = scope_of("04.0012");
     ApmigEvent take = {
         .type = APMIG_EVENT_TAKE,
-        .take = {.id = "aaaaaaaa",
-                 .scope = other, .reason = "AES rotation", .user = "cora", .no_wait = TRUE}};
+        .take = {
+            .id = "aaaaaaaa", .scope = other, .reason = "AES rotation", .user = "cora", .no_wait = TRUE}};
 
     tell(&fixture->story, take);
     assert_let_in(fixture, NULL);
@@ -284,7 +285,8 @@ come_as(Fixture *fixture, const char *uuid, gboolean restore)
 
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                                       .caller = 7, .admit = {.uuid = uuid,
+                                       .caller = 7,
+                                       .admit = {.uuid = uuid,
                                                  .name = "g1",
                                                  .restore = restore,
                                                  .facts = {APMIG_AFFECTED_YES, fixture->scope, devices},
@@ -310,7 +312,8 @@ assert_gets(Fixture *fixture, const char *uuid, const char *device)
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, NULL}});
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
     g_assert_true(reply && reply->reply.allowed);
-    g_assert_cmpstr(reply->reply.device_map ? g_hash_table_lookup(reply->reply.device_map, MDEV) : MDEV, ==, device);
+    g_assert_cmpstr(reply->reply.device_map ? g_hash_table_lookup(reply->reply.device_map, MDEV) : MDEV, ==,
+                    device);
     g_assert_cmpuint(reply->reply.device_map ? g_hash_table_size(reply->reply.device_map) : 0, ==,
                      !g_str_equal(device, MDEV));
 }
@@ -460,12 +463,13 @@ test_permit(Fixture *fixture, gconstpointer data)
     restamp(fixture, REALTIME, make_lock());
     assert_denied(fixture, "locked at the source");
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                               .caller = 8, .permit = {.id = "aaaaaaaa",
-                                          .uuid = G1,
-                                          .name = "",
-                                          .reason = "host dies",
-                                          .user = "dora",
-                                          .duration_usec = 60 * G_USEC_PER_SEC}});
+                                       .caller = 8,
+                                       .permit = {.id = "aaaaaaaa",
+                                                  .uuid = G1,
+                                                  .name = "",
+                                                  .reason = "host dies",
+                                                  .user = "dora",
+                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
     write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
     g_assert_nonnull(write);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {write->op, NULL}});
