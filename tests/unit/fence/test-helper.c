@@ -488,6 +488,7 @@ test_no_socket(void)
         g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
     g_assert_cmpint(status, !=, 0);
     g_assert_nonnull(strstr(errors, "is started by systemd"));
+    g_assert_true(g_str_has_prefix(errors, "<4>")); /* a warning, to the journal */
     g_clear_pointer(&errors, g_free);
     g_assert_true(
         g_spawn_sync(NULL, (char **)bad, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
