@@ -209,16 +209,16 @@ void
 apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action)
 {
     Call *call = g_new0(Call, 1);
-    Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->migration_id);
+    Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->step.migration_id);
 
     call->fencer = fencer;
     call->op = action->op;
-    call->step = action->step;
-    call->migration_id = g_strdup(action->migration_id);
-    call->uuid = g_strdup(action->uuid);
-    call->guest = g_strdup(action->guest);
-    call->device = g_strdup(action->device);
-    call->outgoing = action->outgoing;
+    call->step = action->step.kind;
+    call->migration_id = g_strdup(action->step.migration_id);
+    call->uuid = g_strdup(action->step.uuid);
+    call->guest = g_strdup(action->step.guest);
+    call->device = g_strdup(action->step.device);
+    call->outgoing = action->step.outgoing;
     g_hash_table_add(fencer->calls, call);
     if (qemu)
         act(call, qemu);
