@@ -77,7 +77,7 @@ run_pytest()
     begin=$(date +%s) status=0 junit=$results/$title.xml
     rm -f "$junit"
     APMIGD_BUILD=$builds/$build APMIGD_INSTALL=$builds/$build-install \
-        timeout --foreground -k 20 1500 "$python" -m pytest -p no:cacheprovider -o junit_family=xunit1 -q -ra --junitxml "$junit" \
+        timeout --foreground -k 20 3600 "$python" -m pytest -p no:cacheprovider -o junit_family=xunit1 -q -ra --junitxml "$junit" \
         "$@" "$source/tests/$folder" || status=$?
     account "$title" $(($(date +%s) - begin)) "$status" "$junit"
 }

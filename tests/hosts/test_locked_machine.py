@@ -14,7 +14,7 @@ INSTALL = Path(os.environ.get("APMIGD_INSTALL", "/"))
 AFFECTED = "<domain><name>g1</name><metadata><apmigd:keys xmlns:apmigd='urn:apmigd:1' scope='04.0012'/></metadata></domain>"
 
 
-def run(*argv, timeout=240, stdin=""):
+def run(*argv, timeout=600, stdin=""):
     return subprocess.run([TESTS / "locked-machine.sh", *argv], input=stdin, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=timeout * PATIENCE, check=False)
 
