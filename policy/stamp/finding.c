@@ -50,6 +50,7 @@ apmig_severity_to_string(ApmigSeverity severity)
 {
     static const char *const names[] = {
         [APMIG_SEVERITY_NONE] = "information",
+        [APMIG_SEVERITY_UNKNOWN] = "unknown",
         [APMIG_SEVERITY_WARNING] = "warning",
         [APMIG_SEVERITY_ERROR] = "error",
     };

@@ -36,5 +36,5 @@ GPtrArray *apmig_findings_new(void);
 /* Returns: the weightiest severity among @findings. */
 ApmigSeverity apmig_findings_severity(const GPtrArray *findings);
 
-/* "information" (none), "warning", "error". */
+/* "information" (none), "unknown", "warning", "error". */
 const char *apmig_severity_to_string(ApmigSeverity severity);
