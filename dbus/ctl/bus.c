@@ -168,7 +168,7 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
     const sd_bus_error *failure = sd_bus_message_get_error(reply);
 
     if (failure) {
-        g_set_error_literal(error, CTL_ERROR, (int)ctl_exit_from_dbus(failure->name),
+        g_set_error_literal(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
                             failure->message ? failure->message : failure->name);
         return NULL;
     }

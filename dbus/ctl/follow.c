@@ -138,7 +138,7 @@ ctl_follow_wait(CtlFollow *follow, gint64 deadline, GError **error)
         if (r == 0 && follow->changed)
             return TRUE;
         if (r == 0 && now >= deadline) {
-            g_set_error_literal(error, CTL_ERROR, CTL_EXIT_TIMEOUT, "the time is up");
+            g_set_error_literal(error, CTL_ERROR, APMIG_EXIT_TIMEOUT, "the time is up");
             return FALSE;
         }
         if (r == 0)

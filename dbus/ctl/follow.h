@@ -40,6 +40,6 @@ gboolean ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray 
 /**
  * ctl_follow_wait: until apmigd has told of a change since the last reading began
  * @deadline: monotonic; G_MAXINT64 for none
- * @error: #CTL_EXIT_UNREACHABLE: the bus is gone; #CTL_EXIT_TIMEOUT at @deadline
+ * @error: #CTL_EXIT_UNREACHABLE: the bus is gone; #APMIG_EXIT_TIMEOUT at @deadline
  */
 gboolean ctl_follow_wait(CtlFollow *follow, gint64 deadline, GError **error) G_GNUC_WARN_UNUSED_RESULT;

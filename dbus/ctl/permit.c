@@ -133,7 +133,7 @@ is_unknown_here(sd_bus *bus, const char *guest)
 
     g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, &error);
 
-    return !reply && g_error_matches(error, CTL_ERROR, CTL_EXIT_NOT_FOUND);
+    return !reply && g_error_matches(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND);
 }
 
 static void

@@ -79,5 +79,5 @@ ctl_print_rehearsal(sd_bus_message *reply, const char *scope, CtlJson json, gboo
         print_json(possible, why_not, migrations, json);
     else if (!quiet)
         print_text(scope, possible, why_not, json_node_get_array(migrations));
-    return possible ? CTL_EXIT_OK : CTL_EXIT_BUSY;
+    return possible ? CTL_EXIT_OK : APMIG_EXIT_BUSY;
 }

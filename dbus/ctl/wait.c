@@ -92,11 +92,11 @@ judge(JsonObject *lock, GError **error)
     if (!g_str_equal(state, "recovered"))
         return -1;
     g_set_error(
-        error, CTL_ERROR, CTL_EXIT_REFUSED,
+        error, CTL_ERROR, APMIG_EXIT_REFUSED,
         "lock %s stands for a damaged one, of which held is never said; when the keys are known to be "
         "in step: apmigctl unlock --force %s",
         ctl_string(lock, "Id"), ctl_string(lock, "Id"));
-    return CTL_EXIT_REFUSED;
+    return APMIG_EXIT_REFUSED;
 }
 
 static gboolean
@@ -106,7 +106,7 @@ wait_for_change(CtlFollow *follow, JsonObject *lock, gint64 deadline, GError **e
 
     if (ctl_follow_wait(follow, deadline, error))
         return TRUE;
-    if (g_error_matches(*error, CTL_ERROR, CTL_EXIT_TIMEOUT))
+    if (g_error_matches(*error, CTL_ERROR, APMIG_EXIT_TIMEOUT))
         g_prefix_error(error, "lock %s is %s%s%s; ", ctl_string(lock, "Id"), ctl_string(lock, "State"),
                        *waiting ? ", waiting for: " : "", waiting);
     return FALSE;
