@@ -233,10 +233,10 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
 
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
         return;
-    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
-                                  .log = APMIG_LOG_KEYS_CHANGED,
-                                  .priority = LOG_ERR,
-                                  .message = changes->message});
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_CHANGED,
+                                   .priority = LOG_ERR,
+                                   .message = changes->message});
     if (core->listener.keys_changed)
         core->listener.keys_changed(changes, core->listener_data);
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
@@ -273,11 +273,11 @@ keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_
         if (apmig_scope_contains(lock->record->scope, adapter, domain))
             g_ptr_array_add(concerned, lock->record);
     }
-    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
-                                  .log = APMIG_LOG_KEYS_CONTRADICTED,
-                                  .priority = LOG_ERR,
-                                  .locks = concerned,
-                                  .message = (char *)alarm});
+    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
+                                   .log = APMIG_LOG_KEYS_CONTRADICTED,
+                                   .priority = LOG_ERR,
+                                   .locks = concerned,
+                                   .message = (char *)alarm});
 }
 
 static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};

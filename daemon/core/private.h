@@ -11,7 +11,6 @@
 
 #include "cards/ap-monitor.h"
 #include "core/fence-steps.h"
-#include "core/metrics.h"
 #include "libvirt/stamp-queue.h"
 
 /* Who waits for an answer: through the one function that is set. */
@@ -50,7 +49,6 @@ struct ApmigCore {
     GQueue due_stamps;       /* core-stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
-    ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
@@ -72,9 +70,6 @@ void core_handle(ApmigCore *core, ApmigEvent *event);
 
 /* Returns: its number; it is forgotten when it is answered or gone. */
 ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data);
-
-/* Logs @entry, and counts it. */
-void core_log(ApmigCore *core, const ApmigAction *entry);
 
 /* Returns: (transfer full): one that no lock has. */
 char *core_new_lock_id(ApmigCore *core);

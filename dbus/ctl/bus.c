@@ -174,3 +174,20 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
     }
     return g_steal_pointer(&reply);
 }
+
+char *
+ctl_bus_get_owner(sd_bus *bus, GError **error)
+{
+    g_autoptr(sd_bus_message) call = NULL;
+    g_autoptr(sd_bus_message) reply = NULL;
+    const char *owner;
+    int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", "GetNameOwner");
+
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
+    if (!ctl_bus_check(r, error))
+        return NULL;
+    reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, error);
+    return reply && ctl_bus_check(sd_bus_message_read(reply, "s", &owner), error) ? g_strdup(owner) : NULL;
+}

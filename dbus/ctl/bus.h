@@ -42,6 +42,14 @@ typedef void (*CtlTickFunc)(gpointer user_data);
 sd_bus_message *ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc tick,
                              gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/**
+ * ctl_bus_get_owner: asks the bus, which does not start apmigd for it
+ * @error: #CTL_EXIT_UNREACHABLE: apmigd does not run
+ *
+ * Returns: (transfer full) (nullable): apmigd's name of its own on the bus
+ */
+char *ctl_bus_get_owner(sd_bus *bus, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Returns: (transfer full) (nullable): the next value of @message; dictionaries with string keys are objects. */
 JsonNode *ctl_bus_read_json(sd_bus_message *message, GError **error);
 

@@ -84,27 +84,6 @@ ctl_follow_clear(CtlFollow *follow)
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
-static gboolean
-learn_owner(CtlFollow *follow, GError **error)
-{
-    g_autoptr(sd_bus_message) call = NULL;
-    g_autoptr(sd_bus_message) reply = NULL;
-    const char *owner;
-    int r = sd_bus_message_new_method_call(follow->bus, &call, "org.freedesktop.DBus",
-                                           "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner");
-
-    if (r >= 0)
-        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
-    if (!ctl_bus_check(r, error))
-        return FALSE;
-    reply = ctl_bus_call(follow->bus, call, CTL_CALL_USEC, NULL, NULL, error);
-    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "s", &owner), error))
-        return FALSE;
-    g_free(follow->owner);
-    follow->owner = g_strdup(owner);
-    return TRUE;
-}
-
 gboolean
 ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_locks,
                 GPtrArray **ret_migrations, GError **error)
@@ -119,7 +98,9 @@ ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_loc
         if (!manager)
             return FALSE;
     }
-    if (!follow->owner && !learn_owner(follow, error))
+    if (!follow->owner)
+        follow->owner = ctl_bus_get_owner(follow->bus, error);
+    if (!follow->owner)
         return FALSE;
     if (ret_manager)
         *ret_manager = g_steal_pointer(&manager);
