@@ -47,22 +47,6 @@ check_view(CtlDoctor *doctor)
                          "apmigd sees the guests of libvirt: %s.", state);
 }
 
-/* Returns: (transfer full) (nullable): what ListQueues answers. */
-static JsonNode *
-list_queues(const CtlDoctor *doctor, GError **error)
-{
-    g_autoptr(sd_bus_message) call =
-        ctl_bus_new_call(doctor->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error);
-    g_autoptr(sd_bus_message) reply =
-        call ? ctl_bus_call(doctor->bus, call, CTL_CALL_USEC, NULL, NULL, error) : NULL;
-    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
-
-    if (!node || JSON_NODE_HOLDS_ARRAY(node))
-        return g_steal_pointer(&node);
-    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE, "its answer is no list");
-    return NULL;
-}
-
 /* A queue that is passed through to a process which is no guest of the libvirt that apmigd sees. */
 static gboolean
 is_of_a_stranger(JsonObject *queue)
@@ -75,8 +59,9 @@ static void
 check_queues(CtlDoctor *doctor)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(JsonNode) node = list_queues(doctor, &error);
-    JsonArray *queues = node ? json_node_get_array(node) : NULL;
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(doctor->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", &error);
+    g_autoptr(JsonArray) queues = call ? ctl_bus_call_for_list(doctor->bus, call, &error) : NULL;
     guint n = queues ? json_array_get_length(queues) : 0, n_strange = 0;
     g_autoptr(GString) strange = g_string_new(NULL);
 

@@ -17,7 +17,7 @@ BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
 # Tenths; the reference for small daemons, systemd-oomd, has 2.0.
 EXPOSURE_LIMIT = 11
 FENCE_EXPOSURE_LIMIT = 25
-METRICS_EXPOSURE_LIMIT = 15
+METRICS_EXPOSURE_LIMIT = 10
 # Newer than the oldest systemd that is supported, which ignores them with a line in the journal.
 NEWER_KEYS = ("RestartSteps", "RestartMaxDelaySec")
 
