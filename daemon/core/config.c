@@ -114,8 +114,7 @@ host_was_read(const ApmigApHost *host, gint64 asked_at, gpointer user_data)
 
     if (!changes || core->on_config_change == APMIG_ON_UNANNOUNCED_IGNORE)
         return;
-    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                   .log = APMIG_LOG_CONFIG_CHANGED,
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_CONFIG_CHANGED,
                                    .priority = LOG_ERR,
                                    .message = changes->message});
     if (core->listener.config_changed)

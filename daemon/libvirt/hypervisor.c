@@ -14,6 +14,12 @@
 #define MAX_PAUSE_S    30
 #define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
 
+static void
+tell(const LibvirtHypervisor *self, const ApmigEvent *event)
+{
+    self->callbacks.told(event, self->user_data);
+}
+
 /* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
 
 typedef struct {
@@ -41,10 +47,9 @@ hand_on_list(gpointer owner, gpointer data)
     Listing *listing = data;
 
     if (self != NULL && listing->guests != NULL)
-        self->callbacks.listed(listing->token, NULL, (const ApmigGuestName *)listing->guests->data,
-                               listing->guests->len, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, NULL, (const ApmigGuestName *)listing->guests->data, listing->guests->len}});
     else if (self != NULL)
-        self->callbacks.listed(listing->token, listing->error, NULL, 0, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, listing->error, NULL, 0}});
     g_clear_pointer(&listing->guests, g_array_unref);
     g_free(listing->error);
     g_free(listing);
@@ -135,7 +140,7 @@ hand_on_answer(gpointer owner, gpointer data)
     if (self != NULL && query->want_facts && reading->guest != NULL)
         remember(self, query->uuid, query->token, reading->guest);
     if (self != NULL)
-        self->callbacks.answered(&answer, self->user_data);
+        tell(self, &answer);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
     g_free(query->sysfs_root);
@@ -187,7 +192,7 @@ hand_on_step(gpointer owner, gpointer data)
     StepCall *call = data;
 
     if (self != NULL)
-        self->callbacks.step_finished(call->op, call->outcome, call->message, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {call->op, call->outcome, call->message}});
     g_free(call->message);
     g_free(call->uuid);
     g_free(call);
@@ -249,7 +254,7 @@ on_lost(const char *reason, gpointer owner)
     g_hash_table_remove_all(self->known);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     self->retry_source = g_timeout_add(pause_ms(self), connect_now, self);
-    self->callbacks.view_lost(reason, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
     libvirt_fail_look_ups(look_ups, reason);
     apmig_libvirt_session_give_up(lost, 0);
 }
@@ -259,7 +264,7 @@ on_guest_changed(const char *uuid, ApmigGuestChange change, gpointer owner)
 {
     const LibvirtHypervisor *self = owner;
 
-    self->callbacks.guest_changed(uuid, change, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
 }
 
 static void
@@ -268,7 +273,7 @@ on_guest_stopped(const char *uuid, gboolean migrated, gpointer owner)
     LibvirtHypervisor *self = owner;
 
     g_hash_table_remove(self->known, uuid);
-    self->callbacks.guest_stopped(uuid, migrated, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
 }
 
 static void
@@ -276,7 +281,7 @@ on_hint(const char *uuid, gpointer owner)
 {
     const LibvirtHypervisor *self = owner;
 
-    self->callbacks.hint(uuid, NULL, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
 }
 
 static const ApmigLibvirtSessionEvents session_events = {
@@ -295,7 +300,7 @@ on_status_change(const char *name, gpointer user_data)
     const LibvirtHypervisor *self = user_data;
 
     if (self->connected)
-        self->callbacks.hint(NULL, name, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
 }
 
 /* libvirt's default prints every error to standard error. */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "ctl/format.h"
-#include "stamp/finding.h"
 
 typedef struct {
     ApmigSeverity severity;

@@ -10,3 +10,6 @@ typedef enum {
     APMIG_SEVERITY_WARNING, /* it may go wrong, or it cannot be told */
     APMIG_SEVERITY_ERROR,   /* it will go wrong */
 } ApmigSeverity;
+
+/* "information" (none), "unknown", "warning", "error". */
+const char *apmig_severity_to_string(ApmigSeverity severity);

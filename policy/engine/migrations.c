@@ -71,7 +71,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
                NULL, migration, "migration %s of guest %s ended: %s%s%s",
                apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
                message);
-    engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
+    engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
     if (!migration->pub.outgoing) {
         ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
 

@@ -200,22 +200,22 @@ struct ApmigEngine {
 
 void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-take.c */
+/* take.c */
 void engine_take(ApmigEngine *engine, const ApmigEvent *event);
 void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 
-/* engine-admissions.c */
+/* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 
-/* engine-permit-requests.c */
+/* permit-requests.c */
 void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
 void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
 void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 
-/* engine-inquiry.c */
+/* inquiry.c */
 GPtrArray *engine_new_inquiries(void);
 void engine_forget_inquiries(ApmigEngine *engine, ApmigCaller caller);
 void engine_check(ApmigEngine *engine, const ApmigEvent *event);
@@ -224,7 +224,7 @@ void engine_rehearse(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_inquiries(ApmigEngine *engine);
 gint64 engine_inquiries_next_deadline(const ApmigEngine *engine);
 
-/* engine-answers.c */
+/* answers.c */
 void engine_view_started(ApmigEngine *engine);
 void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
@@ -232,7 +232,7 @@ void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
 void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
 void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
 
-/* engine-migrations.c */
+/* migrations.c */
 void migration_free(Migration *migration);
 /* The policy has changed, or what is known of the guest. */
 void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
@@ -249,7 +249,7 @@ void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
-/* engine-steps.c */
+/* steps.c */
 /* What comes in is another QEMU. */
 void migration_begin_steps_anew(Migration *migration);
 void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
@@ -261,7 +261,7 @@ void engine_settle_steps(ApmigEngine *engine, Migration *migration);
 /* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
 gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
 
-/* engine-locks.c */
+/* locks.c */
 void lock_free(Lock *lock);
 /* @record: (transfer full). Returns: (transfer none): one more of the engine's. */
 Lock *lock_new(ApmigEngine *engine, ApmigLockRecord *record);
@@ -272,7 +272,7 @@ void engine_settle_lock(ApmigEngine *engine, Lock *lock);
 void engine_publish_locks(ApmigEngine *engine);
 gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-release.c */
+/* release.c */
 /* Has it removed, unless that is being done already. @code, @message: for who waits for it to be held */
 void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
                     const char *message);
@@ -281,7 +281,7 @@ void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);
 void engine_release(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-amend.c */
+/* amend.c */
 void lock_clear_amendments(Lock *lock);
 /* Whether it is just getting another owner. */
 gboolean lock_changes_hands(const Lock *lock);
@@ -292,7 +292,7 @@ void lock_fail_amendments(ApmigEngine *engine, Lock *lock);
 void engine_settle_amendments(ApmigEngine *engine, Lock *lock);
 void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-stamps.c */
+/* stamps.c */
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
@@ -304,7 +304,7 @@ void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
 void engine_stamps_view_started(ApmigEngine *engine);
 void engine_stamps_view_lost(ApmigEngine *engine);
 
-/* engine-unplug.c */
+/* unplug.c */
 void plugged_free(gpointer plugged);
 /* What was just told of @guest is in it; what it had and counts as having is added. */
 void engine_unplug_learned(ApmigEngine *engine, Guest *guest);
@@ -313,7 +313,7 @@ void engine_unplug_lock_requested(ApmigEngine *engine);
 void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
 void engine_settle_unplugged(ApmigEngine *engine);
 
-/* engine-view.c */
+/* view.c */
 void guest_free(Guest *guest);
 /* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
 gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
@@ -325,7 +325,7 @@ gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope,
 void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token,
                           GString *text);
 
-/* engine-uses.c */
+/* uses.c */
 void engine_hardware_changed(ApmigEngine *engine, gboolean has_guest_queues);
 /* Whether no stranger has queues of @lock: asks, unless that is known. For when the view is clear. */
 gboolean engine_uses_are_clear(ApmigEngine *engine, Lock *lock);
@@ -335,13 +335,13 @@ void engine_describe_uses(const ApmigEngine *engine, const Lock *lock, GString *
 /* Returns: boot time; 0: nothing is due. */
 gint64 lock_next_reading_of_uses(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-arrival.c */
+/* arrival.c */
 /* Compares an affected guest that comes in with the locks here and with what this host knows. Returns: (transfer full) */
 ApmigArrivalCheck *engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
 /* Logs what may go wrong with a guest that nothing forbids to come in. */
 void engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check);
 
-/* engine-remap.c */
+/* remap.c */
 /* Nobody else gets the devices of @devices as long as @migration is in progress. */
 void migration_promise(Migration *migration, const char *const *devices);
 /**
@@ -360,7 +360,7 @@ GHashTable *engine_device_map_new(const char *own, const char *device);
 /* @map: (nullable). Returns: (transfer full): for the end of a sentence; "" for none. */
 char *engine_describe_device_map(GHashTable *map);
 
-/* engine-arriving.c */
+/* arriving.c */
 /* What is said of the stamp of a guest that comes in. */
 ApmigStampPolicy engine_stamp_policy(const ApmigEngine *engine, const ApmigEvent *event);
 gboolean engine_arrival_tells_of_device(const ApmigArrival *arrival);
@@ -369,7 +369,7 @@ gboolean engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *ev
 /* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
 ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-permits.c */
+/* permits.c */
 void permit_free(gpointer permit);
 gboolean permit_is_open(const ApmigEngine *engine, const Permit *permit);
 /* Returns: (nullable): the open permit for the guest of that UUID and name. */
@@ -402,18 +402,18 @@ void engine_publish_permits(ApmigEngine *engine);
 /* Returns: (transfer full): the open permits that may bring a migration under @lock; "" if there are none. */
 char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-overdue.c */
+/* overdue.c */
 /* @from: boot time at which it begins to count how old the lock is */
 void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
 /* The policy has changed. */
 void engine_locks_heed_policy(ApmigEngine *engine);
 void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 
-/* engine-describe.c */
+/* describe.c */
 /* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
 char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-ask.c */
+/* ask.c */
 /* Whether what @guest does is to be known. One whose queues change without an event is asked about under any lock: it may
  * overlap by now. */
 gboolean engine_guest_matters(const ApmigEngine *engine, const Guest *guest);
@@ -428,22 +428,30 @@ void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 
-/* engine-lock-record.c */
+/* lock-record.c */
 void lock_write(ApmigEngine *engine, Lock *lock, Write write);
 /* Writes what nobody waits for. */
 void lock_update(ApmigEngine *engine, Lock *lock);
 
-/* engine-actions.c */
+/* actions.c */
 ApmigAction *engine_act(ApmigEngine *engine, ApmigActionType type);
-void engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, const Migration *migration,
-                const char *format, ...) G_GNUC_PRINTF(6, 7);
-/* The entry logged last concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
-void engine_log_concerns(ApmigEngine *engine, const ApmigScope *scope);
+/* Tells who listens of the object of that id. */
+void engine_publish(ApmigEngine *engine, ApmigActionType type, const char *id);
+/* Returns: (transfer none): the entry, to say more in it before the next action. */
+ApmigLogEntry *engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock,
+                          const Migration *migration, const char *format, ...) G_GNUC_PRINTF(6, 7);
+/* It concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
+void entry_add_locks(ApmigLogEntry *entry, const ApmigEngine *engine, const ApmigScope *scope);
+void entry_set_guest(ApmigLogEntry *entry, const char *uuid, const char *name);
+/* Returns: (transfer none): to be filled in before the next action. */
+ApmigReply *engine_reply(ApmigEngine *engine, ApmigActionType type, ApmigCaller caller);
+/* To who waits for @lock, if anybody does: he waits no longer. */
+void engine_reply_taken(ApmigEngine *engine, Lock *lock);
 void engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message);
 /* The earlier of the two, where 0 stands for never. */
 void engine_earlier(gint64 *deadline, gint64 candidate);
 
-/* engine-facts.c */
+/* facts.c */
 Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
 /* Returns: (nullable): the oldest living lock that overlaps @scope. */
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);

@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 import rig
+from journal import Journal
 
 
 @pytest.fixture
@@ -86,6 +87,21 @@ def disk(daemon, bus):
 @pytest.fixture
 def running(daemon, hypervisor):
     """apmigd-scripted, running; with nothing to see yet."""
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def journal(folder):
+    journal = Journal(folder / "journal")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def journaled(daemon, hypervisor, journal):
+    """apmigd-scripted, running, with its journal."""
+    journal.attach(daemon)
     daemon.start()
     return daemon
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What apmigd asks its helper apmigd-fence for, and what it makes of the answers. The helper here is a fake, which
 answers as it is told to: there is no VFIO device on a private bus. The real one has its own tests."""
-import json
 import os
 import socket
+import struct
 import threading
 
 import pytest
@@ -12,6 +12,28 @@ from rig import domain, until, uuid_of
 G1 = uuid_of(1)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
 PID, START = 4711, 123456
+
+
+# The structs of daemon/fence/protocol.h, and what their numbers stand for.
+VERSION, REQUEST_MAGIC, REPLY_MAGIC = 1, 0x61706d71, 0x61706d72
+REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=6IiiqQ1024s")
+REQUEST_FIELDS = ("magic", "version", "verb", "direction", "fenced", "pid", "start_time", "uuid", "device", "name")
+VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming"), ("out", "in")
+RESULTS = ("done", "nothing-to-do", "not-abortable", "refused", "failed", "unavailable")
+STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P", "UNKNOWN")
+
+
+def request_of(packet):
+    request = dict(zip(REQUEST_FIELDS, REQUEST.unpack(packet)))
+    assert (request["magic"], request["version"]) == (REQUEST_MAGIC, VERSION)
+    request.update(verb=VERBS[request["verb"]], direction=DIRECTIONS[request["direction"]])
+    return request | {name: request[name].rstrip(b"\0").decode() for name in ("uuid", "device", "name")}
+
+
+def reply_packet(result="done", before="RESUMING", after="RESUMING", held_data=1, frozen_usec=0, pid=PID, message="As told.",
+                 version=VERSION, surplus=b""):
+    return REPLY.pack(REPLY_MAGIC, version, RESULTS.index(result), STATES.index(before), STATES.index(after), held_data, 0,
+                      pid, frozen_usec, START, message.encode()) + surplus
 
 
 class FakeFence:
@@ -33,15 +55,12 @@ class FakeFence:
             except OSError:
                 return
             with connection:
-                request = json.loads(connection.recv(4096))
+                request = request_of(connection.recv(REQUEST.size + 1))
                 self.asked.append(request)
-                reply = {"version": 1, "result": "done", "state-before": "RESUMING", "state-after": "RESUMING",
-                         "held-data": True, "frozen-usec": 0, "errno": 0, "pid": PID, "start-time": START,
-                         "message": "As told."}
-                connection.send(json.dumps({**reply, **self.replies.get(request["request"], {})}).encode())
+                connection.send(reply_packet(**self.replies.get(request["verb"], {})))
 
     def requests(self, kind):
-        return [request for request in self.asked if request["request"] == kind]
+        return [request for request in self.asked if request["verb"] == kind]
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -82,14 +101,14 @@ def outcomes(root, migration):
 
 
 def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"state-after": "STOP", "frozen-usec": 2500}
+    fence.replies["fence"] = {"after": "STOP", "frozen_usec": 2500}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
     until(lambda: fence.requests("kill-incoming"), "kill-incoming")
     inspected, fenced, killed = fence.requests("inspect"), fence.requests("fence"), fence.requests("kill-incoming")
     assert (inspected[0]["pid"], inspected[0]["name"], inspected[0]["device"]) == (0, "g1", DEVICE)
     for request in (fenced[0], killed[0]):
-        assert (request["uuid"], request["pid"], request["start-time"], request["direction"]) == (G1, PID, START, "in")
+        assert (request["uuid"], request["pid"], request["start_time"], request["direction"]) == (G1, PID, START, "in")
     assert not fenced[0]["fenced"] and killed[0]["fenced"]
     hypervisor.do("remove", uuid=G1, stopped="failed")
     lock = taking.answer()[0]
@@ -115,8 +134,8 @@ def test_incoming_without_a_device_is_waited_for(quick, fence, hypervisor, root)
 
 
 def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"result": "not-abortable", "held-data": False}
-    fence.replies["kill-incoming"] = {"result": "not-abortable", "held-data": False, "message": "The load is complete."}
+    fence.replies["fence"] = {"result": "not-abortable", "held_data": 0}
+    fence.replies["kill-incoming"] = {"result": "not-abortable", "held_data": 0, "message": "The load is complete."}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
     until(lambda: ("kill-incoming", "not-abortable") in outcomes(root, migration), "the answer")
@@ -127,7 +146,7 @@ def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
 
 
 def test_outgoing_has_both_steps_at_once(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"result": "nothing-to-do", "state-before": "RUNNING", "state-after": "RUNNING"}
+    fence.replies["fence"] = {"result": "nothing-to-do", "before": "RUNNING", "after": "RUNNING"}
     leave(hypervisor, step="nothing")
     taking = root.start_take()
     until(lambda: fence.requests("fence") and hypervisor.calls("step"), "both steps")
@@ -154,8 +173,8 @@ def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
     assert len(fence.requests("inspect")) == len(fence.requests("fence"))
 
 
-@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "perhaps"}, {"pid": -1}, {"surplus": 1}])
-def test_an_answer_that_does_not_read_is_a_failure(quick, fence, hypervisor, root, reply):
+@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
+def test_an_answer_that_cannot_be_understood_is_a_failure(quick, fence, hypervisor, root, reply):
     fence.replies["inspect"] = fence.replies["fence"] = reply
     migration = come_in(hypervisor, root)
     root.start_take()
