@@ -224,8 +224,6 @@ new_core(const Options *options, GError **error)
                           config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
-    if (*config->metrics_file)
-        apmig_core_set_metrics_file(core, config->metrics_file);
     return core;
 }
 

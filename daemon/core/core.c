@@ -17,17 +17,9 @@
 
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
-void
-core_log(ApmigCore *core, const ApmigLogEntry *entry)
-{
-    apmig_log_entry(entry);
-    apmig_metrics_count(core->metrics, entry->log);
-}
-
 static void
 publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
 {
-    apmig_metrics_changed(core->metrics);
     if (func)
         func(id, core->listener_data);
 }
@@ -96,17 +88,15 @@ carry_out(ApmigCore *core, ApmigAction *action)
         publish(core, core->listener.migration_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_PERMITS:
-        apmig_metrics_changed(core->metrics);
         if (core->listener.permits_changed)
             core->listener.permits_changed(core->listener_data);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
-        apmig_metrics_changed(core->metrics);
         if (core->listener.view_changed)
             core->listener.view_changed(core->listener_data);
         break;
     case APMIG_ACTION_LOG:
-        core_log(core, &action->entry);
+        apmig_log_entry(&action->entry);
         break;
     }
     return FALSE;
@@ -283,7 +273,6 @@ apmig_core_free(ApmigCore *core)
     g_hash_table_unref(core->key_readings);
     g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
-    apmig_metrics_free(core->metrics);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
     g_queue_clear_full(&core->due_stamps, (GDestroyNotify)apmig_action_free);
@@ -291,13 +280,6 @@ apmig_core_free(ApmigCore *core)
     g_free(core->hooks_dir);
     g_free(core->policy_trouble);
     g_free(core);
-}
-
-void
-apmig_core_set_metrics_file(ApmigCore *core, const char *path)
-{
-    core->metrics = apmig_metrics_new(path, core->engine);
-    apmig_metrics_changed(core->metrics);
 }
 
 void

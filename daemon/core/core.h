@@ -51,9 +51,6 @@ ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHyp
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
-/* Before the start: has metrics kept in a file, see metrics.h. */
-void apmig_core_set_metrics_file(ApmigCore *core, const char *path);
-
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 
 /* Loads the store into the engine and starts the writer and the hypervisor. */

@@ -99,7 +99,8 @@ core_carry_out_reading(ApmigCore *core, const ApmigAction *action)
     *reading = (KeyReading){core, action->op};
     g_hash_table_add(core->key_readings, reading);
     /* One card that is late must not leave the others unheard: there is time left for the answer. */
-    apmig_key_view_read(core->key_view, action->reading.scope, 0, action->reading.limit_usec / 10 * 8, keys_read, reading);
+    apmig_key_view_read(core->key_view, action->reading.scope, 0, action->reading.limit_usec / 10 * 8,
+                        keys_read, reading);
 }
 
 static void
@@ -207,11 +208,11 @@ core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message)
     apmig_core_request(core,
                        &(ApmigEvent){.type = APMIG_EVENT_TAKE,
                                      .take = {.id = id,
-                                             .scope = scope,
-                                             .reason = reason,
-                                             .origin = APMIG_LOCK_BY_ITSELF,
-                                             .user = "apmigd",
-                                             .no_wait = TRUE}},
+                                              .scope = scope,
+                                              .reason = reason,
+                                              .origin = APMIG_LOCK_BY_ITSELF,
+                                              .user = "apmigd",
+                                              .no_wait = TRUE}},
                        taken_by_itself, NULL);
 }
 
@@ -233,9 +234,8 @@ keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
 
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
         return;
-    core_log(core, &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CHANGED,
-                                  .priority = LOG_ERR,
-                                  .message = changes->message});
+    apmig_log_entry(
+        &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CHANGED, .priority = LOG_ERR, .message = changes->message});
     if (core->listener.keys_changed)
         core->listener.keys_changed(changes, core->listener_data);
     if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
@@ -251,10 +251,10 @@ core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
                         is_start ? "started" : "given its crypto device", other->sentence);
 
     apmig_log_entry(&(ApmigLogEntry){.log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
-                                   .priority = is_start ? LOG_WARNING : LOG_ERR,
-                                   .uuid = other->uuid,
-                                   .guest = other->name,
-                                   .message = message});
+                                     .priority = is_start ? LOG_WARNING : LOG_ERR,
+                                     .uuid = other->uuid,
+                                     .guest = other->name,
+                                     .message = message});
 }
 
 /* A word of somebody's turned out to be wrong, or the key was changed. */
@@ -271,10 +271,10 @@ keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_
         if (apmig_scope_contains(lock->record->scope, adapter, domain))
             g_ptr_array_add(concerned, lock->record);
     }
-    core_log(core, &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CONTRADICTED,
-                                  .priority = LOG_ERR,
-                                  .locks = concerned,
-                                  .message = (char *)alarm});
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_KEYS_CONTRADICTED,
+                                     .priority = LOG_ERR,
+                                     .locks = concerned,
+                                     .message = (char *)alarm});
 }
 
 static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};

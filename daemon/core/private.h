@@ -10,7 +10,6 @@
 
 #include "cards/ap-monitor.h"
 #include "core/fence-steps.h"
-#include "core/metrics.h"
 #include "libvirt/stamp-queue.h"
 
 /* A function of whatever type of core.h: to be cast back by who answers. */
@@ -50,7 +49,6 @@ struct ApmigCore {
     GQueue due_stamps;       /* stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
-    ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
@@ -69,9 +67,6 @@ struct ApmigCore {
 
 /* Gives @event its times and the engine @event, and has carried out what follows. Callers get their answers later. */
 void core_handle(ApmigCore *core, ApmigEvent *event);
-
-/* Logs @entry, and counts it. */
-void core_log(ApmigCore *core, const ApmigLogEntry *entry);
 
 /* --- callers.c ----------------------------------------------------------------------------------- */
 

@@ -168,6 +168,7 @@ apmig_server_new(ApmigCore *core, GError **error)
     int r;
 
     server->core = core;
+    server->started_at = g_get_real_time();
     server->locks = apmig_objects_new();
     server->migrations = apmig_objects_new();
     server->calls = g_hash_table_new(NULL, NULL);
