@@ -5,7 +5,7 @@
  * The AP configuration has to stay while a lock is in force or a guest migrates. It is read whenever anything reads it:
  * after udev's events, where cards are watched, and for callers. Most changes have no event, so besides once when a lock is
  * held or a migration begins, and once when either ends. Master keys have to stay where there is no lock; the cards are
- * asked about them as often as the policy says.
+ * asked about them as often as the policy says. Either is read again at once where a reading is not enough.
  */
 #include "core/private.h"
 
@@ -18,12 +18,19 @@
 
 #define KEYS_LIMIT_USEC (5 * G_USEC_PER_SEC)
 
+/* The reading that has to agree comes at once, those after it are apart by so much more each, and so many of them are
+ * asked for in a row. */
+#define AGAIN_MSEC 250
+#define AGAIN_MAX  8
+
 /* The configuration, or keys. */
 typedef struct {
     ApmigCore *core;
     ApmigWatch *watch;
     ApmigLog log;
+    void (*read)(ApmigCore *core);
     ApmigOnUnannounced on_change; /* the policy's */
+    guint n_again, again; /* how often it was read again in a row, and when it will be; 0: it will not */
 } Watched;
 
 struct CoreWatch {
@@ -103,12 +110,8 @@ publish(const Watched *watched, const ApmigWatchChanges *changes)
 }
 
 static void
-observe(Watched *watched, GHashTable *facts, gint64 asked_at)
+react(const Watched *watched, const ApmigWatchChanges *changes)
 {
-    g_autoptr(ApmigWatchChanges) changes = apmig_watch_observe(watched->watch, facts, asked_at);
-
-    if (!changes || watched->on_change == APMIG_ON_UNANNOUNCED_IGNORE)
-        return;
     core_log(watched->core, &(ApmigAction){.type = APMIG_ACTION_LOG,
                                            .log = watched->log,
                                            .priority = LOG_ERR,
@@ -118,16 +121,46 @@ observe(Watched *watched, GHashTable *facts, gint64 asked_at)
         lock_by_itself(watched, changes);
 }
 
+static gboolean
+read_again(gpointer user_data)
+{
+    Watched *watched = user_data;
+
+    watched->again = 0;
+    watched->read(watched->core);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+read_again_if_unsettled(Watched *watched)
+{
+    if (!apmig_watch_is_unsettled(watched->watch))
+        watched->n_again = 0;
+    else if (watched->again == 0 && watched->n_again < AGAIN_MAX)
+        watched->again = g_timeout_add(AGAIN_MSEC * watched->n_again++, read_again, watched);
+}
+
+static void
+observe(Watched *watched, GHashTable *facts, gint64 asked_at, gint64 began_at)
+{
+    g_autoptr(ApmigWatchChanges) changes = apmig_watch_observe(watched->watch, facts, asked_at, began_at);
+
+    if (watched->on_change == APMIG_ON_UNANNOUNCED_IGNORE)
+        return;
+    if (changes)
+        react(watched, changes);
+    read_again_if_unsettled(watched);
+}
+
 /* --- the AP configuration ------------------------------------------------------------------------ */
 
 static void
-host_was_read(const ApmigApHost *host, gint64 asked_at, gpointer user_data)
+host_was_read(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointer user_data)
 {
     ApmigCore *core = user_data;
-    g_autoptr(GHashTable) facts = host->is_in_flux ? NULL : apmig_config_facts(host);
+    g_autoptr(GHashTable) facts = apmig_config_facts(host);
 
-    if (facts)
-        observe(&core->watch->config, facts, asked_at);
+    observe(&core->watch->config, facts, asked_at, began_at);
 }
 
 static void
@@ -181,7 +214,7 @@ core_watch_migration(ApmigCore *core, const char *id)
 
 /* --- master keys --------------------------------------------------------------------------------- */
 
-/* Anew for each reading: @at is when the watch began. */
+/* Anew for each reading. A NEW that is loaded is told of by the first one already, so the reason is older than that. */
 static void
 watch_what_is_free(ApmigCore *core)
 {
@@ -202,10 +235,14 @@ keys_were_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEv
     g_autoptr(GHashTable) facts = counts ? apmig_key_facts(readings) : NULL;
 
     watch->keys_are_read = watch->keys_are_stale = FALSE;
-    if (!counts)
+    if (watch->interval == 0)
         return;
+    if (!counts) {
+        read_again_if_unsettled(&watch->keys);
+        return;
+    }
     watch_what_is_free(core);
-    observe(&watch->keys, facts, watch->asked_at);
+    observe(&watch->keys, facts, watch->asked_at, watch->asked_at);
 }
 
 static void
@@ -237,6 +274,7 @@ set_interval(ApmigCore *core, gint64 interval_usec)
         return;
     watch->interval = interval_usec;
     g_clear_handle_id(&watch->timeout, g_source_remove);
+    g_clear_handle_id(&watch->keys.again, g_source_remove);
     if (interval_usec > 0)
         watch->timeout = g_timeout_add((guint)(interval_usec / 1000), on_due, core);
 }
@@ -281,10 +319,14 @@ void
 core_watch_begin(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->watch = g_new0(CoreWatch, 1);
-    core->watch->config = (Watched){
-        .core = core, .watch = apmig_watch_new(&apmig_config_kind), .log = APMIG_LOG_CONFIG_CHANGED};
-    core->watch->keys =
-        (Watched){.core = core, .watch = apmig_watch_new(&apmig_key_kind), .log = APMIG_LOG_KEYS_CHANGED};
+    core->watch->config = (Watched){.core = core,
+                                    .watch = apmig_watch_new(&apmig_config_kind),
+                                    .log = APMIG_LOG_CONFIG_CHANGED,
+                                    .read = core_read_host};
+    core->watch->keys = (Watched){.core = core,
+                                  .watch = apmig_watch_new(&apmig_key_kind),
+                                  .log = APMIG_LOG_KEYS_CHANGED,
+                                  .read = read_keys};
     apmig_key_view_set_host_func(core->key_view, host_was_read, core);
     core_watch_policy(core, policy);
 }
@@ -295,6 +337,8 @@ core_watch_end(ApmigCore *core)
     CoreWatch *watch = core->watch;
 
     g_clear_handle_id(&watch->timeout, g_source_remove);
+    g_clear_handle_id(&watch->config.again, g_source_remove);
+    g_clear_handle_id(&watch->keys.again, g_source_remove);
     apmig_watch_free(watch->config.watch);
     apmig_watch_free(watch->keys.watch);
     g_free(watch);

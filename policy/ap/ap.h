@@ -81,7 +81,6 @@ typedef struct {
     ApmigApMask adapters_default, domains_default; /* apmask and aqmask: both set: reserved for the host's drivers */
     ApmigKnown has_default_masks;
     gboolean can_migrate; /* vfio_ap's features name "migratable" */
-    gboolean is_in_flux;  /* it was being changed while it was read: it is not of one moment */
 } ApmigApHost;
 
 gboolean apmig_ap_mask_has(const ApmigApMask *mask, guint number);

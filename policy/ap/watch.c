@@ -3,6 +3,8 @@
 
 #include "base/sentence.h"
 
+#define READINGS 5 /* of which no two in a row agree: then the last one counts */
+
 /* Why somebody is told. */
 typedef struct {
     char *id, *what;
@@ -13,8 +15,11 @@ typedef struct {
 
 /* What is known of one aspect of a queue. */
 typedef struct {
-    char *clause;    /* NULL: nothing */
-    gint64 known_at; /* when the last reading that said so was asked for */
+    char *clause;      /* NULL: nothing */
+    gint64 known_at;   /* when the last reading that said so began */
+    char *said;        /* by the last reading, while it is in doubt; NULL: it is not */
+    gint64 doubted_at; /* when the first reading that said otherwise was asked for */
+    guint n_readings;  /* since then, with that one */
 } Fact;
 
 typedef struct {
@@ -26,14 +31,15 @@ struct ApmigWatch {
     const ApmigWatchKind *kind;
     GPtrArray *reasons; /* of Reason */
     GTree *queues;      /* number -> Queue */
-    gint64 observed_at; /* when the reading observed last was asked for; G_MININT64: there was none */
+    gint64 observed_at; /* when the reading observed last began; G_MININT64: there was none */
+    gboolean is_unsettled;
 };
 
 /* A reading that is being compared, and what comes of it. */
 typedef struct {
     ApmigWatch *watch;
     GHashTable *facts;
-    gint64 asked_at;
+    gint64 asked_at, began_at;
     GArray *queues;    /* of ApmigApqn: that have changed */
     GPtrArray *places; /* clauses */
     GHashTable *whats; /* set of the reasons' clauses */
@@ -147,11 +153,13 @@ drop_ended_reasons(ApmigWatch *watch, gint64 asked_at)
             g_ptr_array_remove_index(watch->reasons, i - 1);
 }
 
-/* Whom it concerns that a clause of @queue was known at @known_at, and that a reading of @asked_at says otherwise. */
+/* Whom it concerns that a clause of @queue was known at @known_at, and that a reading asked for at @asked_at says otherwise.
+ * @whats: (nullable): set of the reasons' clauses, to be added to */
 static gboolean
-add_reasons(const Reading *reading, const ApmigApqn *queue, gint64 known_at, gint64 asked_at)
+find_reasons(const ApmigWatch *watch, const ApmigApqn *queue, gint64 known_at, gint64 asked_at,
+             GHashTable *whats)
 {
-    const GPtrArray *reasons = reading->watch->reasons;
+    const GPtrArray *reasons = watch->reasons;
     gboolean concerns = FALSE;
 
     for (guint i = 0; i < reasons->len; i++) {
@@ -160,7 +168,8 @@ add_reasons(const Reading *reading, const ApmigApqn *queue, gint64 known_at, gin
         if (reason->from > known_at || asked_at > reason->until ||
             !apmig_scope_contains(reason->scope, queue->adapter, queue->domain))
             continue;
-        g_hash_table_add(reading->whats, reason->what);
+        if (whats)
+            g_hash_table_add(whats, reason->what);
         concerns = TRUE;
     }
     return concerns;
@@ -186,8 +195,10 @@ queue_free(gpointer data)
 {
     Queue *queue = data;
 
-    for (guint i = 0; i < APMIG_WATCH_ASPECTS; i++)
+    for (guint i = 0; i < APMIG_WATCH_ASPECTS; i++) {
         g_free(queue->facts[i].clause);
+        g_free(queue->facts[i].said);
+    }
     g_free(queue);
 }
 
@@ -202,7 +213,7 @@ add_queue(ApmigWatch *watch, const ApmigApqn *number)
     queue = g_new0(Queue, 1);
     queue->queue = *number;
     for (guint i = 0; i < APMIG_WATCH_ASPECTS; i++)
-        queue->facts[i] = (Fact){g_strdup(watch->kind->initial[i]), watch->observed_at};
+        queue->facts[i] = (Fact){.clause = g_strdup(watch->kind->initial[i]), .known_at = watch->observed_at};
     g_tree_insert(watch->queues, key, queue);
 }
 
@@ -210,6 +221,29 @@ static gboolean
 differs(const ApmigWatch *watch, guint aspect, const char *was, const char *is)
 {
     return watch->kind->differs ? watch->kind->differs(aspect, was, is) : !g_str_equal(was, is);
+}
+
+static gboolean
+agree(const ApmigWatch *watch, guint aspect, const char *a, const char *b)
+{
+    return !differs(watch, aspect, a, b) && !differs(watch, aspect, b, a);
+}
+
+static void
+end_doubt(Fact *fact)
+{
+    g_clear_pointer(&fact->said, g_free);
+    fact->n_readings = 0;
+}
+
+static void
+doubt(Fact *fact, const char *clause, gint64 asked_at)
+{
+    if (!fact->said)
+        fact->doubted_at = asked_at;
+    g_free(fact->said);
+    fact->said = g_strdup(clause);
+    fact->n_readings++;
 }
 
 /* Returns: (transfer full): what was known before. */
@@ -220,7 +254,29 @@ settle(Fact *fact, const char *clause, gint64 at)
 
     fact->clause = g_strdup(clause);
     fact->known_at = at;
+    end_doubt(fact);
     return was;
+}
+
+/* What is not known for as many readings is no longer waited for; it will be compared with what is known. */
+static void
+miss(Fact *fact)
+{
+    if (fact->said && ++fact->n_readings >= READINGS)
+        end_doubt(fact);
+}
+
+/* Whether another reading is to say so, too. @is_other: than what is known */
+static gboolean
+needs_another(const Reading *reading, const Queue *queue, guint aspect, const char *clause, gboolean is_other)
+{
+    const ApmigWatch *watch = reading->watch;
+    const Fact *fact = &queue->facts[aspect];
+
+    if (fact->said)
+        return !agree(watch, aspect, fact->said, clause) && !(is_other && fact->n_readings + 1 >= READINGS);
+    return is_other && !is_expected(watch, fact->clause, clause) &&
+           find_reasons(watch, &queue->queue, fact->known_at, reading->asked_at, NULL);
 }
 
 /* @changed: aspects that are otherwise, a bit each, whether told of or not. Returns: (transfer full) (nullable): what the
@@ -230,19 +286,25 @@ learn(const Reading *reading, Queue *queue, guint aspect, const char *clause, gu
 {
     const ApmigWatch *watch = reading->watch;
     Fact *fact = &queue->facts[aspect];
-    gint64 known_at = fact->known_at;
+    gboolean is_explained = (*changed & watch->kind->explained_by[aspect]) != 0;
+    gboolean is_other = fact->clause && clause && differs(watch, aspect, fact->clause, clause);
     g_autofree char *was = NULL;
+    gboolean is_told;
 
-    if (!clause)
+    if (!clause) {
+        miss(fact);
         return NULL;
-    was = settle(fact, clause, reading->asked_at);
-    if (!was || !differs(watch, aspect, was, clause))
+    }
+    if (!is_explained && needs_another(reading, queue, aspect, clause, is_other)) {
+        doubt(fact, clause, reading->asked_at);
         return NULL;
-    *changed |= 1u << aspect;
-    if (*changed & watch->kind->explained_by[aspect] || is_expected(watch, was, clause) ||
-        !add_reasons(reading, &queue->queue, known_at, reading->asked_at))
-        return NULL;
-    return g_steal_pointer(&was);
+    }
+    is_told = is_other && fact->said && !is_explained &&
+              find_reasons(watch, &queue->queue, fact->known_at, fact->doubted_at, reading->whats);
+    if (is_other)
+        *changed |= 1u << aspect;
+    was = settle(fact, clause, reading->began_at);
+    return is_told ? g_steal_pointer(&was) : NULL;
 }
 
 static gboolean
@@ -261,6 +323,7 @@ observe_queue(gpointer number, gpointer value, gpointer user_data)
         was[i] = learn(reading, queue, i, facts ? facts->clauses[i] : missing, &changed);
         is[i] = was[i] ? queue->facts[i].clause : NULL;
         told += was[i] != NULL;
+        reading->watch->is_unsettled |= queue->facts[i].said != NULL;
     }
     if (told > 0) {
         g_array_append_val(reading->queues, queue->queue);
@@ -329,20 +392,28 @@ add_queues(ApmigWatch *watch, GHashTable *facts)
 }
 
 ApmigWatchChanges *
-apmig_watch_observe(ApmigWatch *watch, GHashTable *facts, gint64 asked_at)
+apmig_watch_observe(ApmigWatch *watch, GHashTable *facts, gint64 asked_at, gint64 began_at)
 {
     g_autoptr(GArray) queues = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
     g_autoptr(GPtrArray) places = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GHashTable) whats = g_hash_table_new(g_str_hash, g_str_equal);
-    Reading reading = {watch, facts, asked_at, queues, places, whats};
+    Reading reading = {watch, facts, asked_at, began_at, queues, places, whats};
     ApmigWatchChanges *changes;
 
     add_queues(watch, facts);
+    watch->is_unsettled = FALSE;
     g_tree_foreach(watch->queues, observe_queue, &reading);
     changes = queues->len > 0 ? conclude(&reading) : NULL;
-    watch->observed_at = asked_at;
-    drop_ended_reasons(watch, asked_at);
+    watch->observed_at = began_at;
+    if (!watch->is_unsettled)
+        drop_ended_reasons(watch, asked_at);
     return changes;
+}
+
+gboolean
+apmig_watch_is_unsettled(const ApmigWatch *watch)
+{
+    return watch->is_unsettled;
 }
 
 /* --- forgetting ---------------------------------------------------------------------------------- */
@@ -357,9 +428,12 @@ forget_fact(gpointer number, gpointer value, gpointer user_data)
 {
     const Forgotten *forgotten = user_data;
     Queue *queue = value;
+    Fact *fact = &queue->facts[forgotten->aspect];
 
-    if (apmig_scope_contains(forgotten->scope, queue->queue.adapter, queue->queue.domain))
-        g_clear_pointer(&queue->facts[forgotten->aspect].clause, g_free);
+    if (apmig_scope_contains(forgotten->scope, queue->queue.adapter, queue->queue.domain)) {
+        g_clear_pointer(&fact->clause, g_free);
+        end_doubt(fact);
+    }
     return FALSE; /* go on */
 }
 

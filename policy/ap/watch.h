@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A watch of the host: of each AP queue what one reading says otherwise than those before it, told once, where somebody
- * has a reason to be told. What is compared belongs to a kind of watch: see config-facts.h and keys/facts.h.
+ * A watch of the host: of each AP queue what two readings in a row say otherwise than those before them, told once, where
+ * somebody has a reason to be told. One reading alone is no change: it is not of one moment, so it may have caught the
+ * host while it was being configured. What is compared belongs to a kind of watch: see config-facts.h and keys/facts.h.
  *
  * Times are handed in: of one clock, whichever. Not thread-safe: one thread owns a watch.
  */
@@ -66,7 +67,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigWatch, apmig_watch_free)
 gboolean apmig_watch_begin(ApmigWatch *watch, const char *id, const char *what, ApmigScope *scope,
                            const char *const *expected, gint64 at);
 
-/* Returns: whether it had begun. Readings that were asked for until @at are still compared. */
+/* Returns: whether it had begun. What readings see that were asked for until @at still counts. */
 gboolean apmig_watch_end(ApmigWatch *watch, const char *id, gint64 at);
 
 /* What was read of these queues in this aspect is not compared with what comes. */
@@ -76,11 +77,18 @@ void apmig_watch_forget(ApmigWatch *watch, const ApmigScope *scope, guint aspect
  * apmig_watch_observe:
  * @facts: what was read
  * @asked_at: when the reading was asked for; not before that of the one observed last
+ * @began_at: when it began, not before that and not before the one observed last had ended
  *
- * Compares each clause with the one that was read last. A change concerns whoever's reason had begun before that reading
- * and has not ended before this one: what was changed just before a lock was held, or just after its end, is nobody's
- * concern. What is not known is no change, and will be compared with what was known before.
+ * A change concerns whoever's reason had begun before the last reading that did not see it, and had not ended before the
+ * first that did: what was changed just before a lock was held, or just after its end, is nobody's concern, and is taken
+ * over. What concerns somebody needs another reading: it is told of when that agrees, forgotten when that and the next
+ * one do not see it, and of several readings that never agree the fifth counts, or the next one that says otherwise. What
+ * is not known is no change, and will be compared with what was known before.
  *
  * Returns: (transfer full) (nullable): NULL when nothing has changed that concerns anybody; every change is told once.
  */
-ApmigWatchChanges *apmig_watch_observe(ApmigWatch *watch, GHashTable *facts, gint64 asked_at);
+ApmigWatchChanges *apmig_watch_observe(ApmigWatch *watch, GHashTable *facts, gint64 asked_at,
+                                       gint64 began_at);
+
+/* Returns: whether the reading observed last says something that another one has to agree with: it is due at once. */
+gboolean apmig_watch_is_unsettled(const ApmigWatch *watch);

@@ -40,12 +40,14 @@ watch_new(void)
     return apmig_watch_new(&apmig_config_kind);
 }
 
+/* Two readings that agree: by the first nobody is told of anything. */
 static ApmigWatchChanges *
 observe_host(ApmigWatch *watch, const ApmigApHost *host, gint64 asked_at)
 {
     g_autoptr(GHashTable) facts = apmig_config_facts(host);
 
-    return apmig_watch_observe(watch, facts, asked_at);
+    g_assert_null(apmig_watch_observe(watch, facts, asked_at, asked_at));
+    return apmig_watch_observe(watch, facts, asked_at, asked_at);
 }
 
 /* --- one comparison ------------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@ watch_new(void)
     return apmig_watch_new(&apmig_key_kind);
 }
 
-/* Returns: (transfer full) (nullable): what is told when 02.0004 says @text, with locks over @covered. */
+/* Returns: (transfer full) (nullable): what is told when 02.0004 says @text in two readings, with locks over @covered. */
 static ApmigWatchChanges *
 observe(ApmigWatch *watch, const char *text, const char *covered)
 {
@@ -33,7 +33,8 @@ observe(ApmigWatch *watch, const char *text, const char *covered)
     g_ptr_array_add(readings, &reading);
     facts = apmig_key_facts(readings);
     apmig_watch_begin(watch, "", "although nobody has locked them", left, NULL, G_MININT64);
-    return apmig_watch_observe(watch, facts, 1);
+    g_assert_null(apmig_watch_observe(watch, facts, 1, 1));
+    return apmig_watch_observe(watch, facts, 2, 2);
 }
 
 static void
