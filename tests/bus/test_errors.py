@@ -9,7 +9,7 @@ from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until, uuid_of
 
 DAY = 24 * 3600 * 1000000
 
-# They need cards: tests/unit/test-engine-release.c provokes them.
+# They need cards: tests/unit/engine/test-release.c provokes them.
 OF_CARDS = {"KeyChangeUnfinished", "KeysDiffer"}
 
 

@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 #include "ap/find.h"
-#include "ap-fixture.h"
+#include "ap/fixture.h"
 #include "keys/declaration.h"
 #include "ctl/declare.h"
 #include "ctl/format.h"

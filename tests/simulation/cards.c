@@ -3,7 +3,7 @@
  * The truth about master keys: what each queue has in its registers, and whether the host can read it. And what the
  * daemon learns of it: queue after queue, late, never, or not at all.
  */
-#include "ap-fixture.h"
+#include "ap/fixture.h"
 #include "simulation.h"
 
 #include <string.h>

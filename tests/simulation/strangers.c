@@ -3,7 +3,7 @@
  * QEMUs that are not of the hypervisor: which queues they use, and what a reading of the AP bus says of that. With dice
  * of their own, so that what else a seed does stays the same.
  */
-#include "ap-fixture.h"
+#include "ap/fixture.h"
 #include "simulation.h"
 
 #define STRANGE_DEVICE "ffffffff-ffff-4fff-8fff-ffffffffffff"

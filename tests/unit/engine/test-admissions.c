@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who is let in: an admission is durable before a yes, keeps a lock from being held, and ends by a reading. */
+#include "engine/stories.h"
+
+static void
+test_gate_closes_with_the_request(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    admit(&story, 3, G1, "04.0012", TRUE);
+    expect_admit(&story, FALSE, "cora");
+    admit(&story, 4, G1, "04.0013", TRUE);
+    expect_admit(&story, TRUE, "");
+    admit(&story, 5, G2, NULL, FALSE); /* unaffected */
+    expect_admit(&story, TRUE, "");
+    end(&story);
+}
+
+static void
+test_admission_is_written_before_yes_and_blocks(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_none(&story, APMIG_ACTION_REPLY_ADMIT);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 0);
+    expect_state(&story, "aaaaaaaa", "draining");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    pass(&story, 50000);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    pass(&story, G_USEC_PER_SEC);
+    answered(&story, APMIG_JOB_NONE, "04.0012"); /* it has arrived */
+    pass(&story, 50000);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_lock_between_question_and_yes_denies(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_admission_expires_only_by_a_reading(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    pass(&story, story.policy->admission_usec - 1);
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    pass(&story, 1);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    listed(&story, 0);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_unaffected_guest_on_its_way_in_is_no_blocker(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, NULL, FALSE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    listed(&story, 1);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+static void
+test_incoming_guest_has_the_scope_of_its_admission(void)
+{
+    Story story;
+
+    begin(&story);
+    come_in(&story, "05.*");
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+
+    begin(&story);
+    come_in(&story, "04.*");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    expect_state(&story, "aaaaaaaa", "draining");
+    end(&story);
+}
+
+static void
+test_guest_that_left_may_come_back(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}}); /* nobody asks about it */
+    admit(&story, 9, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    g_assert_cmpstr(apmig_engine_view_state(story.engine), ==, "connected");
+    end(&story);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/gate-closes-with-the-request", test_gate_closes_with_the_request);
+    g_test_add_func("/engine/admission-written-before-yes", test_admission_is_written_before_yes_and_blocks);
+    g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
+    g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
+    g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
+    g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
+    g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
+    return g_test_run();
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What was on disk, and what becomes of it after a restart. */
+#include "engine/stories.h"
+
+static void
+test_nothing_is_admitted_before_the_store_is_loaded(void)
+{
+    Story story;
+
+    begin(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "not read");
+    end(&story);
+}
+
+static void
+test_open_admission_alone_reads_nothing(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+    char *no_devices[] = {NULL};
+    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, &admission);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    g_assert_cmpstr(apmig_engine_view_state(story.engine), ==, "connected");
+    end(&story);
+}
+
+static void
+test_restart(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    expect_state(&story, "dddddddd", "draining");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "dddddddd");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012"); /* under a lock that was held: a breach */
+    expect_state(&story, "dddddddd", "breached");
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    end(&story);
+}
+
+static void
+test_restart_held_again(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_state(&story, "dddddddd", "held");
+    g_assert_cmpint(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->held_at, ==, 5);
+    end(&story);
+}
+
+static void
+test_recovered_needs_force(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_RECOVERED, 0);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    expect_state(&story, "dddddddd", "recovered");
+    release(&story, 1, "dddddddd", FALSE);
+    expect_error(&story, 1, APMIG_ERROR_STATE_FAILURE, "--force");
+    release(&story, 2, "dddddddd", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_RELEASED));
+    end(&story);
+}
+
+static void
+test_own_lock_is_adopted(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_ITSELF, 5);
+    Story story;
+
+    begin(&story);
+    load(&story, record, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 0);
+    expect_state(&story, "dddddddd", "held");
+    take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_error(&story, 1, APMIG_ERROR_LOCKED, "scope all");
+    take(&story, 2, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->owner_name, ==, "cora");
+    end(&story);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/nothing-admitted-before-loaded",
+                    test_nothing_is_admitted_before_the_store_is_loaded);
+    g_test_add_func("/engine/admission-alone", test_open_admission_alone_reads_nothing);
+    g_test_add_func("/engine/restart-breach", test_restart);
+    g_test_add_func("/engine/restart-held", test_restart_held_again);
+    g_test_add_func("/engine/recovered", test_recovered_needs_force);
+    g_test_add_func("/engine/adopted", test_own_lock_is_adopted);
+    return g_test_run();
+}

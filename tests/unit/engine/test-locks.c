@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A lock's life: when it is held, breached, overdue, released, forgotten. */
+#include "engine/stories.h"
+
+static void
+test_held_only_after_durable_and_read(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_state(&story, "aaaaaaaa", "requested");
+    listed(&story, 1); /* asked before the lock was durable: proves nothing */
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "draining");
+    listed(&story, 1);
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN); /* held_at is not durable */
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    end(&story);
+}
+
+static void
+test_breach(void)
+{
+    const ApmigLock *lock;
+    Story story;
+
+    begin(&story);
+    hold(&story, "*.0012");
+    lock = apmig_engine_lookup_lock(story.engine, "aaaaaaaa");
+    pass(&story, story.policy->held_interval_usec);
+    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    expect_state(&story, "aaaaaaaa", "breached");
+    g_assert_cmpuint(lock->record->breaches, ==, 1);
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* the count */
+    listed(&story, 1);
+    pass(&story, 50000);
+    answered(&story, APMIG_JOB_NONE, NULL);
+    expect_state(&story, "aaaaaaaa", "breached"); /* the list is older than the breach */
+    listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "held");
+    g_assert_cmpuint(lock->record->breaches, ==, 1);
+    end(&story);
+}
+
+static void
+test_overdue(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    Story story;
+
+    begin(&story);
+    record->expected_duration_usec = 60 * G_USEC_PER_SEC;
+    load(&story, record, NULL);
+    g_assert_false(apmig_engine_lookup_lock(story.engine, "dddddddd")->overdue);
+    pass(&story, 61 * G_USEC_PER_SEC);
+    g_assert_true(apmig_engine_lookup_lock(story.engine, "dddddddd")->overdue);
+    admit(&story, 9, G1, "04.0012", FALSE); /* loud, but still a lock */
+    expect_admit(&story, FALSE, "dddddddd");
+    end(&story);
+}
+
+static void
+test_release_opens_the_gate_after_the_removal(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 7, "cccccccc", FALSE);
+    expect_error(&story, 7, APMIG_ERROR_NO_SUCH_LOCK, "cccccccc");
+    release(&story, 8, "aaaaaaaa", TRUE);
+    expect_state(&story, "aaaaaaaa", "verifying");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "verifying");
+    expect_none(&story, APMIG_ACTION_REPLY_RELEASED);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_RELEASED));
+    expect_state(&story, "aaaaaaaa", "ended");
+    admit(&story, 10, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    end(&story);
+}
+
+static void
+test_release_fails_and_the_lock_stays(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, "Read-only file system");
+    expect_error(&story, 8, APMIG_ERROR_STATE_FAILURE, "Read-only");
+    admit(&story, 9, G1, "04.0012", FALSE);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    end(&story);
+}
+
+static void
+test_ended_objects_are_forgotten(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    release(&story, 8, "aaaaaaaa", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    pass(&story, 10 * 60 * G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_FORGET_LOCK);
+    pass(&story, 1);
+    apmig_action_free(expect(&story, APMIG_ACTION_FORGET_LOCK));
+    g_assert_null(apmig_engine_lookup_lock(story.engine, "aaaaaaaa"));
+    g_assert_cmpint(apmig_engine_next_deadline(story.engine), ==, G_MAXINT64);
+    end(&story);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/held-only-after-durable-and-read", test_held_only_after_durable_and_read);
+    g_test_add_func("/engine/breach", test_breach);
+    g_test_add_func("/engine/overdue", test_overdue);
+    g_test_add_func("/engine/release", test_release_opens_the_gate_after_the_removal);
+    g_test_add_func("/engine/release-fails", test_release_fails_and_the_lock_stays);
+    g_test_add_func("/engine/forgotten", test_ended_objects_are_forgotten);
+    return g_test_run();
+}

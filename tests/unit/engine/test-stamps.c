@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which guests' stamps are written, when, and what they are to tell of locks. */
+#include "engine/fixture.h"
+
+#include <string.h>
+#include <syslog.h>
+
+#define G1 "11111111-1111-4111-8111-111111111111"
+#define G2 "22222222-2222-4222-8222-222222222222"
+
+/* As the daemon does: an event at each deadline. */
+static void
+go_on(Story *story, gint64 usec)
+{
+    gint64 end = story->now + usec;
+
+    for (gint64 at = apmig_engine_next_deadline(story->engine); at <= end;
+         at = apmig_engine_next_deadline(story->engine)) {
+        g_assert_cmpint(at, >, story->now); /* else it would be busy for ever */
+        story->now = at;
+        tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    }
+    story->now = end;
+}
+
+/* The stamp of @uuid is to be written, with @lock (NULL: none) for one of 04.0012. Returns: its op. */
+static guint64
+expect_stamp(Story *story, const char *uuid, const char *lock)
+{
+    g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    g_autoptr(ApmigStampLock) chosen = NULL;
+
+    g_assert_nonnull(action);
+    g_assert_cmpstr(action->uuid, ==, uuid);
+    chosen = apmig_stamp_choose_lock(action->locks, scope);
+    g_assert_cmpstr(chosen ? chosen->id : NULL, ==, lock);
+    if (chosen)
+        g_assert_cmpstr(chosen->reason, ==, "AES rotation");
+    return action->op;
+}
+
+static void
+finish(Story *story, guint64 op, ApmigStamping result)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {op, result, "it hangs"}});
+}
+
+/* A connection to no guests, when everything has been looked at. */
+static void
+set_up(Story *story, gconstpointer data)
+{
+    begin_with(story, apmig_policy_new_default());
+    open_view(story);
+    go_on(story, 11 * G_USEC_PER_SEC);
+    g_assert_true(answer_list(story, NULL, 0));
+    go_on(story, 2 * G_USEC_PER_SEC);
+    g_ptr_array_set_size(story->actions, 0);
+}
+
+static void
+tear_down(Story *story, gconstpointer data)
+{
+    end(story);
+}
+
+static void
+set_form(Story *story, ApmigStampForm form)
+{
+    story->policy->stamp = form;
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = story->policy});
+}
+
+/* Answers every question there is: G1 is of 04.0012, G2 of 05.0013. Returns: whether there was one. */
+static gboolean
+answer(Story *story, ApmigJob job)
+{
+    static const ApmigGuestName guests[] = {{G1, "g1"}, {G2, "g2"}};
+    g_autoptr(ApmigAction) list = next(story, APMIG_ACTION_LIST_GUESTS);
+    g_autoptr(ApmigAction) query = next(story, APMIG_ACTION_QUERY_GUEST);
+    g_autoptr(ApmigScope) scope = NULL;
+
+    if (list)
+        tell(story,
+             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, NULL, guests, 2}});
+    if (!query)
+        return list != NULL;
+    scope = apmig_scope_parse(g_str_equal(query->uuid, G1) ? "04.0012" : "05.0013", NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                             .answered = {.token = query->token,
+                                          .uuid = query->uuid,
+                                          .job = job,
+                                          .facts_read = query->want_facts,
+                                          .facts = {APMIG_AFFECTED_YES, scope}}});
+    return TRUE;
+}
+
+static void
+request(Story *story, const char *id, const char *scope, gboolean no_wait)
+{
+    take_lock(story, id, scope, (ApmigEvent){.take = {.caller = 1, .no_wait = no_wait}});
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+}
+
+static void
+hold(Story *story, const char *id, const char *scope)
+{
+    request(story, id, scope, FALSE);
+    while (answer(story, APMIG_JOB_NONE))
+        expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* whoever waits for held has it first */
+}
+
+static void
+release(Story *story, const char *id)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, id, TRUE}});
+    written(story, APMIG_ACTION_REMOVE_LOCK, NULL);
+}
+
+static void
+start(Story *story, const char *uuid)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid}});
+    go_on(story, G_USEC_PER_SEC);
+}
+
+/* --- causes --------------------------------------------------------------------------------------- */
+
+static void
+test_start(Story *story, gconstpointer data)
+{
+    finish(story, 12345, APMIG_STAMPING_FAILED); /* an answer to nothing */
+    start(story, G1);
+    finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_DONE);
+    go_on(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
+static void
+test_lock(Story *story, gconstpointer data)
+{
+    hold(story, "aaaaaaaa", "04.0012");
+    go_on(story, G_USEC_PER_SEC);
+    finish(story, expect_stamp(story, G1, "aaaaaaaa"), APMIG_STAMPING_DONE);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* not the other guest */
+    while (answer(story, APMIG_JOB_NONE))
+        go_on(story, G_USEC_PER_SEC / 10);
+    go_on(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* not at every reading */
+
+    start(story, G2);
+    finish(story, expect_stamp(story, G2, "aaaaaaaa"), APMIG_STAMPING_DONE);
+
+    release(story, "aaaaaaaa");
+    go_on(story, G_USEC_PER_SEC);
+    finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_DONE);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
+/* One that is never held is never told of. */
+static void
+test_lock_that_is_not_held(Story *story, gconstpointer data)
+{
+    request(story, "aaaaaaaa", "04.0012", FALSE);
+    while (answer(story, APMIG_JOB_OUTGOING))
+        expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    start(story, G2);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* it waits for the lock */
+    release(story, "aaaaaaaa");
+    go_on(story, G_USEC_PER_SEC);
+    expect_stamp(story, G2, NULL);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
+/* But not for ever. */
+static void
+test_held_back(Story *story, gconstpointer data)
+{
+    request(story, "aaaaaaaa", "04.0012", TRUE);
+    start(story, G2);
+    go_on(story, 28 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    go_on(story, 2 * G_USEC_PER_SEC);
+    expect_stamp(story, G2, NULL);
+}
+
+static void
+test_other_lock_takes_its_place(Story *story, gconstpointer data)
+{
+    hold(story, "aaaaaaaa", "04.0012");
+    go_on(story, G_USEC_PER_SEC);
+    finish(story, expect_stamp(story, G1, "aaaaaaaa"), APMIG_STAMPING_DONE);
+    hold(story, "bbbbbbbb", "04.0013");
+    go_on(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    start(story, G1);
+    expect_stamp(story, G1, "aaaaaaaa");
+}
+
+/* Locks that were held before a restart are told of; so is that one is gone, to guests that no lock covers. */
+static void
+test_after_a_connection(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    go_on(story, 5 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_LIST_GUESTS);
+    go_on(story, 6 * G_USEC_PER_SEC);
+    g_assert_true(answer(story, APMIG_JOB_NONE));
+    go_on(story, 2 * G_USEC_PER_SEC);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
+
+        g_assert_nonnull(action);
+        finish(story, action->op, APMIG_STAMPING_DONE);
+    }
+    go_on(story, 60 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    expect_none(story, APMIG_ACTION_LIST_GUESTS);
+    expect_none(story, APMIG_ACTION_QUERY_GUEST);
+}
+
+static void
+test_list_that_fails(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    for (guint i = 0; i < 3; i++) {
+        g_autoptr(ApmigAction) list = NULL;
+
+        go_on(story, 11 * G_USEC_PER_SEC);
+        list = next(story, APMIG_ACTION_LIST_GUESTS);
+        g_assert_nonnull(list);
+        expect_none(story, APMIG_ACTION_LIST_GUESTS);
+        tell(story,
+             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, "it hangs", NULL, 0}});
+    }
+    go_on(story, 5 * G_USEC_PER_SEC);
+    g_assert_true(answer(story, APMIG_JOB_NONE));
+    go_on(story, 2 * G_USEC_PER_SEC);
+    apmig_action_free(next(story, APMIG_ACTION_STAMP_GUEST));
+    apmig_action_free(next(story, APMIG_ACTION_STAMP_GUEST));
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    expect_none(story, APMIG_ACTION_LIST_GUESTS);
+}
+
+/* --- results -------------------------------------------------------------------------------------- */
+
+static void
+test_busy(Story *story, gconstpointer data)
+{
+    start(story, G1);
+    for (guint i = 0; i < 20; i++) { /* the job takes its time */
+        finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_BUSY);
+        expect_none(story, APMIG_ACTION_STAMP_GUEST);
+        go_on(story, 6 * G_USEC_PER_SEC);
+        answer(story, APMIG_JOB_NONE);
+    }
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}});
+    finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_BUSY);
+    go_on(story, 60 * G_USEC_PER_SEC);
+    {
+        g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
+
+        g_assert_true(!action || !g_str_equal(action->uuid, G1)); /* it is gone */
+    }
+}
+
+static void
+test_failure(Story *story, gconstpointer data)
+{
+    start(story, G1);
+    finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_FAILED);
+    go_on(story, 9 * G_USEC_PER_SEC / 2);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    set_form(story, APMIG_STAMP_DIGEST);
+    go_on(story, 6 * G_USEC_PER_SEC);
+    {
+        g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
+
+        g_assert_nonnull(action);
+        g_assert_cmpint(action->form, ==, APMIG_STAMP_DIGEST);
+        finish(story, action->op, APMIG_STAMPING_FAILED);
+    }
+    for (;;) {
+        g_autoptr(ApmigAction) entry = next(story, APMIG_ACTION_LOG);
+
+        g_assert_nonnull(entry);
+        if (entry->log != APMIG_LOG_STAMP_FAILED)
+            continue;
+        g_assert_nonnull(strstr(entry->message, "it hangs"));
+        g_assert_cmpstr(entry->uuid, ==, G1);
+        g_assert_cmpint(entry->priority, ==, LOG_WARNING);
+        break;
+    }
+}
+
+/* What is written was decided before: the change goes into the next one. */
+static void
+test_change_meanwhile(Story *story, gconstpointer data)
+{
+    guint64 op;
+
+    hold(story, "aaaaaaaa", "04.0012");
+    go_on(story, G_USEC_PER_SEC);
+    op = expect_stamp(story, G1, "aaaaaaaa");
+    release(story, "aaaaaaaa");
+    go_on(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* one at a time */
+    finish(story, op, APMIG_STAMPING_DONE);
+    go_on(story, G_USEC_PER_SEC);
+    expect_stamp(story, G1, NULL);
+}
+
+static void
+test_view_lost(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    go_on(story, 60 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
+/* --- arrival, and policy -------------------------------------------------------------------------- */
+
+static void
+arrive(Story *story)
+{
+    static const ApmigGuestName guests[] = {{G1, "g1"}};
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    const ApmigJob jobs[] = {APMIG_JOB_INCOMING, APMIG_JOB_NONE};
+
+    tell(story, (ApmigEvent){
+                    .type = APMIG_EVENT_ADMIT,
+                    .admit = {.caller = 5, .uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
+    {
+        g_autoptr(ApmigAction) admission = next(story, APMIG_ACTION_PERSIST_ADMISSION);
+
+        tell(story,
+             (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {admission->op, NULL}});
+    }
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1}});
+    for (guint i = 0; i < G_N_ELEMENTS(jobs); i++) {
+        g_autoptr(ApmigAction) query = NULL;
+
+        for (;;) {
+            g_autoptr(ApmigAction) list = next(story, APMIG_ACTION_LIST_GUESTS);
+
+            if (!list)
+                break;
+            tell(story,
+                 (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, NULL, guests, 1}});
+        }
+        expect_none(story, APMIG_ACTION_STAMP_GUEST);
+        query = next(story, APMIG_ACTION_QUERY_GUEST);
+        g_assert_nonnull(query);
+        tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                                 .answered = {.token = query->token, .uuid = G1, .job = jobs[i]}});
+        tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1}});
+    }
+    go_on(story, G_USEC_PER_SEC);
+}
+
+static void
+test_arrival(Story *story, gconstpointer data)
+{
+    arrive(story);
+    expect_stamp(story, G1, NULL);
+}
+
+/* Of the source's nothing is left, even where none is written. */
+static void
+test_arrival_without_stamps(Story *story, gconstpointer data)
+{
+    g_autoptr(ApmigAction) action = NULL;
+
+    set_form(story, APMIG_STAMP_OFF);
+    arrive(story);
+    action = next(story, APMIG_ACTION_STAMP_GUEST);
+    g_assert_nonnull(action);
+    g_assert_cmpint(action->form, ==, APMIG_STAMP_OFF);
+}
+
+static void
+test_off(Story *story, gconstpointer data)
+{
+    set_form(story, APMIG_STAMP_OFF);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    go_on(story, 60 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_LIST_GUESTS);
+    start(story, G1);
+    hold(story, "aaaaaaaa", "04.0012");
+    go_on(story, G_USEC_PER_SEC);
+    release(story, "aaaaaaaa");
+    go_on(story, 60 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(path, func) g_test_add("/engine-stamps/" path, Story, NULL, set_up, func, tear_down)
+    ADD("start", test_start);
+    ADD("lock", test_lock);
+    ADD("lock-that-is-not-held", test_lock_that_is_not_held);
+    ADD("held-back", test_held_back);
+    ADD("other-lock", test_other_lock_takes_its_place);
+    ADD("after-a-connection", test_after_a_connection);
+    ADD("list-that-fails", test_list_that_fails);
+    ADD("busy", test_busy);
+    ADD("failure", test_failure);
+    ADD("change-meanwhile", test_change_meanwhile);
+    ADD("view-lost", test_view_lost);
+    ADD("arrival", test_arrival);
+    ADD("arrival-without-stamps", test_arrival_without_stamps);
+    ADD("off", test_off);
+#undef ADD
+    return g_test_run();
+}

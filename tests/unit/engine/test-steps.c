@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The steps that end a migration: their order, their repetition, their records. */
+#include "engine/stories.h"
+
+#define D1 "aaaaaaaa-0000-4000-8000-000000000001"
+
+static const char *const devices[] = {D1, NULL};
+
+static void
+answered_with_device(Story *story, ApmigJob job, const char *scope_text)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
+    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                             .answered = {.token = action->token,
+                                          .uuid = action->uuid,
+                                          .job = job,
+                                          .facts_read = job != APMIG_JOB_INCOMING,
+                                          .facts = {APMIG_AFFECTED_YES, scope, devices}}});
+}
+
+static void
+admit_with_device(Story *story, const char *device, const char *scope_text)
+{
+    const char *const its_devices[] = {device, NULL};
+    g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                             .admit = {.caller = 2,
+                                       .uuid = G1,
+                                       .name = "g1",
+                                       .facts = {APMIG_AFFECTED_YES, scope, its_devices}}});
+    written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+}
+
+/* Returns: its number. */
+static guint64
+expect_step(Story *story, ApmigStep step, gboolean outgoing)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_RUN_STEP);
+
+    g_assert_cmpstr(apmig_step_to_string(action->step), ==, apmig_step_to_string(step));
+    g_assert_cmpint(action->outgoing, ==, outgoing);
+    g_assert_cmpstr(action->uuid, ==, G1);
+    g_assert_cmpstr(action->guest, ==, "g1");
+    g_assert_cmpstr(action->migration_id, ==, "5708_1");
+    g_assert_cmpstr(action->device, ==, D1);
+    return action->op;
+}
+
+static void
+finished(Story *story, guint64 op, ApmigStepOutcome outcome)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, "so it was"}});
+}
+
+/* Guest g1 with a device leaves; a lock wants it ended. */
+static void
+leave(Story *story)
+{
+    open_view(story);
+    take(story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_ABORT, TRUE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(story, 1);
+    answered_with_device(story, APMIG_JOB_OUTGOING, "04.0012");
+}
+
+/* Guest g1 with a device was let in and is seen; then a lock of @scope is requested. */
+static void
+come_in_with_device(Story *story, const char *scope, ApmigOnBusy on_busy)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    admit_with_device(story, D1, "04.0012");
+    take(story, 1, "aaaaaaaa", scope, on_busy, TRUE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(story, 1);
+    expect_none(story, APMIG_ACTION_RUN_STEP); /* an admission is none to act on */
+    answered(story, APMIG_JOB_INCOMING, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------- */
+
+static void
+test_source_is_aborted_and_fenced_side_by_side(void)
+{
+    guint64 abort_op, fence_op;
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    abort_op = expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    finished(&story, fence_op, APMIG_STEP_NOTHING_TO_DO);
+    pass(&story, G_USEC_PER_SEC / 2 - 1);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    pass(&story, 1);
+    fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE); /* it may be in a state to fence now */
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* both are late, and under way still */
+    finished(&story, fence_op, APMIG_STEP_REQUESTED);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE);
+    finished(&story, abort_op, APMIG_STEP_REQUESTED);
+    expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    end(&story);
+}
+
+static void
+test_incoming_is_fenced_at_once_and_killed_when_that_is_late(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "04.*", APMIG_ON_BUSY_ABORT);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_REQUESTED);
+    pass(&story, 2 * G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    pass(&story, 1);
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_REQUESTED);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* a fence stays */
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, FALSE}});
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+static void
+test_incoming_is_killed_when_the_fence_is_refused(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_FAILED);
+    expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+/* Disks may be copied for long before the stream begins: the device runs, and a kill finds nothing that it may end. */
+static void
+test_incoming_is_fenced_although_a_kill_came_too_early(void)
+{
+    guint64 fence_op;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_NOTHING_TO_DO);
+    pass(&story, 2 * G_USEC_PER_SEC);
+    fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_NOT_ABORTABLE);
+    finished(&story, fence_op, APMIG_STEP_NOTHING_TO_DO);
+    pass(&story, G_USEC_PER_SEC / 2);
+    fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    pass(&story, 5 * G_USEC_PER_SEC);
+    finished(&story, fence_op, APMIG_STEP_NOT_ABORTABLE); /* it is loaded */
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_NOT_ABORTABLE);
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+static void
+test_incoming_is_left_alone(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_WAIT);
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "05.*", APMIG_ON_BUSY_ABORT); /* keys that the guest has not */
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+
+    begin(&story);
+    come_in(&story, "04.*"); /* no device */
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+/* Which of two attempts it is that comes in is not known: only what holds for both is acted on. */
+static void
+test_incoming_of_two_attempts(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit_with_device(&story, "aaaaaaaa-0000-4000-8000-000000000002", "04.0012");
+    come_in_with_device(&story, "04.*", APMIG_ON_BUSY_ABORT);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE); /* with the device of the last one */
+    end(&story);
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit_with_device(&story, D1, "05.0013");
+    come_in_with_device(&story, "05.*", APMIG_ON_BUSY_ABORT);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    expect_state(&story, "aaaaaaaa", "draining");
+    end(&story);
+}
+
+static void
+test_missing_helper_does_not_stop_the_abort(void)
+{
+    guint64 abort_op;
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    abort_op = expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE), APMIG_STEP_UNAVAILABLE);
+    finished(&story, abort_op, APMIG_STEP_REQUESTED);
+    pass(&story, 5 * G_USEC_PER_SEC);
+    abort_op = expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE); /* it may have been installed meanwhile */
+    finished(&story, abort_op, APMIG_STEP_NOT_ABORTABLE);
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+static void
+test_source_is_fenced_without_libvirt(void)
+{
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE), APMIG_STEP_NOTHING_TO_DO);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd is not running"}});
+    pass(&story, G_USEC_PER_SEC);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE), APMIG_STEP_NOTHING_TO_DO);
+    g_ptr_array_set_size(story.actions, 0);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    pass(&story, G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* now that it can be asked, it is asked first */
+    listed(&story, 1);
+    answered_with_device(&story, APMIG_JOB_OUTGOING, "04.0012");
+    expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE);
+    end(&story);
+}
+
+static guint
+count_records(Story *story, ApmigStep step)
+{
+    const ApmigMigration *migration = apmig_engine_lookup_migration(story->engine, "5708_1");
+    guint count = 0;
+
+    for (guint i = 0; i < migration->steps->len; i++)
+        count += ((const ApmigStepRecord *)g_ptr_array_index(migration->steps, i))->step == step;
+    return count;
+}
+
+static void
+test_records_are_merged_and_bounded(void)
+{
+    const ApmigMigration *migration;
+    const ApmigStepRecord *first;
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    finished(&story, expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE), APMIG_STEP_REQUESTED);
+    for (guint i = 0; i < 8; i++) {
+        finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE), APMIG_STEP_NOTHING_TO_DO);
+        pass(&story, G_USEC_PER_SEC / 2);
+    }
+    g_assert_cmpuint(count_records(&story, APMIG_STEP_VFIO_STATE), ==, 2); /* one, and one under way */
+    g_assert_cmpuint(count_records(&story, APMIG_STEP_LIBVIRT_ABORT), ==, 1);
+    migration = apmig_engine_lookup_migration(story.engine, "5708_1");
+    for (guint i = 0; i < 200; i++) {
+        g_autoptr(ApmigAction) step = NULL;
+
+        while (!(step = next(&story, APMIG_ACTION_RUN_STEP)))
+            pass(&story, G_USEC_PER_SEC / 2);
+        finished(&story, step->op, i % 2 ? APMIG_STEP_REQUESTED : APMIG_STEP_FAILED);
+        g_assert_cmpuint(migration->steps->len, <=, 34);
+        g_ptr_array_set_size(story.actions, 0);
+    }
+    g_assert_cmpuint(migration->steps->len, >=, 30);
+    first = g_ptr_array_index(migration->steps, 0);
+    g_assert_cmpint(first->step, ==, APMIG_STEP_LIBVIRT_ABORT);
+    g_assert_cmpint(first->outcome, ==, APMIG_STEP_REQUESTED);
+    end(&story);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/side-by-side", test_source_is_aborted_and_fenced_side_by_side);
+    g_test_add_func("/engine/incoming-fenced-then-killed",
+                    test_incoming_is_fenced_at_once_and_killed_when_that_is_late);
+    g_test_add_func("/engine/incoming-killed-when-refused",
+                    test_incoming_is_killed_when_the_fence_is_refused);
+    g_test_add_func("/engine/incoming-kill-too-early",
+                    test_incoming_is_fenced_although_a_kill_came_too_early);
+    g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);
+    g_test_add_func("/engine/incoming-of-two-attempts", test_incoming_of_two_attempts);
+    g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
+    g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);
+    g_test_add_func("/engine/step-records", test_records_are_merged_and_bounded);
+    return g_test_run();
+}

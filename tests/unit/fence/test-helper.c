@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fence/device.h"
+#include "fence/world.h"
+
+#include <errno.h>
+#include <linux/vfio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- what it does --------------------------------------------------------------------------------- */
+
+static void
+test_inspect(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.request.verb = APMIG_FENCE_INSPECT;
+    f.request.pid = 0;
+    f.request.start_time = 0;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+    g_assert_true(f.reply.held_data);
+    g_assert_cmpint(f.reply.pid, ==, f.guest.pid);
+    g_assert_cmpuint(f.reply.start_time, ==, f.guest.start_time);
+    g_assert_cmpint(f.reply.frozen_usec, ==, 0);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
+static void
+test_fence_incoming(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_STOP);
+    g_assert_true(f.reply.held_data);
+    g_assert_cmpint(f.reply.frozen_usec, >, 0);
+    g_assert_cmpint(f.reply.error_number, ==, 0);
+    g_assert_cmpuint(f.device[0]->n_sets, ==, 1);
+    g_assert_cmpuint(f.device[0]->state, ==, VFIO_DEVICE_STATE_STOP);
+    g_assert_true(f.device[0]->all_stopped);
+    g_assert_true(guest_comes_back(&f.guest));
+    /* once more: it is fenced */
+    f.device[0]->n_sets = 0;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_NOTHING_TO_DO, APMIG_VFIO_STOP, APMIG_VFIO_STOP);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
+static void
+test_fence_outgoing(void)
+{
+    const struct {
+        ApmigVfioState before, after;
+    } cases[] = {{APMIG_VFIO_PRE_COPY, APMIG_VFIO_RUNNING},
+                 {APMIG_VFIO_PRE_COPY_P2P, APMIG_VFIO_STOP},
+                 {APMIG_VFIO_STOP_COPY, APMIG_VFIO_STOP}};
+    Fixture f;
+
+    set_up(&f);
+    f.request.direction = APMIG_FENCE_OUT;
+    set_descriptor(&f, GUEST_SESSION_FD, "anon_inode:mtty_mig", SAVING);
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        f.device[0]->state = cases[i].before;
+        f.device[0]->n_sets = 0;
+        ask(&f);
+        assert_reply(&f, APMIG_FENCE_DONE, cases[i].before, cases[i].after);
+        g_assert_cmpuint(f.device[0]->n_sets, ==, 1);
+        g_assert_true(f.device[0]->all_stopped);
+        g_assert_true(guest_comes_back(&f.guest));
+    }
+    tear_down(&f);
+}
+
+/* A guest on a device without pre-copy is not even frozen while its memory is transferred. */
+static void
+test_nothing_to_do(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    f.request.direction = APMIG_FENCE_OUT;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_NOTHING_TO_DO, APMIG_VFIO_RUNNING, APMIG_VFIO_RUNNING);
+    g_assert_cmpint(f.reply.frozen_usec, ==, 0);
+    assert_untouched(&f);
+    f.request.direction = APMIG_FENCE_IN; /* before the load has begun, or when the guest runs here */
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_NOTHING_TO_DO, APMIG_VFIO_RUNNING, APMIG_VFIO_RUNNING);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
+/* Loaded, and paused: it is RESUMING, but the session is closed. What stands in for one makes no difference. */
+static void
+test_loaded_already(void)
+{
+    Fixture f;
+
+    for (int verb = APMIG_FENCE_FENCE; verb <= APMIG_FENCE_KILL_INCOMING; verb++) {
+        set_up(&f);
+        f.device[0]->state = VFIO_DEVICE_STATE_RESUMING;
+        f.request.verb = (ApmigFenceVerb)verb;
+        ask(&f);
+        assert_reply(&f, APMIG_FENCE_NOT_ABORTABLE, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+        g_assert_false(f.reply.held_data);
+        set_descriptor(&f, GUEST_SESSION_FD, "anon_inode:vfio_stream", LOADING);
+        ask(&f);
+        assert_reply(&f, APMIG_FENCE_NOT_ABORTABLE, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+        g_assert_nonnull(strstr(f.reply.message, "\"vfio_stream\""));
+        set_descriptor(&f, GUEST_SESSION_FD, "anon_inode:vfio_ap_mig_file", "pos:\t0\n");
+        ask(&f);
+        assert_reply(&f, APMIG_FENCE_NOT_ABORTABLE, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+        assert_untouched(&f);
+        tear_down(&f);
+    }
+}
+
+/* It was so a moment ago; it is what is found in the freeze that counts. */
+static void
+test_moves_on(void)
+{
+    Fixture f;
+
+    for (int verb = APMIG_FENCE_FENCE; verb <= APMIG_FENCE_KILL_INCOMING; verb++) {
+        set_up(&f);
+        be_loading(&f);
+        f.device[0]->state_when_frozen = VFIO_DEVICE_STATE_RUNNING + 1;
+        f.request.verb = (ApmigFenceVerb)verb;
+        ask(&f);
+        g_assert_cmpint(f.reply.result, ==,
+                        verb == APMIG_FENCE_FENCE ? APMIG_FENCE_NOTHING_TO_DO : APMIG_FENCE_NOT_ABORTABLE);
+        g_assert_cmpint(f.reply.before, ==, APMIG_VFIO_RUNNING);
+        g_assert_cmpint(f.reply.frozen_usec, >, 0);
+        assert_untouched(&f);
+        tear_down(&f);
+    }
+}
+
+static void
+test_driver_refuses(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.device[0]->set_errno = EINVAL;
+    f.device[0]->state_after_failure = VFIO_DEVICE_STATE_RESUMING;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_FAILED, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+    g_assert_cmpint(f.reply.error_number, ==, EINVAL);
+    g_assert_true(guest_comes_back(&f.guest));
+    f.device[0]->state_after_failure = VFIO_DEVICE_STATE_ERROR;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_FAILED, APMIG_VFIO_RESUMING, APMIG_VFIO_ERROR);
+    f.device[0]->state = VFIO_DEVICE_STATE_RESUMING;
+    f.device[0]->set_errno = 0;
+    f.device[0]->ignores_set = TRUE;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_FAILED, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+    g_assert_cmpuint(f.device[0]->n_sets, ==, 3);
+    g_assert_true(guest_comes_back(&f.guest));
+    tear_down(&f);
+}
+
+static void
+assert_killed(Fixture *f)
+{
+    int status;
+
+    g_assert_cmpint(waitpid(f->guest.pid, &status, 0), ==, f->guest.pid);
+    g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    f->guest.pid = 0;
+    g_assert_cmpuint(f->device[0]->n_sets, ==, 0);
+}
+
+static void
+test_kill_incoming(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.request.verb = APMIG_FENCE_KILL_INCOMING;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+    assert_killed(&f);
+    tear_down(&f);
+}
+
+static void
+test_kill_fenced(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.device[0]->state = VFIO_DEVICE_STATE_STOP;
+    f.request.verb = APMIG_FENCE_KILL_INCOMING;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_NOT_ABORTABLE, APMIG_VFIO_STOP, APMIG_VFIO_STOP);
+    assert_untouched(&f);
+    f.request.fenced = TRUE;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_STOP, APMIG_VFIO_STOP);
+    assert_killed(&f);
+    tear_down(&f);
+}
+
+/* --- what it does not believe ---------------------------------------------------------------------- */
+
+static void
+test_wrong_direction(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    for (int verb = APMIG_FENCE_FENCE; verb <= APMIG_FENCE_KILL_INCOMING; verb++) {
+        f.request.verb = (ApmigFenceVerb)verb;
+        f.request.direction = APMIG_FENCE_OUT;
+        ask(&f);
+        assert_reply(&f, APMIG_FENCE_REFUSED, APMIG_VFIO_RESUMING, APMIG_VFIO_RESUMING);
+        assert_untouched(&f);
+    }
+    f.request.direction = APMIG_FENCE_IN;
+    f.device[0]->state = VFIO_DEVICE_STATE_STOP_COPY;
+    set_descriptor(&f, GUEST_SESSION_FD, "anon_inode:vfio_ap_mig_file", SAVING);
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_REFUSED, APMIG_VFIO_STOP_COPY, APMIG_VFIO_STOP_COPY);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
+static void
+test_not_incoming(void)
+{
+    static const char *const args[] = {"-name", "guest=g1", "-uuid", UUID, NULL};
+    Fixture f;
+
+    set_up_with(&f, args);
+    be_loading(&f);
+    f.request.verb = APMIG_FENCE_KILL_INCOMING;
+    assert_refused(&f, "\"-incoming\"");
+    tear_down(&f);
+}
+
+static void
+test_wrong_process(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.request.start_time++;
+    assert_refused(&f, "has been used again");
+    f.request.start_time--;
+    f.request.uuid = OTHER;
+    assert_refused(&f, "its command line does not name it");
+    f.request.uuid = UUID;
+    f.request.pid = 4194303;
+    assert_refused(&f, "There is no process");
+    f.request.pid = f.guest.pid;
+    set_pid_file(&f, getpid());
+    assert_refused(&f, "According to libvirt's pid file");
+    set_pid_file(&f, 0);
+    assert_refused(&f, "holds no pid");
+    f.request.name = "g2";
+    assert_refused(&f, "could not be read");
+    f.request.name = "g1";
+    set_pid_file(&f, f.guest.pid); /* and all of it is right again */
+    f.request.verb = APMIG_FENCE_INSPECT;
+    ask(&f);
+    g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_DONE);
+    tear_down(&f);
+}
+
+/* The UUID counts as the argument of -uuid only. */
+static void
+test_uuid_elsewhere(void)
+{
+    static const char *const args[] = {"-name", UUID, "-uuid", OTHER, "-incoming", "defer", NULL};
+    Fixture f;
+
+    set_up_with(&f, args);
+    be_loading(&f);
+    assert_refused(&f, "its command line does not name it");
+    tear_down(&f);
+}
+
+static void
+test_process_gone(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    kill(f.guest.pid, SIGKILL);
+    g_usleep(50 * 1000); /* not waited for: a zombie */
+    ask(&f);
+    g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_REFUSED);
+    g_assert_cmpuint(f.device[0]->n_sets, ==, 0);
+    tear_down(&f);
+}
+
+static void
+test_wrong_device(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.request.device = OTHER;
+    assert_refused(&f, "There is no mediated device");
+    f.request.device = MDEV;
+    set_descriptor(&f, 8, "/dev/vfio/13", LOADING);
+    assert_refused(&f, "but not the IOMMU group");
+    set_descriptor(&f, 8, "/dev/vfio/12", LOADING);
+    f.device[0]->info_flags = VFIO_DEVICE_FLAGS_PCI;
+    assert_refused(&f, "holds no descriptor of the mediated device");
+    f.device[0]->info_flags = VFIO_DEVICE_FLAGS_AP;
+    f.device[0]->migration_errno = ENOTTY;
+    assert_refused(&f, "does not support migration");
+    f.device[0]->migration_errno = 0;
+    f.device[0]->migration_flags = VFIO_MIGRATION_P2P;
+    assert_refused(&f, "does not support migration");
+    f.device[0]->magic = 0;
+    assert_refused(&f, "holds no descriptor of the mediated device");
+    tear_down(&f);
+}
+
+static void
+test_unreadable_state(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.device[0]->get_errno = EIO;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_FAILED, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_cmpint(f.reply.error_number, ==, EIO);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
+/* Two of the same kind: refused, unless the kernel tells which is which. One of another kind is no matter. */
+static void
+test_two_devices(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    set_descriptor(&f, GUEST_DEVICE_FD + 1, "anon_inode:[vfio-device]", LOADING);
+    assert_refused(&f, "holds 2 VFIO devices of the same kind");
+    set_descriptor(&f, GUEST_DEVICE_FD, "anon_inode:[vfio-device]",
+                   LOADING "vfio-device-syspath: /sys/devices/vfio_ap/matrix/" OTHER "\n");
+    set_descriptor(&f, GUEST_DEVICE_FD + 1, "anon_inode:[vfio-device]",
+                   LOADING "vfio-device-syspath: /sys/devices/vfio_ap/matrix/" MDEV "\n");
+    f.device[1]->state = VFIO_DEVICE_STATE_RESUMING;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_STOP);
+    g_assert_cmpuint(f.device[0]->n_sets, ==, 0);
+    g_assert_cmpuint(f.device[1]->n_sets, ==, 1);
+    set_descriptor(&f, GUEST_DEVICE_FD, "anon_inode:[vfio-device]", LOADING);
+    set_descriptor(&f, GUEST_DEVICE_FD + 1, "anon_inode:[vfio-device]", LOADING);
+    f.device[1]->info_flags = VFIO_DEVICE_FLAGS_PCI;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_STOP);
+    g_assert_cmpuint(f.device[0]->n_sets, ==, 1);
+    tear_down(&f);
+}
+
+/* Opened by itself: sysfs says which character device it is. /dev/null stands in for it. */
+static void
+test_character_device(void)
+{
+    g_autofree char *number = NULL;
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.cdev = path_of(&f, "device");
+    g_assert_true(g_file_set_contents(f.cdev, (const char *)f.device[0], sizeof(FakeDevice), NULL));
+    number = path_of(&f, "sys/bus/mdev/devices/" MDEV "/vfio-dev/vfio3/dev");
+    unset_descriptor(&f, 8); /* no group */
+    unset_descriptor(&f, GUEST_DEVICE_FD);
+    set_descriptor(&f, GUEST_SESSION_FD, "/dev/vfio/devices/vfio3", LOADING);
+    set_descriptor(&f, 9, "anon_inode:vfio_ap_mig_file", LOADING);
+    write_file(number, "1:5\n");
+    assert_refused(&f, "holds no descriptor of the mediated device");
+    write_file(number, "1:3\n");
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_STOP);
+    set_descriptor(&f, GUEST_SESSION_FD, "/dev/vfio/devices/vfio4", LOADING);
+    assert_refused(&f, "holds no descriptor of the mediated device");
+    tear_down(&f);
+}
+
+static void
+test_session_names(void)
+{
+    static const char *const sessions[] = {"mtty_mig",         "mlx5vf_mig",       "virtiovf_mig",
+                                           "hisi_acc_vf_mig",  "qat_vf_mig",       "nvmevf_mig",
+                                           "vfio_ap_mig_file", "vfio_ap_migf",     "pds_vfio_lm",
+                                           "pds-vfio-lm",      "xe-vfio-migration"};
+    static const char *const others[] = {"[vfio-device]", "[eventfd]",  "[vfio_mig]", "inotify",   "kvm-vm",
+                                         "kvm-vcpu:0",    "kvm-flic",   "bpf-map",    "sync_file", "mig",
+                                         "migration",     "imigrate_x", "lm",         "film",      ""};
+
+    for (guint i = 0; i < G_N_ELEMENTS(sessions); i++)
+        g_assert_true(apmig_device_is_session_name(sessions[i]));
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++)
+        g_assert_false(apmig_device_is_session_name(others[i]));
+}
+
+/* --- whom and what it hears ------------------------------------------------------------------------ */
+
+static void
+test_peer(void)
+{
+    Fixture f;
+
+    if (getuid() != 0) {
+        g_test_skip("only root can be somebody else");
+        return;
+    }
+    set_up(&f);
+    be_loading(&f);
+    f.peer = 65534;
+    assert_refused(&f, "only apmigd and root may");
+    g_assert_cmpint(f.reply.error_number, ==, EPERM);
+    tear_down(&f);
+}
+
+static void
+test_malformed(void)
+{
+    g_autofree char *json = NULL, *twice = NULL, *huge = g_strnfill(3 * APMIG_FENCE_MAX_BYTES, ' ');
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    json = apmig_fence_request_to_json(&f.request);
+    twice = g_strdup_printf("{\"version\":1,%s", json + 1);
+    memcpy(huge, json, strlen(json));
+    for (int i = 0; i < 5; i++) {
+        const char *const texts[] = {"x", "{}", twice, huge, "\n"};
+
+        ask_text(&f, texts[i], strlen(texts[i]));
+        assert_reply(&f, APMIG_FENCE_REFUSED, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+        assert_untouched(&f);
+    }
+    g_assert_cmpint(f.reply.pid, ==, 0);
+    tear_down(&f);
+}
+
+static void
+test_no_socket(void)
+{
+    const char *const argv[] = {HELPER_PROGRAM, NULL};
+    const char *const bad[] = {HELPER_PROGRAM, "--nonsense", NULL};
+    g_autofree char *errors = NULL;
+    int status;
+
+    g_assert_true(
+        g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
+    g_assert_cmpint(status, !=, 0);
+    g_assert_nonnull(strstr(errors, "is started by systemd"));
+    g_clear_pointer(&errors, g_free);
+    g_assert_true(
+        g_spawn_sync(NULL, (char **)bad, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 2);
+}
+
+/* --- how it ends ----------------------------------------------------------------------------------- */
+
+static void
+test_silent_peer(void)
+{
+    gint64 begun = g_get_monotonic_time();
+    Fixture f;
+    int status;
+
+    set_up(&f);
+    start_helper(&f);
+    status = end_helper(&f);
+    g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
+    g_assert_cmpint(g_get_monotonic_time() - begun, <, 5 * G_USEC_PER_SEC);
+    tear_down(&f);
+}
+
+/* A driver that takes long: QEMU is frozen meanwhile, and runs on however the helper ends. @signal: 0: by itself. */
+static void
+test_ends_while_frozen(gconstpointer signal)
+{
+    Fixture f;
+    g_autofree char *json = NULL;
+    int status;
+
+    set_up(&f);
+    be_loading(&f);
+    f.device[0]->set_msec = 10000;
+    for (int tries = 0; tries < 5 && !f.device[0]->in_set; tries++) {
+        json = (g_free(json), apmig_fence_request_to_json(&f.request));
+        start_helper(&f);
+        g_assert_cmpint(send(f.connection, json, strlen(json), MSG_NOSIGNAL), >, 0);
+        for (int i = 0; i < 500 && !f.device[0]->in_set; i++)
+            g_usleep(1000);
+        if (!f.device[0]->in_set) /* a loaded test machine: it could not be frozen in time */
+            end_helper(&f);
+    }
+    g_assert_true(f.device[0]->in_set);
+    g_assert_false(guest_runs(&f.guest, 50));
+    if (GPOINTER_TO_INT(signal) != 0)
+        kill(f.helper, GPOINTER_TO_INT(signal));
+    status = end_helper(&f);
+    g_assert_true(WIFSIGNALED(status));
+    g_assert_cmpint(WTERMSIG(status), ==, GPOINTER_TO_INT(signal) != 0 ? GPOINTER_TO_INT(signal) : SIGALRM);
+    g_assert_true(guest_comes_back(&f.guest));
+    tear_down(&f);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/fence/helper/inspect", test_inspect);
+    guest_add_traced_test("/fence/helper/fence-incoming", test_fence_incoming);
+    guest_add_traced_test("/fence/helper/fence-outgoing", test_fence_outgoing);
+    g_test_add_func("/fence/helper/nothing-to-do", test_nothing_to_do);
+    guest_add_traced_test("/fence/helper/loaded-already", test_loaded_already);
+    guest_add_traced_test("/fence/helper/moves-on", test_moves_on);
+    guest_add_traced_test("/fence/helper/driver-refuses", test_driver_refuses);
+    guest_add_traced_test("/fence/helper/kill-incoming", test_kill_incoming);
+    guest_add_traced_test("/fence/helper/kill-fenced", test_kill_fenced);
+    g_test_add_func("/fence/helper/wrong-direction", test_wrong_direction);
+    g_test_add_func("/fence/helper/not-incoming", test_not_incoming);
+    g_test_add_func("/fence/helper/wrong-process", test_wrong_process);
+    g_test_add_func("/fence/helper/uuid-elsewhere", test_uuid_elsewhere);
+    g_test_add_func("/fence/helper/process-gone", test_process_gone);
+    g_test_add_func("/fence/helper/wrong-device", test_wrong_device);
+    g_test_add_func("/fence/helper/unreadable-state", test_unreadable_state);
+    guest_add_traced_test("/fence/helper/two-devices", test_two_devices);
+    guest_add_traced_test("/fence/helper/character-device", test_character_device);
+    g_test_add_func("/fence/helper/session-names", test_session_names);
+    g_test_add_func("/fence/helper/peer", test_peer);
+    g_test_add_func("/fence/helper/malformed", test_malformed);
+    g_test_add_func("/fence/helper/no-socket", test_no_socket);
+    g_test_add_func("/fence/helper/silent-peer", test_silent_peer);
+    guest_add_traced_data_test("/fence/helper/killed-while-frozen", GINT_TO_POINTER(SIGKILL),
+                               test_ends_while_frozen);
+    guest_add_traced_data_test("/fence/helper/terminated-while-frozen", GINT_TO_POINTER(SIGTERM),
+                               test_ends_while_frozen);
+    guest_add_traced_data_test("/fence/helper/late-while-frozen", GINT_TO_POINTER(0), test_ends_while_frozen);
+    return g_test_run();
+}

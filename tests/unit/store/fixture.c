@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/fixture.h"
+
+#include <ftw.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+
+/* --- folders ------------------------------------------------------------------------------------- */
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *place)
+{
+    return remove(path);
+}
+
+void
+fixture_set_up(Fixture *fixture, gconstpointer data)
+{
+    fixture->base = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
+    g_assert_nonnull(fixture->base);
+    fixture->state = g_build_filename(fixture->base, "state", NULL);
+    fixture->runtime = g_build_filename(fixture->base, "runtime", NULL);
+}
+
+void
+fixture_tear_down(Fixture *fixture, gconstpointer data)
+{
+    fixture_close(fixture);
+    nftw(fixture->base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    g_free(fixture->base);
+    g_free(fixture->state);
+    g_free(fixture->runtime);
+    g_free(fixture->last_error);
+}
+
+char *
+fixture_path(Fixture *fixture, const char *folder, const char *name)
+{
+    return g_build_filename(fixture->base, folder, name, NULL);
+}
+
+void
+fixture_put(Fixture *fixture, const char *folder, const char *name, const char *text, gssize length)
+{
+    g_autofree char *dir = g_build_filename(fixture->base, folder, NULL);
+    g_autofree char *path = fixture_path(fixture, folder, name);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(g_mkdir_with_parents(dir, 0700), ==, 0);
+    g_file_set_contents(path, text, length, &error);
+    g_assert_no_error(error);
+}
+
+gboolean
+fixture_has(Fixture *fixture, const char *folder, const char *name)
+{
+    g_autofree char *path = fixture_path(fixture, folder, name);
+    GStatBuf st;
+
+    return g_lstat(path, &st) == 0;
+}
+
+guint
+fixture_count(Fixture *fixture, const char *folder)
+{
+    g_autofree char *path = g_build_filename(fixture->base, folder, NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    guint n = 0;
+
+    while (dir && g_dir_read_name(dir))
+        n++;
+    return n;
+}
+
+/* --- the store ----------------------------------------------------------------------------------- */
+
+static void
+note_answer(guint64 op, const char *error, gpointer user_data)
+{
+    Fixture *fixture = user_data;
+
+    fixture->n_answers++;
+    fixture->last_op = op;
+    g_free(fixture->last_error);
+    fixture->last_error = g_strdup(error);
+}
+
+void
+fixture_open(Fixture *fixture)
+{
+    static const ApmigStoreCallbacks callbacks = {note_answer, note_answer, note_answer, note_answer};
+    g_autoptr(GError) error = NULL;
+    gboolean loaded;
+
+    fixture->store = apmig_store_open(fixture->state, fixture->runtime, &error);
+    g_assert_no_error(error);
+    loaded =
+        apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->damage, &error);
+    g_assert_no_error(error);
+    g_assert_true(loaded);
+    fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);
+    apmig_store_start(fixture->store, &callbacks, fixture);
+}
+
+void
+fixture_close(Fixture *fixture)
+{
+    g_clear_pointer(&fixture->store, apmig_store_free);
+    g_clear_pointer(&fixture->locks, g_ptr_array_unref);
+    g_clear_pointer(&fixture->admissions, g_ptr_array_unref);
+    g_clear_pointer(&fixture->damage, g_ptr_array_unref);
+    g_clear_pointer(&fixture->declared, g_ptr_array_unref);
+}
+
+void
+fixture_reopen(Fixture *fixture)
+{
+    fixture_close(fixture);
+    fixture_open(fixture);
+}
+
+void
+fixture_wait(Fixture *fixture, guint n_answers)
+{
+    while (fixture->n_answers < n_answers)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+const char *
+fixture_persist(Fixture *fixture, const ApmigLockRecord *record)
+{
+    apmig_store_persist_lock(fixture->store, fixture->last_op + 1, record);
+    fixture_wait(fixture, fixture->n_answers + 1);
+    return fixture->last_error;
+}
+
+const char *
+fixture_remove(Fixture *fixture, const ApmigLockRecord *record)
+{
+    apmig_store_remove_lock(fixture->store, fixture->last_op + 1, record);
+    fixture_wait(fixture, fixture->n_answers + 1);
+    return fixture->last_error;
+}
+
+const char *
+fixture_persist_admission(Fixture *fixture, const ApmigAdmission *admission)
+{
+    apmig_store_persist_admission(fixture->store, fixture->last_op + 1, admission);
+    fixture_wait(fixture, fixture->n_answers + 1);
+    return fixture->last_error;
+}
+
+/* --- what is stored ------------------------------------------------------------------------------ */
+
+ApmigLockRecord *
+test_record_new(const char *id)
+{
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+
+    record->id = g_strdup(id);
+    record->scope = apmig_scope_parse("04.0012,*.0013", NULL);
+    record->reason = g_strdup("AES rotation, \"König\" \\u0041 {[");
+    record->change_id = g_strdup("CHG-1");
+    record->origin = APMIG_LOCK_BY_REQUEST;
+    record->owner_uid = 4294967294u;
+    record->owner_name = g_strdup("alice");
+    record->on_busy = APMIG_ON_BUSY_WAIT;
+    record->requested_at = 1750000000000000;
+    record->expected_duration_usec = (gint64)3600 * G_USEC_PER_SEC;
+    record->breaches = 3;
+    return record;
+}
+
+ApmigAdmission *
+test_admission_new(const char *uuid)
+{
+    ApmigAdmission *admission = g_new0(ApmigAdmission, 1);
+
+    admission->uuid = g_strdup(uuid);
+    admission->name = g_strdup("güest <1>");
+    admission->scope = apmig_scope_parse("04.*", NULL);
+    admission->devices = g_strsplit("aaaaaaaa-edaf-9455-926a-d65c16db1809", ",", -1);
+    admission->admitted_at = 1;
+    return admission;
+}
