@@ -299,7 +299,7 @@ learn(const Reading *reading, Queue *queue, guint aspect, const char *clause, gu
         doubt(fact, clause, reading->asked_at);
         return NULL;
     }
-    is_told = is_other && fact->said && !is_explained &&
+    is_told = is_other && fact->said && !is_explained && !is_expected(watch, fact->clause, clause) &&
               find_reasons(watch, &queue->queue, fact->known_at, fact->doubted_at, reading->whats);
     if (is_other)
         *changed |= 1u << aspect;
