@@ -40,7 +40,7 @@ on_view_changed(gpointer user_data)
 }
 
 static void
-on_keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
+on_keys_changed(const ApmigWatchChanges *changes, gpointer user_data)
 {
     const ApmigServer *server = user_data;
     g_autofree char *message = apmig_bus_text(changes->message);
@@ -56,7 +56,7 @@ on_policy_changed(gpointer user_data)
 }
 
 static void
-on_config_changed(const ApmigConfigChanges *changes, gpointer user_data)
+on_config_changed(const ApmigWatchChanges *changes, gpointer user_data)
 {
     const ApmigServer *server = user_data;
     g_autofree char *message = apmig_bus_text(changes->message);
