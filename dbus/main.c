@@ -26,7 +26,6 @@
 
 #define DEFAULT_CONFIG       "/etc/apmigd/apmigd.conf"
 #define DEFAULT_POLICY_DIR   "/etc/apmigd/policy.d"
-#define DEFAULT_EVIDENCE_DIR "/etc/apmigd/evidence.d"
 
 typedef struct {
     char *config;
@@ -34,7 +33,6 @@ typedef struct {
     char *libvirt_uri;
     char *fence_socket;
     char *sysfs_root;
-    char *evidence_dir;
     char *ap_config_lock;
     gboolean check_config;
     gboolean version;
@@ -55,7 +53,6 @@ options_clear(Options *options)
     g_free(options->libvirt_uri);
     g_free(options->fence_socket);
     g_free(options->sysfs_root);
-    g_free(options->evidence_dir);
     g_free(options->ap_config_lock);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
@@ -73,8 +70,6 @@ parse_options(int argc, char **argv, Options *options)
          "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
         {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &options->sysfs_root,
          "Where crypto hardware is read, " APMIG_SYSFS_ROOT, "DIR"},
-        {"evidence-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->evidence_dir,
-         "Plug-ins that know master keys, " DEFAULT_EVIDENCE_DIR, "DIR"},
         {"ap-config-lock", 0, 0, G_OPTION_ARG_FILENAME, &options->ap_config_lock,
          "Lock of s390-tools on the AP configuration, " APMIG_AP_CONFIG_LOCK, "PATH"},
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
@@ -196,8 +191,7 @@ is_alive(gpointer user_data)
 static ApmigKeyView *
 new_key_view(const Options *options)
 {
-    ApmigKeyView *view = apmig_key_view_new(
-        sysfs_root(options), options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR);
+    ApmigKeyView *view = apmig_key_view_new(sysfs_root(options));
 
     if (options->ap_config_lock || !options->sysfs_root)
         apmig_key_view_set_config_lock(view, options->ap_config_lock ? options->ap_config_lock

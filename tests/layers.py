@@ -46,8 +46,8 @@ RIGHTS = {
     # What is on disk: not why. It carries out the engine's actions, which hold what is written.
     "daemon/store": "daemon/base daemon/guest policy/base policy/ap policy/keys policy/stamp policy/rules"
                     " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",
-    # sysfs and cards: not locks. That evidence-plugins.c uses the store's files goes with it.
-    "daemon/cards": "daemon/base policy/base policy/ap policy/keys daemon/store/files.h",
+    # sysfs and cards: not locks.
+    "daemon/cards": "daemon/base policy/base policy/ap policy/keys",
     # Calls that block, and events: not what follows from an answer.
     "daemon/libvirt": "daemon/base daemon/guest daemon/cards policy/base policy/ap policy/keys policy/stamp"
                       " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",

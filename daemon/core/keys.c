@@ -286,7 +286,6 @@ core_heed_policy(ApmigCore *core, const ApmigPolicy *policy)
     core->on_unannounced = policy->on_unannounced;
     core->on_config_change = policy->on_config_change;
     core->on_release = policy->on_release;
-    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
     apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
 }
 

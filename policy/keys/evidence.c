@@ -160,20 +160,6 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
     return NULL;
 }
 
-void
-apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source)
-{
-    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (record->evidence == APMIG_EVIDENCE_ATTESTED && g_str_equal(record->source, source))
-            g_tree_remove(evidence->records,
-                          key_of(record->adapter, record->domain, record->key_class, record->evidence));
-    }
-}
-
 /* --- adding -------------------------------------------------------------------------------------- */
 
 static char *

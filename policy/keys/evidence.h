@@ -84,9 +84,6 @@ void apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint do
  */
 void apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, GPtrArray *warnings);
 
-/* Drops what @source attested: it is asked anew, and what it says then is all it knows. */
-void apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source);
-
 /* Returns: (transfer none) (nullable): the strongest that is not contradicted, whatever its age; NULL: unknown. Good
  * until the table changes. */
 const ApmigEvidenceRecord *apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain,

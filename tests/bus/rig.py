@@ -383,7 +383,6 @@ class Daemon:
         self.notified = []
         self.policy_dir.mkdir(parents=True, exist_ok=True)
         self.sysfs = folder / "sys"
-        self.evidence_dir = folder / "evidence.d"
         self.config = folder / "apmigd.conf"
         self.configure()
 
@@ -439,14 +438,9 @@ class Daemon:
         new.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
         new.rename(path)  # at once: it is read at any time
 
-    def add_plugin(self, name, script, mode=0o755):
-        self.evidence_dir.mkdir(exist_ok=True)
-        (self.evidence_dir / name).write_text(script)
-        (self.evidence_dir / name).chmod(mode)
-
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, "--sysfs-root", self.sysfs, "--evidence-dir", self.evidence_dir, *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""

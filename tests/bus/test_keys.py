@@ -6,7 +6,7 @@ import time
 
 import pytest
 import rig
-from rig import ROOT_PATH, MANAGER, SOURCE, until, uuid_of
+from rig import ROOT_PATH, MANAGER, until, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -327,28 +327,6 @@ def test_declarations_that_cannot_be_written_keep_the_lock(host, root):
     error = root.start_release(lock, {"declare-mkvp": {"02.0005 AES": AES}}).error()
     assert error.short == "StateFailure"
     assert root.lock(lock)["State"] == "held" and root.keys()["02.0005", "AES"]["evidence"] == "unknown"
-
-
-# --- plug-ins -------------------------------------------------------------------------------------------
-
-def test_a_plugin_attests(host, root, ctl):
-    host.add_plugin("tke-export", "#!/bin/sh\necho '" + json.dumps({"version": 1, "keys": [
-        {"queue": "02.0005", "class": "AES", "pattern": AES, "at": 1790000000}]}) + "'\n")
-    key = until(lambda: (k := root.keys()["02.0005", "AES"])["evidence"] == "attested" and k, "the plug-in to be asked")
-    assert (key["source"], key["cur"], key["time"]) == ("tke-export", AES, min(key["time"], 1790000000 * 10**6))
-    assert "attested by tke-export" in ctl("keys")[1]
-    host.add_plugin("tke-export", "#!/bin/sh\nexit 1\n", mode=0o775)
-    until(lambda: root.keys()["02.0005", "AES"]["evidence"] == "unknown", "the plug-in not to be trusted")
-    assert "others may write to it" in host.read_log()
-
-
-def test_the_example_plugin(host, root, folder):
-    script = (SOURCE / "docs" / "evidence-plugin-example").read_text()
-    listing = folder / "keys.txt"
-    listing.write_text(f"# from the TKE\n02.0005 AES CUR {AES}\n05.0005 WK CUR {WK}\n")
-    host.add_plugin("example", script.replace("/var/lib/tke-export/keys.txt", str(listing)))
-    until(lambda: root.keys()["02.0005", "AES"]["evidence"] == "attested", "the plug-in to be asked")
-    assert root.keys()["05.0005", "WK"]["cur"] == WK
 
 
 # --- changes that nobody announced ----------------------------------------------------------------------
