@@ -64,8 +64,8 @@ declare_with_name(const char *name, gpointer user_data)
     call->answered = on_declared;
     call->caller = apmig_core_declare_keys(
         call->server->core,
-        &(ApmigDeclarationRequest){declared->declarations, lock->record->scope, call->uid, name,
-                                   lock->record->id, lock->record->change_id},
+        &(ApmigDeclarationRequest){declared->declarations, APMIG_EVIDENCE_DECLARED, lock->record->scope,
+                                   call->uid, name, lock->record->id, lock->record->change_id},
         apmig_call_replied, call);
 }
 
