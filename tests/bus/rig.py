@@ -193,6 +193,14 @@ class Client:
     def release(self, path, options=None):
         assert self.start_release(path, options).answer() == []
 
+    def start_declare(self, patterns, options=None):
+        pairs = [text for pair in patterns.items() for text in pair]
+        return self.start(ROOT_PATH, MANAGER, "DeclareKeys", "a{ss}a{sv}", len(patterns), *pairs, *option_arguments(options))
+
+    def declare(self, patterns, options=None):
+        """Returns the warnings."""
+        return self.start_declare(patterns, options).answer()[0]
+
     def start_admit(self, xml, guest="g1", operation="migrate"):
         return self.start(ROOT_PATH, MANAGER, "AdmitMigration", "sssss", guest, operation, "begin", "-", xml)
 

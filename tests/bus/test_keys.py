@@ -16,6 +16,7 @@ APKA, ASYM = "0x755cb8e7740d0001", "0x101112131415161718191a1b1c1d1e1f"
 WK = "0xf9d6ef6c1e0bb9fc1a37ebdd2d4e1a01c0ffee00c0ffee00c0ffee00c0ffee00"
 NEW_AES = "0x1111111111111111"
 LONG_AGO = 1_700_000_000_000_000
+ATTESTED = {"class": "attested"}
 
 
 @pytest.fixture
@@ -296,13 +297,18 @@ def test_others_declare_under_their_own_name(host, bus, root, nobody):
     assert polkit.actions() == ["org.apmigd1.take-lock", "org.apmigd1.release-lock"]
 
 
+def see_card_again(host, queue):
+    """The queue is given back to the host, whose card of that domain has the keys of 02.0004."""
+    device = host.sysfs / "bus/ap/devices" / queue
+    (device / "driver").unlink()
+    (device / "driver").symlink_to("../../../../bus/ap/drivers/cex4queue")
+    for name in ("mkvps", "online"):
+        (device / name).write_text((host.sysfs / "bus/ap/devices/02.0004" / name).read_text())
+
+
 def test_a_card_that_contradicts_a_word_is_an_alarm(host, root, ctl):
     root.release(root.take("02.0005"), {"declare-mkvp": {"02.0005 AES": NEW_AES}})
-    driver = host.sysfs / "bus/ap/devices/02.0005/driver"
-    driver.unlink()
-    driver.symlink_to("../../../../bus/ap/drivers/cex4queue")
-    for name in ("mkvps", "online"):
-        (driver.parent / name).write_text((host.sysfs / "bus/ap/devices/02.0004" / name).read_text())
+    see_card_again(host, "02.0005")
     key = root.keys(fresh=True)["02.0005", "AES"]
     assert (key["evidence"], key["cur"]) == ("verified", AES)
     assert len(key["contradicted"]) == 1 and NEW_AES in key["contradicted"][0] and "root" in key["contradicted"][0]
@@ -327,6 +333,88 @@ def test_declarations_that_cannot_be_written_keep_the_lock(host, root):
     error = root.start_release(lock, {"declare-mkvp": {"02.0005 AES": AES}}).error()
     assert error.short == "StateFailure"
     assert root.lock(lock)["State"] == "held" and root.keys()["02.0005", "AES"]["evidence"] == "unknown"
+
+
+# --- declarations without a lock ------------------------------------------------------------------------
+
+def test_whoever_may_declares_at_any_time(host, bus, root, nobody):
+    polkit = bus.start_polkit()
+    assert nobody.declare({"02.0005 AES": AES, "*.0005 WK": WK}) == []
+    assert polkit.actions() == ["org.apmigd1.declare-keys"]
+    key = root.keys()["02.0005", "AES"]
+    assert (key["evidence"], key["source"], key["uid"], key["cur"]) == ("declared", "nobody", 65534, AES)
+    assert root.keys()["05.0005", "WK"]["cur"] == WK
+    host.restart()
+    assert root.keys()["02.0005", "AES"] == key
+
+
+def test_what_is_attested_counts_more(host, root, ctl):
+    assert root.declare({"02.0005 AES": AES}, ATTESTED) == []
+    key = root.keys()["02.0005", "AES"]
+    assert (key["evidence"], key["source"], key["cur"]) == ("attested", "root", AES)
+    assert "attested by root" in ctl("keys")[1]
+    assert "have the pattern " + AES + " (attested)" in host.read_log()
+    [warning] = root.declare({"02.0005 AES": NEW_AES})
+    assert NEW_AES in warning and "is declared only" in warning and f"{AES} was attested by root (uid 0)" in warning
+    assert root.keys()["02.0005", "AES"] == key
+    host.restart()
+    assert root.keys()["02.0005", "AES"] == key
+    assert root.declare({"02.0005 AES": NEW_AES}, ATTESTED) == []
+    assert root.keys()["02.0005", "AES"]["before"] == AES
+
+
+def test_a_program_repeats_itself_without_a_warning(host, root):
+    for _ in range(3):
+        assert root.declare({"*.0005 AES": AES}, ATTESTED) == []
+    assert "is unchanged" not in host.read_log()
+
+
+def test_a_card_contradicts_what_was_attested(host, root):
+    root.declare({"02.0005 AES": NEW_AES}, ATTESTED)
+    see_card_again(host, "02.0005")
+    key = root.keys(fresh=True)["02.0005", "AES"]
+    assert (key["evidence"], key["cur"]) == ("verified", AES) and "attested by root" in key["contradicted"][0]
+    assert host.read_log().count("KEYS_CONTRADICTED: AP queue 02.0005") == 1
+    [warning] = root.declare({"02.0005 AES": NEW_AES}, ATTESTED)
+    assert f"the card has {AES}" in warning
+
+
+def test_attesting_with_a_release_needs_both_rights(host, bus, root, nobody):
+    polkit = bus.start_polkit()
+    nobody.release(nobody.take("02.0005"), {"declare-mkvp": {"02.0005 AES": AES}, "declare-class": "attested"})
+    assert polkit.actions() == ["org.apmigd1.take-lock", "org.apmigd1.release-lock", "org.apmigd1.declare-keys"]
+    assert root.keys()["02.0005", "AES"]["evidence"] == "attested"
+
+
+def test_who_may_only_release_does_not_attest(host, bus, root, nobody):
+    bus.start_polkit({"org.apmigd1.declare-keys": "no", "*": "yes"})
+    lock = nobody.take("02.0005")
+    error = nobody.start_release(lock, {"declare-mkvp": {"02.0005 AES": AES}, "declare-class": "attested"}).error()
+    assert error.name == rig.ACCESS_DENIED and "org.apmigd1.declare-keys" in error.message
+    assert root.lock(lock)["State"] == "held" and root.keys()["02.0005", "AES"]["evidence"] == "unknown"
+
+
+@pytest.mark.parametrize("patterns, options, says", [
+    ({}, {}, "No key is declared"),
+    ({"02.0005 AES": AES, "03.0005 AES": AES}, {}, "means no AP queue of this host"),
+    ({"02.0005 AES": AES}, {"class": "verified"}, "must be declared or attested"),
+    ({"02.0005 AES": AES}, {"class": ""}, "must be declared or attested"),
+    ({"02.0005 AES": AES}, {"class": True}, "must be a string"),
+    ({"02.0005 AES": AES}, {"change-id": "a\nb"}, "control character"),
+    ({"02.0005 AES": AES}, {"force": True}, "known here: class, change-id"),
+    ({f"02.{i:04x} AES": AES for i in range(257)}, {}, "more than 256 entries"),
+])
+def test_wrong_declarations_without_a_lock(host, root, patterns, options, says):
+    error = root.start_declare(patterns, options).error()
+    assert error.short == "InvalidOption" and says in error.message
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"  # all or nothing
+
+
+def test_attested_keys_that_cannot_be_written_are_not_known(host, root):
+    (host.state / "declared-keys.json").mkdir()
+    (host.state / "declared-keys.json" / "in-the-way").touch()
+    assert root.start_declare({"02.0005 AES": AES}, ATTESTED).error().short == "StateFailure"
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"
 
 
 # --- changes that nobody announced ----------------------------------------------------------------------
