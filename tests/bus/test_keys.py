@@ -2,11 +2,13 @@
 """What apmigd tells of AP queues and master keys, on the sample host, and what a release makes of it."""
 import json
 import os
+import re
+import shlex
 import time
 
 import pytest
 import rig
-from rig import ROOT_PATH, MANAGER, until, uuid_of
+from rig import ROOT_PATH, MANAGER, SOURCE, until, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -408,6 +410,53 @@ def test_wrong_declarations_without_a_lock(host, root, patterns, options, says):
     error = root.start_declare(patterns, options).error()
     assert error.short == "InvalidOption" and says in error.message
     assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"  # all or nothing
+
+
+def test_apmigctl_declares(host, root, ctl, folder):
+    (folder / "keys.txt").write_text(f"# from the TKE\n02.002c:APKA = {APKA}\n05.002c:WK={WK}\n")
+    status, out, err = ctl("declare", "--class=attested", "--change-id=CHG1", f"--from={folder}/keys.txt",
+                           f"*.002c:AES={AES}")
+    assert (status, err) == (0, "") and "Warning" not in out
+    keys = root.keys("*.002c")
+    assert {name: key["cur"] for name, key in keys.items() if key["evidence"] == "attested"} == {
+        ("02.002c", "AES"): AES, ("02.002c", "APKA"): APKA, ("05.002c", "WK"): WK}
+    assert ctl("declare", "-q", f"02.002c:AES={NEW_AES}")[1].startswith("Warning: AP queue 02.002c: ")
+    [warning] = json.loads(ctl("declare", "--json=short", f"02.002c:AES={NEW_AES}")[1])["Warnings"]
+    assert "counts until" in warning
+
+
+def test_apmigctl_attests_with_a_release(host, root, ctl):
+    lock = root.take("02.0005").rsplit("/", 1)[1]
+    assert ctl("unlock", lock, f"--declare=02.0005:AES={AES}", "--declare-class=attested")[0] == 0
+    assert root.keys()["02.0005", "AES"]["evidence"] == "attested"
+
+
+@pytest.mark.parametrize("arguments, status", [
+    ([], 2), (["02.0005:AES"], 2), (["--from=/no/such/file"], 2), (["--class=verified", f"02.0005:AES={AES}"], 3),
+    ([f"03.0005:AES={AES}"], 3)])
+def test_apmigctl_declares_nothing_wrong(host, root, ctl, arguments, status):
+    found, out, err = ctl("declare", *arguments)
+    assert (found, out, len(err.splitlines())) == (status, "", 1)
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"
+
+
+def test_the_service_of_the_manual(host, bus, root, nobody, folder):
+    """That of docs/declaring-keys.md, of a user whom polkit allows this and nothing else."""
+    polkit = bus.start_polkit({"org.apmigd1.declare-keys": "yes", "*": "no"})
+    manual = (SOURCE / "docs" / "declaring-keys.md").read_text().replace("\\\n", "")
+    command = shlex.split(re.search(r"^ *ExecStart=(.*)$", manual, re.MULTILINE).group(1))
+    program = folder / "tke-patterns"
+    program.write_text(f"#!/bin/sh\necho '02.0005:AES={AES}'\necho '*.0005:WK={WK}'\n")
+    program.chmod(0o755)
+    runtime = folder / "tke-export"
+    runtime.mkdir()
+    runtime.chmod(0o777)
+    command[-1] = command[-1].replace("/usr/local/sbin/tke-patterns", str(program))
+    environment = {"RUNTIME_DIRECTORY": str(runtime), "PATH": f"{rig.APMIGCTL.parent}:{os.environ['PATH']}"}
+    process = nobody.run(*command, environment=environment)
+    assert process.communicate(timeout=rig.LIMIT) == ("", "") and process.returncode == 0
+    assert polkit.actions() == ["org.apmigd1.declare-keys"]
+    assert (root.keys()["02.0005", "AES"]["evidence"], root.keys()["05.0005", "WK"]["source"]) == ("attested", "nobody")
 
 
 def test_attested_keys_that_cannot_be_written_are_not_known(host, root):
