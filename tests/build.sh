@@ -72,6 +72,12 @@ build_plain()
     build plain
 }
 
+# What a host gets, and no test.
+build_demo()
+{
+    build demo -Dtests=false
+}
+
 build_sanitized()
 {
     build sanitized -Db_sanitize=address,undefined -Db_lundef=false
@@ -87,10 +93,10 @@ build_fuzz()
     )
 }
 
-# The plain build as a distribution would install it, in $builds/plain-install.
-install_plain()
+# install_build NAME: as a distribution would install it, in $builds/NAME-install
+install_build()
 {
-    rm -rf "$builds/plain-install"
-    DESTDIR=$builds/plain-install meson install -C "$builds/plain" --no-rebuild --quiet >"$results/install.log" 2>&1 ||
+    rm -rf "${builds:?}/$1-install"
+    DESTDIR=$builds/$1-install meson install -C "$builds/$1" --no-rebuild --quiet >"$results/install.log" 2>&1 ||
         { cat "$results/install.log" >&2; return 1; }
 }

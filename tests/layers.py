@@ -72,7 +72,7 @@ OF_TESTS = {("dbus/main.c", "scripted-hypervisor.h")}  # includes of what lies w
 # The circles that may be, each with the files that it goes through, no more and no fewer, and why.
 CIRCLES = {
     # The core's loop: an action is carried out, and its answer comes back as an event, of which actions come.
-    "daemon/core": "arrival.c check.c config.c core.c keys.c permits.c requests.c stamps.c",
+    "daemon/core": "arrival.c callers.c check.c core.c keys.c stamps.c watch.c",
 }
 
 REMEDY = """\

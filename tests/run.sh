@@ -77,7 +77,7 @@ run_pytest()
     begin=$(date +%s) status=0 junit=$results/$title.xml
     rm -f "$junit"
     APMIGD_BUILD=$builds/$build APMIGD_INSTALL=$builds/$build-install \
-        timeout --foreground -k 20 1500 "$python" -m pytest -p no:cacheprovider -o junit_family=xunit1 -q -ra --junitxml "$junit" \
+        timeout --foreground -k 20 3600 "$python" -m pytest -p no:cacheprovider -o junit_family=xunit1 -q -ra --junitxml "$junit" \
         "$@" "$source/tests/$folder" || status=$?
     account "$title" $(($(date +%s) - begin)) "$status" "$junit"
 }
@@ -125,7 +125,7 @@ suite_hosts()
         return 1
     fi
     # shellcheck disable=SC2086
-    need_packages $build_packages $hosts_packages $bus_packages && build_plain && install_plain && run_pytest hosts plain hosts &&
+    need_packages $build_packages $hosts_packages $bus_packages && build_plain && install_build plain && run_pytest hosts plain hosts &&
         run_pytest libvirt-xml plain libvirt-xml
 }
 
@@ -221,7 +221,7 @@ suite_bench()
     [ $# -gt 0 ] || set -- engine hook calls take stamps idle abort
     # shellcheck disable=SC2086
     case " $* " in
-        *' abort '*) need_packages $hosts_packages && install_plain || return 1 ;;
+        *' abort '*) need_packages $hosts_packages && install_build plain || return 1 ;;
     esac
     for name; do
         begin=$(date +%s) passed=1 failed=0

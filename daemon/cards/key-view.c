@@ -4,7 +4,6 @@
 #include "ap/find.h"
 #include "cards/ap-sysfs.h"
 #include "cards/card-reader.h"
-#include "cards/host-reader.h"
 
 #include <string.h>
 
@@ -16,7 +15,7 @@ typedef struct {
 typedef struct {
     ApmigKeyView *view;
     ApmigScope *scope;
-    gint64 max_age, asked_at, until; /* the last two: monotonic */
+    gint64 max_age, until; /* the latter: monotonic */
     gboolean host_only;
     ApmigApHost *host;
     GPtrArray *readings; /* of ApmigKeyReading */
@@ -36,8 +35,6 @@ struct ApmigKeyView {
     GPtrArray *readings; /* of Reading: those under way */
     ApmigKeyAlarmFunc alarm_func;
     gpointer alarm_data;
-    ApmigHostReadingFunc host_func;
-    gpointer host_data;
 };
 
 static void
@@ -231,8 +228,6 @@ on_host_read(ApmigApHost *host, gpointer user_data)
 
     reading->host = host;
     keep_host(view, host);
-    if (host && view->host_func)
-        view->host_func(host, reading->asked_at, view->host_data);
     if (host)
         forget_unreadable(view, host);
     if (!host || !host->present || reading->host_only) {
@@ -252,8 +247,7 @@ reading_new(ApmigKeyView *view, const ApmigScope *scope, gint64 limit_usec, Apmi
 
     reading->view = view;
     reading->scope = scope ? apmig_scope_ref((ApmigScope *)scope) : NULL;
-    reading->asked_at = g_get_monotonic_time();
-    reading->until = reading->asked_at + limit_usec;
+    reading->until = g_get_monotonic_time() + limit_usec;
     reading->readings = g_ptr_array_new_with_free_func(g_free);
     reading->asked = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
     reading->func = func;
@@ -293,14 +287,7 @@ apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpoint
 void
 apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data)
 {
-    view->host_func = func;
-    view->host_data = user_data;
-}
-
-void
-apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path)
-{
-    apmig_host_reader_set_config_lock(view->host_reader, path);
+    apmig_host_reader_set_func(view->host_reader, func, user_data);
 }
 
 ApmigEvidence *

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cards/host-reader.h"
 #include "keys/release-check.h"
 
 typedef struct ApmigKeyView ApmigKeyView;
@@ -24,9 +25,6 @@ typedef void (*ApmigKeyViewFunc)(const ApmigApHost *host, const GPtrArray *readi
 /* @alarm: a sentence: a card contradicts what somebody said of its keys. */
 typedef void (*ApmigKeyAlarmFunc)(guint adapter, guint domain, const char *alarm, gpointer user_data);
 
-/* @host: as it was read, for whatever cause; borrowed for the call. @asked_at: monotonic: the reading began after it. */
-typedef void (*ApmigHostReadingFunc)(const ApmigApHost *host, gint64 asked_at, gpointer user_data);
-
 /**
  * apmig_key_view_new:
  * @sysfs_root: where sysfs is, "/sys"
@@ -40,10 +38,8 @@ void apmig_key_view_free(ApmigKeyView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigKeyView, apmig_key_view_free)
 
 void apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data);
-/* @func: told of every reading of the host's hardware, in the order in which they were asked for */
+/* See apmig_host_reader_set_func(). */
 void apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data);
-/* See apmig_host_reader_set_config_lock(). */
-void apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path);
 
 /**
  * apmig_key_view_read:

@@ -110,11 +110,27 @@ finish(Call *call, const ApmigFenceReply *reply)
     g_hash_table_remove(fencer->calls, call);
 }
 
+static void act(Call *call, Qemu *qemu);
+
+/* A fence that the helper was not told of, as it was set while the kill was on its way, looks to it like the end of the
+ * load. */
+static gboolean
+was_fenced_meanwhile(const Call *call, const Qemu *qemu, const ApmigFenceReply *reply)
+{
+    return reply->result == APMIG_FENCE_NOT_ABORTABLE && call->step == APMIG_STEP_KILL_INCOMING && qemu &&
+           qemu->fenced && !call->request.fenced;
+}
+
 static void
 act_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
+    Qemu *qemu = g_hash_table_lookup(call->fencer->qemus, call->migration_id);
 
+    if (was_fenced_meanwhile(call, qemu, reply)) {
+        act(call, qemu);
+        return;
+    }
     if (reply->result == APMIG_FENCE_REFUSED)
         apmig_fencer_forget(call->fencer,
                             call->migration_id); /* another process, perhaps: to be asked for anew */
@@ -134,21 +150,30 @@ act(Call *call, Qemu *qemu)
     apmig_fence_call_async(call->fencer->socket_path, request, call->fencer->cancellable, act_answered, call);
 }
 
+/* Two steps may have looked for it at once: what is known of the same process stays. */
+static Qemu *
+remember_qemu(ApmigFencer *fencer, const char *migration_id, const ApmigFenceReply *reply)
+{
+    Qemu *qemu = g_hash_table_lookup(fencer->qemus, migration_id);
+
+    if (qemu && qemu->pid == reply->pid && qemu->start_time == reply->start_time)
+        return qemu;
+    qemu = g_new0(Qemu, 1);
+    qemu->pid = reply->pid;
+    qemu->start_time = reply->start_time;
+    g_hash_table_replace(fencer->qemus, g_strdup(migration_id), qemu);
+    return qemu;
+}
+
 static void
 inspect_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
-    Qemu *qemu;
 
-    if (reply->pid <= 0) {
+    if (reply->pid <= 0)
         finish(call, reply);
-        return;
-    }
-    qemu = g_new0(Qemu, 1);
-    qemu->pid = reply->pid;
-    qemu->start_time = reply->start_time;
-    g_hash_table_replace(call->fencer->qemus, g_strdup(call->migration_id), qemu);
-    act(call, qemu);
+    else
+        act(call, remember_qemu(call->fencer, call->migration_id, reply));
 }
 
 static void

@@ -30,6 +30,7 @@ int ctl_verb_extend(int argc, char **argv, GError **error);
 int ctl_verb_annotate(int argc, char **argv, GError **error);
 int ctl_verb_permit(int argc, char **argv, GError **error);
 int ctl_verb_doctor(int argc, char **argv, GError **error);
+int ctl_verb_metrics(int argc, char **argv, GError **error);
 int ctl_verb_report(int argc, char **argv, GError **error);
 
 /* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */

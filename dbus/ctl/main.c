@@ -35,6 +35,7 @@ static const struct {
     {"declare", "KEY...", "Say which master keys queues have that this host cannot see", ctl_verb_declare},
     {"policy", "", "Show the policy in force, and where each part of it comes from", ctl_verb_policy},
     {"doctor", "", "Tell whether all is in place on this host, and what to do if not", ctl_verb_doctor},
+    {"metrics", "", "Tell monitoring by Prometheus what apmigd knows", ctl_verb_metrics},
     {"report", "CHANGE-ID", "Tell what happened during a key change, from the journal", ctl_verb_report},
     {"hook", "ARGUMENTS...", "Decide on a guest that comes in (called by libvirt's hook script)",
      ctl_verb_hook},

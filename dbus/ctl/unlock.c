@@ -42,11 +42,11 @@ ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
     g_autofree char *shown = ctl_escape(name);
 
     if (n_found > 1)
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
+        g_set_error(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
                     n_found, shown);
     else
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "there is no lock '%s'; 'apmigctl list' shows them",
-                    shown);
+        g_set_error(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND,
+                    "there is no lock '%s'; 'apmigctl list' shows them", shown);
     return NULL;
 }
 

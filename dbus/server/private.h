@@ -26,6 +26,7 @@ struct ApmigServer {
     GHashTable *migrations; /* the same */
     GHashTable *calls;      /* set of ApmigCall: those not answered yet */
     GStrv manager_texts;    /* see apmig_server_emit_changes() */
+    gint64 started_at;      /* realtime, usec */
     GSourceFunc lost_func;
     gpointer lost_data;
     guint lost_id;

@@ -142,7 +142,7 @@ typedef struct {
         ApmigPermit *permit;
         GPtrArray *declared; /* of ApmigEvidenceRecord */
         struct {
-            guint64 token;
+            ApmigToken token;
             char *uuid; /* with QUERY_GUEST, as the next */
             gboolean want_facts;
         } query;

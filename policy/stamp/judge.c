@@ -153,6 +153,7 @@ answer_of(ApmigSeverity severity)
     switch (severity) {
     case APMIG_SEVERITY_NONE:
         return APMIG_STAMP_OK;
+    case APMIG_SEVERITY_UNKNOWN:
     case APMIG_SEVERITY_WARNING:
         return APMIG_STAMP_WARN;
     case APMIG_SEVERITY_ERROR:

@@ -58,8 +58,7 @@ def ctl(root):
 @pytest.fixture
 def daemon(bus, folder):
     """apmigd-scripted, not started yet."""
-    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor",
-                        "--fence-socket", folder / "fence")
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor")
     yield daemon
     try:
         daemon.close()

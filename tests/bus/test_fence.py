@@ -7,7 +7,7 @@ import struct
 import threading
 
 import pytest
-from rig import domain, until, uuid_of
+from rig import LIMIT, domain, until, uuid_of
 
 G1 = uuid_of(1)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
@@ -41,6 +41,7 @@ class FakeFence:
 
     def __init__(self, path):
         self.asked, self.replies = [], {}
+        self.hold = lambda request: None  # called before a request is answered; others are answered meanwhile
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self.listener.bind(str(path))
         os.chmod(path, 0o666)
@@ -54,10 +55,14 @@ class FakeFence:
                 connection = self.listener.accept()[0]
             except OSError:
                 return
-            with connection:
-                request = request_of(connection.recv(REQUEST.size + 1))
-                self.asked.append(request)
-                connection.send(reply_packet(**self.replies.get(request["verb"], {})))
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection):
+        with connection:
+            request = request_of(connection.recv(REQUEST.size + 1))
+            self.asked.append(request)
+            self.hold(request)
+            connection.send(reply_packet(**self.replies.get(request["verb"], {})))
 
     def requests(self, kind):
         return [request for request in self.asked if request["verb"] == kind]
@@ -117,6 +122,49 @@ def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
     assert outcomes(root, migration)[:2] == [("vfio-state", "requested"), ("kill-incoming", "requested")]
     assert "RESUMING -> STOP, frozen for 3 ms" in ended["Steps"][0][3]
     assert hypervisor.calls("step") == []  # libvirt's abort is the source's
+
+
+def test_fence_is_not_forgotten_when_the_helper_is_slow(quick, fence, hypervisor, root):
+    """vfio-state is late, so that both steps look for the QEMU: who fenced it is known when the second one finds it again."""
+    found, finding = threading.Event(), threading.Event()
+    fence.hold = lambda request: (request is fence.asked[0] and finding.wait(LIMIT)) or (
+        request["verb"] == "inspect" and request is not fence.asked[0] and found.wait(LIMIT))
+    migration = come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: len(fence.requests("inspect")) == 2, "both to look")
+    finding.set()
+    until(lambda: fence.requests("fence"), "the fence")
+    found.set()
+    assert until(lambda: fence.requests("kill-incoming"), "kill-incoming")[0]["fenced"]
+    assert outcomes(root, migration)[0] == ("vfio-state", "late")
+    hypervisor.do("remove", uuid=G1, stopped="failed")
+    taking.answer()
+
+
+def test_fence_that_comes_before_the_kill_is_told(quick, fence, hypervisor, root):
+    """The kill was on its way when the fence was set: the helper takes a fence that it was not told of for the end of the
+    load. It is asked again, and told."""
+    finding, fenced = threading.Event(), threading.Event()
+
+    def hold(request):
+        if request is fence.asked[0]:
+            finding.wait(LIMIT)
+        elif request["verb"] == "kill-incoming" and not request["fenced"]:
+            finding.set()
+            fenced.wait(LIMIT)
+            fence.replies["kill-incoming"] = {"result": "not-abortable", "held_data": 0}
+        else:
+            fence.replies.pop("kill-incoming", None)
+
+    fence.hold = hold
+    come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: fence.requests("fence"), "the fence")
+    root.manager()  # its answer has been heard of
+    fenced.set()
+    until(lambda: [request for request in fence.requests("kill-incoming") if request["fenced"]], "the kill to be told")
+    hypervisor.do("remove", uuid=G1, stopped="failed")
+    taking.answer()
 
 
 def test_incoming_is_left_alone_when_waiting_was_asked_for(quick, fence, hypervisor, root):

@@ -117,6 +117,19 @@ def test_apmigctl_has_every_exit_status():
     assert re.findall(r"^\.It (\d+)\n(.*)$", section, re.MULTILINE) == re.findall(r"^ +(\d+)  (.*)$", told, re.MULTILINE)
 
 
+def test_every_condition_has_its_error_and_its_exit_status():
+    """Of the one table, policy/base/error.c: the names in org.apmigd1(5), and below their status in apmigctl(1)."""
+    header, table = ((SOURCE / "policy" / "base" / name).read_text() for name in ("error.h", "error.c"))
+    numbers = dict(re.findall(r"APMIG_EXIT_(\w+) = (\d+)", header))
+    conditions = {name: numbers[status] for name, status in re.findall(r'{"(\w+)", APMIG_EXIT_(\w+)}', table)}
+    assert len(conditions) == len(re.findall(r"^    APMIG_ERROR_\w+,", header, re.MULTILINE)) == 18
+    assert sorted(conditions) == sorted(items("org.apmigd1.5", "Er"))
+    section = source("apmigctl.1").partition(".Sh EXIT STATUS")[2].partition(".El")[0]
+    told = {name: status for status, names in re.findall(r"^\.It (\d+)\n.*\n\.Pq Er (.*)$", section, re.MULTILINE)
+            for name in names.split(" , ")}
+    assert told == conditions
+
+
 def test_apmigd_has_every_option():
     named = set(re.findall(r"^\.It Fl -([a-z-]+)", source("apmigd.8"), re.MULTILINE))
     assert named == long_options(APMIGD)

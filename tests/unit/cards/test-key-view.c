@@ -308,6 +308,37 @@ test_host(Fixture *fixture, gconstpointer data)
     g_assert_null(apmig_key_view_host(fixture->view, LONG));
 }
 
+static void
+count_reading(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointer data)
+{
+    g_assert_cmpint(asked_at, <=, began_at);
+    ++*(guint *)data;
+}
+
+static void
+count_answer(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+             const char *error, gpointer data)
+{
+    ++*(guint *)data;
+}
+
+/* Two that asked during one reading share the next one, which is told of once: it does not agree with itself. */
+static void
+test_one_reading_for_two(Fixture *fixture, gconstpointer data)
+{
+    guint n_readings = 0, n_answers = 0;
+
+    apmig_key_view_set_host_func(fixture->view, count_reading, &n_readings);
+    for (guint i = 0; i < 3; i++)
+        apmig_key_view_read_host(fixture->view, LONG, count_answer, &n_answers);
+    while (n_answers < 3)
+        g_main_context_iteration(NULL, TRUE);
+    g_usleep(50000); /* for one that nobody has asked for */
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_cmpuint(n_readings, ==, 2);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -322,6 +353,7 @@ main(int argc, char **argv)
     ADD("no-longer-readable", test_no_longer_readable);
     ADD("contradiction", test_contradiction);
     ADD("host", test_host);
+    ADD("one-reading-for-two", test_one_reading_for_two);
 #undef ADD
     return g_test_run();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which changes of the AP configuration are told, and when: under what, and between which readings. */
+#include "ap/config-facts.h"
+
 #include "ap/fixture.h"
-#include "ap/config-watch.h"
 
 #define D1 "a1b2c3d4-f1bb-47f0-914d-000000000101"
 #define D2 "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -34,10 +35,26 @@ device_of(ApmigApHost *host, guint index)
     return host->devices->pdata[index];
 }
 
+static ApmigWatch *
+watch_new(void)
+{
+    return apmig_watch_new(&apmig_config_kind);
+}
+
+/* Two readings that agree: by the first nobody is told of anything. */
+static ApmigWatchChanges *
+observe_host(ApmigWatch *watch, const ApmigApHost *host, gint64 asked_at)
+{
+    g_autoptr(GHashTable) facts = apmig_config_facts(host);
+
+    g_assert_null(apmig_watch_observe(watch, facts, asked_at, asked_at));
+    return apmig_watch_observe(watch, facts, asked_at, asked_at);
+}
+
 /* --- one comparison ------------------------------------------------------------------------------ */
 
 static void
-nothing(G_GNUC_UNUSED ApmigApHost *host)
+nothing(ApmigApHost *host)
 {
 }
 
@@ -155,43 +172,45 @@ test_compare(void)
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(ApmigApHost) before = make_host();
         g_autoptr(ApmigApHost) now = make_host();
-        g_autoptr(GPtrArray) findings = NULL;
-        const ApmigConfigFinding *finding;
-        g_autofree char *queue = NULL;
+        g_autoptr(ApmigWatch) watch = watch_new();
+        g_autoptr(ApmigScope) all = scope_of("all");
+        g_autoptr(ApmigWatchChanges) changes = NULL;
+        g_autofree char *sentence = NULL;
 
+        apmig_watch_begin(watch, "l", "under lock l", all, cases[i].expected, 1);
+        g_assert_null(observe_host(watch, before, 2));
         cases[i].change(now);
-        findings = apmig_config_compare(before, now, cases[i].expected);
-        g_assert_cmpuint(findings->len, ==, cases[i].queue != NULL ? 1 : 0);
-        if (!cases[i].queue)
+        changes = observe_host(watch, now, 3);
+        g_assert_cmpint(changes != NULL, ==, cases[i].queue != NULL);
+        if (!changes)
             continue;
-        finding = findings->pdata[0];
-        queue = g_strdup_printf("%02x.%04x", finding->queue.adapter, finding->queue.domain);
-        g_assert_cmpstr(queue, ==, cases[i].queue);
-        g_assert_cmpstr(finding->was, ==, cases[i].was);
-        g_assert_cmpstr(finding->is, ==, cases[i].is);
+        sentence = g_strdup_printf("The AP configuration changes under lock l: AP queue %s was %s and is %s.",
+                                   cases[i].queue, cases[i].was, cases[i].is);
+        g_assert_cmpstr(changes->message, ==, sentence);
+        g_assert_cmpstr(apmig_scope_to_string(changes->queues), ==, cases[i].queue);
     }
 }
 
 /* --- over time ----------------------------------------------------------------------------------- */
 
-static ApmigConfigChanges *
-observe(ApmigConfigWatch *watch, void (*change)(ApmigApHost *host), gint64 asked_at)
+static ApmigWatchChanges *
+observe(ApmigWatch *watch, void (*change)(ApmigApHost *host), gint64 asked_at)
 {
     g_autoptr(ApmigApHost) host = make_host();
 
     change(host);
-    return apmig_config_watch_observe(watch, host, asked_at);
+    return observe_host(watch, host, asked_at);
 }
 
 static void
 test_under_a_lock(void)
 {
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigWatch) watch = watch_new();
     g_autoptr(ApmigScope) scope = scope_of("05.*");
 
     g_assert_null(observe(watch, nothing, 1));
-    g_assert_true(apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 2));
-    g_assert_false(apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 3));
+    g_assert_true(apmig_watch_begin(watch, "l", "under lock l", scope, NULL, 2));
+    g_assert_false(apmig_watch_begin(watch, "l", "under lock l", scope, NULL, 3));
     g_assert_null(observe(watch, stop_queue, 4));             /* it may have been so before the lock */
     g_assert_null(observe(watch, stop_queue_and_reserve, 5)); /* of a queue that the lock does not cover */
 }
@@ -199,12 +218,12 @@ test_under_a_lock(void)
 static void
 test_told_once(void)
 {
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigWatch) watch = watch_new();
     g_autoptr(ApmigScope) scope = scope_of("05.*");
-    g_autoptr(ApmigConfigChanges) changes = NULL;
+    g_autoptr(ApmigWatchChanges) changes = NULL;
 
-    apmig_config_watch_begin(watch, "m", "while guest g migrates out", scope, NULL, 1);
-    apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 1);
+    apmig_watch_begin(watch, "m", "while guest g migrates out", scope, NULL, 1);
+    apmig_watch_begin(watch, "l", "under lock l", scope, NULL, 1);
     g_assert_null(observe(watch, nothing, 2));
     changes = observe(watch, stop_queue, 3);
     g_assert_nonnull(changes);
@@ -220,20 +239,20 @@ test_told_once(void)
 static void
 test_end(void)
 {
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigWatch) watch = watch_new();
     g_autoptr(ApmigScope) scope = scope_of("all");
-    g_autoptr(ApmigConfigChanges) late = NULL;
-    g_autoptr(ApmigConfigChanges) again = NULL;
+    g_autoptr(ApmigWatchChanges) late = NULL;
+    g_autoptr(ApmigWatchChanges) again = NULL;
 
-    apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 1);
+    apmig_watch_begin(watch, "l", "under lock l", scope, NULL, 1);
     g_assert_null(observe(watch, nothing, 2));
-    g_assert_true(apmig_config_watch_end(watch, "l", 4));
-    g_assert_false(apmig_config_watch_end(watch, "l", 5));
-    g_assert_false(apmig_config_watch_end(watch, "another", 5));
+    g_assert_true(apmig_watch_end(watch, "l", 4));
+    g_assert_false(apmig_watch_end(watch, "l", 5));
+    g_assert_false(apmig_watch_end(watch, "another", 5));
     late = observe(watch, rebind, 3);
     assert_says(late->message, "AP queue 02.0005 was bound to vfio_ap and is bound to cex4queue");
     g_assert_null(observe(watch, stop_queue, 6));
-    g_assert_true(apmig_config_watch_begin(watch, "l", "under lock l", scope, NULL, 7));
+    g_assert_true(apmig_watch_begin(watch, "l", "under lock l", scope, NULL, 7));
     g_assert_null(observe(watch, nothing, 8));
     again = observe(watch, stop_queue, 9);
     assert_says(again->message, "05.0005");
@@ -244,12 +263,12 @@ static void
 test_incoming_guest(void)
 {
     static const char *const devices[] = {D1, NULL};
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigWatch) watch = watch_new();
     g_autoptr(ApmigScope) all = scope_of("all");
-    g_autoptr(ApmigConfigChanges) other = NULL;
+    g_autoptr(ApmigWatchChanges) other = NULL;
 
-    apmig_config_watch_begin(watch, "l", "under lock l", all, NULL, 1);
-    apmig_config_watch_begin(watch, "m", "while guest g migrates in", all, devices, 1);
+    apmig_watch_begin(watch, "l", "under lock l", all, NULL, 1);
+    apmig_watch_begin(watch, "m", "while guest g migrates in", all, devices, 1);
     g_assert_null(observe(watch, nothing, 2));
     g_assert_null(observe(watch, take_over, 3));
     other = observe(watch, filter, 4); /* D2 is there again, without queues for its guest */
@@ -258,46 +277,22 @@ test_incoming_guest(void)
     assert_says(other->message, "05.0005");
 }
 
-static void
-change_while_read(ApmigApHost *host)
-{
-    stop_queue(host);
-    rebind(host);
-    host->is_in_flux = TRUE;
-}
-
-/* What was read while it was being changed is not compared, and what comes after it is. */
-static void
-test_in_flux(void)
-{
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
-    g_autoptr(ApmigScope) all = scope_of("all");
-    g_autoptr(ApmigConfigChanges) changes = NULL;
-
-    apmig_config_watch_begin(watch, "l", "under lock l", all, NULL, 1);
-    g_assert_null(observe(watch, nothing, 2));
-    g_assert_null(observe(watch, change_while_read, 3));
-    changes = observe(watch, stop_queue, 4);
-    assert_says(changes->message, "05.0005");
-    g_assert_cmpstr(apmig_scope_to_string(changes->queues), ==, "05.0005");
-}
-
 /* A card more, many queues: the first few are named. */
 static void
 test_many(void)
 {
-    g_autoptr(ApmigConfigWatch) watch = apmig_config_watch_new();
+    g_autoptr(ApmigWatch) watch = watch_new();
     g_autoptr(ApmigScope) all = scope_of("all");
     g_autoptr(ApmigApHost) before = host_new();
     g_autoptr(ApmigApHost) now = host_new();
-    g_autoptr(ApmigConfigChanges) changes = NULL;
+    g_autoptr(ApmigWatchChanges) changes = NULL;
 
     host_add_card(now, 9, "CEX8C");
     for (guint domain = 0; domain < 10; domain++)
         host_add_queue(now, 9, domain, "vfio_ap");
-    apmig_config_watch_begin(watch, "l", "under lock l", all, NULL, 1);
-    g_assert_null(apmig_config_watch_observe(watch, before, 2));
-    changes = apmig_config_watch_observe(watch, now, 3);
+    apmig_watch_begin(watch, "l", "under lock l", all, NULL, 1);
+    g_assert_null(observe_host(watch, before, 2));
+    changes = observe_host(watch, now, 3);
     assert_says(changes->message, "AP queue 09.0000 was not there and is there; AP queue 09.0001");
     assert_says(changes->message, " and 6 more.");
     g_assert_cmpstr(apmig_scope_to_string(changes->queues), ==, "09.0000-0009");
@@ -307,12 +302,11 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/config-watch/compare", test_compare);
-    g_test_add_func("/config-watch/under-a-lock", test_under_a_lock);
-    g_test_add_func("/config-watch/told-once", test_told_once);
-    g_test_add_func("/config-watch/end", test_end);
-    g_test_add_func("/config-watch/incoming-guest", test_incoming_guest);
-    g_test_add_func("/config-watch/in-flux", test_in_flux);
-    g_test_add_func("/config-watch/many", test_many);
+    g_test_add_func("/config-facts/compare", test_compare);
+    g_test_add_func("/config-facts/under-a-lock", test_under_a_lock);
+    g_test_add_func("/config-facts/told-once", test_told_once);
+    g_test_add_func("/config-facts/end", test_end);
+    g_test_add_func("/config-facts/incoming-guest", test_incoming_guest);
+    g_test_add_func("/config-facts/many", test_many);
     return g_test_run();
 }
