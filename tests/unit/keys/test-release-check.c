@@ -230,7 +230,8 @@ test_unverified(Fixture *fixture, gconstpointer data)
     words = check(fixture, "*.0005");
     assert_says(words->unverified,
                 "Not verified: AP queues 02.0005 (APKA, ASYM), 03.0005 (each is set aside");
-    assert_says(words->unverified, "; AP queues 02.0005 (AES), 05.0005 (declared or attested, not read from the card); ");
+    assert_says(words->unverified,
+                "; AP queues 02.0005 (AES), 05.0005 (declared or attested, not read from the card); ");
     ep11 = check(fixture, "05.0004");
     g_assert_cmpstr(ep11->unverified, ==, "");
     nothing = check(fixture, "0a.*,77.*");
