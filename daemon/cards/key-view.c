@@ -65,7 +65,7 @@ learn(ApmigKeyView *view, guint adapter, guint domain, const ApmigMkvps *mkvps)
 
     apmig_evidence_add_reading(view->evidence, adapter, domain, mkvps, g_get_real_time(), alarms);
     for (guint i = 0; view->alarm_func && i < alarms->len; i++)
-        view->alarm_func(adapter, domain, alarms->pdata[i], view->alarm_data);
+        view->alarm_func(adapter, domain, g_ptr_array_index(alarms, i), view->alarm_data);
     if (mkvps) {
         Kept *kept = g_new(Kept, 1);
 
@@ -92,7 +92,7 @@ forget_unreadable(ApmigKeyView *view, const ApmigApHost *host)
     g_autoptr(GArray) gone = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
 
     for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
+        const ApmigEvidenceRecord *record = g_ptr_array_index(list, i);
         const ApmigApQueue *queue = apmig_ap_find_queue(host, record->adapter, record->domain);
         const ApmigApqn number = {record->adapter, record->domain};
 
@@ -110,7 +110,7 @@ static void
 fill_in_serials(const ApmigKeyView *view, ApmigApHost *host)
 {
     for (guint i = 0; i < host->cards->len; i++) {
-        ApmigApCard *card = host->cards->pdata[i];
+        ApmigApCard *card = g_ptr_array_index(host->cards, i);
 
         g_free(card->serial);
         card->serial = g_strdup(apmig_card_reader_serial(view->card_reader, card->adapter));
@@ -141,7 +141,7 @@ static const ApmigKeyReading *
 find_reading(const GPtrArray *readings, const ApmigApqn *queue)
 {
     for (guint i = 0; i < readings->len; i++) {
-        const ApmigKeyReading *reading = readings->pdata[i];
+        const ApmigKeyReading *reading = g_ptr_array_index(readings, i);
 
         if (reading->adapter == queue->adapter && reading->domain == queue->domain)
             return reading;
@@ -178,7 +178,7 @@ static void
 find_domains(const Reading *reading, ApmigApMask *domains)
 {
     for (guint i = 0; i < reading->host->queues->len; i++) {
-        const ApmigApQueue *queue = reading->host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(reading->host->queues, i);
 
         if (apmig_scope_contains(reading->scope, queue->adapter, queue->domain))
             apmig_ap_mask_add(domains, queue->domain);
@@ -194,7 +194,7 @@ choose_queues(Reading *reading)
 
     find_domains(reading, &domains);
     for (guint i = 0; i < reading->host->queues->len; i++) {
-        const ApmigApQueue *queue = reading->host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(reading->host->queues, i);
         const ApmigApqn number = {queue->adapter, queue->domain};
         const Kept *kept = g_hash_table_lookup(reading->view->kept, key_of(queue->adapter, queue->domain));
 

@@ -60,7 +60,7 @@ static gboolean
 is_replaced(const ApmigEvidenceRecord *record, const GPtrArray *records)
 {
     for (guint i = 0; i < records->len; i++) {
-        const ApmigEvidenceRecord *other = records->pdata[i];
+        const ApmigEvidenceRecord *other = g_ptr_array_index(records, i);
 
         if (record->adapter == other->adapter && record->domain == other->domain &&
             record->key_class == other->key_class && record->evidence == other->evidence)
@@ -79,13 +79,13 @@ persist(ApmigDeclarer *declarer, const Request *request)
     ApmigAction *action = g_new0(ApmigAction, 1);
 
     for (guint i = 0; i < present->len; i++) {
-        const ApmigEvidenceRecord *record = present->pdata[i];
+        const ApmigEvidenceRecord *record = g_ptr_array_index(present, i);
 
         if (apmig_evidence_class_is_word(record->evidence) && !is_replaced(record, request->records))
             g_ptr_array_add(all, apmig_evidence_record_copy(record));
     }
     for (guint i = 0; i < request->records->len; i++) {
-        ApmigEvidenceRecord *record = request->records->pdata[i];
+        ApmigEvidenceRecord *record = g_ptr_array_index(request->records, i);
         const ApmigEvidenceRecord *known =
             apmig_evidence_lookup(evidence, record->adapter, record->domain, record->key_class);
 
@@ -114,7 +114,7 @@ static void
 log_declarations(const Request *request, const GPtrArray *warnings)
 {
     for (guint i = 0; i < request->declarations->len; i++) {
-        const ApmigDeclaration *declaration = request->declarations->pdata[i];
+        const ApmigDeclaration *declaration = g_ptr_array_index(request->declarations, i);
         g_autofree char *pattern = apmig_key_pattern_to_string(&declaration->cur);
         g_autofree char *message = g_strdup_printf(
             "%s (uid %u) declares the %s master key in CUR of AP queues %s to have the pattern %s (%s)",
@@ -125,7 +125,7 @@ log_declarations(const Request *request, const GPtrArray *warnings)
         log_declared(request, LOG_NOTICE, message);
     }
     for (guint i = 0; i < warnings->len; i++)
-        log_declared(request, LOG_WARNING, warnings->pdata[i]);
+        log_declared(request, LOG_WARNING, g_ptr_array_index(warnings, i));
 }
 
 void
@@ -155,8 +155,8 @@ apmig_declarer_persisted(ApmigDeclarer *declarer, guint64 op, const char *error)
 /* --- requests ------------------------------------------------------------------------------------ */
 
 static void
-on_host_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-             G_GNUC_UNUSED const ApmigEvidence *evidence, const char *problem, gpointer user_data)
+on_host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+             const char *problem, gpointer user_data)
 {
     ApmigDeclarer *declarer = user_data;
     Request *request = g_queue_peek_head(&declarer->requests);

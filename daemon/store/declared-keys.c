@@ -159,7 +159,7 @@ apmig_declared_keys_encode(const GPtrArray *records, GError **error)
     json_builder_set_member_name(builder, "keys");
     json_builder_begin_array(builder);
     for (guint i = 0; i < records->len; i++)
-        encode_key(builder, records->pdata[i]);
+        encode_key(builder, g_ptr_array_index(records, i));
     json_builder_end_array(builder);
     text = apmig_members_end(builder);
 

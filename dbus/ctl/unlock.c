@@ -26,7 +26,7 @@ ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
     guint n_found = 0;
 
     for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
+        JsonObject *lock = g_ptr_array_index(locks, i);
         const char *id = ctl_string(lock, "Id");
 
         if (g_str_equal(id, name) || g_str_equal(ctl_string(lock, "Path"), name))

@@ -322,8 +322,7 @@ list_keys_identified(ApmigCall *call, const GError *denied)
 {
     const KeyQuestion *question = call->data;
 
-    call->caller =
-        apmig_core_read_keys(call->server->core, question->scope, question->fresh, on_keys, call);
+    call->caller = apmig_core_read_keys(call->server->core, question->scope, question->fresh, on_keys, call);
 }
 
 int

@@ -248,8 +248,8 @@ method_check_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_e
 
     if (r < 0)
         return r;
-    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name", APMIG_ERROR_INVALID_GUEST,
-                                   &error))
+    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name",
+                                   APMIG_ERROR_INVALID_GUEST, &error))
         return apmig_reply_error(message, error);
     return apmig_call_start(user_data, message, NULL, NULL, check_identified);
 }

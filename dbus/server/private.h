@@ -107,7 +107,8 @@ typedef void (*ApmigAnswerFunc)(ApmigCall *call, const ApmigAction *reply);
 struct ApmigCall {
     ApmigServer *server;
     sd_bus_message *message;
-    ApmigEvent event; /* of a request: what is asked for; its texts are borrowed from @message, its scope from @data */
+    ApmigEvent
+        event; /* of a request: what is asked for; its texts are borrowed from @message, its scope from @data */
     const ApmigMethodRule *rule;
     gboolean identified;
     guint32 uid;
@@ -231,7 +232,7 @@ GPtrArray *apmig_pairs_read(sd_bus_message *message, const char *what, GError **
 /* Reads an "s". Returns: (transfer none) (nullable): it, as long as @message, when it is presentable; else @error is set, as
  * above. */
 const char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
-                      GError **error);
+                            GError **error);
 
 /* --- what is declared of master keys (declare.c) --------------------------------------------- */
 

@@ -48,14 +48,14 @@ apmig_evidence_record_copy(const ApmigEvidenceRecord *record)
     ApmigEvidenceRecord *copy = g_new(ApmigEvidenceRecord, 1);
 
     *copy = *record;
-    copy->source = g_strdup(record->source != NULL ? record->source : "");
+    copy->source = g_strdup(record->source ? record->source : "");
     return copy;
 }
 
 void
 apmig_evidence_record_free(ApmigEvidenceRecord *record)
 {
-    if (record == NULL)
+    if (!record)
         return;
     g_free(record->source);
     g_free(record);
@@ -130,7 +130,7 @@ apmig_evidence_new(void)
 void
 apmig_evidence_free(ApmigEvidence *evidence)
 {
-    if (evidence == NULL)
+    if (!evidence)
         return;
     g_tree_destroy(evidence->records);
     g_free(evidence);
@@ -160,7 +160,7 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
         const ApmigEvidenceRecord *record =
             g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, (ApmigEvidenceClass)i));
 
-        if (record != NULL && !record->contradicted)
+        if (record && !record->contradicted)
             return record;
     }
     return NULL;
@@ -198,15 +198,15 @@ check_words(ApmigEvidence *evidence, guint adapter, guint domain, ApmigKeyClass 
     const ApmigEvidenceRecord *card =
         g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, APMIG_EVIDENCE_VERIFIED));
 
-    for (guint i = APMIG_EVIDENCE_DECLARED; card != NULL && i < APMIG_EVIDENCE_VERIFIED; i++) {
+    for (guint i = APMIG_EVIDENCE_DECLARED; card && i < APMIG_EVIDENCE_VERIFIED; i++) {
         ApmigEvidenceRecord *word =
             g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, (ApmigEvidenceClass)i));
         gboolean contradicted;
 
-        if (word == NULL || word->at > card->at)
+        if (!word || word->at > card->at)
             continue;
         contradicted = !says_the_same(card, word);
-        if (contradicted && !word->contradicted && alarms != NULL)
+        if (contradicted && !word->contradicted && alarms)
             g_ptr_array_add(alarms, describe_contradiction(card, word));
         word->contradicted = contradicted;
     }
@@ -224,7 +224,7 @@ apmig_evidence_add(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, G
                      record->evidence <= APMIG_EVIDENCE_VERIFIED);
     key = key_of(record->adapter, record->domain, record->key_class, record->evidence);
     present = g_tree_lookup(evidence->records, key);
-    if (present != NULL && present->at > record->at)
+    if (present && present->at > record->at)
         return;
     if (is_known(record))
         g_tree_replace(evidence->records, key, apmig_evidence_record_copy(record));
@@ -240,7 +240,7 @@ apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint domain,
     for (guint i = 0; i < APMIG_N_KEY_CLASSES; i++) {
         ApmigEvidenceRecord record = {adapter, domain, (ApmigKeyClass)i, APMIG_EVIDENCE_VERIFIED};
 
-        for (guint j = 0; mkvps != NULL && j < APMIG_N_REGISTERS; j++)
+        for (guint j = 0; mkvps && j < APMIG_N_REGISTERS; j++)
             record.registers[j] = mkvps->registers[i][j];
         record.at = at;
         apmig_evidence_add(evidence, &record, alarms);
@@ -294,9 +294,9 @@ apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *recor
     ApmigEvidenceRecord declaration = *record;
 
     g_return_if_fail(apmig_evidence_class_is_word(record->evidence));
-    if (known != NULL) {
+    if (known) {
         declaration.before = *cur_of(known);
-        if (warnings != NULL)
+        if (warnings)
             warn_of_declaration(record, known, is_change, warnings);
     }
     apmig_evidence_add(evidence, &declaration, warnings);
@@ -329,7 +329,7 @@ apmig_evidence_describe_trouble(const ApmigEvidence *evidence)
     GString *text = g_string_new(NULL);
 
     for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
+        const ApmigEvidenceRecord *record = g_ptr_array_index(list, i);
 
         if (record->contradicted)
             add_place(contradicted, record);
@@ -353,7 +353,7 @@ apmig_evidence_explain_unknown(const ApmigApHost *host, guint adapter, guint dom
 {
     const ApmigApQueue *queue = apmig_ap_find_queue(host, adapter, domain);
 
-    if (queue == NULL)
+    if (!queue)
         return "is not on this host";
     if (apmig_ap_find_mode(host, adapter) == APMIG_AP_MODE_ACCELERATOR)
         return "is one of an accelerator, which has no master keys";
