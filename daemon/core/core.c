@@ -34,7 +34,6 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_PERSIST_ADMISSION:
     case APMIG_ACTION_REMOVE_ADMISSION:
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
     case APMIG_ACTION_PERSIST_DECLARED:
         apmig_store_carry_out(core->store, action);
@@ -296,10 +295,9 @@ apmig_core_start(ApmigCore *core, GError **error)
     g_autoptr(GPtrArray) damage = NULL;
     g_autoptr(GError) no_id = NULL;
 
-    if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
+    if (!apmig_store_load(core->store, &locks, &admissions, &permits, &damage, error))
         return FALSE;
     core_load_declared(core, damage);
-    permits = apmig_store_load_permits(core->store, damage);
     for (guint i = 0; i < damage->len; i++)
         apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
     core->host_id = apmig_host_id(&no_id);

@@ -207,7 +207,6 @@ core_keys_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->evidence_interval = policy->evidence_interval_usec;
     core->on_release = policy->on_release;
-    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
 }
 
 void

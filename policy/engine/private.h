@@ -388,6 +388,7 @@ void permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, co
 void permit_log_ended(ApmigEngine *engine, const ApmigPermit *record, const char *result);
 /* @op: 0: nobody waits for it */
 void permit_remove_file(ApmigEngine *engine, const ApmigPermit *record, guint64 op);
+void permit_write(ApmigEngine *engine, Permit *permit);
 void permit_forget(ApmigEngine *engine, Permit *permit);
 void permit_end(ApmigEngine *engine, Permit *permit, const char *result);
 void engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration);
