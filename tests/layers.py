@@ -46,8 +46,8 @@ RIGHTS = {
     # What is on disk: not why. It carries out the engine's actions, which hold what is written.
     "daemon/store": "daemon/base daemon/guest policy/base policy/ap policy/keys policy/stamp policy/rules"
                     " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",
-    # sysfs and cards: not locks. That evidence-plugins.c uses the store's files goes with it.
-    "daemon/cards": "daemon/base policy/base policy/ap policy/keys daemon/store/files.h",
+    # sysfs and cards: not locks.
+    "daemon/cards": "daemon/base policy/base policy/ap policy/keys",
     # Calls that block, and events: not what follows from an answer.
     "daemon/libvirt": "daemon/base daemon/guest daemon/cards policy/base policy/ap policy/keys policy/stamp"
                       " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",
@@ -323,6 +323,9 @@ def c_file(name, *calls, header=None, static=False):
             + "".join(f"    {call}(value);\n" for call in calls) + "}\n")
 
 
+# The circle that may be, of at least three files.
+FIRST, SECOND, *REST = [name[:-2] for name in CIRCLES["daemon/core"].split()]
+
 SOUND = {
     "policy/base/error.h": "void error_set(int value);\n",
     "policy/base/error.c": c_file("error_set", header="base/error.h"),
@@ -334,8 +337,8 @@ SOUND = {
     "policy/engine/engine.c": c_file("engine_run", "event_free", "engine_act", header="engine/private.h"),
     "policy/engine/actions.c": c_file("engine_act", header="engine/private.h"),
     "daemon/libvirt/pool.c": c_file("pool_run", "event_free", header="engine/event.h"),
-    **{f"daemon/core/{name}": c_file(f"core_{name[:-2]}", f"core_{successor[:-2]}")
-       for files in [CIRCLES["daemon/core"].split()] for name, successor in zip(files, files[1:] + files[:1])},
+    **{f"daemon/core/{name}.c": c_file(f"core_{name}", f"core_{successor}")
+       for name, successor in zip([FIRST, SECOND, *REST], [SECOND, *REST, FIRST])},
     "dbus/server/server.c": c_file("server_run", "engine_run", header="engine/engine.h"),
 }
 FAULTS = [  # what is changed, and what is said of it; None: nothing
@@ -343,13 +346,13 @@ FAULTS = [  # what is changed, and what is said of it; None: nothing
     ({"policy/engine/actions.c": c_file("engine_act", "engine_run")},
      "policy/engine: a circle of 2 files that call each other: actions.c engine.c"),
     ({"policy/engine/actions.c": c_file("engine_act", "engine_run") + c_file("engine_run", static=True)}, None),
-    ({"daemon/core/core.c": c_file("core_core")},
+    ({f"daemon/core/{FIRST}.c": c_file(f"core_{FIRST}")},
      "daemon/core: the circle that it may have is no longer there: strike it from CIRCLES"),
-    ({"daemon/core/core.c": c_file("core_core", "core_keys", "core_more"),
-      "daemon/core/more.c": c_file("core_more", "core_core")},
+    ({f"daemon/core/{FIRST}.c": c_file(f"core_{FIRST}", f"core_{SECOND}", "core_more"),
+      "daemon/core/more.c": c_file("core_more", f"core_{FIRST}")},
      "daemon/core: its circle has grown by more.c"),
-    ({"daemon/core/arrival.c": c_file("core_arrival", "core_config")},
-     "daemon/core/check.c: no longer in the circle that daemon/core may have: strike it from CIRCLES"),
+    ({f"daemon/core/{FIRST}.c": c_file(f"core_{FIRST}", f"core_{REST[0]}")},
+     f"daemon/core/{SECOND}.c: no longer in the circle that daemon/core may have: strike it from CIRCLES"),
     ({"policy/base/error.c": c_file("error_set", "pool_run")},
      "policy/base/error.c: error_set() calls pool_run(): daemon/libvirt/pool.c goes up a storey"),
     ({"daemon/base/log.h": "", "policy/base/error.c": c_file("error_set", header="base/log.h")},

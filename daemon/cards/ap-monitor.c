@@ -31,8 +31,7 @@ apmig_ap_monitor_take(ApmigApMonitor *monitor, const char *action)
 }
 
 static void
-on_uevent(G_GNUC_UNUSED GUdevClient *client, const char *action, G_GNUC_UNUSED GUdevDevice *device,
-          gpointer user_data)
+on_uevent(GUdevClient *client, const char *action, GUdevDevice *device, gpointer user_data)
 {
     apmig_ap_monitor_take(user_data, action);
 }
@@ -53,7 +52,7 @@ apmig_ap_monitor_new(ApmigApChangedFunc func, gpointer user_data)
 void
 apmig_ap_monitor_free(ApmigApMonitor *monitor)
 {
-    if (monitor == NULL)
+    if (!monitor)
         return;
     g_signal_handlers_disconnect_by_data(monitor->client, monitor);
     g_object_unref(monitor->client);

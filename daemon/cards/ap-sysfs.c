@@ -43,7 +43,7 @@ read_text(int folder, const char *name)
     gsize length;
     g_autofree char *text = apmig_proc_read(folder, name, APMIG_AP_TEXT_MAX, &length);
 
-    if (text != NULL && strlen(text) != length) {
+    if (text && strlen(text) != length) {
         errno = EBADMSG;
         return NULL;
     }
@@ -55,7 +55,7 @@ read_word(int folder, const char *name)
 {
     g_autofree char *text = read_text(folder, name);
 
-    return text != NULL ? apmig_ap_parse_word(text) : g_strdup("");
+    return text ? apmig_ap_parse_word(text) : g_strdup("");
 }
 
 static ApmigKnown
@@ -63,7 +63,7 @@ read_switch(int folder, const char *name)
 {
     g_autofree char *text = read_text(folder, name);
 
-    return text != NULL ? apmig_ap_parse_switch(text) : APMIG_UNKNOWN;
+    return text ? apmig_ap_parse_switch(text) : APMIG_UNKNOWN;
 }
 
 static guint
@@ -72,7 +72,7 @@ read_number(int folder, const char *name)
     g_autofree char *text = read_text(folder, name);
     guint number = 0;
 
-    return text != NULL && apmig_ap_parse_number(text, &number) ? number : 0;
+    return text && apmig_ap_parse_number(text, &number) ? number : 0;
 }
 
 static ApmigKnown
@@ -80,7 +80,7 @@ read_functions(int folder, guint32 *ret_functions)
 {
     g_autofree char *text = read_text(folder, "ap_functions");
 
-    return text != NULL && apmig_ap_parse_functions(text, ret_functions) ? APMIG_YES : APMIG_UNKNOWN;
+    return text && apmig_ap_parse_functions(text, ret_functions) ? APMIG_YES : APMIG_UNKNOWN;
 }
 
 static ApmigKnown
@@ -88,7 +88,7 @@ read_mask(int folder, const char *name, ApmigApMask *ret_mask)
 {
     g_autofree char *text = read_text(folder, name);
 
-    return text != NULL ? apmig_ap_parse_mask(text, ret_mask) : APMIG_UNKNOWN;
+    return text ? apmig_ap_parse_mask(text, ret_mask) : APMIG_UNKNOWN;
 }
 
 /* The link to the driver that a device is bound to. */
@@ -97,7 +97,7 @@ read_driver(int folder)
 {
     g_autofree char *target = apmig_proc_read_link(folder, "driver");
 
-    return target != NULL ? g_path_get_basename(target) : g_strdup("");
+    return target ? g_path_get_basename(target) : g_strdup("");
 }
 
 /* --- cards and queues ---------------------------------------------------------------------------- */
@@ -130,7 +130,7 @@ read_queue(int folder, const ApmigApqn *number)
     queue->online = read_switch(folder, "online");
     queue->config = read_switch(folder, "config");
     queue->chkstop = read_switch(folder, "chkstop");
-    if (status != NULL)
+    if (status)
         queue->status = apmig_ap_parse_status(status);
     return queue;
 }
@@ -161,7 +161,7 @@ read_entries(const char *sysfs_root, const char *path,
     g_autoptr(GDir) folder = g_dir_open(full, 0, NULL);
     const char *name;
 
-    while (folder != NULL && (name = g_dir_read_name(folder)) != NULL)
+    while (folder && (name = g_dir_read_name(folder)) != NULL)
         func(sysfs_root, name, host);
 }
 
@@ -199,9 +199,9 @@ read_device_scope(int folder)
 {
     g_autofree char *text = read_text(folder, "guest_matrix");
 
-    if (text == NULL && errno == ENOENT)
+    if (!text && errno == ENOENT)
         text = read_text(folder, "matrix");
-    return text != NULL ? apmig_ap_parse_matrix(text, NULL, NULL) : NULL;
+    return text ? apmig_ap_parse_matrix(text, NULL, NULL) : NULL;
 }
 
 static gboolean
@@ -212,9 +212,9 @@ read_device_config(int folder, ApmigApDevice *device)
     g_autofree char *control_domains = read_text(folder, "control_domains");
     g_autoptr(ApmigScope) queues = NULL;
 
-    if (config != NULL)
+    if (config)
         return apmig_ap_parse_config(config, &device->adapters, &device->domains, &device->control_domains);
-    if (matrix == NULL || control_domains == NULL ||
+    if (!matrix || !control_domains ||
         !apmig_ap_parse_control_domains(control_domains, &device->control_domains))
         return FALSE;
     queues = apmig_ap_parse_matrix(matrix, &device->adapters, &device->domains);
@@ -299,7 +299,7 @@ read_can_migrate(const char *sysfs_root)
     Folder folder = open_folder(sysfs_root, VFIO_AP_MATRIX, NULL);
     g_autofree char *features = folder >= 0 ? read_text(folder, "features") : NULL;
 
-    return features != NULL && apmig_ap_has_feature(features, "migratable");
+    return features && apmig_ap_has_feature(features, "migratable");
 }
 
 ApmigApHost *
@@ -337,7 +337,7 @@ static gboolean G_GNUC_PRINTF(3, 4) fail(GError **error, GIOErrorEnum code, cons
     va_list args;
 
     va_start(args, format);
-    if (error != NULL)
+    if (error)
         *error = g_error_new_valist(G_IO_ERROR, (int)code, format, args);
     va_end(args);
     return FALSE;
@@ -364,7 +364,7 @@ check_online(int folder, const char *queue, GError **error)
 {
     g_autofree char *text = read_text(folder, "online");
 
-    if (text == NULL)
+    if (!text)
         return fail_to_read(error, queue);
     if (apmig_ap_parse_switch(text) == APMIG_YES)
         return TRUE;
@@ -383,7 +383,7 @@ read_between(int folder, const char *queue, GError **error)
     if (!check_online(folder, queue, error))
         return NULL;
     text = read_text(folder, "mkvps");
-    if (text == NULL) {
+    if (!text) {
         fail_to_read(error, queue);
         return NULL;
     }

@@ -183,10 +183,10 @@ static void
 end_parts(ApmigCardReader *reader, const Card *card, const Job *job)
 {
     for (guint i = 0; i < reader->requests->len; i++) {
-        Request *request = reader->requests->pdata[i];
+        Request *request = g_ptr_array_index(reader->requests, i);
 
         for (guint j = request->parts->len; j > 0; j--) {
-            const Part *part = request->parts->pdata[j - 1];
+            const Part *part = g_ptr_array_index(request->parts, j - 1);
 
             if (part->card == card && part->job == job)
                 part_done(request, j - 1);
@@ -205,10 +205,10 @@ gather_job(ApmigCardReader *reader, Card *card)
     job->reader = reader;
     job->sysfs_root = g_strdup(reader->sysfs_root);
     for (guint i = 0; i < reader->requests->len; i++) {
-        const Request *request = reader->requests->pdata[i];
+        const Request *request = g_ptr_array_index(reader->requests, i);
 
         for (guint j = 0; j < request->parts->len; j++) {
-            Part *part = request->parts->pdata[j];
+            Part *part = g_ptr_array_index(request->parts, j);
 
             if (part->card != card || part->job)
                 continue;
@@ -245,10 +245,10 @@ static void
 take_reading(ApmigCardReader *reader, const Job *job, const ApmigKeyReading *reading)
 {
     for (guint i = 0; i < reader->requests->len; i++) {
-        const Request *request = reader->requests->pdata[i];
+        const Request *request = g_ptr_array_index(reader->requests, i);
 
         for (guint j = 0; j < request->parts->len; j++) {
-            const Part *part = request->parts->pdata[j];
+            const Part *part = g_ptr_array_index(request->parts, j);
 
             ApmigKeyReading *copy;
 
@@ -294,7 +294,7 @@ static void
 give_up_late_cards(Request *request)
 {
     while (request->parts->len > 0) {
-        const Part *part = request->parts->pdata[0];
+        const Part *part = g_ptr_array_index(request->parts, 0);
         Card *card = part->card;
 
         part_done(request, 0);
@@ -315,7 +315,7 @@ answer(gpointer data)
 }
 
 static gboolean
-dispatch(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     Request *request = user_data;
     ApmigCardReader *reader = request->reader;
@@ -334,7 +334,7 @@ find_or_add_part(Request *request, Card *card)
     Part *part;
 
     for (guint i = 0; i < request->parts->len; i++) {
-        part = request->parts->pdata[i];
+        part = g_ptr_array_index(request->parts, i);
         if (part->card == card)
             return part;
     }
@@ -384,7 +384,7 @@ apmig_card_reader_read(ApmigCardReader *reader, const ApmigApqn *queues, gsize n
                             request->parts->len > 0 ? g_get_monotonic_time() + limit_usec : 0);
     g_source_attach(request->source, NULL);
     for (guint i = request->parts->len; i > 0; i--)
-        start_job(reader, ((Part *)request->parts->pdata[i - 1])->card);
+        start_job(reader, ((Part *)g_ptr_array_index(request->parts, i - 1))->card);
 }
 
 const char *

@@ -69,7 +69,7 @@ job_done(gpointer data)
     if (!reader)
         return G_SOURCE_REMOVE;
     for (guint i = 0; i < reader->requests->len; i++) {
-        Request *request = reader->requests->pdata[i];
+        Request *request = g_ptr_array_index(reader->requests, i);
 
         if (request->job != job)
             continue;
@@ -149,7 +149,7 @@ answer(gpointer data)
 }
 
 static gboolean
-dispatch(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     Request *request = user_data;
     guint index;

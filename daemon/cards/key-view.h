@@ -28,11 +28,10 @@ typedef void (*ApmigKeyAlarmFunc)(guint adapter, guint domain, const char *alarm
 /**
  * apmig_key_view_new:
  * @sysfs_root: where sysfs is, "/sys"
- * @plugin_dir: folder of executables that know of queues that the host cannot read
  *
  * Reads nothing yet.
  */
-ApmigKeyView *apmig_key_view_new(const char *sysfs_root, const char *plugin_dir);
+ApmigKeyView *apmig_key_view_new(const char *sysfs_root);
 
 /* @view: (nullable): what is being read is dropped, without an answer */
 void apmig_key_view_free(ApmigKeyView *view);
@@ -41,8 +40,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigKeyView, apmig_key_view_free)
 void apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data);
 /* See apmig_host_reader_set_func(). */
 void apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data);
-/* How often plug-ins are asked at most; without it, at each reading. */
-void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 
 /**
  * apmig_key_view_read:
@@ -55,7 +52,7 @@ void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 void apmig_key_view_read(ApmigKeyView *view, const ApmigScope *scope, gint64 max_age_usec, gint64 limit_usec,
                          ApmigKeyViewFunc func, gpointer user_data);
 
-/* As apmig_key_view_read(), but no card and no plug-in is asked. */
+/* As apmig_key_view_read(), but no card is asked. */
 void apmig_key_view_read_host(ApmigKeyView *view, gint64 limit_usec, ApmigKeyViewFunc func,
                               gpointer user_data);
 

@@ -77,10 +77,10 @@ judge(ApmigCore *core, ApmigCaller caller, const ApmigGuest *guest, gboolean res
 
     arrival.in_use = in_use;
     arrival.asked_at = core->arrivals_asked_at;
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                                    .caller = caller,
-                                    .admit = {guest->uuid, guest->name, restore, apmig_guest_facts(guest),
-                                              arrival}});
+    core_handle(
+        core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                            .caller = caller,
+                            .admit = {guest->uuid, guest->name, restore, apmig_guest_facts(guest), arrival}});
 }
 
 /* --- readings ------------------------------------------------------------------------------------ */
@@ -92,7 +92,7 @@ judge_all(ApmigCore *core, const char *const *in_use)
 
     core_expect_arrivals(core);
     for (guint i = 0; i < arrivals->len; i++) {
-        const Arrival *arrival = arrivals->pdata[i];
+        const Arrival *arrival = g_ptr_array_index(arrivals, i);
 
         if (core_has_caller(core, arrival->caller))
             judge(core, arrival->caller, arrival->guest, FALSE, in_use);
@@ -100,8 +100,8 @@ judge_all(ApmigCore *core, const char *const *in_use)
 }
 
 static void
-host_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-          G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error, gpointer user_data)
+host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
 {
     judge_all(user_data, NULL);
 }
@@ -112,7 +112,7 @@ core_list_devices(const GPtrArray *guests)
     GPtrArray *devices = guests ? g_ptr_array_new() : NULL;
 
     for (guint i = 0; guests && i < guests->len; i++) {
-        const ApmigGuestDevices *guest = guests->pdata[i];
+        const ApmigGuestDevices *guest = g_ptr_array_index(guests, i);
 
         for (guint j = 0; guest->devices && guest->devices[j]; j++)
             g_ptr_array_add(devices, guest->devices[j]);
@@ -123,8 +123,7 @@ core_list_devices(const GPtrArray *guests)
 }
 
 static void
-host_and_guests_read(G_GNUC_UNUSED const ApmigApHost *host, const GPtrArray *guests,
-                     G_GNUC_UNUSED const char *error, gpointer user_data)
+host_and_guests_read(const ApmigApHost *host, const GPtrArray *guests, const char *error, gpointer user_data)
 {
     g_autoptr(GPtrArray) in_use = core_list_devices(guests);
 

@@ -69,8 +69,8 @@ guest_described(const char *xml, const GError *error, gpointer user_data)
 
 /* Without a reading the stamp says what was known before it. */
 static void
-source_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-            G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error, gpointer user_data)
+source_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+            const char *error, gpointer user_data)
 {
     Checking *checking = user_data;
     ApmigCore *core = checking->core;
@@ -126,15 +126,14 @@ answer(Checking *checking, const GPtrArray *guests)
 }
 
 static void
-guests_listed(G_GNUC_UNUSED const ApmigApHost *host, const GPtrArray *guests, G_GNUC_UNUSED const char *error,
-              gpointer user_data)
+guests_listed(const ApmigApHost *host, const GPtrArray *guests, const char *error, gpointer user_data)
 {
     answer(user_data, guests);
 }
 
 static void
-destination_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-                 G_GNUC_UNUSED const ApmigEvidence *evidence, const char *problem, gpointer user_data)
+destination_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+                 const char *problem, gpointer user_data)
 {
     Checking *checking = user_data;
     g_autoptr(GError) error = NULL;

@@ -132,7 +132,7 @@ core_handle(ApmigCore *core, ApmigEvent *event)
 }
 
 static gboolean
-deadline_reached(G_GNUC_UNUSED GSource *source, GSourceFunc callback, gpointer user_data)
+deadline_reached(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     return callback(user_data);
 }

@@ -102,7 +102,8 @@ ApmigCaller apmig_core_describe_guest(ApmigCore *core, const char *guest, ApmigG
                                       gpointer user_data);
 
 /* @check NULL: @error says why (APMIG_ERROR_TIMEOUT). Both are borrowed. */
-typedef void (*ApmigArrivalCheckFunc)(const ApmigArrivalCheck *check, const GError *error, gpointer user_data);
+typedef void (*ApmigArrivalCheckFunc)(const ApmigArrivalCheck *check, const GError *error,
+                                      gpointer user_data);
 
 /**
  * apmig_core_check_arrival: the dry run of apmig_core_admit() for a migration, with this host's crypto hardware read anew
@@ -121,8 +122,8 @@ ApmigCaller apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpoint
  * apmig_core_read_keys: what is known of the keys of the queues in @scope, see apmig_key_view_read()
  * @fresh: the cards are asked, unless they were a moment ago; else only when that was longer ago than the policy says
  */
-ApmigCaller apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh, ApmigKeyViewFunc func,
-                                 gpointer user_data);
+ApmigCaller apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh,
+                                 ApmigKeyViewFunc func, gpointer user_data);
 
 /* --- at once ------------------------------------------------------------------------------------- */
 

@@ -27,9 +27,8 @@ typedef struct {
 /* --- this host's crypto hardware ----------------------------------------------------------------- */
 
 static void
-host_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-          G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error,
-          G_GNUC_UNUSED gpointer user_data)
+host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
 {
     /* it is there for whoever asks next: see core_know_host() */
 }
@@ -49,8 +48,8 @@ core_tell_hardware(ApmigCore *core)
 }
 
 static void
-uses_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-          G_GNUC_UNUSED const ApmigEvidence *evidence, const char *error, gpointer user_data)
+uses_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
 {
     const KeyReading reading = *(KeyReading *)user_data;
 
@@ -138,7 +137,7 @@ core_load_declared(ApmigCore *core, GPtrArray *damage)
     g_autoptr(GPtrArray) declared = apmig_store_load_declared(core->store, damage);
 
     for (guint i = 0; i < declared->len; i++)
-        apmig_evidence_add(apmig_key_view_evidence(core->key_view), declared->pdata[i], NULL);
+        apmig_evidence_add(apmig_key_view_evidence(core->key_view), g_ptr_array_index(declared, i), NULL);
 }
 
 static void
@@ -168,7 +167,7 @@ apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
 /* --- keys that are not as somebody said ----------------------------------------------------------- */
 
 void
-core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
+core_other_keys(const ApmigOtherKeys *other, gpointer core)
 {
     gboolean is_start = other->change == APMIG_CHANGE_STARTED;
     g_autofree char *message =
@@ -207,7 +206,6 @@ core_keys_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->evidence_interval = policy->evidence_interval_usec;
     core->on_release = policy->on_release;
-    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
 }
 
 void

@@ -39,8 +39,8 @@ answer_when_complete(Listing *listing)
 }
 
 static void
-on_host_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-             G_GNUC_UNUSED const ApmigEvidence *evidence, const char *error, gpointer user_data)
+on_host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+             const char *error, gpointer user_data)
 {
     Listing *listing = user_data;
 
@@ -58,7 +58,7 @@ on_guests(const GPtrArray *guests, gpointer user_data)
     if (guests)
         listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
     for (guint i = 0; guests && i < guests->len; i++)
-        g_ptr_array_add(listing->guests, apmig_guest_devices_copy(guests->pdata[i]));
+        g_ptr_array_add(listing->guests, apmig_guest_devices_copy(g_ptr_array_index(guests, i)));
     listing->has_guests = TRUE;
     answer_when_complete(listing);
 }

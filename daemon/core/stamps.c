@@ -31,8 +31,8 @@ write_due_stamps(ApmigCore *core)
 
 /* What was not read in time is not known then, and so it is told. A lock may have ended since the reading began. */
 static void
-keys_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
-          G_GNUC_UNUSED const ApmigEvidence *evidence, G_GNUC_UNUSED const char *error, gpointer user_data)
+keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+          const char *error, gpointer user_data)
 {
     ApmigCore *core = user_data;
 

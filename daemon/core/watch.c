@@ -115,8 +115,7 @@ publish(const Watched *watched, const ApmigWatchChanges *changes)
 static void
 react(const Watched *watched, const ApmigWatchChanges *changes)
 {
-    apmig_log_entry(
-        &(ApmigLogEntry){.log = watched->log, .priority = LOG_ERR, .message = changes->message});
+    apmig_log_entry(&(ApmigLogEntry){.log = watched->log, .priority = LOG_ERR, .message = changes->message});
     publish(watched, changes);
     if (watched->on_change == APMIG_ON_UNANNOUNCED_LOCK)
         lock_by_itself(watched, changes);

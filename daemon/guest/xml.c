@@ -322,7 +322,7 @@ apmig_guest_parse(const char *xml, gsize length, GError **error)
     guest->has_unnamed = description.n_unnamed > 0;
     /* Of a guest that is affected, any mediated device can fence its migration: vfio-ap first. */
     for (guint i = 0; guest->declared && i < description.others->len; i++)
-        add_device(description.uuids, description.others->pdata[i]);
+        add_device(description.uuids, g_ptr_array_index(description.others, i));
     g_ptr_array_add(description.uuids, NULL);
     guest->devices = (GStrv)g_ptr_array_free(g_steal_pointer(&description.uuids), FALSE);
     guest->unplugged = g_new0(char *, 1);
@@ -462,11 +462,11 @@ reduce(const Description *description)
     add_metadata(domain, description);
     devices = add_element(domain, "devices", NULL);
     for (guint i = 0; i < description->uuids->len; i++)
-        add_hostdev(devices, "vfio-ap", description->uuids->pdata[i]);
+        add_hostdev(devices, "vfio-ap", g_ptr_array_index(description->uuids, i));
     if (description->n_unnamed > 0)
         add_hostdev(devices, "vfio-ap", NULL);
     for (guint i = 0; declared && i < description->others->len; i++)
-        add_hostdev(devices, "vfio-pci", description->others->pdata[i]);
+        add_hostdev(devices, "vfio-pci", g_ptr_array_index(description->others, i));
     xmlDocDumpMemoryEnc(document, &dump, NULL, "UTF-8");
     reduced = g_strdup((const char *)dump);
     xmlFree(dump);

@@ -33,7 +33,7 @@ typedef struct {
     GStrv unplugged;
     gboolean has_unnamed_unplugged; /* it has such a one whose UUID cannot be read */
     gboolean knows_unplugged;       /* its stamp names the queues of that device, where it was taken away */
-    ApmigStamp *stamp;     /* (nullable) */
+    ApmigStamp *stamp;              /* (nullable) */
     char *
         stamp_problem; /* (nullable): why the stamp that it has does not read, as a clause; @stamp is then NULL */
 } ApmigGuest;

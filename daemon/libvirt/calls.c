@@ -30,7 +30,7 @@ set_unavailable(GError **error)
 void
 apmig_libvirt_reading_free(ApmigLibvirtReading *reading)
 {
-    if (reading == NULL)
+    if (!reading)
         return;
     g_clear_pointer(&reading->guest, apmig_guest_free);
     g_free(reading->error);
@@ -209,7 +209,7 @@ read_description(virDomainPtr domain, guint flags, GError **error)
     char *xml = virDomainGetXMLDesc(domain, flags);
     ApmigGuest *guest;
 
-    if (xml == NULL) {
+    if (!xml) {
         set_unavailable(error);
         return NULL;
     }
@@ -226,10 +226,10 @@ read_guest(virDomainPtr domain, GError **error)
     g_autoptr(ApmigGuest) guest = read_description(domain, 0, error);
     g_autoptr(ApmigGuest) persistent = NULL;
 
-    if (guest == NULL || guest->n_ap_devices > 0 || guest->has_unnamed)
+    if (!guest || guest->n_ap_devices > 0 || guest->has_unnamed)
         return g_steal_pointer(&guest);
     persistent = read_description(domain, VIR_DOMAIN_XML_INACTIVE, error);
-    if (persistent == NULL)
+    if (!persistent)
         return NULL;
     apmig_guest_add_persistent(guest, persistent);
     return g_steal_pointer(&guest);
@@ -243,17 +243,17 @@ apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_fa
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
     int operation;
 
-    if (domain == NULL) {
+    if (!domain) {
         reading->job = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_JOB_GONE : APMIG_JOB_UNKNOWN;
         if (reading->job == APMIG_JOB_UNKNOWN)
             reading->error = apmig_libvirt_error_message();
     } else if (query_job(domain, reading, &operation)) {
         if (want_facts)
             reading->guest = read_guest(domain, NULL);
-        else if (known != NULL)
+        else if (known)
             reading->guest = apmig_guest_copy(known);
         /* After the job: what is told of its queues is not older than what is told of its migration. */
-        if (reading->guest != NULL)
+        if (reading->guest)
             apmig_guest_read_queues(reading->guest, sysfs_root);
     }
     return g_steal_pointer(&reading);
@@ -266,10 +266,10 @@ find_domain(virConnectPtr connection, const char *guest, GError **error)
     virDomainPtr domain = g_uuid_string_is_valid(guest) ? virDomainLookupByUUIDString(connection, guest)
                                                         : virDomainLookupByName(connection, guest);
 
-    if (domain == NULL && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
+    if (!domain && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "libvirt knows no guest '%s' on this host",
                     guest);
-    else if (domain == NULL)
+    else if (!domain)
         set_unavailable(error);
     return domain;
 }
@@ -282,13 +282,13 @@ apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *s
     JobStats stats;
 
     domain = find_domain(connection, guest, error);
-    if (domain == NULL)
+    if (!domain)
         return FALSE;
     *ret_guest = NULL;
     if (read_job(domain, &stats) < 0 && job_from_error(domain) == APMIG_JOB_INCOMING)
         return TRUE;
     *ret_guest = read_guest(domain, error);
-    if (*ret_guest != NULL && virDomainIsActive(domain) == 1)
+    if (*ret_guest && virDomainIsActive(domain) == 1)
         apmig_guest_read_queues(*ret_guest, sysfs_root);
     return *ret_guest != NULL;
 }
@@ -301,12 +301,12 @@ describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrd
     char *xml = virDomainGetXMLDesc(domain, 0);
     char *description = NULL;
 
-    if (xml == NULL) {
+    if (!xml) {
         set_unavailable(error);
         return NULL;
     }
     guest = apmig_guest_parse(xml, strlen(xml), error);
-    if (guest != NULL) {
+    if (guest) {
         apmig_guest_read_queues(guest, sysfs_root);
         description = apmig_stamp_describe(xml, guest, host, order, error);
     }
@@ -321,7 +321,7 @@ apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *
     g_autoptr(virDomain) domain = find_domain(connection, guest, error);
     JobStats stats;
 
-    if (domain == NULL)
+    if (!domain)
         return NULL;
     if (read_job(domain, &stats) < 0 && job_from_error(domain) == APMIG_JOB_INCOMING) {
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_BUSY,
@@ -362,9 +362,8 @@ check_writable(virDomainPtr domain, char **ret_message)
 static int
 set_stamp(virDomainPtr domain, const char *xml)
 {
-    return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, xml,
-                                xml != NULL ? APMIG_STAMP_PREFIX : NULL, APMIG_STAMP_NAMESPACE,
-                                VIR_DOMAIN_AFFECT_LIVE);
+    return virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, xml, xml ? APMIG_STAMP_PREFIX : NULL,
+                                APMIG_STAMP_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE);
 }
 
 static ApmigStamping
@@ -373,14 +372,14 @@ write_stamp(virDomainPtr domain, const char *xml, char **ret_message)
     ApmigStamping result = check_writable(domain, ret_message);
     int code;
 
-    if (result != APMIG_STAMPING_FAILED || *ret_message != NULL)
+    if (result != APMIG_STAMPING_FAILED || *ret_message)
         return result;
     if (set_stamp(domain, xml) == 0)
         return APMIG_STAMPING_DONE;
     code = virGetLastErrorCode();
     *ret_message = apmig_libvirt_error_message();
     return code == VIR_ERR_NO_DOMAIN || virDomainIsActive(domain) == 0 ? APMIG_STAMPING_DONE
-                                                                        : APMIG_STAMPING_FAILED;
+                                                                       : APMIG_STAMPING_FAILED;
 }
 
 ApmigStamping
@@ -394,15 +393,15 @@ apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysf
     ApmigStamping result;
 
     *ret_message = NULL;
-    if (domain == NULL) {
+    if (!domain) {
         *ret_message = apmig_libvirt_error_message();
         return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_STAMPING_DONE : APMIG_STAMPING_FAILED;
     }
     result = check_writable(domain, ret_message); /* an incoming guest's XML must not be asked for */
-    if (result != APMIG_STAMPING_FAILED || *ret_message != NULL)
+    if (result != APMIG_STAMPING_FAILED || *ret_message)
         return result;
     guest = read_guest(domain, &error);
-    if (guest == NULL) {
+    if (!guest) {
         *ret_message = g_strdup(error->message);
         return APMIG_STAMPING_FAILED;
     }
@@ -421,20 +420,21 @@ remove_stamp(virDomainPtr domain, guint *ret_removed, GError **error)
     ApmigStamping result = check_writable(domain, &message);
     char *there = NULL;
 
-    if (result == APMIG_STAMPING_FAILED && message == NULL) {
+    if (result == APMIG_STAMPING_FAILED && !message) {
         there = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, APMIG_STAMP_NAMESPACE,
                                      VIR_DOMAIN_AFFECT_LIVE);
-        if (there == NULL && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA)
+        if (!there && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA)
             return TRUE;
         free(there); /* libvirt's, from malloc() */
         result = write_stamp(domain, NULL, &message);
         *ret_removed += result == APMIG_STAMPING_DONE;
     }
     if (result == APMIG_STAMPING_BUSY)
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_BUSY,
-                    "guest '%s' has a job, such as a migration, during which its metadata cannot be written: try again "
-                    "when it is over",
-                    virDomainGetName(domain));
+        g_set_error(
+            error, APMIG_ERROR, APMIG_ERROR_BUSY,
+            "guest '%s' has a job, such as a migration, during which its metadata cannot be written: try again "
+            "when it is over",
+            virDomainGetName(domain));
     else if (result == APMIG_STAMPING_FAILED)
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
                     "the metadata of guest '%s' cannot be written: %s", virDomainGetName(domain), message);
@@ -469,7 +469,7 @@ apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest, guint *
     if (*guest == '\0')
         return remove_all_stamps(connection, ret_removed, error);
     domain = find_domain(connection, guest, error);
-    return domain != NULL && remove_stamp(domain, ret_removed, error);
+    return domain && remove_stamp(domain, ret_removed, error);
 }
 
 /* --- ending a migration -------------------------------------------------------------------------- */
@@ -539,7 +539,7 @@ apmig_libvirt_abort(virConnectPtr connection, const char *uuid, char **ret_messa
     ApmigStepOutcome outcome;
     int code;
 
-    if (domain == NULL) {
+    if (!domain) {
         outcome = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? APMIG_STEP_NO_JOB : APMIG_STEP_FAILED;
         *ret_message = apmig_libvirt_error_message();
         return outcome;

@@ -25,7 +25,7 @@ apmig_guest_devices_copy(const ApmigGuestDevices *guest)
 void
 apmig_guest_devices_free(ApmigGuestDevices *guest)
 {
-    if (guest == NULL)
+    if (!guest)
         return;
     g_free(guest->uuid);
     g_free(guest->name);

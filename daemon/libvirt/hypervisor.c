@@ -34,10 +34,10 @@ make_list(virConnectPtr connection, const GError *no_connection, gpointer data)
     Listing *listing = data;
     g_autoptr(GError) error = NULL;
 
-    if (connection != NULL)
+    if (connection)
         listing->guests = apmig_libvirt_list(connection, &error);
-    if (listing->guests == NULL)
-        listing->error = g_strdup(error != NULL ? error->message : no_connection->message);
+    if (!listing->guests)
+        listing->error = g_strdup(error ? error->message : no_connection->message);
 }
 
 static void
@@ -46,10 +46,14 @@ hand_on_list(gpointer owner, gpointer data)
     const LibvirtHypervisor *self = owner;
     Listing *listing = data;
 
-    if (self != NULL && listing->guests != NULL)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, NULL, (const ApmigGuestName *)listing->guests->data, listing->guests->len}});
-    else if (self != NULL)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, listing->error, NULL, 0}});
+    if (self && listing->guests)
+        tell(self,
+             &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                           .listed = {listing->token, NULL, (const ApmigGuestName *)listing->guests->data,
+                                      listing->guests->len}});
+    else if (self)
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                                 .listed = {listing->token, listing->error, NULL, 0}});
     g_clear_pointer(&listing->guests, g_array_unref);
     g_free(listing->error);
     g_free(listing);
@@ -87,7 +91,7 @@ remember(LibvirtHypervisor *self, const char *uuid, ApmigToken token, const Apmi
     const Known *earlier = g_hash_table_lookup(self->known, uuid);
     Known *known;
 
-    if (earlier != NULL && earlier->token > token)
+    if (earlier && earlier->token > token)
         return;
     known = g_new(Known, 1);
     known->token = token;
@@ -109,7 +113,7 @@ make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
 {
     Query *query = data;
 
-    if (connection != NULL) {
+    if (connection) {
         query->reading =
             apmig_libvirt_query(connection, query->uuid, query->want_facts, query->known, query->sysfs_root);
         return;
@@ -135,11 +139,11 @@ hand_on_answer(gpointer owner, gpointer data)
     answer.answered.progress = reading->progress;
     answer.answered.error = reading->error;
     answer.answered.facts_read = reading->guest != NULL;
-    if (reading->guest != NULL)
+    if (reading->guest)
         answer.answered.facts = apmig_guest_facts(reading->guest);
-    if (self != NULL && query->want_facts && reading->guest != NULL)
+    if (self && query->want_facts && reading->guest)
         remember(self, query->uuid, query->token, reading->guest);
-    if (self != NULL)
+    if (self)
         tell(self, &answer);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
@@ -158,7 +162,7 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     query->token = token;
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;
-    query->known = known != NULL && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
+    query->known = known && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
     query->sysfs_root = g_strdup(self->sysfs_root);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_query, hand_on_answer, query);
 }
@@ -177,7 +181,7 @@ make_step(virConnectPtr connection, const GError *no_connection, gpointer data)
     StepCall *call = data;
 
     call->outcome = APMIG_STEP_FAILED;
-    if (connection == NULL)
+    if (!connection)
         call->message = g_strdup(no_connection->message);
     else if (call->step == APMIG_STEP_LIBVIRT_ABORT)
         call->outcome = apmig_libvirt_abort(connection, call->uuid, &call->message);
@@ -191,8 +195,9 @@ hand_on_step(gpointer owner, gpointer data)
     const LibvirtHypervisor *self = owner;
     StepCall *call = data;
 
-    if (self != NULL)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {call->op, call->outcome, call->message}});
+    if (self)
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
+                                 .step = {call->op, call->outcome, call->message}});
     g_free(call->message);
     g_free(call->uuid);
     g_free(call);
@@ -329,7 +334,7 @@ start(ApmigHypervisor *vtable, const ApmigHypervisorCallbacks *callbacks, gpoint
     self->user_data = user_data;
     register_events();
     virSetErrorFunc(NULL, ignore_error);
-    if (self->status_dir != NULL)
+    if (self->status_dir)
         self->status_watch = apmig_status_watch_new(self->status_dir, on_status_change, self);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     apmig_libvirt_session_open(self->session);
@@ -343,7 +348,7 @@ free_hypervisor(ApmigHypervisor *vtable)
     apmig_status_watch_free(self->status_watch);
     if (self->retry_source != 0)
         g_source_remove(self->retry_source);
-    if (self->session != NULL)
+    if (self->session)
         apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
     g_ptr_array_unref(self->look_ups);
     g_hash_table_unref(self->known);
@@ -370,7 +375,7 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.list_devices = libvirt_list_devices;
     self->vtable.free = free_hypervisor;
     self->uri = g_strdup(uri);
-    if (status_dir != NULL && *status_dir != '\0')
+    if (status_dir && *status_dir != '\0')
         self->status_dir = g_strdup(status_dir);
     self->sysfs_root = g_strdup(sysfs_root);
     self->stamp_host = apmig_stamp_host_new(sysfs_root);

@@ -60,7 +60,7 @@ apmig_libvirt_open(const char *uri, GError **error)
 {
     virConnectPtr connection = virConnectOpen(uri);
 
-    if (connection == NULL) {
+    if (!connection) {
         g_autofree char *message = apmig_libvirt_error_message();
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
                     "cannot connect to libvirt at %s: %s", uri, message);
@@ -103,12 +103,12 @@ connect_lane(ApmigLibvirtPool *pool, Lane *lane, GError **error)
     virConnectPtr connection;
 
     g_mutex_lock(&lane->opening);
-    if (lane->connection != NULL && virConnectIsAlive(lane->connection) == 0)
+    if (lane->connection && virConnectIsAlive(lane->connection) == 0)
         g_clear_pointer(&lane->connection, virConnectClose);
-    if (lane->connection == NULL)
+    if (!lane->connection)
         lane->connection = apmig_libvirt_open(pool->uri, error);
     connection = lane->connection;
-    if (connection != NULL)
+    if (connection)
         virConnectRef(connection);
     g_mutex_unlock(&lane->opening);
     return connection;
@@ -121,14 +121,14 @@ make_call(ApmigLibvirtPool *pool, const QueuedCall *call)
     virConnectPtr connection = NULL;
     Lane *lane = take_place(pool);
 
-    if (lane != NULL)
+    if (lane)
         connection = connect_lane(pool, lane, &error);
     else
         g_set_error(&error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
                     "the connection to libvirt is closed");
     call->func(connection, error, call->data);
     g_clear_pointer(&connection, virConnectClose);
-    if (lane != NULL)
+    if (lane)
         give_place_back(pool, lane);
 }
 
@@ -163,7 +163,7 @@ work(gpointer data, gpointer user_data)
     QueuedCall *call = data;
     gboolean last;
 
-    if (call->func != NULL)
+    if (call->func)
         make_call(pool, call);
     g_free(call);
     g_mutex_lock(&pool->lock);

@@ -26,9 +26,9 @@ make_look_up(virConnectPtr connection, const GError *no_connection, gpointer dat
 {
     LookUp *look_up = data;
 
-    if (connection == NULL)
+    if (!connection)
         look_up->error = g_error_copy(no_connection);
-    else if (look_up->order != NULL)
+    else if (look_up->order)
         look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs_root, look_up->order,
                                               &look_up->error);
     else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
@@ -42,12 +42,12 @@ answer_look_up(const LookUp *look_up, const GError *error)
 {
     ApmigGuestFacts facts = {.affected = APMIG_AFFECTED_UNKNOWN};
 
-    if (look_up->guest != NULL)
+    if (look_up->guest)
         facts = apmig_guest_facts(look_up->guest);
-    if (look_up->order != NULL)
-        look_up->described(error == NULL ? look_up->xml : NULL, error, look_up->user_data);
+    if (look_up->order)
+        look_up->described(!error ? look_up->xml : NULL, error, look_up->user_data);
     else
-        look_up->func(error == NULL ? &facts : NULL, error, look_up->user_data);
+        look_up->func(!error ? &facts : NULL, error, look_up->user_data);
 }
 
 static void
@@ -56,7 +56,7 @@ hand_on_look_up(gpointer owner, gpointer data)
     LibvirtHypervisor *self = owner;
     LookUp *look_up = data;
 
-    if (self != NULL) {
+    if (self) {
         g_ptr_array_remove_fast(self->look_ups, look_up);
         answer_look_up(look_up, look_up->error);
     }
@@ -103,7 +103,7 @@ libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason)
     g_autoptr(GError) error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, reason);
 
     for (guint i = 0; i < look_ups->len; i++)
-        answer_look_up(look_ups->pdata[i], error);
+        answer_look_up(g_ptr_array_index(look_ups, i), error);
 }
 
 /* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
@@ -125,7 +125,7 @@ make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
     StampCall *call = data;
 
     call->result = APMIG_STAMPING_FAILED;
-    if (connection == NULL)
+    if (!connection)
         call->message = g_strdup(no_connection->message);
     else
         call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
@@ -138,10 +138,12 @@ hand_on_stamp(gpointer owner, gpointer data)
     const LibvirtHypervisor *self = owner;
     StampCall *call = data;
 
-    if (self != NULL && call->other_keys != NULL)
+    if (self && call->other_keys)
         self->callbacks.other_keys(call->other_keys, self->user_data);
-    if (self != NULL)
-        self->callbacks.told(&(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {call->op, call->result, call->message}}, self->user_data);
+    if (self)
+        self->callbacks.told(&(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED,
+                                           .stamping = {call->op, call->result, call->message}},
+                             self->user_data);
     apmig_other_keys_free(call->other_keys);
     g_free(call->message);
     g_free(call->uuid);
@@ -178,10 +180,10 @@ make_removal(virConnectPtr connection, const GError *no_connection, gpointer dat
 {
     Removal *removal = data;
 
-    if (connection == NULL)
+    if (!connection)
         removal->error = g_error_copy(no_connection);
     else if (apmig_libvirt_remove_stamps(connection, removal->guest, &removal->n_removed, &removal->error))
-        g_assert(removal->error == NULL);
+        g_assert(!removal->error);
 }
 
 static void
@@ -189,7 +191,7 @@ hand_on_removal(gpointer owner, gpointer data)
 {
     Removal *removal = data;
 
-    if (owner != NULL)
+    if (owner)
         removal->func(removal->n_removed, removal->error, removal->user_data);
     g_clear_error(&removal->error);
     g_free(removal->guest);
@@ -224,7 +226,7 @@ add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing 
     g_autoptr(ApmigLibvirtReading) reading =
         apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
 
-    if (reading->guest != NULL && reading->guest->affected == APMIG_AFFECTED_YES)
+    if (reading->guest && reading->guest->affected == APMIG_AFFECTED_YES)
         g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
                                                                  (const char *const *)reading->guest->devices,
                                                                  reading->guest->scope));
@@ -235,9 +237,9 @@ make_device_listing(virConnectPtr connection, const GError *no_connection, gpoin
 {
     DeviceListing *listing = data;
     g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) names = connection != NULL ? apmig_libvirt_list(connection, &error) : NULL;
+    g_autoptr(GArray) names = connection ? apmig_libvirt_list(connection, &error) : NULL;
 
-    if (names == NULL)
+    if (!names)
         return;
     listing->guests = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_guest_devices_free);
     for (guint i = 0; i < names->len; i++)
@@ -249,7 +251,7 @@ hand_on_device_listing(gpointer owner, gpointer data)
 {
     DeviceListing *listing = data;
 
-    if (owner != NULL)
+    if (owner)
         listing->func(listing->guests, listing->user_data);
     g_clear_pointer(&listing->guests, g_ptr_array_unref);
     g_free(listing->sysfs_root);

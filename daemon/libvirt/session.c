@@ -75,7 +75,7 @@ post(GSourceFunc func, gpointer data)
 static gpointer
 listener(const ApmigLibvirtSession *session, virDomainPtr domain, char *ret_uuid)
 {
-    if (session->owner == NULL || !session->ready || virDomainGetUUIDString(domain, ret_uuid) < 0)
+    if (!session->owner || !session->ready || virDomainGetUUIDString(domain, ret_uuid) < 0)
         return NULL;
     return session->owner;
 }
@@ -94,7 +94,7 @@ on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detai
     char uuid[VIR_UUID_STRING_BUFLEN];
     gpointer owner = listener(session, domain, uuid);
 
-    if (owner == NULL)
+    if (!owner)
         return 0;
     if (event == VIR_DOMAIN_EVENT_STOPPED)
         session->report->guest_stopped(uuid, detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED, owner);
@@ -110,7 +110,7 @@ report_hint(const ApmigLibvirtSession *session, virDomainPtr domain)
     char uuid[VIR_UUID_STRING_BUFLEN];
     gpointer owner = listener(session, domain, uuid);
 
-    if (owner != NULL)
+    if (owner)
         session->report->hint(uuid, owner);
 }
 
@@ -133,7 +133,7 @@ report_change(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigGues
     char uuid[VIR_UUID_STRING_BUFLEN];
     gpointer owner = listener(session, domain, uuid);
 
-    if (owner != NULL)
+    if (owner)
         session->report->guest_changed(uuid, change, owner);
 }
 
@@ -156,7 +156,7 @@ on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *ali
 static void
 on_metadata_change(virConnectPtr connection, virDomainPtr domain, int type, const char *uri, void *data)
 {
-    if (uri == NULL || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
+    if (!uri || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
         report_change(data, domain, APMIG_CHANGE_OTHER);
 }
 
@@ -179,7 +179,7 @@ on_closed(gpointer data)
     ApmigLibvirtSession *session = data;
 
     session->closed = close_reason_to_string(g_atomic_int_get(&session->close_reason));
-    if (session->owner != NULL && session->ready)
+    if (session->owner && session->ready)
         session->report->lost(session->closed, session->owner);
     session_unref(session);
     return G_SOURCE_REMOVE;
@@ -252,7 +252,7 @@ connect_events(ApmigLibvirtSession *session, GError **error)
 static void
 disconnect_events(ApmigLibvirtSession *session)
 {
-    if (session->connection == NULL)
+    if (!session->connection)
         return;
     for (guint i = 0; i < session->n_events; i++)
         virConnectDomainEventDeregisterAny(session->connection, session->events[i]);
@@ -266,10 +266,10 @@ connect_session(ApmigLibvirtSession *session, GError **error)
     virConnectPtr for_steps;
 
     session->connection = apmig_libvirt_open(session->uri, error);
-    if (session->connection == NULL || !connect_events(session, error))
+    if (!session->connection || !connect_events(session, error))
         return FALSE;
     for_steps = apmig_libvirt_open(session->uri, error);
-    if (for_steps == NULL)
+    if (!for_steps)
         return FALSE;
     session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
     session->pools[APMIG_LIBVIRT_QUESTION] = apmig_libvirt_pool_new(session->uri, session->connection);
@@ -299,13 +299,13 @@ on_connected(gpointer data)
 {
     ApmigLibvirtSession *session = data;
 
-    session->ready = session->error == NULL;
-    if (session->owner == NULL) {
+    session->ready = !session->error;
+    if (!session->owner) {
         if (session->ready)
             close_session(session, 0);
-    } else if (session->error != NULL) {
+    } else if (session->error) {
         session->report->lost(session->error->message, session->owner);
-    } else if (session->closed != NULL) {
+    } else if (session->closed) {
         session->report->lost(session->closed, session->owner);
     } else {
         session->report->opened(session->has_hook, session->owner);

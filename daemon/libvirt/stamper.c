@@ -69,7 +69,7 @@ read_host(ApmigStampHost *host)
 static ApmigApView *
 view_device(ApmigStampHost *host, const char *uuid)
 {
-    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
     const ApmigApHost *hardware = read_host(host);
     const ApmigApDevice *device = apmig_ap_find_device(hardware, uuid);
 
@@ -80,7 +80,7 @@ view_device(ApmigStampHost *host, const char *uuid)
 static ApmigApView *
 view_scope(ApmigStampHost *host, const ApmigScope *scope)
 {
-    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->reading);
 
     return apmig_ap_view_new_of_scope(read_host(host), scope);
 }
@@ -94,7 +94,7 @@ copy_evidence(const ApmigEvidence *evidence)
     g_autoptr(GPtrArray) records = apmig_evidence_list(evidence);
 
     for (guint i = 0; i < records->len; i++)
-        apmig_evidence_add(copy, records->pdata[i], NULL);
+        apmig_evidence_add(copy, g_ptr_array_index(records, i), NULL);
     return copy;
 }
 
@@ -110,7 +110,7 @@ apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now
     order->now = now;
     order->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     for (guint i = 0; i < action->stamp.locks->len; i++)
-        g_ptr_array_add(order->locks, apmig_lock_record_copy(action->stamp.locks->pdata[i]));
+        g_ptr_array_add(order->locks, apmig_lock_record_copy(g_ptr_array_index(action->stamp.locks, i)));
     order->evidence = copy_evidence(evidence);
     return order;
 }

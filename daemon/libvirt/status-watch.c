@@ -147,7 +147,7 @@ apmig_status_watch_new(const char *dir, ApmigStatusFunc func, gpointer user_data
 void
 apmig_status_watch_free(ApmigStatusWatch *watch)
 {
-    if (watch == NULL)
+    if (!watch)
         return;
     disarm(watch);
     g_free(watch->dir);

@@ -278,18 +278,18 @@ load_locks(ApmigDisk *disk, Loaded *loaded, GError **error)
     if (!files)
         return FALSE;
     for (guint i = 0; i < files->len; i++) {
-        g_autofree char *stem = stem_of(files->pdata[i]);
+        g_autofree char *stem = stem_of(g_ptr_array_index(files, i));
 
         if (stem && apmig_lock_id_is_valid(stem))
-            load_lock(disk, stem, files->pdata[i], loaded);
+            load_lock(disk, stem, g_ptr_array_index(files, i), loaded);
     }
     for (guint i = 0; i < files->len; i++) {
-        g_autofree char *stem = stem_of(files->pdata[i]);
+        g_autofree char *stem = stem_of(g_ptr_array_index(files, i));
 
-        if ((!stem || !apmig_lock_id_is_valid(stem)) && strcmp(files->pdata[i], MARKER) != 0) {
-            g_autofree char *id = derive_id(disk, files->pdata[i]);
+        if ((!stem || !apmig_lock_id_is_valid(stem)) && strcmp(g_ptr_array_index(files, i), MARKER) != 0) {
+            g_autofree char *id = derive_id(disk, g_ptr_array_index(files, i));
 
-            recover_lock(disk, id, files->pdata[i], "its name is not that of a lock", loaded);
+            recover_lock(disk, id, g_ptr_array_index(files, i), "its name is not that of a lock", loaded);
         }
     }
     check_marker(disk, loaded);
@@ -431,7 +431,8 @@ is_last(ApmigDisk *disk, const char *file, gboolean *ret_last, GError **error)
         return FALSE;
     *ret_last = TRUE;
     for (guint i = 0; i < files->len; i++)
-        if (strcmp(files->pdata[i], file) != 0 && strcmp(files->pdata[i], MARKER) != 0)
+        if (strcmp(g_ptr_array_index(files, i), file) != 0 &&
+            strcmp(g_ptr_array_index(files, i), MARKER) != 0)
             *ret_last = FALSE;
     return TRUE;
 }

@@ -135,7 +135,7 @@ apmig_folder_list(ApmigFolder *folder, GError **error)
     if (!names)
         return NULL;
     for (guint i = names->len; i > 0; i--)
-        if (is_left_over(names->pdata[i - 1]))
+        if (is_left_over(g_ptr_array_index(names, i - 1)))
             g_ptr_array_remove_index(names, i - 1);
     g_ptr_array_sort(names, compare_names);
     return names;
@@ -147,8 +147,8 @@ apmig_folder_clean(ApmigFolder *folder)
     g_autoptr(GPtrArray) names = read_names(folder, NULL);
 
     for (guint i = 0; names && i < names->len; i++)
-        if (is_left_over(names->pdata[i]))
-            unlinkat(folder->fd, names->pdata[i], 0);
+        if (is_left_over(g_ptr_array_index(names, i)))
+            unlinkat(folder->fd, g_ptr_array_index(names, i), 0);
 }
 
 gboolean

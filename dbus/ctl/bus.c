@@ -99,6 +99,16 @@ ctl_bus_check(int r, GError **error)
     return FALSE;
 }
 
+int
+ctl_bus_append_pairs(sd_bus_message *call, const GPtrArray *pairs)
+{
+    int r = sd_bus_message_open_container(call, 'a', "{ss}");
+
+    for (guint i = 0; r >= 0 && i + 1 < pairs->len; i += 2)
+        r = sd_bus_message_append(call, "{ss}", g_ptr_array_index(pairs, i), g_ptr_array_index(pairs, i + 1));
+    return r < 0 ? r : sd_bus_message_close_container(call);
+}
+
 sd_bus_message *
 ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member, GError **error)
 {

@@ -29,6 +29,9 @@ sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *inte
 /* Sets @error when @r, of an sd-bus function, is negative. Returns: whether it is not. */
 gboolean ctl_bus_check(int r, GError **error);
 
+/* Appends an "a{ss}". @pairs: (element-type utf8): each key and its value. Returns: negative errno on failure. */
+int ctl_bus_append_pairs(sd_bus_message *call, const GPtrArray *pairs);
+
 typedef gboolean (*CtlDoneFunc)(gpointer user_data);
 typedef void (*CtlTickFunc)(gpointer user_data);
 

@@ -235,7 +235,7 @@ print_locks(const Answer *answer, GPtrArray *locks)
     g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
 
     for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
+        JsonObject *lock = g_ptr_array_index(locks, i);
         char **row = g_new0(char *, G_N_ELEMENTS(lock_titles));
 
         row[0] = g_strdup(is_in_the_way(answer, lock) ? "YES" : "no");
@@ -258,7 +258,7 @@ origins_to_json(const GPtrArray *origins)
     JsonArray *array = json_array_new();
 
     for (guint i = 0; i < origins->len; i++) {
-        char **row = origins->pdata[i];
+        char **row = g_ptr_array_index(origins, i);
         JsonObject *object = json_object_new();
 
         json_object_set_string_member(object, "Scope", row[0]);

@@ -19,6 +19,7 @@ int ctl_verb_check(int argc, char **argv, GError **error);
 int ctl_verb_unstamp(int argc, char **argv, GError **error);
 int ctl_verb_queues(int argc, char **argv, GError **error);
 int ctl_verb_keys(int argc, char **argv, GError **error);
+int ctl_verb_declare(int argc, char **argv, GError **error);
 int ctl_verb_policy(int argc, char **argv, GError **error);
 int ctl_verb_wait(int argc, char **argv, GError **error);
 int ctl_verb_watch(int argc, char **argv, GError **error);

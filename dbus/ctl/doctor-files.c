@@ -121,14 +121,12 @@ ctl_doctor_check_permissions(CtlDoctor *doctor)
 {
     g_autofree char *folder = g_path_get_dirname(doctor->config_file);
     g_autofree char *policy = g_build_filename(folder, "policy.d", NULL);
-    g_autofree char *evidence = g_build_filename(folder, "evidence.d", NULL);
     g_autofree char *hooks = g_build_filename(doctor->config->hooks_dir, "qemu.d", NULL);
     g_autofree char *hook = g_build_filename(hooks, APMIG_HOOK_NAME, NULL);
     gboolean well = check_owner(doctor, folder);
 
     well = check_owner(doctor, doctor->config_file) && well;
     well = check_owners(doctor, policy) && well;
-    well = check_owners(doctor, evidence) && well;
     well = check_owner(doctor, hooks) && well;
     well = check_owner(doctor, hook) && well;
     if (well)

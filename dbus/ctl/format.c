@@ -159,7 +159,7 @@ ctl_print_table(const char *const *titles, GPtrArray *rows, const char *indent)
     for (guint i = 0; i < n; i++)
         widths[i] = columns_of(titles[i]);
     for (guint row = 0; row < rows->len; row++) {
-        char **cells = rows->pdata[row];
+        char **cells = g_ptr_array_index(rows, row);
         char **escaped = g_new0(char *, n + 1);
 
         for (guint i = 0; i < n; i++) {
@@ -171,7 +171,7 @@ ctl_print_table(const char *const *titles, GPtrArray *rows, const char *indent)
 
     print_row(titles, widths, n, indent);
     for (guint row = 0; row < safe->len; row++)
-        print_row((const char *const *)safe->pdata[row], widths, n, indent);
+        print_row((const char *const *)g_ptr_array_index(safe, row), widths, n, indent);
 }
 
 /* --- times --------------------------------------------------------------------------------------- */

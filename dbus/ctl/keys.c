@@ -241,8 +241,8 @@ new_keys_call(sd_bus *bus, const char *scope, gboolean fresh, GError **error)
 static const char keys_summary[] =
     "Tells which master keys the AP queues in SCOPE (default: all) have, by their verification patterns, "
     "and\n"
-    "how that is known: verified (the card says so), attested (a plug-in does), declared (an administrator\n"
-    "did) or not at all. Equal patterns are strong evidence of equal keys. The SYM (DES) master key of CCA "
+    "how that is known: verified (the card says so), attested (by who can know), declared (by anybody\n"
+    "who may) or not at all. Equal patterns are strong evidence of equal keys. The SYM (DES) master key of CCA "
     "is\n"
     "not shown anywhere.";
 

@@ -50,7 +50,7 @@ lock_rows(GPtrArray *locks)
     GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
 
     for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
+        JsonObject *lock = g_ptr_array_index(locks, i);
         char **row = g_new0(char *, G_N_ELEMENTS(lock_titles));
 
         row[0] = g_strdup(ctl_string(lock, "Id"));
@@ -80,7 +80,7 @@ migration_rows(GPtrArray *migrations)
     GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
 
     for (guint i = 0; i < migrations->len; i++) {
-        JsonObject *migration = migrations->pdata[i];
+        JsonObject *migration = g_ptr_array_index(migrations, i);
         char **row = g_new0(char *, G_N_ELEMENTS(migration_titles));
 
         row[0] = g_strdup(ctl_string(migration, "Guest"));
@@ -124,7 +124,7 @@ array_of(GPtrArray *objects)
     g_autoptr(JsonArray) array = json_array_new();
 
     for (guint i = 0; i < objects->len; i++)
-        json_array_add_object_element(array, json_object_ref(objects->pdata[i]));
+        json_array_add_object_element(array, json_object_ref(g_ptr_array_index(objects, i)));
     return json_node_init_array(json_node_alloc(), array);
 }
 
@@ -234,8 +234,8 @@ static void
 print_waits(GPtrArray *locks)
 {
     for (guint i = 0; i < locks->len; i++) {
-        g_autofree char *id = ctl_escape(ctl_string(locks->pdata[i], "Id"));
-        g_autofree char *what = ctl_escape(ctl_string(locks->pdata[i], "Waiting"));
+        g_autofree char *id = ctl_escape(ctl_string(g_ptr_array_index(locks, i), "Id"));
+        g_autofree char *what = ctl_escape(ctl_string(g_ptr_array_index(locks, i), "Waiting"));
 
         if (*what)
             printf("  Lock %s waits for: %s\n", id, what);

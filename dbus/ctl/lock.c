@@ -124,7 +124,7 @@ static const char *
 find_guest(GPtrArray *migrations, const char *path, gint64 *ret_left)
 {
     for (guint i = 0; i < migrations->len; i++) {
-        JsonObject *migration = migrations->pdata[i];
+        JsonObject *migration = g_ptr_array_index(migrations, i);
 
         if (g_str_equal(ctl_string(migration, "Path"), path)) {
             JsonNode *node = json_object_get_member(migration, "Progress");
@@ -170,7 +170,7 @@ static JsonObject *
 find_own_request(GPtrArray *locks, const Progress *progress)
 {
     for (guint i = locks->len; i > 0; i--) {
-        JsonObject *lock = locks->pdata[i - 1];
+        JsonObject *lock = g_ptr_array_index(locks, i - 1);
 
         if (ctl_int(lock, "OwnerUid") == (gint64)getuid() && ctl_int(lock, "HeldAt") == 0 &&
             ctl_int(lock, "RequestedAt") >= progress->begun_realtime &&

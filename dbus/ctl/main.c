@@ -32,6 +32,7 @@ static const struct {
     {"unstamp", "GUEST|--all", "Take away what apmigd wrote into a guest's metadata", ctl_verb_unstamp},
     {"queues", "", "List the AP queues of this host, and who uses them", ctl_verb_queues},
     {"keys", "[SCOPE]", "Tell what is known of their master keys", ctl_verb_keys},
+    {"declare", "KEY...", "Say which master keys queues have that this host cannot see", ctl_verb_declare},
     {"policy", "", "Show the policy in force, and where each part of it comes from", ctl_verb_policy},
     {"doctor", "", "Tell whether all is in place on this host, and what to do if not", ctl_verb_doctor},
     {"metrics", "", "Tell monitoring by Prometheus what apmigd knows", ctl_verb_metrics},

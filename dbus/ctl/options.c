@@ -29,7 +29,8 @@ add_common(GOptionContext *context, CtlCommon *common)
     const GOptionEntry entries[] = {
         {"json", 0, 0, G_OPTION_ARG_CALLBACK, parse_json_option,
          "Print JSON with the names of the bus interface", "short|pretty"},
-        {"host", 'H', 0, G_OPTION_ARG_STRING, &common->host, "Ask the apmigd of HOST, over ssh", "[USER@]HOST"},
+        {"host", 'H', 0, G_OPTION_ARG_STRING, &common->host, "Ask the apmigd of HOST, over ssh",
+         "[USER@]HOST"},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &common->quiet, "Print only what was asked for, no explanations",
          NULL},
         {NULL},

@@ -69,7 +69,7 @@ ctl_permits_print(GPtrArray *permits, const char *indent)
     g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
 
     for (guint i = 0; i < permits->len; i++) {
-        JsonObject *permit = permits->pdata[i];
+        JsonObject *permit = g_ptr_array_index(permits, i);
         char **row = g_new0(char *, G_N_ELEMENTS(titles));
 
         row[0] = g_strdup(ctl_permit_guest(permit));
@@ -92,7 +92,7 @@ list(sd_bus *bus, const PermitOptions *options, GError **error)
     if (!permits)
         return CTL_EXIT_FAILURE;
     for (guint i = 0; i < permits->len; i++)
-        json_array_add_object_element(array, json_object_ref(permits->pdata[i]));
+        json_array_add_object_element(array, json_object_ref(g_ptr_array_index(permits, i)));
     if (options->common.json != CTL_JSON_OFF)
         ctl_print_json(json_node_init_array(json_node_alloc(), array), options->common.json);
     else if (permits->len > 0)

@@ -74,7 +74,7 @@ check_locks(sd_bus *bus, GPtrArray *locks, const ReadyOptions *options, JsonArra
     gboolean ready = TRUE;
 
     for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
+        JsonObject *lock = g_ptr_array_index(locks, i);
         JsonObject *verdict = check_lock(bus, ctl_string(lock, "Path"), options->timeout_usec, error);
 
         if (!verdict)

@@ -349,7 +349,8 @@ ctl_verb_report(int argc, char **argv, GError **error)
     if (!parse_report_options(&argc, &argv, &options, error))
         return CTL_EXIT_USAGE;
     if (options.common.host) {
-        g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, "it reads the journal of this host: run it on the other one");
+        g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE,
+                            "it reads the journal of this host: run it on the other one");
         return CTL_EXIT_USAGE;
     }
     value = options.lock ? options.lock : argv[1];

@@ -156,10 +156,10 @@ look_at_permits(Watch *watch, sd_bus *bus)
     GHashTable *now = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
     for (guint i = 0; permits && i < permits->len; i++) {
-        g_autofree char *name = name_permit(permits->pdata[i]);
+        g_autofree char *name = name_permit(g_ptr_array_index(permits, i));
 
         if (!watch->common.quiet && (!watch->permits || !g_hash_table_contains(watch->permits, name)))
-            tell_permit(watch, permits->pdata[i]);
+            tell_permit(watch, g_ptr_array_index(permits, i));
         g_hash_table_add(now, g_steal_pointer(&name));
     }
     g_clear_pointer(&watch->permits, g_hash_table_unref);
@@ -203,7 +203,7 @@ static int
 look_at_locks(Watch *watch, GPtrArray *locks)
 {
     for (guint i = 0; i < locks->len; i++) {
-        JsonObject *lock = locks->pdata[i];
+        JsonObject *lock = g_ptr_array_index(locks, i);
         int status = -1;
 
         if (!watch->wanted || g_str_equal(watch->wanted, ctl_string(lock, "Path")))

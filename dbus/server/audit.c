@@ -13,11 +13,11 @@ log_call(const ApmigCall *call, ApmigLog log, int priority, const char *request,
          const char *message)
 {
     apmig_log_request(&(ApmigLogEntry){.log = log,
-                                     .priority = priority,
-                                     .lock_id = call->lock_id,
-                                     .change_id = call->change_id,
-                                     .guest = (char *)guest,
-                                     .message = (char *)message},
+                                       .priority = priority,
+                                       .lock_id = call->lock_id,
+                                       .change_id = call->change_id,
+                                       .guest = (char *)guest,
+                                       .message = (char *)message},
                       request, call->identified ? &call->requester : NULL);
 }
 

@@ -99,7 +99,7 @@ on_checked(const ApmigArrivalCheck *check, const GError *error, gpointer user_da
     }
     r = sd_bus_message_new_method_return(call->message, &reply);
     if (r >= 0)
-        r = sd_bus_message_append(reply, "bs", (int)(check->refusal == NULL), reason);
+        r = sd_bus_message_append(reply, "bs", (int)(!check->refusal), reason);
     if (r >= 0)
         r = append_findings(reply, check->findings);
     apmig_call_send(call, reply, r);

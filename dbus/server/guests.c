@@ -104,8 +104,8 @@ is_listed(const GPtrArray *guests, const char *uuid)
 
 /* The XML of a guest that comes in cannot be read: of that one its migration knows. */
 static int
-append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope, const GPtrArray *guests,
-                const GPtrArray *migrations)
+append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope,
+                const GPtrArray *guests, const GPtrArray *migrations)
 {
     int r = 0;
 
@@ -121,7 +121,8 @@ append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const ApmigSco
 }
 
 static int
-append_guests(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope, const GPtrArray *guests)
+append_guests(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope,
+              const GPtrArray *guests)
 {
     g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(engine);
     int r = sd_bus_message_open_container(reply, 'a', "a{sv}");

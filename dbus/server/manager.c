@@ -248,8 +248,8 @@ method_check_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_e
 
     if (r < 0)
         return r;
-    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name", APMIG_ERROR_INVALID_GUEST,
-                                   &error))
+    if (!apmig_text_is_presentable(guest, APMIG_GUEST_NAME_MAX_BYTES, "The guest's name",
+                                   APMIG_ERROR_INVALID_GUEST, &error))
         return apmig_reply_error(message, error);
     return apmig_call_start(user_data, message, NULL, NULL, check_identified);
 }
@@ -412,6 +412,9 @@ static const sd_bus_vtable manager_vtable[] = {
                             apmig_method_list_queues, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListKeys", SD_BUS_ARGS("s", scope, "a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", keys), apmig_method_list_keys,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("DeclareKeys", SD_BUS_ARGS("a{ss}", patterns, "a{sv}", options),
+                            SD_BUS_RESULT("as", warnings), apmig_method_declare_keys,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DescribePolicy", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                             apmig_method_describe_policy, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -50,7 +50,7 @@ apmig_ap_card_copy(const ApmigApCard *card)
 void
 apmig_ap_card_free(ApmigApCard *card)
 {
-    if (card == NULL)
+    if (!card)
         return;
     g_free(card->type);
     g_free(card->serial);
@@ -83,7 +83,7 @@ apmig_ap_queue_copy(const ApmigApQueue *queue)
 void
 apmig_ap_queue_free(ApmigApQueue *queue)
 {
-    if (queue == NULL)
+    if (!queue)
         return;
     g_free(queue->driver);
     g_free(queue);
@@ -107,14 +107,14 @@ apmig_ap_device_copy(const ApmigApDevice *device)
 
     *copy = *device;
     copy->uuid = g_strdup(device->uuid);
-    copy->queues = device->queues != NULL ? apmig_scope_ref(device->queues) : NULL;
+    copy->queues = device->queues ? apmig_scope_ref(device->queues) : NULL;
     return copy;
 }
 
 void
 apmig_ap_device_free(ApmigApDevice *device)
 {
-    if (device == NULL)
+    if (!device)
         return;
     g_free(device->uuid);
     apmig_scope_unref(device->queues);
@@ -145,18 +145,18 @@ apmig_ap_host_copy(const ApmigApHost *host)
     copy->queues = empty.queues;
     copy->devices = empty.devices;
     for (guint i = 0; i < host->cards->len; i++)
-        g_ptr_array_add(copy->cards, apmig_ap_card_copy(host->cards->pdata[i]));
+        g_ptr_array_add(copy->cards, apmig_ap_card_copy(g_ptr_array_index(host->cards, i)));
     for (guint i = 0; i < host->queues->len; i++)
-        g_ptr_array_add(copy->queues, apmig_ap_queue_copy(host->queues->pdata[i]));
+        g_ptr_array_add(copy->queues, apmig_ap_queue_copy(g_ptr_array_index(host->queues, i)));
     for (guint i = 0; i < host->devices->len; i++)
-        g_ptr_array_add(copy->devices, apmig_ap_device_copy(host->devices->pdata[i]));
+        g_ptr_array_add(copy->devices, apmig_ap_device_copy(g_ptr_array_index(host->devices, i)));
     return copy;
 }
 
 void
 apmig_ap_host_free(ApmigApHost *host)
 {
-    if (host == NULL)
+    if (!host)
         return;
     g_ptr_array_unref(host->cards);
     g_ptr_array_unref(host->queues);

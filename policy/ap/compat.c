@@ -41,7 +41,7 @@ apmig_compat_code_to_string(ApmigCompatCode code)
 void
 apmig_compat_finding_free(ApmigCompatFinding *finding)
 {
-    if (finding == NULL)
+    if (!finding)
         return;
     g_free(finding->source);
     g_free(finding->destination);
@@ -86,8 +86,8 @@ add(const Check *check, ApmigSeverity severity, ApmigCompatCode code, const Apmi
 
     finding->severity = severity;
     finding->code = code;
-    finding->adapter = queue != NULL ? queue->adapter : APMIG_COMPAT_NONE;
-    finding->domain = queue != NULL ? queue->domain : APMIG_COMPAT_NONE;
+    finding->adapter = queue ? queue->adapter : APMIG_COMPAT_NONE;
+    finding->domain = queue ? queue->domain : APMIG_COMPAT_NONE;
     finding->source = g_strdup(source);
     finding->destination = g_strdup(destination);
     finding->remedy = remedy;
@@ -108,7 +108,7 @@ check_host(const Check *check)
     if (!check->destination->can_migrate)
         add(check, APMIG_SEVERITY_WARNING, APMIG_COMPAT_NOT_MIGRATABLE, NULL, "yes", "not announced",
             g_strdup("Boot a kernel there whose vfio_ap names \"migratable\" in its file features."));
-    if (check->uuid != NULL && apmig_ap_find_device(check->destination, check->uuid) == NULL)
+    if (check->uuid && !apmig_ap_find_device(check->destination, check->uuid))
         add(check, APMIG_SEVERITY_ERROR, APMIG_COMPAT_DEVICE_ABSENT, NULL, check->uuid, "none of that UUID",
             g_strdup_printf(
                 "Start the mediated device %s there with mdevctl or virsh nodedev-start; it may be "
@@ -148,7 +148,7 @@ check_place(const Check *check, const ApmigApViewQueue *queue)
 {
     const ApmigApQueue *there = apmig_ap_find_queue(check->destination, queue->adapter, queue->domain);
 
-    if (there != NULL)
+    if (there)
         check_driver(check, queue, there);
     else
         add(check, APMIG_SEVERITY_ERROR, APMIG_COMPAT_QUEUE_ABSENT, queue, "present", "absent",
@@ -369,12 +369,12 @@ check_health(const Check *check, const ApmigApViewQueue *queue, const ApmigApQue
 {
     const ApmigApCard *card = apmig_ap_find_card(check->destination, queue->adapter);
 
-    if (there->chkstop == APMIG_YES || (card != NULL && card->chkstop == APMIG_YES))
+    if (there->chkstop == APMIG_YES || (card && card->chkstop == APMIG_YES))
         add(check, APMIG_SEVERITY_WARNING, APMIG_COMPAT_CHECKSTOPPED, queue, "-", "checkstopped",
             g_strdup_printf(
                 "Have adapter %02x repaired there: the guest would have a queue that does not answer.",
                 queue->adapter));
-    if (there->config == APMIG_NO || (card != NULL && card->config == APMIG_NO))
+    if (there->config == APMIG_NO || (card && card->config == APMIG_NO))
         add(check, APMIG_SEVERITY_WARNING, APMIG_COMPAT_DECONFIGURED, queue, "-", "deconfigured",
             g_strdup_printf("Configure adapter %02x there with chzcrypt --config-on: the guest would have a "
                             "queue that does not answer.",
@@ -387,7 +387,7 @@ check_hardware(const Check *check, const ApmigApViewQueue *queue)
     const ApmigApQueue *there = apmig_ap_find_queue(check->destination, queue->adapter, queue->domain);
     ApmigApViewQueue view;
 
-    if (there == NULL)
+    if (!there)
         return;
     view = apmig_ap_view_describe_queue(check->destination, queue->adapter, queue->domain);
     check_health(check, queue, there);
@@ -403,21 +403,21 @@ is_assigned(const ApmigApDevice *device, const ApmigApViewQueue *queue)
     if (device->has_config == APMIG_YES)
         return apmig_ap_mask_has(&device->adapters, queue->adapter) &&
                apmig_ap_mask_has(&device->domains, queue->domain);
-    return device->queues != NULL && apmig_scope_contains(device->queues, queue->adapter, queue->domain);
+    return device->queues && apmig_scope_contains(device->queues, queue->adapter, queue->domain);
 }
 
 static void
 check_other_devices(const Check *check, const ApmigApViewQueue *queue)
 {
-    ApmigSeverity severity = check->uuid != NULL ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING;
+    ApmigSeverity severity = check->uuid ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING;
 
     for (guint i = 0; i < check->destination->devices->len; i++) {
-        const ApmigApDevice *device = check->destination->devices->pdata[i];
+        const ApmigApDevice *device = g_ptr_array_index(check->destination->devices, i);
 
         if (g_strcmp0(device->uuid, check->uuid) == 0 || !is_assigned(device, queue))
             continue;
-        add(check, severity, APMIG_COMPAT_QUEUE_IN_OTHER_DEVICE, queue,
-            check->uuid != NULL ? check->uuid : "unknown", device->uuid,
+        add(check, severity, APMIG_COMPAT_QUEUE_IN_OTHER_DEVICE, queue, check->uuid ? check->uuid : "unknown",
+            device->uuid,
             g_strdup_printf(
                 "Take the queue from the mediated device %s there (mdevctl modify), or move the guest to "
                 "another host.",

@@ -23,7 +23,7 @@ is_taken(const ApmigRemapQuestion *question, const ApmigApDevice *device)
     if (g_strv_contains(question->taken, device->uuid))
         return TRUE;
     for (guint i = 0; i < question->host->queues->len; i++) {
-        const ApmigApQueue *queue = question->host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(question->host->queues, i);
 
         if (queue->status == APMIG_AP_STATUS_IN_USE &&
             apmig_ap_find_device_with(question->host, queue) == device)
@@ -36,15 +36,15 @@ is_taken(const ApmigRemapQuestion *question, const ApmigApDevice *device)
 static gboolean
 is_known_unused(const ApmigRemapQuestion *question, const ApmigApDevice *device, const ApmigApView *view)
 {
-    for (guint i = 0; view != NULL && i < view->queues->len; i++) {
+    for (guint i = 0; view && i < view->queues->len; i++) {
         const ApmigApViewQueue *there = &g_array_index(view->queues, ApmigApViewQueue, i);
         const ApmigApQueue *queue = apmig_ap_find_queue(question->host, there->adapter, there->domain);
 
-        if (queue == NULL || queue->status != APMIG_AP_STATUS_ASSIGNED ||
+        if (!queue || queue->status != APMIG_AP_STATUS_ASSIGNED ||
             apmig_ap_find_device_with(question->host, queue) != device)
             return FALSE;
     }
-    return view != NULL && view->queues->len > 0;
+    return view && view->queues->len > 0;
 }
 
 /* --- does it fit? -------------------------------------------------------------------------------- */
@@ -141,12 +141,12 @@ candidate_new(const ApmigRemapQuestion *question, const ApmigScope *source_queue
     g_autoptr(ApmigApView) view = apmig_ap_view_new_of_device(question->host, device);
 
     candidate->device = device;
-    candidate->promised = question->promised != NULL && g_strv_contains(question->promised, device->uuid);
+    candidate->promised = question->promised && g_strv_contains(question->promised, device->uuid);
     candidate->taken = is_taken(question, device);
     candidate->usage_known = question->guests_known || is_known_unused(question, device, view);
-    candidate->unreadable = view == NULL;
+    candidate->unreadable = !view;
     candidate->empty = is_empty(device);
-    if (view != NULL)
+    if (view)
         compare(question->source, source_queues, view, candidate);
     return candidate;
 }
@@ -190,7 +190,7 @@ list_candidates(const ApmigRemapQuestion *question)
     GPtrArray *candidates = g_ptr_array_new_with_free_func(candidate_free);
 
     for (guint i = 0; i < question->host->devices->len; i++) {
-        const ApmigApDevice *device = question->host->devices->pdata[i];
+        const ApmigApDevice *device = g_ptr_array_index(question->host->devices, i);
 
         if (!g_str_equal(device->uuid, question->device))
             g_ptr_array_add(candidates, candidate_new(question, source_queues, device));
@@ -203,7 +203,7 @@ static const Candidate *
 find_free(const ApmigRemapQuestion *question, const GPtrArray *candidates)
 {
     for (guint i = 0; i < candidates->len; i++) {
-        const Candidate *candidate = candidates->pdata[i];
+        const Candidate *candidate = g_ptr_array_index(candidates, i);
 
         if (fits(question, candidate) && !candidate->taken && candidate->usage_known)
             return candidate;
@@ -234,7 +234,7 @@ describe_candidates(const ApmigRemapQuestion *question, const GPtrArray *candida
     g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
 
     for (guint i = 0; i < candidates->len; i++)
-        g_ptr_array_add(texts, describe_candidate(question, candidates->pdata[i]));
+        g_ptr_array_add(texts, describe_candidate(question, g_ptr_array_index(candidates, i)));
     return texts->len > 0 ? apmig_sentence_few(texts, "; ") : g_strdup("there is no other one");
 }
 
@@ -269,7 +269,7 @@ apmig_device_remap_choose(const ApmigRemapQuestion *question, char **ret_why_not
     g_autoptr(GPtrArray) candidates = NULL;
     const Candidate *chosen;
 
-    if (question->host == NULL) {
+    if (!question->host) {
         *ret_why_not = g_strdup_printf("This host's crypto hardware was not read in time, so it is not known "
                                        "whether mediated device %s is here, or one that can take its place: "
                                        "try again.",
@@ -277,10 +277,10 @@ apmig_device_remap_choose(const ApmigRemapQuestion *question, char **ret_why_not
         return NULL;
     }
     same = apmig_ap_find_device(question->host, question->device);
-    if (same != NULL && !is_taken(question, same))
+    if (same && !is_taken(question, same))
         return g_strdup(question->device);
-    state = same != NULL ? "is another guest's here, or promised to one" : "is not on this host";
-    if (question->source == NULL) {
+    state = same ? "is another guest's here, or promised to one" : "is not on this host";
+    if (!question->source) {
         *ret_why_not = g_strdup_printf(
             "Mediated device %s %s, and none can be chosen in its place: without a stamp that "
             "counts it is not known what the guest has at its source. See there that apmigd "
@@ -290,7 +290,7 @@ apmig_device_remap_choose(const ApmigRemapQuestion *question, char **ret_why_not
     }
     candidates = list_candidates(question);
     chosen = find_free(question, candidates);
-    if (chosen != NULL)
+    if (chosen)
         return g_strdup(chosen->device->uuid);
     *ret_why_not = explain(question, state, candidates);
     return NULL;

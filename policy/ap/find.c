@@ -7,7 +7,7 @@ const ApmigApCard *
 apmig_ap_find_card(const ApmigApHost *host, guint adapter)
 {
     for (guint i = 0; i < host->cards->len; i++) {
-        const ApmigApCard *card = host->cards->pdata[i];
+        const ApmigApCard *card = g_ptr_array_index(host->cards, i);
 
         if (card->adapter == adapter)
             return card;
@@ -19,7 +19,7 @@ const ApmigApQueue *
 apmig_ap_find_queue(const ApmigApHost *host, guint adapter, guint domain)
 {
     for (guint i = 0; i < host->queues->len; i++) {
-        const ApmigApQueue *queue = host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(host->queues, i);
 
         if (queue->adapter == adapter && queue->domain == domain)
             return queue;
@@ -31,7 +31,7 @@ const ApmigApDevice *
 apmig_ap_find_device(const ApmigApHost *host, const char *uuid)
 {
     for (guint i = 0; i < host->devices->len; i++) {
-        const ApmigApDevice *device = host->devices->pdata[i];
+        const ApmigApDevice *device = g_ptr_array_index(host->devices, i);
 
         if (g_str_equal(device->uuid, uuid))
             return device;
@@ -45,7 +45,7 @@ apmig_ap_find_mode(const ApmigApHost *host, guint adapter)
     const ApmigApCard *card = apmig_ap_find_card(host, adapter);
     ApmigApMode mode = APMIG_AP_MODE_UNKNOWN;
 
-    if (card == NULL)
+    if (!card)
         return APMIG_AP_MODE_UNKNOWN;
     if (card->has_functions == APMIG_YES)
         mode = apmig_ap_mode_from_functions(card->functions);

@@ -498,7 +498,7 @@ apmig_scope_ref(ApmigScope *scope)
 void
 apmig_scope_unref(ApmigScope *scope)
 {
-    if (scope == NULL || !g_atomic_ref_count_dec(&scope->refs))
+    if (!scope || !g_atomic_ref_count_dec(&scope->refs))
         return;
     g_free(scope->text);
     g_free(scope);

@@ -165,9 +165,9 @@ apmig_ap_parse_matrix(const char *text, ApmigApMask *ret_adapters, ApmigApMask *
         if (line.has_adapter && line.has_domain)
             g_array_append_val(queues, line.queue);
     }
-    if (ret_adapters != NULL)
+    if (ret_adapters)
         *ret_adapters = adapters;
-    if (ret_domains != NULL)
+    if (ret_domains)
         *ret_domains = domains;
     return apmig_scope_new_from_queues((const ApmigApqn *)queues->data, queues->len);
 }

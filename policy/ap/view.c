@@ -17,7 +17,7 @@ apmig_ap_view_new(void)
 void
 apmig_ap_view_free(ApmigApView *view)
 {
-    if (view == NULL)
+    if (!view)
         return;
     g_array_unref(view->queues);
     g_free(view);
@@ -40,13 +40,13 @@ apmig_ap_view_describe_queue(const ApmigApHost *host, guint adapter, guint domai
     const ApmigApQueue *queue = apmig_ap_find_queue(host, adapter, domain);
     ApmigApViewQueue view = {adapter, domain};
 
-    if (queue != NULL && queue->has_functions == APMIG_YES) {
+    if (queue && queue->has_functions == APMIG_YES) {
         view.known_functions = G_MAXUINT32;
         view.functions = queue->functions;
-    } else if (card != NULL && card->has_functions == APMIG_YES) {
+    } else if (card && card->has_functions == APMIG_YES) {
         take_functions_of_card(&view, card);
     }
-    view.raw_hwtype = card != NULL ? card->raw_hwtype : 0;
+    view.raw_hwtype = card ? card->raw_hwtype : 0;
     view.mode = apmig_ap_find_mode(host, adapter);
     return view;
 }
@@ -56,7 +56,7 @@ apmig_ap_view_new_of_device(const ApmigApHost *host, const ApmigApDevice *device
 {
     ApmigApView *view = NULL;
 
-    if (device->queues == NULL)
+    if (!device->queues)
         return NULL;
     view = apmig_ap_view_new();
     for (guint adapter = 0; adapter < APMIG_AP_NUMBERS; adapter++) {
@@ -84,7 +84,7 @@ apmig_ap_view_new_of_scope(const ApmigApHost *host, const ApmigScope *scope)
     g_autoptr(ApmigApView) view = apmig_ap_view_new();
 
     for (guint i = 0; i < host->queues->len; i++) {
-        const ApmigApQueue *queue = host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(host->queues, i);
         ApmigApViewQueue described;
 
         if (!apmig_scope_contains(scope, queue->adapter, queue->domain))

@@ -63,7 +63,7 @@ count_digits(const Scanner *scanner)
 static gboolean
 accept(Scanner *scanner, const char *characters)
 {
-    if (scanner->at == scanner->end || *scanner->at == '\0' || strchr(characters, *scanner->at) == NULL)
+    if (scanner->at == scanner->end || *scanner->at == '\0' || !strchr(characters, *scanner->at))
         return FALSE;
     scanner->at++;
     return TRUE;
@@ -229,7 +229,7 @@ on_object_member(JsonParser *parser, JsonObject *object, const char *key, gpoint
     guint count = GPOINTER_TO_UINT(g_hash_table_lookup(duplicates->counts, object)) + 1;
 
     g_hash_table_insert(duplicates->counts, json_object_ref(object), GUINT_TO_POINTER(count));
-    if (duplicates->key == NULL && count > json_object_get_size(object)) {
+    if (!duplicates->key && count > json_object_get_size(object)) {
         duplicates->key = g_strdup(key);
         duplicates->line = json_parser_get_current_line(parser);
     }
@@ -240,7 +240,7 @@ refuse_duplicates(const Duplicates *duplicates, const char *origin, GError **err
 {
     g_autofree char *key = NULL;
 
-    if (duplicates->key == NULL)
+    if (!duplicates->key)
         return TRUE;
     key = apmig_error_excerpt(duplicates->key);
     g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
@@ -327,7 +327,7 @@ apmig_json_check_keys(const ApmigJsonPlace *place, const char *const *keys, cons
 {
     g_autoptr(GList) members = json_object_get_members(place->object);
 
-    for (GList *member = members; member != NULL; member = member->next) {
+    for (GList *member = members; member; member = member->next) {
         if (!g_strv_contains(keys, member->data)) {
             g_autofree char *excerpt = apmig_error_excerpt(member->data);
             g_autofree char *known = g_strjoinv(", ", (char **)keys);
@@ -344,9 +344,8 @@ apmig_json_read_string(const ApmigJsonPlace *place, const char *key, const char 
 {
     JsonNode *node = json_object_get_member(place->object, key);
 
-    if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
-        return apmig_json_fail(place, key, error, "must be a string%s%s", expected != NULL ? ", " : "",
-                               expected != NULL ? expected : "");
+    if (!node || json_node_get_value_type(node) != G_TYPE_STRING)
+        return apmig_json_fail(place, key, error, "must be a string, %s", expected);
     *ret_text = json_node_get_string(node);
     return TRUE;
 }
@@ -356,7 +355,7 @@ apmig_json_get_integer(const ApmigJsonPlace *place, const char *key, gint64 *ret
 {
     JsonNode *node = json_object_get_member(place->object, key);
 
-    if (node == NULL || json_node_get_value_type(node) != G_TYPE_INT64)
+    if (!node || json_node_get_value_type(node) != G_TYPE_INT64)
         return FALSE;
     *ret_number = json_node_get_int(node);
     return TRUE;

@@ -38,7 +38,7 @@ typedef enum {
     APMIG_ACTION_REMOVE_ADMISSION,  /* admission, of which the UUID counts; no answer */
     APMIG_ACTION_PERSIST_PERMIT,    /* op, permit, given or now in use; then PERMIT_WRITTEN, as of the next */
     APMIG_ACTION_REMOVE_PERMIT,     /* op, permit; no answer when op is 0 */
-    APMIG_ACTION_PERSIST_DECLARED,  /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
+    APMIG_ACTION_PERSIST_DECLARED, /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
     /* Asked of the hypervisor and of the cards. */
     APMIG_ACTION_LIST_GUESTS, /* query; then GUESTS_LISTED */
     APMIG_ACTION_QUERY_GUEST, /* query; then GUEST_ANSWERED */
@@ -47,7 +47,7 @@ typedef enum {
     APMIG_ACTION_READ_USES,   /* op, reading: the AP bus, from now on; then USES_READ */
     APMIG_ACTION_STAMP_GUEST, /* op, stamp; then STAMP_FINISHED */
     /* Said to a caller: reply. */
-    APMIG_ACTION_REPLY_TAKEN,    /* id */
+    APMIG_ACTION_REPLY_TAKEN, /* id */
     APMIG_ACTION_REPLY_RELEASED,
     APMIG_ACTION_REPLY_AMENDED,  /* id */
     APMIG_ACTION_REPLY_VERDICT,  /* allowed, message (why not; ""), read_at; findings of a rehearsal */
@@ -56,8 +56,8 @@ typedef enum {
     APMIG_ACTION_REPLY_DECLARED, /* warnings. The core's own */
     APMIG_ACTION_REPLY_ERROR,    /* code, message */
     /* Told to who listens: id, to look it up by. */
-    APMIG_ACTION_PUBLISH_LOCK,      /* new, changed or just ended */
-    APMIG_ACTION_FORGET_LOCK,       /* an ended lock is no longer readable */
+    APMIG_ACTION_PUBLISH_LOCK, /* new, changed or just ended */
+    APMIG_ACTION_FORGET_LOCK,  /* an ended lock is no longer readable */
     APMIG_ACTION_PUBLISH_MIGRATION,
     APMIG_ACTION_FORGET_MIGRATION,
     APMIG_ACTION_PUBLISH_PERMITS, /* there are others now */
@@ -160,7 +160,7 @@ typedef struct {
         } reading;
         struct {
             char *uuid;
-            ApmigStampForm form; /* off: what stamp there is is taken away */
+            ApmigStampForm form;     /* off: what stamp there is is taken away */
             ApmigGuestChange change; /* its cause */
             GPtrArray *locks;        /* of ApmigLockRecord, oldest first: see apmig_stamp_choose_lock() */
         } stamp;

@@ -12,7 +12,9 @@ engine_view_started(ApmigEngine *engine)
     engine->list_asked = 0;
     engine->list_token = 0;
     engine_stamps_view_started(engine);
-    entry_add_locks(engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor"), engine, NULL);
+    entry_add_locks(
+        engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor"),
+        engine, NULL);
     engine_hurry(engine);
 }
 
@@ -20,8 +22,9 @@ void
 engine_view_lost(ApmigEngine *engine, const char *reason)
 {
     if (engine->connected || g_strcmp0(reason, engine->view_trouble) != 0) {
-        entry_add_locks(engine_log(engine, APMIG_LOG_VIEW_LOST, engine->locks->len ? LOG_WARNING : LOG_INFO, NULL, NULL,
-                   "the hypervisor is not reachable: %s", reason), engine, NULL);
+        entry_add_locks(engine_log(engine, APMIG_LOG_VIEW_LOST, engine->locks->len ? LOG_WARNING : LOG_INFO,
+                                   NULL, NULL, "the hypervisor is not reachable: %s", reason),
+                        engine, NULL);
     }
     engine->connected = FALSE;
     g_free(engine->view_trouble);

@@ -78,7 +78,7 @@ check_locks(const ApmigEngine *engine, const ApmigEvent *event, const ApmigPermi
 static void
 restate(ApmigStampVerdict *verdict, const char *code, char *sentence, char *remedy)
 {
-    ApmigFinding *finding = verdict->findings->pdata[0];
+    ApmigFinding *finding = g_ptr_array_index(verdict->findings, 0);
 
     g_free(verdict->sentence);
     verdict->sentence = sentence;
@@ -91,7 +91,7 @@ restate(ApmigStampVerdict *verdict, const char *code, char *sentence, char *reme
 static void
 restate_unreadable(ApmigStampVerdict *verdict, const char *problem)
 {
-    ApmigFinding *finding = verdict->findings->pdata[0];
+    ApmigFinding *finding = g_ptr_array_index(verdict->findings, 0);
 
     restate(verdict, "stamp-unreadable", g_strdup_printf("The guest's stamp does not read: %s.", problem),
             g_strdup("Have it written anew: apmigctl unstamp on the source host, and restart apmigd there."));

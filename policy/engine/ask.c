@@ -39,7 +39,7 @@ engine_ask_guest(ApmigEngine *engine, Guest *guest)
     action->query.token = guest->asked = ++engine->last_token;
     action->query.uuid = g_strdup(guest->uuid);
     action->query.want_facts = guest->affected == APMIG_AFFECTED_UNKNOWN ||
-                         (guest->scope_varies && guest->told_token < guest->answer_token);
+                               (guest->scope_varies && guest->told_token < guest->answer_token);
     guest->asked_at = engine->now;
     guest->ask_again = FALSE;
 }

@@ -4,7 +4,7 @@
  */
 #include "engine/private.h"
 
-#define MIGRATIONS_MAX 8   /* named in one sentence */
+#define MIGRATIONS_MAX 8 /* named in one sentence */
 
 GPtrArray *
 apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock)

@@ -28,10 +28,11 @@ typedef struct {
     const ApmigStamp *stamp;       /* (nullable) */
     const char *stamp_problem;     /* (nullable): why the one that it brings does not read, as a clause */
     const ApmigEvidence *evidence; /* (nullable): of this host's keys */
-    const ApmigApHost *host;       /* (nullable): this host's hardware; NULL: whether the guest fits is not looked at */
-    const char *const *in_use;     /* (nullable): UUIDs of active guests' mediated devices; NULL: not known */
-    gint64 asked_at;               /* boot time: when these began to be asked for */
-    const char *host_id;           /* (nullable): this host's */
+    const ApmigApHost
+        *host; /* (nullable): this host's hardware; NULL: whether the guest fits is not looked at */
+    const char *const *in_use; /* (nullable): UUIDs of active guests' mediated devices; NULL: not known */
+    gint64 asked_at;           /* boot time: when these began to be asked for */
+    const char *host_id;       /* (nullable): this host's */
 } ApmigArrival;
 
 typedef enum {
@@ -118,8 +119,8 @@ typedef guint64 ApmigToken;
 
 typedef struct {
     ApmigEventType type;
-    gint64 now;      /* boot time (CLOCK_BOOTTIME), usec: never goes back */
-    gint64 realtime; /* usec; may jump */
+    gint64 now;         /* boot time (CLOCK_BOOTTIME), usec: never goes back */
+    gint64 realtime;    /* usec; may jump */
     ApmigCaller caller; /* of a request, and of CALLER_GONE: who is answered */
     union {
         struct {
@@ -148,7 +149,7 @@ typedef struct {
             const char *id;
             gboolean force;
             const char *warnings; /* (nullable): sentences: what is odd about what was declared with it */
-        } release; /* the caller is authorized already */
+        } release;                /* the caller is authorized already */
         struct {
             const char *id;
             ApmigAmendment what;
@@ -208,7 +209,8 @@ typedef struct {
             const char *error; /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
         } answered;
         struct {
-            const char *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
+            const char
+                *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
             ApmigGuestChange change;
         } changed;
         struct {

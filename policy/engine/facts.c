@@ -2,7 +2,7 @@
 /* Finders and predicates: what is known, and changes nothing. */
 #include "engine/private.h"
 
-#define SCOPE_SHOWN    200 /* bytes of a scope in a sentence */
+#define SCOPE_SHOWN 200 /* bytes of a scope in a sentence */
 
 Lock *
 engine_find_lock(const ApmigEngine *engine, const char *id)

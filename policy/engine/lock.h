@@ -53,7 +53,8 @@ typedef struct {
     char *message; /* the sentence to it */
     /* What was not verified of the keys when a release was asked last: a sentence; "" when nothing, or never asked */
     char *unverified;
-    char *warnings; /* to what was declared of its keys with the last such request: sentences; "" when there are none */
+    char *
+        warnings; /* to what was declared of its keys with the last such request: sentences; "" when there are none */
 } ApmigLock;
 
 /* "requested", "draining", "held", "permitted", "breached", "verifying"; "recovered" is the state shown of such a lock;

@@ -172,7 +172,7 @@ lock_may_be_refused(const ApmigEngine *engine, const Lock *lock)
     if (lock->pub.record->on_busy != APMIG_ON_BUSY_UNSET || !apmig_policy_may_refuse(engine->policy))
         return FALSE;
     return (!lock->busy_known && !engine_view_has_told(engine, lock)) ||
-           find_refusing_migration(engine, lock) != NULL;
+           find_refusing_migration(engine, lock);
 }
 
 gboolean

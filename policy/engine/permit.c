@@ -21,7 +21,7 @@ apmig_permit_copy(const ApmigPermit *permit)
 void
 apmig_permit_free(ApmigPermit *permit)
 {
-    if (permit == NULL)
+    if (!permit)
         return;
     g_free(permit->id);
     g_free(permit->uuid);

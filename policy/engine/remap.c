@@ -41,13 +41,13 @@ static void
 add_devices_of_migrations(const ApmigEngine *engine, const ApmigEvent *event, GPtrArray *taken)
 {
     for (guint i = 0; i < engine->migrations->len; i++) {
-        const Migration *migration = engine->migrations->pdata[i];
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
         if (!g_str_equal(migration->pub.uuid, event->admit.uuid))
             add_devices_of(taken, migration);
     }
     for (guint i = 0; i < engine->ended_migrations->len; i++) {
-        const Migration *migration = engine->ended_migrations->pdata[i];
+        const Migration *migration = g_ptr_array_index(engine->ended_migrations, i);
 
         if (migration->ended_at >= event->admit.arrival.asked_at &&
             !g_str_equal(migration->pub.uuid, event->admit.uuid))

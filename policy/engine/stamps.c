@@ -302,7 +302,7 @@ ApmigStampLock *
 apmig_stamp_choose_lock(const GPtrArray *locks, const ApmigScope *scope)
 {
     for (guint i = 0; i < locks->len; i++) {
-        const ApmigLockRecord *record = locks->pdata[i];
+        const ApmigLockRecord *record = g_ptr_array_index(locks, i);
         ApmigStampLock *lock;
 
         if (!apmig_scope_overlaps(record->scope, scope))

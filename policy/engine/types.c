@@ -51,7 +51,7 @@ apmig_lock_record_copy(const ApmigLockRecord *record)
 
     *copy = *record;
     copy->id = g_strdup(record->id);
-    copy->scope = record->scope != NULL ? apmig_scope_ref(record->scope) : NULL;
+    copy->scope = record->scope ? apmig_scope_ref(record->scope) : NULL;
     copy->reason = g_strdup(record->reason);
     copy->change_id = g_strdup(record->change_id);
     copy->owner_name = g_strdup(record->owner_name);
@@ -61,7 +61,7 @@ apmig_lock_record_copy(const ApmigLockRecord *record)
 void
 apmig_lock_record_free(ApmigLockRecord *record)
 {
-    if (record == NULL)
+    if (!record)
         return;
     g_free(record->id);
     apmig_scope_unref(record->scope);
@@ -75,7 +75,7 @@ const char *
 apmig_lock_state_to_string(const ApmigLock *lock)
 {
     g_return_val_if_fail((guint)lock->state < G_N_ELEMENTS(lock_states), "");
-    if (lock->result != NULL)
+    if (lock->result)
         return "ended";
     if (lock->record->origin == APMIG_LOCK_RECOVERED)
         return "recovered";
@@ -131,7 +131,7 @@ apmig_admission_copy(const ApmigAdmission *admission)
     *copy = *admission;
     copy->uuid = g_strdup(admission->uuid);
     copy->name = g_strdup(admission->name);
-    copy->scope = admission->scope != NULL ? apmig_scope_ref(admission->scope) : NULL;
+    copy->scope = admission->scope ? apmig_scope_ref(admission->scope) : NULL;
     copy->devices = g_strdupv(admission->devices);
     return copy;
 }
@@ -139,7 +139,7 @@ apmig_admission_copy(const ApmigAdmission *admission)
 void
 apmig_admission_free(ApmigAdmission *admission)
 {
-    if (admission == NULL)
+    if (!admission)
         return;
     g_free(admission->uuid);
     g_free(admission->name);

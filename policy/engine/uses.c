@@ -115,7 +115,7 @@ engine_uses_read(ApmigEngine *engine, const ApmigEvent *event)
                                  ? find_strangers(engine, lock, event->uses_read.host)
                                  : g_strdup_printf("whether other QEMUs use its AP queues is not known: %s",
                                                    event->uses_read.error);
-        lock->uses_clear = lock->uses_trouble == NULL;
+        lock->uses_clear = !lock->uses_trouble;
         lock->dirty = TRUE;
         return;
     }

@@ -95,7 +95,8 @@ engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, ApmigTok
 }
 
 void
-engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token, GString *text)
+engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token,
+                     GString *text)
 {
     GHashTableIter iter;
     Guest *guest;

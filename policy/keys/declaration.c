@@ -31,7 +31,7 @@ read_queues(const char *text, const char *queues, ApmigDeclaration *declaration,
     g_autoptr(GError) cause = NULL;
 
     declaration->queues = apmig_scope_parse(queues, &cause);
-    if (declaration->queues != NULL)
+    if (declaration->queues)
         return TRUE;
     if (g_str_has_suffix(cause->message, "."))
         cause->message[strlen(cause->message) - 1] = '\0';
@@ -88,11 +88,11 @@ ApmigDeclaration *
 apmig_declaration_parse(const char *text, GError **error)
 {
     const char *colon = strchr(text, ':');
-    const char *equals = colon != NULL ? strchr(colon, '=') : NULL;
+    const char *equals = colon ? strchr(colon, '=') : NULL;
     g_autofree char *queues = NULL;
     g_autofree char *key_class = NULL;
 
-    if (equals == NULL) {
+    if (!equals) {
         fail(error, text, "must have the form QUEUES:CLASS=PATTERN, as in 04.0012:AES=0x0123456789abcdef");
         return NULL;
     }
@@ -107,7 +107,7 @@ apmig_declaration_parse_pair(const char *key, const char *pattern, GError **erro
     const char *space = strchr(key, ' ');
     g_autofree char *queues = NULL;
 
-    if (space == NULL) {
+    if (!space) {
         fail(error, key, "must name queues and a key class with a space between, as in \"04.0012 AES\"");
         return NULL;
     }
@@ -118,7 +118,7 @@ apmig_declaration_parse_pair(const char *key, const char *pattern, GError **erro
 void
 apmig_declaration_free(ApmigDeclaration *declaration)
 {
-    if (declaration == NULL)
+    if (!declaration)
         return;
     apmig_scope_unref(declaration->queues);
     g_free(declaration);
@@ -131,7 +131,7 @@ static const ApmigEvidenceRecord *
 find_record(const GPtrArray *records, const ApmigApQueue *queue, ApmigKeyClass key_class)
 {
     for (guint i = 0; i < records->len; i++) {
-        const ApmigEvidenceRecord *record = records->pdata[i];
+        const ApmigEvidenceRecord *record = g_ptr_array_index(records, i);
 
         if (record->adapter == queue->adapter && record->domain == queue->domain &&
             record->key_class == key_class)
@@ -164,7 +164,7 @@ is_within(const ApmigScope *within, const ApmigDeclaration *declaration, const A
     g_autofree char *excerpt = NULL;
     g_autofree char *lock = NULL;
 
-    if (within == NULL || apmig_scope_contains(within, queue->adapter, queue->domain))
+    if (!within || apmig_scope_contains(within, queue->adapter, queue->domain))
         return TRUE;
     excerpt = apmig_error_excerpt(apmig_scope_to_string(declaration->queues));
     lock = apmig_error_excerpt(apmig_scope_to_string(within));
@@ -184,7 +184,7 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
     int n = 0;
 
     for (guint i = 0; i < host->queues->len; i++) {
-        const ApmigApQueue *queue = host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(host->queues, i);
         const ApmigEvidenceRecord *present;
         ApmigEvidenceRecord record = *origin;
 
@@ -195,7 +195,7 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
             return -1;
         n++;
         present = find_record(records, queue, declaration->key_class);
-        if (present != NULL) {
+        if (present) {
             if (!is_same_key(present, declaration, error))
                 return -1;
             continue;
@@ -211,17 +211,15 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
 
 GPtrArray *
 apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host, const ApmigScope *within,
-                          guint32 uid, const char *user, gint64 at, GError **error)
+                          const ApmigEvidenceRecord *origin, GError **error)
 {
-    const ApmigEvidenceRecord origin = {
-        .evidence = APMIG_EVIDENCE_DECLARED, .at = at, .source = (char *)user, .uid = uid};
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
 
     for (guint i = 0; i < declarations->len; i++) {
-        const ApmigDeclaration *declaration = declarations->pdata[i];
+        const ApmigDeclaration *declaration = g_ptr_array_index(declarations, i);
         const char *queues = apmig_scope_to_string(declaration->queues);
         const char *key_class = apmig_key_class_to_string(declaration->key_class);
-        int n = expand(declaration, host, within, &origin, records, error);
+        int n = expand(declaration, host, within, origin, records, error);
 
         if (n < 0)
             return NULL;

@@ -34,6 +34,12 @@ apmig_evidence_class_from_string(const char *text, ApmigEvidenceClass *ret_class
     return FALSE;
 }
 
+gboolean
+apmig_evidence_class_is_word(ApmigEvidenceClass evidence)
+{
+    return evidence == APMIG_EVIDENCE_DECLARED || evidence == APMIG_EVIDENCE_ATTESTED;
+}
+
 /* --- records ------------------------------------------------------------------------------------- */
 
 ApmigEvidenceRecord *
@@ -42,14 +48,14 @@ apmig_evidence_record_copy(const ApmigEvidenceRecord *record)
     ApmigEvidenceRecord *copy = g_new(ApmigEvidenceRecord, 1);
 
     *copy = *record;
-    copy->source = g_strdup(record->source != NULL ? record->source : "");
+    copy->source = g_strdup(record->source ? record->source : "");
     return copy;
 }
 
 void
 apmig_evidence_record_free(ApmigEvidenceRecord *record)
 {
-    if (record == NULL)
+    if (!record)
         return;
     g_free(record->source);
     g_free(record);
@@ -64,9 +70,9 @@ apmig_evidence_record_describe(const ApmigEvidenceRecord *record)
     case APMIG_EVIDENCE_VERIFIED:
         return g_strdup_printf("verified, read from the card at %s", at);
     case APMIG_EVIDENCE_ATTESTED:
-        return g_strdup_printf("attested by the plug-in %s at %s", record->source, at);
     case APMIG_EVIDENCE_DECLARED:
-        return g_strdup_printf("declared by %s (uid %u) at %s", record->source, record->uid, at);
+        return g_strdup_printf("%s by %s (uid %u) at %s", apmig_evidence_class_to_string(record->evidence),
+                               record->source, record->uid, at);
     case APMIG_EVIDENCE_UNKNOWN:
     default:
         return g_strdup("unknown");
@@ -124,7 +130,7 @@ apmig_evidence_new(void)
 void
 apmig_evidence_free(ApmigEvidence *evidence)
 {
-    if (evidence == NULL)
+    if (!evidence)
         return;
     g_tree_destroy(evidence->records);
     g_free(evidence);
@@ -154,24 +160,10 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
         const ApmigEvidenceRecord *record =
             g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, (ApmigEvidenceClass)i));
 
-        if (record != NULL && !record->contradicted)
+        if (record && !record->contradicted)
             return record;
     }
     return NULL;
-}
-
-void
-apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source)
-{
-    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (record->evidence == APMIG_EVIDENCE_ATTESTED && g_str_equal(record->source, source))
-            g_tree_remove(evidence->records,
-                          key_of(record->adapter, record->domain, record->key_class, record->evidence));
-    }
 }
 
 /* --- adding -------------------------------------------------------------------------------------- */
@@ -206,15 +198,15 @@ check_words(ApmigEvidence *evidence, guint adapter, guint domain, ApmigKeyClass 
     const ApmigEvidenceRecord *card =
         g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, APMIG_EVIDENCE_VERIFIED));
 
-    for (guint i = APMIG_EVIDENCE_DECLARED; card != NULL && i < APMIG_EVIDENCE_VERIFIED; i++) {
+    for (guint i = APMIG_EVIDENCE_DECLARED; card && i < APMIG_EVIDENCE_VERIFIED; i++) {
         ApmigEvidenceRecord *word =
             g_tree_lookup(evidence->records, key_of(adapter, domain, key_class, (ApmigEvidenceClass)i));
         gboolean contradicted;
 
-        if (word == NULL || word->at > card->at)
+        if (!word || word->at > card->at)
             continue;
         contradicted = !says_the_same(card, word);
-        if (contradicted && !word->contradicted && alarms != NULL)
+        if (contradicted && !word->contradicted && alarms)
             g_ptr_array_add(alarms, describe_contradiction(card, word));
         word->contradicted = contradicted;
     }
@@ -232,7 +224,7 @@ apmig_evidence_add(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, G
                      record->evidence <= APMIG_EVIDENCE_VERIFIED);
     key = key_of(record->adapter, record->domain, record->key_class, record->evidence);
     present = g_tree_lookup(evidence->records, key);
-    if (present != NULL && present->at > record->at)
+    if (present && present->at > record->at)
         return;
     if (is_known(record))
         g_tree_replace(evidence->records, key, apmig_evidence_record_copy(record));
@@ -248,41 +240,64 @@ apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint domain,
     for (guint i = 0; i < APMIG_N_KEY_CLASSES; i++) {
         ApmigEvidenceRecord record = {adapter, domain, (ApmigKeyClass)i, APMIG_EVIDENCE_VERIFIED};
 
-        for (guint j = 0; mkvps != NULL && j < APMIG_N_REGISTERS; j++)
+        for (guint j = 0; mkvps && j < APMIG_N_REGISTERS; j++)
             record.registers[j] = mkvps->registers[i][j];
         record.at = at;
         apmig_evidence_add(evidence, &record, alarms);
     }
 }
 
-static void
-warn_of_declaration(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known, GPtrArray *warnings)
+static char *
+describe_unchanged(const ApmigEvidenceRecord *record)
 {
     g_autofree char *cur = show_cur(record);
 
-    if (says_the_same(record, known))
-        g_ptr_array_add(
-            warnings,
-            g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is unchanged, it was known before: make "
-                            "sure that the new key was set, and not only loaded.",
-                            record->adapter, record->domain, cur,
-                            apmig_key_class_to_string(record->key_class)));
-    else if (known->evidence == APMIG_EVIDENCE_VERIFIED)
+    return g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is unchanged, it was known before: make sure "
+                           "that the new key was set, and not only loaded.",
+                           record->adapter, record->domain, cur,
+                           apmig_key_class_to_string(record->key_class));
+}
+
+static char *
+describe_outranked(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known)
+{
+    g_autofree char *cur = show_cur(record);
+    g_autofree char *known_cur = show_cur(known);
+    g_autofree char *origin = apmig_evidence_record_describe(known);
+
+    return g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is %s only, but %s was %s, and counts until "
+                           "the key is attested anew.",
+                           record->adapter, record->domain, cur, apmig_key_class_to_string(record->key_class),
+                           apmig_evidence_class_to_string(record->evidence), known_cur, origin);
+}
+
+static void
+warn_of_declaration(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known, gboolean is_change,
+                    GPtrArray *warnings)
+{
+    if (says_the_same(record, known)) {
+        if (is_change)
+            g_ptr_array_add(warnings, describe_unchanged(record));
+    } else if (known->evidence == APMIG_EVIDENCE_VERIFIED) {
         g_ptr_array_add(warnings, describe_contradiction(known, record));
+    } else if (known->evidence > record->evidence) {
+        g_ptr_array_add(warnings, describe_outranked(record, known));
+    }
 }
 
 void
-apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, GPtrArray *warnings)
+apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, gboolean is_change,
+                       GPtrArray *warnings)
 {
     const ApmigEvidenceRecord *known =
         apmig_evidence_lookup(evidence, record->adapter, record->domain, record->key_class);
     ApmigEvidenceRecord declaration = *record;
 
-    g_return_if_fail(record->evidence == APMIG_EVIDENCE_DECLARED);
-    if (known != NULL) {
+    g_return_if_fail(apmig_evidence_class_is_word(record->evidence));
+    if (known) {
         declaration.before = *cur_of(known);
-        if (warnings != NULL)
-            warn_of_declaration(record, known, warnings);
+        if (warnings)
+            warn_of_declaration(record, known, is_change, warnings);
     }
     apmig_evidence_add(evidence, &declaration, warnings);
 }
@@ -314,7 +329,7 @@ apmig_evidence_describe_trouble(const ApmigEvidence *evidence)
     GString *text = g_string_new(NULL);
 
     for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
+        const ApmigEvidenceRecord *record = g_ptr_array_index(list, i);
 
         if (record->contradicted)
             add_place(contradicted, record);
@@ -338,14 +353,13 @@ apmig_evidence_explain_unknown(const ApmigApHost *host, guint adapter, guint dom
 {
     const ApmigApQueue *queue = apmig_ap_find_queue(host, adapter, domain);
 
-    if (queue == NULL)
+    if (!queue)
         return "is not on this host";
     if (apmig_ap_find_mode(host, adapter) == APMIG_AP_MODE_ACCELERATOR)
         return "is one of an accelerator, which has no master keys";
     if (g_str_equal(queue->driver, "vfio_ap"))
         return "is set aside for guests (driver vfio_ap), so this host cannot see its master keys, which is "
-               "normal: look them up on the TKE workstation or in the guest, and declare them when you release the "
-               "lock";
+               "normal: look them up on the TKE workstation or in the guest, and declare them";
     if (*queue->driver == '\0')
         return "has no driver, so this host cannot see its master keys";
     if (queue->config == APMIG_NO)

@@ -43,7 +43,7 @@ apmig_key_verdict_to_string(ApmigKeyVerdict verdict)
 void
 apmig_key_comparison_free(ApmigKeyComparison *comparison)
 {
-    if (comparison == NULL)
+    if (!comparison)
         return;
     g_free(comparison->sentence);
     g_free(comparison);

@@ -218,7 +218,7 @@ read_label(const char *word, ApmigRegister *ret_register)
 {
     g_autofree char *name = g_str_has_suffix(word, ":") ? g_strndup(word, strlen(word) - 1) : NULL;
 
-    return name != NULL && apmig_register_from_string(name, ret_register);
+    return name && apmig_register_from_string(name, ret_register);
 }
 
 /* @seen: a bit for each register that had a line */
@@ -252,11 +252,11 @@ apmig_mkvps_parse(const char *text, gsize length, ApmigMkvps *ret_mkvps)
     guint seen = 0;
 
     memset(ret_mkvps, 0, sizeof *ret_mkvps);
-    if (length > APMIG_MKVPS_MAX_BYTES || memchr(text, '\0', length) != NULL)
+    if (length > APMIG_MKVPS_MAX_BYTES || memchr(text, '\0', length))
         return;
     copy = g_strndup(text, length);
     lines = g_strsplit(copy, "\n", 0);
-    for (char **line = lines; *line != NULL; line++)
+    for (char **line = lines; *line; line++)
         read_line(*line, &seen, ret_mkvps);
 }
 

@@ -51,11 +51,11 @@ find_pending(const ApmigKeyReading *reading, GPtrArray *problems)
         g_autofree char *pattern = reg->length > 0 ? apmig_key_pattern_to_string(reg) : NULL;
 
         if (apmig_key_register_is_pending(reg))
-            g_ptr_array_add(
-                problems, g_strdup_printf("%s NEW is %s%s%s in AP queue %02x.%04x",
-                                          apmig_key_class_to_string((ApmigKeyClass)i),
-                                          apmig_key_state_to_string(reg->state), pattern != NULL ? " " : "",
-                                          pattern != NULL ? pattern : "", reading->adapter, reading->domain));
+            g_ptr_array_add(problems,
+                            g_strdup_printf("%s NEW is %s%s%s in AP queue %02x.%04x",
+                                            apmig_key_class_to_string((ApmigKeyClass)i),
+                                            apmig_key_state_to_string(reg->state), pattern ? " " : "",
+                                            pattern ? pattern : "", reading->adapter, reading->domain));
     }
 }
 
@@ -66,8 +66,8 @@ describe_unfinished(const Question *question)
     g_autofree char *few = NULL;
 
     for (guint i = 0; i < question->readings->len; i++)
-        if (is_asked(question, question->readings->pdata[i]))
-            find_pending(question->readings->pdata[i], problems);
+        if (is_asked(question, g_ptr_array_index(question->readings, i)))
+            find_pending(g_ptr_array_index(question->readings, i), problems);
     if (problems->len == 0)
         return NULL;
     few = apmig_sentence_few(problems, ", ");
@@ -106,13 +106,13 @@ find_reference(const Question *question, guint domain, guint key_class)
     const ApmigKeyReading *reference = NULL;
 
     for (guint i = 0; i < question->readings->len; i++) {
-        const ApmigKeyReading *reading = question->readings->pdata[i];
+        const ApmigKeyReading *reading = g_ptr_array_index(question->readings, i);
 
         if (reading->domain != domain || !has_key(reading, key_class))
             continue;
         if (is_asked(question, reading))
             return reading;
-        reference = reference != NULL ? reference : reading;
+        reference = reference ? reference : reading;
     }
     return reference;
 }
@@ -126,7 +126,7 @@ find_different(const Question *question, const ApmigKeyReading *reading, GPtrArr
         g_autofree char *pattern = NULL;
         g_autofree char *other = NULL;
 
-        if (reference == NULL || (!is_asked(question, reference) && !is_asked(question, reading)) ||
+        if (!reference || (!is_asked(question, reference) && !is_asked(question, reading)) ||
             (!has_key(reading, i) && !has_no_key(reading, i)) ||
             apmig_key_pattern_equal((ApmigKeyClass)i, cur_of(reading, i), cur_of(reference, i)))
             continue;
@@ -147,9 +147,9 @@ describe_differences(const Question *question)
     g_autofree char *few = NULL;
 
     for (guint i = 0; i < question->readings->len; i++) {
-        if (is_asked(question, question->readings->pdata[i]))
-            find_missing(question->readings->pdata[i], problems);
-        find_different(question, question->readings->pdata[i], problems);
+        if (is_asked(question, g_ptr_array_index(question->readings, i)))
+            find_missing(g_ptr_array_index(question->readings, i), problems);
+        find_different(question, g_ptr_array_index(question->readings, i), problems);
     }
     if (problems->len == 0)
         return NULL;
@@ -195,7 +195,7 @@ static const ApmigKeyReading *
 find_reading(const Question *question, const ApmigApQueue *queue)
 {
     for (guint i = 0; i < question->readings->len; i++) {
-        const ApmigKeyReading *reading = question->readings->pdata[i];
+        const ApmigKeyReading *reading = g_ptr_array_index(question->readings, i);
 
         if (reading->adapter == queue->adapter && reading->domain == queue->domain)
             return reading;
@@ -209,7 +209,7 @@ mode_of(const Question *question, const ApmigApQueue *queue, const ApmigKeyReadi
 {
     ApmigApMode mode = apmig_ap_find_mode(question->host, queue->adapter);
 
-    if (mode != APMIG_AP_MODE_UNKNOWN || reading == NULL)
+    if (mode != APMIG_AP_MODE_UNKNOWN || !reading)
         return mode;
     if (has_key(reading, APMIG_KEY_WK) || has_no_key(reading, APMIG_KEY_WK))
         return APMIG_AP_MODE_EP11;
@@ -221,7 +221,7 @@ mode_of(const Question *question, const ApmigApQueue *queue, const ApmigKeyReadi
 static gboolean
 was_seen(const ApmigKeyReading *reading, guint key_class)
 {
-    return reading != NULL && (has_key(reading, key_class) || has_no_key(reading, key_class)) &&
+    return reading && (has_key(reading, key_class) || has_no_key(reading, key_class)) &&
            reading->mkvps.registers[key_class][APMIG_REGISTER_NEW].state != APMIG_KEY_STATE_UNKNOWN;
 }
 
@@ -245,7 +245,7 @@ sort_queue(const Question *question, const ApmigApQueue *queue, GArray *groups, 
             continue;
         n_classes++;
         if (!was_seen(reading, i))
-            g_ptr_array_add(record != NULL && record->evidence != APMIG_EVIDENCE_VERIFIED ? known : unknown,
+            g_ptr_array_add(record && record->evidence != APMIG_EVIDENCE_VERIFIED ? known : unknown,
                             (gpointer)apmig_key_class_to_string((ApmigKeyClass)i));
     }
     if ((name = apmig_sentence_queue(queue->adapter, queue->domain, unknown, n_classes)) != NULL)
@@ -279,7 +279,7 @@ describe_unverified(const Question *question)
 
     g_array_set_clear_func(groups, group_clear);
     for (guint i = 0; i < question->host->queues->len; i++) {
-        const ApmigApQueue *queue = question->host->queues->pdata[i];
+        const ApmigApQueue *queue = g_ptr_array_index(question->host->queues, i);
 
         if (!apmig_scope_contains(question->scope, queue->adapter, queue->domain))
             continue;
@@ -289,7 +289,8 @@ describe_unverified(const Question *question)
     describe_groups(groups, parts);
     few = apmig_sentence_few(told, ", ");
     if (told->len > 0)
-        g_ptr_array_add(parts, g_strdup_printf("AP queues %s (known by declaration or plug-in)", few));
+        g_ptr_array_add(parts,
+                        g_strdup_printf("AP queues %s (declared or attested, not read from the card)", few));
     if (has_cca)
         g_ptr_array_add(parts, g_strdup("the SYM (DES) master key of any CCA queue (no host can)"));
     if (parts->len == 0)
@@ -310,11 +311,11 @@ apmig_release_check(const ApmigScope *scope, const ApmigApHost *host, const GPtr
 
     check->code = APMIG_ERROR_KEY_CHANGE_UNFINISHED;
     check->message = describe_unfinished(&question);
-    if (check->message == NULL) {
+    if (!check->message) {
         check->code = APMIG_ERROR_KEYS_DIFFER;
         check->message = describe_differences(&question);
     }
-    check->in_step = check->message == NULL;
+    check->in_step = !check->message;
     if (check->in_step)
         check->message = g_strdup("");
     check->unverified = describe_unverified(&question);
@@ -324,7 +325,7 @@ apmig_release_check(const ApmigScope *scope, const ApmigApHost *host, const GPtr
 void
 apmig_release_check_free(ApmigReleaseCheck *check)
 {
-    if (check == NULL)
+    if (!check)
         return;
     g_free(check->message);
     g_free(check->unverified);

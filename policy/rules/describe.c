@@ -20,7 +20,7 @@ policy_note_origins(ApmigPolicy *policy, JsonObject *object, const char *origin)
         g_hash_table_iter_init(&iter, policy->origins);
     while (policy->origins && g_hash_table_iter_next(&iter, &key, &earlier))
         g_hash_table_insert(origins, g_strdup(key), g_strdup(earlier));
-    for (GList *member = members; member != NULL; member = member->next)
+    for (GList *member = members; member; member = member->next)
         if (!g_str_equal(member->data, "rules"))
             g_hash_table_insert(origins, g_strdup(member->data), g_utf8_make_valid(origin, -1));
     g_clear_pointer(&policy->origins, g_hash_table_unref);

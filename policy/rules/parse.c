@@ -40,7 +40,7 @@ read_match_scope(ApmigPolicyRule *rule, const ApmigJsonPlace *place, GError **er
     if (!apmig_json_read_string(place, "scope", "AP queues such as \"04.*\"", &scope, error))
         return FALSE;
     rule->scope = apmig_scope_parse(scope, &cause);
-    return rule->scope != NULL ||
+    return rule->scope ||
            apmig_json_fail(place, "scope", error, "does not read: %.*s", (int)strlen(cause->message) - 1,
                            cause->message); /* its full stop */
 }
@@ -53,9 +53,9 @@ read_match(ApmigPolicyRule *rule, const ApmigJsonPlace *place, GError **error)
     JsonNode *node = json_object_get_member(place->object, "match");
     ApmigJsonPlace inner = {place->origin, path, NULL};
 
-    if (node != NULL && JSON_NODE_HOLDS_OBJECT(node))
+    if (node && JSON_NODE_HOLDS_OBJECT(node))
         inner.object = json_node_get_object(node);
-    if (inner.object == NULL || json_object_get_size(inner.object) == 0)
+    if (!inner.object || json_object_get_size(inner.object) == 0)
         return apmig_json_fail(
             place, "match", error,
             "must be an object with \"guest\", \"scope\" or both, for what holds for all guests "
@@ -72,7 +72,7 @@ refuse_keys_of_all(const ApmigJsonPlace *place, const char *const *keys, const c
 {
     g_autoptr(GList) members = json_object_get_members(place->object);
 
-    for (GList *member = members; member != NULL; member = member->next)
+    for (GList *member = members; member; member = member->next)
         if (g_strv_contains(top_keys, member->data) && !g_strv_contains(keys, member->data))
             return apmig_json_fail(place, member->data, error,
                                    "does not depend on the guest: it stands at the top level alone");
@@ -139,7 +139,7 @@ add_rule(GPtrArray *rules, guint n_before, const ApmigJsonPlace *place, JsonNode
         return apmig_json_fail(place, key, error, "must be an object with \"match\" and settings");
     inner.object = json_node_get_object(element);
     rule = read_rule(&inner, index, top_keys, error);
-    if (rule == NULL || !refuse_match_twice(rules, n_before, rule, &inner, error))
+    if (!rule || !refuse_match_twice(rules, n_before, rule, &inner, error))
         return FALSE;
     g_ptr_array_add(rules, g_steal_pointer(&rule));
     return TRUE;
@@ -153,7 +153,7 @@ read_rules(ApmigPolicy *policy, const ApmigJsonPlace *place, const char *const *
     JsonArray *array = NULL;
     guint n_before;
 
-    if (node == NULL)
+    if (!node)
         return TRUE;
     if (!JSON_NODE_HOLDS_ARRAY(node))
         return apmig_json_fail(place, "rules", error, "must be an array of rules");
@@ -180,15 +180,15 @@ apmig_policy_parse(const char *json, gsize length, const char *origin, const Apm
 {
     g_auto(GStrv) settings = policy_setting_keys();
     g_autofree const char **keys = g_new0(const char *, g_strv_length(settings) + 2);
-    g_autoptr(ApmigPolicy) policy = base != NULL ? apmig_policy_copy(base) : apmig_policy_new_default();
+    g_autoptr(ApmigPolicy) policy = base ? apmig_policy_copy(base) : apmig_policy_new_default();
     g_autoptr(JsonObject) object =
         apmig_strict_json_parse(json, length, APMIG_POLICY_MAX_BYTES, origin, error);
     ApmigJsonPlace place = {origin, "$", object};
 
-    for (guint i = 0; settings[i] != NULL; i++)
+    for (guint i = 0; settings[i]; i++)
         keys[i] = settings[i];
     keys[g_strv_length(settings)] = "rules";
-    if (object == NULL || !apmig_json_check_keys(&place, keys, POLICY_NOT_A_KEY, error) ||
+    if (!object || !apmig_json_check_keys(&place, keys, POLICY_NOT_A_KEY, error) ||
         !policy_read_settings(policy, &place, error) || !read_rules(policy, &place, keys, error))
         return NULL;
     policy_note_origins(policy, object, origin);

@@ -80,7 +80,7 @@ apmig_on_busy_to_string(ApmigOnBusy on_busy)
 gboolean
 apmig_on_busy_from_string(const char *text, ApmigOnBusy *ret_on_busy)
 {
-    for (guint i = APMIG_ON_BUSY_ABORT; apmig_on_busy_words[i] != NULL; i++) {
+    for (guint i = APMIG_ON_BUSY_ABORT; apmig_on_busy_words[i]; i++) {
         if (g_str_equal(text, apmig_on_busy_words[i])) {
             *ret_on_busy = (ApmigOnBusy)i;
             return TRUE;

@@ -112,7 +112,7 @@ read_word(const ApmigJsonPlace *place, const WordKey *key, guint *ret_number, GE
 
     if (!apmig_json_read_string(place, key->key, expected, &word, error))
         return FALSE;
-    for (guint i = key->least; key->words[i] != NULL; i++) {
+    for (guint i = key->least; key->words[i]; i++) {
         if (!g_str_equal(word, key->words[i]))
             continue;
         *ret_number = i;
@@ -192,11 +192,10 @@ read_steps(ApmigPolicy *policy, const ApmigJsonPlace *place, GError **error)
     JsonNode *node = json_object_get_member(place->object, "steps");
     JsonArray *array = NULL;
 
-    if (node == NULL)
+    if (!node)
         return TRUE;
     array = JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
-    if (array == NULL || json_array_get_length(array) < 1 ||
-        json_array_get_length(array) > APMIG_POLICY_MAX_STEPS)
+    if (!array || json_array_get_length(array) < 1 || json_array_get_length(array) > APMIG_POLICY_MAX_STEPS)
         return apmig_json_fail(place, "steps", error, "must be an array of 1 to %u steps",
                                APMIG_POLICY_MAX_STEPS);
     policy->n_steps = 0;

@@ -17,7 +17,7 @@ apmig_arrival_check_new(void)
 void
 apmig_arrival_check_free(ApmigArrivalCheck *check)
 {
-    if (check == NULL)
+    if (!check)
         return;
     g_ptr_array_unref(check->findings);
     g_ptr_array_unref(check->doubts);
@@ -30,7 +30,7 @@ apmig_arrival_check_free(ApmigArrivalCheck *check)
 static void
 refuse(ApmigArrivalCheck *check, const char *sentence)
 {
-    if (check->refusal == NULL)
+    if (!check->refusal)
         check->refusal = g_strdup(sentence);
 }
 
@@ -38,7 +38,7 @@ void
 apmig_arrival_check_add(ApmigArrivalCheck *check, ApmigFinding *finding, const char *refusal)
 {
     g_ptr_array_add(check->findings, finding);
-    if (refusal != NULL)
+    if (refusal)
         refuse(check, refusal);
 }
 
@@ -46,7 +46,7 @@ void
 apmig_arrival_check_add_stamp(ApmigArrivalCheck *check, const ApmigStampVerdict *verdict)
 {
     for (guint i = 0; i < verdict->findings->len; i++) {
-        const ApmigFinding *finding = verdict->findings->pdata[i];
+        const ApmigFinding *finding = g_ptr_array_index(verdict->findings, i);
 
         g_ptr_array_add(check->findings,
                         apmig_finding_new(finding->severity, g_strdup(finding->subject), finding->code,
@@ -76,7 +76,7 @@ static void
 add_misfits(ApmigArrivalCheck *check, const GPtrArray *findings)
 {
     for (guint i = 0; i < findings->len; i++) {
-        const ApmigCompatFinding *finding = findings->pdata[i];
+        const ApmigCompatFinding *finding = g_ptr_array_index(findings, i);
 
         g_ptr_array_add(check->findings,
                         apmig_finding_new(finding->severity, name_subject(finding),
@@ -92,7 +92,7 @@ describe(const GPtrArray *findings, ApmigSeverity severity)
     g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
 
     for (guint i = 0; i < findings->len; i++) {
-        const ApmigCompatFinding *finding = findings->pdata[i];
+        const ApmigCompatFinding *finding = g_ptr_array_index(findings, i);
 
         if (finding->severity == severity)
             g_ptr_array_add(texts, apmig_compat_finding_describe(finding));
@@ -115,7 +115,7 @@ collect_queues(const GPtrArray *findings)
     GHashTable *queues = g_hash_table_new(NULL, NULL);
 
     for (guint i = 0; i < findings->len; i++) {
-        const ApmigCompatFinding *finding = findings->pdata[i];
+        const ApmigCompatFinding *finding = g_ptr_array_index(findings, i);
 
         if (finding->adapter != APMIG_COMPAT_NONE)
             g_hash_table_add(queues, key_of(finding->adapter, finding->domain));
@@ -164,8 +164,8 @@ apmig_arrival_check_add_hardware(ApmigArrivalCheck *check, const ApmigApView *so
     add_misfits(check, misfits);
     if (destination->present)
         add_fits(check, source, destination, misfits);
-    if (misfit != NULL)
+    if (misfit)
         refuse(check, misfit);
-    if (doubt != NULL)
+    if (doubt)
         g_ptr_array_add(check->doubts, g_steal_pointer(&doubt));
 }

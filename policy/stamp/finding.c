@@ -19,7 +19,7 @@ apmig_finding_new(ApmigSeverity severity, char *subject, const char *code, const
 void
 apmig_finding_free(ApmigFinding *finding)
 {
-    if (finding == NULL)
+    if (!finding)
         return;
     g_free(finding->subject);
     g_free(finding->code);
@@ -41,6 +41,6 @@ apmig_findings_severity(const GPtrArray *findings)
     ApmigSeverity severity = APMIG_SEVERITY_NONE;
 
     for (guint i = 0; i < findings->len; i++)
-        severity = MAX(severity, ((const ApmigFinding *)findings->pdata[i])->severity);
+        severity = MAX(severity, ((const ApmigFinding *)g_ptr_array_index(findings, i))->severity);
     return severity;
 }

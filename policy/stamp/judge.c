@@ -13,7 +13,7 @@
 void
 apmig_stamp_verdict_free(ApmigStampVerdict *verdict)
 {
-    if (verdict == NULL)
+    if (!verdict)
         return;
     g_free(verdict->sentence);
     g_ptr_array_unref(verdict->findings);
@@ -48,7 +48,7 @@ object(Objection *objection, const char *code, char *sentence, const char *remed
 static gboolean
 find_origin_objection(const ApmigStamp *stamp, const ApmigStampPolicy *policy, Objection *objection)
 {
-    if (stamp == NULL)
+    if (!stamp)
         return object(
             objection, "stamp-missing",
             g_strdup("The guest brings no stamp of its source host, so its master keys there are not known."),
@@ -59,7 +59,7 @@ find_origin_objection(const ApmigStamp *stamp, const ApmigStampPolicy *policy, O
                       g_strdup("The guest's stamp is this host's own, left over from before: its source host "
                                "wrote none."),
                       "Run apmigd on the source host; and see that the hosts have not the same machine id.");
-    if (policy->source_host_id != NULL && !g_str_equal(stamp->host_id, policy->source_host_id))
+    if (policy->source_host_id && !g_str_equal(stamp->host_id, policy->source_host_id))
         return object(objection, "stamp-foreign",
                       g_strdup_printf(
                           "The guest's stamp does not count: it is of host %s, and the guest comes from %s.",
@@ -131,7 +131,7 @@ static const struct {
 
 static const char remedy_of_unknown[] =
     "Compare the patterns where they can be seen, as at the TKE. A host knows them when they were declared "
-    "with a release (apmigctl unlock --declare), or from an evidence plug-in.";
+    "there (apmigctl declare, apmigctl unlock --declare).";
 
 static ApmigSeverity
 weigh(ApmigStampAnswer answer)
@@ -236,10 +236,10 @@ static gboolean
 sort_key(const Comparison *comparison, const ApmigApViewQueue *queue, guint key_class,
          const ApmigEvidenceRecord *there, const ApmigEvidenceRecord *here, GPtrArray *unknown)
 {
-    g_autoptr(ApmigKeyComparison) keys = there != NULL && here != NULL ? compare_key(there, here) : NULL;
+    g_autoptr(ApmigKeyComparison) keys = there && here ? compare_key(there, here) : NULL;
     const char *name = apmig_key_class_to_string((ApmigKeyClass)key_class);
 
-    if (keys == NULL || keys->verdict == APMIG_KEYS_UNKNOWN) {
+    if (!keys || keys->verdict == APMIG_KEYS_UNKNOWN) {
         g_ptr_array_add(unknown, (gpointer)name);
         return FALSE;
     }
@@ -255,7 +255,7 @@ has_class(const ApmigApViewQueue *queue, guint key_class, const ApmigEvidenceRec
           const ApmigEvidenceRecord *here)
 {
     if (queue->mode == APMIG_AP_MODE_UNKNOWN)
-        return there != NULL || here != NULL;
+        return there || here;
     return apmig_key_mode_has_class(queue->mode, (ApmigKeyClass)key_class);
 }
 
@@ -268,10 +268,10 @@ describe_unknown(const ApmigApViewQueue *queue, const ApmigEvidence *keys, const
     for (guint i = 0; i < classes->len; i++) {
         ApmigKeyClass key_class;
 
-        if (apmig_key_class_from_string(classes->pdata[i], &key_class) &&
-            stamp_find_key(keys, queue, key_class) == NULL)
-            g_string_append_printf(text, "%s%s",
-                                   text->len > 0 ? ", " : "unknown: ", (const char *)classes->pdata[i]);
+        if (apmig_key_class_from_string(g_ptr_array_index(classes, i), &key_class) &&
+            !stamp_find_key(keys, queue, key_class))
+            g_string_append_printf(text, "%s%s", text->len > 0 ? ", " : "unknown: ",
+                                   (const char *)g_ptr_array_index(classes, i));
     }
     return g_strdup(text->len > 0 ? text->str : "known");
 }
@@ -303,7 +303,7 @@ sort_queue(const Comparison *comparison, const ApmigApViewQueue *queue, const Ap
         n_keys += sort_key(comparison, queue, i, there, here, unknown);
     }
     name = apmig_sentence_queue(queue->adapter, queue->domain, unknown, n_classes);
-    if (name != NULL) {
+    if (name) {
         g_autofree char *at_source = describe_unknown(queue, source, unknown);
         g_autofree char *here = describe_unknown(queue, evidence, unknown);
 
@@ -315,7 +315,7 @@ sort_queue(const Comparison *comparison, const ApmigApViewQueue *queue, const Ap
         name = g_strdup_printf("%02x.%04x (no master key)", queue->adapter, queue->domain);
         add_unknown_queue(comparison, queue, "no-master-key", "none", "none");
     }
-    if (name != NULL)
+    if (name)
         g_ptr_array_add(comparison->unknown, name);
 }
 
@@ -330,7 +330,7 @@ is_all_known(const ApmigApViewQueue *queue, const ApmigEvidence *evidence)
 
         if (!apmig_key_mode_has_class(queue->mode, (ApmigKeyClass)i))
             continue;
-        if (record == NULL)
+        if (!record)
             return FALSE;
         has_key |= record->registers[APMIG_REGISTER_CUR].length > 0;
     }
@@ -379,12 +379,11 @@ static void
 add_whole(const Comparison *comparison, const char *code, const char *source, const char *destination,
           const char *unknown)
 {
-    ApmigSeverity severity = unknown != NULL ? weigh(comparison->policy->keys_unknown) : APMIG_SEVERITY_NONE;
+    ApmigSeverity severity = unknown ? weigh(comparison->policy->keys_unknown) : APMIG_SEVERITY_NONE;
 
-    g_ptr_array_add(comparison->findings,
-                    apmig_finding_new(severity, g_strdup("stamp"), code, source, destination,
-                                      unknown != NULL ? remedy_of_unknown : ""));
-    if (unknown != NULL)
+    g_ptr_array_add(comparison->findings, apmig_finding_new(severity, g_strdup("stamp"), code, source,
+                                                            destination, unknown ? remedy_of_unknown : ""));
+    if (unknown)
         g_ptr_array_add(comparison->unknown, g_strdup(unknown));
 }
 
@@ -400,10 +399,10 @@ judge_keys(const ApmigStamp *stamp, const ApmigEvidence *evidence, const ApmigSt
 
     g_ptr_array_add(comparison.findings, apmig_finding_new(APMIG_SEVERITY_NONE, g_strdup("stamp"),
                                                            "stamp-counts", source, "", ""));
-    if (stamp->view == NULL)
+    if (!stamp->view)
         add_whole(&comparison, "queues-unknown", "queues unknown", "",
                   "all, for the source does not know which the guest has");
-    else if (stamp->keys != NULL)
+    else if (stamp->keys)
         for (guint i = 0; i < stamp->view->queues->len; i++)
             sort_queue(&comparison, stamp_queue_at(stamp->view, i), stamp->keys, evidence);
     else if (digest_agrees(stamp, evidence))
@@ -448,7 +447,7 @@ is_damaged(const ApmigStamp *stamp)
 {
     g_autofree char *digest = NULL;
 
-    if (stamp->view == NULL || stamp->keys == NULL)
+    if (!stamp->view || !stamp->keys)
         return FALSE;
     digest = apmig_stamp_digest(stamp->view, stamp->keys);
     return !g_str_equal(digest, stamp->digest);
@@ -478,11 +477,11 @@ apmig_stamp_judge(const ApmigStamp *stamp, const ApmigEvidence *evidence, gint64
                   const ApmigStampPolicy *policy)
 {
     g_auto(Objection) objection = {0};
-    g_autofree char *written_at = stamp != NULL ? apmig_sentence_time(stamp->written_at) : NULL;
-    g_autofree char *source = stamp != NULL ? g_strdup_printf("written at %s", written_at) : g_strdup("none");
+    g_autofree char *written_at = stamp ? apmig_sentence_time(stamp->written_at) : NULL;
+    g_autofree char *source = stamp ? g_strdup_printf("written at %s", written_at) : g_strdup("none");
     gboolean objected = find_origin_objection(stamp, policy, &objection);
 
-    if (!objected && stamp->lock != NULL)
+    if (!objected && stamp->lock)
         return verdict_of_lock(stamp);
     if (objected || find_age_objection(stamp, now, policy, &objection) || find_damage(stamp, &objection))
         return verdict_new(policy->missing, objection.sentence, g_strdup("stamp"), objection.code, source,

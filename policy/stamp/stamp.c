@@ -10,7 +10,7 @@
 void
 apmig_stamp_lock_free(ApmigStampLock *lock)
 {
-    if (lock == NULL)
+    if (!lock)
         return;
     g_free(lock->id);
     g_free(lock->reason);
@@ -21,7 +21,7 @@ apmig_stamp_lock_free(ApmigStampLock *lock)
 void
 apmig_stamp_free(ApmigStamp *stamp)
 {
-    if (stamp == NULL)
+    if (!stamp)
         return;
     g_free(stamp->host_id);
     apmig_ap_view_free(stamp->view);
@@ -49,7 +49,7 @@ const char *const apmig_stamp_form_words[] = {
 gboolean
 apmig_stamp_form_from_string(const char *text, ApmigStampForm *ret_form)
 {
-    for (guint i = 0; apmig_stamp_form_words[i] != NULL; i++) {
+    for (guint i = 0; apmig_stamp_form_words[i]; i++) {
         if (g_str_equal(apmig_stamp_form_words[i], text)) {
             *ret_form = (ApmigStampForm)i;
             return TRUE;
@@ -83,15 +83,15 @@ apmig_stamp_new(const char *host_id, gint64 written_at, ApmigApView *view, const
     stamp->view = view;
     stamp->keys = apmig_evidence_new();
     stamp->lock = lock;
-    for (guint i = 0; view != NULL && i < view->queues->len; i++) {
+    for (guint i = 0; view && i < view->queues->len; i++) {
         for (guint j = 0; j < APMIG_N_KEY_CLASSES; j++) {
             const ApmigEvidenceRecord *record = stamp_find_key(evidence, stamp_queue_at(view, i), j);
 
-            if (record != NULL)
+            if (record)
                 apmig_evidence_add(stamp->keys, record, NULL);
         }
     }
-    stamp->digest = view != NULL ? apmig_stamp_digest(view, stamp->keys) : g_strdup("");
+    stamp->digest = view ? apmig_stamp_digest(view, stamp->keys) : g_strdup("");
     return stamp;
 }
 
@@ -102,7 +102,7 @@ stamp_describe_cur(const ApmigEvidenceRecord *record)
 {
     ApmigKeyRegister cur;
 
-    if (record == NULL)
+    if (!record)
         return g_strdup("unknown");
     cur = record->registers[APMIG_REGISTER_CUR];
     if (apmig_key_register_is_empty(&cur))

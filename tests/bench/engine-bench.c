@@ -107,12 +107,11 @@ take(Host *host, guint64 caller)
     g_autofree char *id = g_strdup_printf("%08" G_GINT64_MODIFIER "x", caller);
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
-    tell(host, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                            .caller = caller, .take = {.id = id,
-                                     .scope = all,
-                                     .reason = "AES rotation",
-                                     .change_id = "",
-                                     .user = "root"}});
+    tell(host,
+         (ApmigEvent){
+             .type = APMIG_EVENT_TAKE,
+             .caller = caller,
+             .take = {.id = id, .scope = all, .reason = "AES rotation", .change_id = "", .user = "root"}});
     if (apmig_engine_lookup_lock(host->engine, id)->state != APMIG_LOCK_HELD)
         g_error("the lock is not held");
 }
@@ -143,7 +142,8 @@ static void
 admit(Host *host, ApmigCaller caller)
 {
     tell(host, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                            .caller = caller, .admit = {.uuid = "1b826c23-8767-47ad-a6b5-c83a88277f71",
+                            .caller = caller,
+                            .admit = {.uuid = "1b826c23-8767-47ad-a6b5-c83a88277f71",
                                       .name = "g1",
                                       .facts = {.affected = APMIG_AFFECTED_YES, .scope = host->keys}}});
 }

@@ -163,7 +163,8 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
     gboolean migrated = json_object_get_boolean_member_with_default(command, "migrated", FALSE);
 
     if (g_str_equal(what, "hint")) {
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, get_text(command, "name")}});
+        apmig_scripted_tell(
+            self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, get_text(command, "name")}});
         return TRUE;
     }
     if (uuid == NULL) {
@@ -171,13 +172,16 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
         return FALSE;
     }
     if (g_str_equal(what, "changed"))
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change_of(get_text(command, "change"))}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED,
+                                                .changed = {uuid, change_of(get_text(command, "change"))}});
     if (g_str_equal(what, "remove"))
         json_object_remove_member(self->guests, uuid);
     if (g_str_equal(what, "stopped"))
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
+        apmig_scripted_tell(self,
+                            &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
     if (g_str_equal(what, "remove") && stopped != NULL) {
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, g_str_equal(stopped, "migrated")}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED,
+                                                .stopped = {uuid, g_str_equal(stopped, "migrated")}});
         apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
     }
     return TRUE;

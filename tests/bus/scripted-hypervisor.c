@@ -239,9 +239,12 @@ give_list(Pending *pending)
             g_array_append_val(names, name);
     }
     if (pending->error != NULL)
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {pending->number, pending->error, NULL, 0}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                                                .listed = {pending->number, pending->error, NULL, 0}});
     else
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {pending->number, NULL, (const ApmigGuestName *)names->data, names->len}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                                                .listed = {pending->number, NULL,
+                                                           (const ApmigGuestName *)names->data, names->len}});
 }
 
 static void
@@ -326,7 +329,8 @@ complete_migration(Pending *pending)
     json_object_remove_member(self->guests, pending->uuid);
     if (!self->connected)
         return;
-    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {pending->uuid, TRUE}});
+    apmig_scripted_tell(self,
+                        &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {pending->uuid, TRUE}});
     apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = pending->uuid}});
 }
 
@@ -342,9 +346,13 @@ give_step(Pending *pending)
     const ScriptedHypervisor *self = pending->hypervisor;
 
     if (pending->error != NULL)
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {pending->number, APMIG_STEP_FAILED, pending->error}});
+        apmig_scripted_tell(self,
+                            &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
+                                          .step = {pending->number, APMIG_STEP_FAILED, pending->error}});
     else
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {pending->number, pending->outcome, messages[pending->outcome]}});
+        apmig_scripted_tell(
+            self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
+                                .step = {pending->number, pending->outcome, messages[pending->outcome]}});
 }
 
 /* Has the step do what it was told to. Returns: what it says. */
@@ -390,7 +398,8 @@ give_stamp(Pending *pending)
     ScriptedHypervisor *self = pending->hypervisor;
 
     if (self->connected)
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {pending->number, APMIG_STAMPING_DONE, NULL}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED,
+                                                .stamping = {pending->number, APMIG_STAMPING_DONE, NULL}});
 }
 
 static void

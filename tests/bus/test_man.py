@@ -88,7 +88,7 @@ def test_interface_has_every_error_and_option():
     errors = re.search(r"Errors, all of them.*?\n(.*?)\n  and org", xml, re.DOTALL).group(1)
     assert items("org.apmigd1.5", "Er") == re.findall(r"^    ([A-Z]\w+)  ", errors, re.MULTILINE)
     options = []
-    for method in ("TakeLock", "ReleaseLock"):
+    for method in ("TakeLock", "ReleaseLock", "DeclareKeys"):
         text = re.search(rf"      {method}: .*?-->", xml, re.DOTALL).group(0)
         options += re.findall(r"^        ([a-z-]+) (s|t|b|a\{ss\}) +\S", text, re.MULTILINE)
     assert {("on-busy", "s"), ("timeout-usec", "t"), ("force", "b"), ("declare-mkvp", "a{ss}")} <= set(options)

@@ -232,7 +232,8 @@ static gboolean
 is_found(const ApmigAction *action, const Guest *guest)
 {
     for (guint i = 0; i < action->reply.findings->len; i++)
-        if (g_str_equal(((const ApmigRehearsed *)g_ptr_array_index(action->reply.findings, i))->uuid, guest->uuid))
+        if (g_str_equal(((const ApmigRehearsed *)g_ptr_array_index(action->reply.findings, i))->uuid,
+                        guest->uuid))
             return TRUE;
     return FALSE;
 }

@@ -335,7 +335,8 @@ check_breach_logged(Sim *sim, const ApmigAction *entry)
     const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, entry->entry.migration_id);
 
     if (!migration || guest_uses_permit(sim, guest_by_uuid(sim, migration->uuid), migration->outgoing))
-        sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach", entry->entry.guest);
+        sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach",
+                      entry->entry.guest);
 }
 
 gboolean

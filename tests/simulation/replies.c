@@ -302,7 +302,8 @@ check_reply(Sim *sim, const ApmigAction *action)
         check_take_error(sim, caller, action->reply.code);
     else if (fails && caller->kind == CALLER_RELEASE)
         check_release_error(sim, caller, action->reply.code);
-    else if (action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed && caller->kind == CALLER_ADMIT)
+    else if (action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed &&
+             caller->kind == CALLER_ADMIT)
         check_allowed(sim, caller);
     else if (caller->kind == CALLER_ADMIT && (fails || action->type == APMIG_ACTION_REPLY_ADMIT))
         check_denied(sim, caller);

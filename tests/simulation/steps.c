@@ -198,14 +198,14 @@ check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Gue
     gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
 
     if (effort->op[action->step.kind])
-        sim_violation(sim, "I7", "%s is run on %s while another one is", apmig_step_to_string(action->step.kind),
-                      guest->name);
+        sim_violation(sim, "I7", "%s is run on %s while another one is",
+                      apmig_step_to_string(action->step.kind), guest->name);
     if (effort->over[action->step.kind])
         sim_violation(sim, "I7", "%s is run on %s, which is known not to be abortable",
                       apmig_step_to_string(action->step.kind), guest->name);
     if (action->step.kind != APMIG_STEP_LIBVIRT_ABORT && !(action->step.device && *action->step.device))
-        sim_violation(sim, "I5", "%s is run on %s, which has no device", apmig_step_to_string(action->step.kind),
-                      guest->name);
+        sim_violation(sim, "I5", "%s is run on %s, which has no device",
+                      apmig_step_to_string(action->step.kind), guest->name);
     if (action->step.kind != APMIG_STEP_KILL_INCOMING)
         return;
     if (action->step.outgoing)
@@ -250,7 +250,8 @@ check_step(Sim *sim, const ApmigAction *action)
 
     if (guest_uses_permit(sim, guest, action->step.outgoing))
         sim_violation(sim, "I5", "a step is run on %s, whose migration is permitted", guest->name);
-    if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->step.outgoing)
+    if (!migration || migration->phase == APMIG_MIGRATION_ENDED ||
+        !migration->outgoing != !action->step.outgoing)
         sim_violation(sim, "I5", "a step is run on %s for a migration that is none", guest->name);
     if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
         sim_violation(sim, "I5", "the job of %s is aborted without a connection", guest->name);

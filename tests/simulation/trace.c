@@ -5,34 +5,20 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",
-    "TAKE",
-    "RELEASE",
-    "AMEND",
-    "CHECK",
-    "PERMIT",
-    "REVOKE",
-    "CALLER_GONE",
-    "ADMIT",
-    "LOCK_PERSISTED",
-    "LOCK_REMOVED",
-    "ADMISSION_PERSISTED",
-    "PERMIT_WRITTEN",
-    "DECLARED_PERSISTED",
-    "VIEW_STARTED",
-    "VIEW_LOST",
-    "GUESTS_LISTED",
-    "GUEST_ANSWERED",
-    "GUEST_CHANGED",
-    "GUEST_STOPPED",
-    "HINT",
-    "STEP_FINISHED",
-    "KEYS_READ",
-    "STAMP_FINISHED",
-    "USES_READ",
-    "HARDWARE_CHANGED",
-    "POLICY_CHANGED",
-    "DEADLINE",
+    "STORE_LOADED",   "TAKE",
+    "RELEASE",        "AMEND",
+    "CHECK",          "PERMIT",
+    "REVOKE",         "CALLER_GONE",
+    "ADMIT",          "LOCK_PERSISTED",
+    "LOCK_REMOVED",   "ADMISSION_PERSISTED",
+    "PERMIT_WRITTEN", "DECLARED_PERSISTED",
+    "VIEW_STARTED",   "VIEW_LOST",
+    "GUESTS_LISTED",  "GUEST_ANSWERED",
+    "GUEST_CHANGED",  "GUEST_STOPPED",
+    "HINT",           "STEP_FINISHED",
+    "KEYS_READ",      "STAMP_FINISHED",
+    "USES_READ",      "HARDWARE_CHANGED",
+    "POLICY_CHANGED", "DEADLINE",
 };
 static const char *const action_names[] = {
     [APMIG_ACTION_PERSIST_LOCK] = "persist-lock",
@@ -125,25 +111,22 @@ trace_event(Sim *sim, const ApmigEvent *event)
                                event->release.id, event->release.force ? " force" : "");
         break;
     case APMIG_EVENT_AMEND:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s what %d uid %u",
-                               event->caller, event->amend.id, event->amend.what, event->amend.uid);
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s what %d uid %u", event->caller,
+                               event->amend.id, event->amend.what, event->amend.uid);
         break;
     case APMIG_EVENT_CHECK:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s", event->caller,
-                               event->check.id);
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s", event->caller, event->check.id);
         break;
     case APMIG_EVENT_CALLER_GONE:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller);
         break;
     case APMIG_EVENT_PERMIT:
-        g_string_append_printf(text,
-                               " caller %" G_GUINT64_FORMAT " permit %s for '%s' '%.8s', %" G_GINT64_FORMAT,
-                               event->caller, event->permit.id, event->permit.name, event->permit.uuid,
-                               event->permit.duration_usec);
+        g_string_append_printf(
+            text, " caller %" G_GUINT64_FORMAT " permit %s for '%s' '%.8s', %" G_GINT64_FORMAT, event->caller,
+            event->permit.id, event->permit.name, event->permit.uuid, event->permit.duration_usec);
         break;
     case APMIG_EVENT_REVOKE:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s", event->caller,
-                               event->revoke.guest);
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s", event->caller, event->revoke.guest);
         break;
     case APMIG_EVENT_ADMIT:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s facts %s%s", event->caller,
@@ -200,7 +183,8 @@ append_reply(GString *text, const ApmigAction *action)
     if (action->type == APMIG_ACTION_REPLY_ADMIT || action->type == APMIG_ACTION_REPLY_VERDICT)
         g_string_append(text, reply->allowed ? " yes" : " no");
     if (reply->permit)
-        g_string_append_printf(text, " permit %s%s", reply->permit->id, reply->permit->used_by ? " used" : "");
+        g_string_append_printf(text, " permit %s%s", reply->permit->id,
+                               reply->permit->used_by ? " used" : "");
     if (reply->id)
         g_string_append_printf(text, " %s", reply->id);
     if (reply->message)

@@ -39,15 +39,13 @@ static void
 set_up(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *command = NULL;
-    g_autofree char *plugins = NULL;
     int status = -1;
 
     fixture->root = sysfs_new();
     command = g_strdup_printf("cp -a %s/. %s", HOST_A, fixture->root);
     g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, &status, NULL) && status == 0);
-    plugins = sysfs_path(fixture->root, "no-such-folder");
     fixture->alarms = g_ptr_array_new_with_free_func(g_free);
-    fixture->view = apmig_key_view_new(fixture->root, plugins);
+    fixture->view = apmig_key_view_new(fixture->root);
     apmig_key_view_set_alarm_func(fixture->view, on_alarm, fixture);
 }
 

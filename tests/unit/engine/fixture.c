@@ -178,8 +178,8 @@ answer_list(Story *story, const ApmigGuestName *guests, guint n_guests)
 
     if (!action)
         return FALSE;
-    tell(story,
-         (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->query.token, NULL, guests, n_guests}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                             .listed = {action->query.token, NULL, guests, n_guests}});
     return TRUE;
 }
 

@@ -35,7 +35,8 @@ admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text
     g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .caller = caller, .admit = {.uuid = uuid,
+                             .caller = caller,
+                             .admit = {.uuid = uuid,
                                        .name = "g1",
                                        .restore = restore,
                                        .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope}}});

@@ -135,8 +135,9 @@ test_queues_that_are_not_told(void)
         g_autoptr(ApmigAction) action = expect(&story, APMIG_ACTION_QUERY_GUEST);
 
         g_assert_true(action->query.want_facts);
-        tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                                  .answered = {.token = action->query.token, .uuid = G1, .job = APMIG_JOB_NONE}});
+        tell(&story,
+             (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                          .answered = {.token = action->query.token, .uuid = G1, .job = APMIG_JOB_NONE}});
     }
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* it does not migrate, whatever it has */
     expect_state(&story, "bbbbbbbb", "held");

@@ -99,7 +99,8 @@ static void
 ask_permit(Story *story, const char *id, const char *uuid, const char *name)
 {
     tell(story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                             .caller = 2, .permit = {.id = id,
+                             .caller = 2,
+                             .permit = {.id = id,
                                         .uuid = uuid,
                                         .name = name,
                                         .reason = "host dies",
@@ -134,7 +135,8 @@ admit(Story *story, const char *uuid, const char *name, gboolean restore)
     g_autoptr(ApmigScope) scope = scope_of("04.0012");
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .caller = 4, .admit = {.uuid = uuid,
+                             .caller = 4,
+                             .admit = {.uuid = uuid,
                                        .name = name,
                                        .restore = restore,
                                        .facts = {APMIG_AFFECTED_YES, scope, NULL}}});

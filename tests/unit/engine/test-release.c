@@ -322,16 +322,15 @@ test_lock_is_in_force(void)
     release(&story, 8, FALSE);
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
     expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                              .caller = 2, .take = {.id = "bbbbbbbb",
-                                       .scope = scope,
-                                       .reason = "x",
-                                       .change_id = "",
-                                       .user = "root"}});
+    tell(&story,
+         (ApmigEvent){
+             .type = APMIG_EVENT_TAKE,
+             .caller = 2,
+             .take = {.id = "bbbbbbbb", .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
     expect_error(&story, 2, APMIG_ERROR_LOCKED, "verifying");
-    tell(&story, (ApmigEvent){
-                     .type = APMIG_EVENT_ADMIT,
-                     .caller = 3, .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                              .caller = 3,
+                              .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
     reply = expect(&story, APMIG_ACTION_REPLY_ADMIT);
     g_assert_false(reply->reply.allowed);
     end(&story);
@@ -368,7 +367,8 @@ ask_to_adopt(Story *story)
     g_autoptr(ApmigScope) scope = scope_of("*.0012");
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                             .caller = 2, .take = {.id = "bbbbbbbb",
+                             .caller = 2,
+                             .take = {.id = "bbbbbbbb",
                                       .scope = scope,
                                       .reason = "AES rotation",
                                       .change_id = "",
@@ -412,9 +412,9 @@ test_lock_that_was_never_held(void)
     begin(&story);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {none, none}});
     tell(&story,
-         (ApmigEvent){
-             .type = APMIG_EVENT_TAKE,
-             .caller = 2, .take = {.id = LOCK, .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
+         (ApmigEvent){.type = APMIG_EVENT_TAKE,
+                      .caller = 2,
+                      .take = {.id = LOCK, .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
     release(&story, 8, FALSE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);

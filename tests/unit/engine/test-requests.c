@@ -75,9 +75,9 @@ static void
 take(Story *story, ApmigCaller caller, const char *scope, ApmigOnBusy on_busy, gboolean rehearse)
 {
     take_lock(story, LOCK, scope,
-              (ApmigEvent){.caller = caller, .take = {.on_busy = on_busy,
-                                    .expected_duration_usec = 60 * SECOND,
-                                    .rehearse = rehearse}});
+              (ApmigEvent){
+                  .caller = caller,
+                  .take = {.on_busy = on_busy, .expected_duration_usec = 60 * SECOND, .rehearse = rehearse}});
 }
 
 /* What is still being asked is answered. */
@@ -110,7 +110,8 @@ static void
 amend(Story *story, ApmigCaller caller, ApmigAmendment what, const char *text, gint64 duration_usec)
 {
     tell(story, (ApmigEvent){.type = APMIG_EVENT_AMEND,
-                             .caller = caller, .amend = {.id = LOCK,
+                             .caller = caller,
+                             .amend = {.id = LOCK,
                                        .what = what,
                                        .uid = 1001,
                                        .user = "dora",
@@ -219,7 +220,8 @@ test_reason_grows_as_far_as_it_may(void)
     expect_error(&story, 2, APMIG_ERROR_INVALID_REASON, "270 bytes: at most 256");
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_AMEND,
-                              .caller = 3, .amend = {.id = LOCK,
+                              .caller = 3,
+                              .amend = {.id = LOCK,
                                         .what = APMIG_AMEND_REASON,
                                         .uid = 0,
                                         .user = "root",
@@ -444,7 +446,8 @@ test_rehearsal_tells_the_steps_and_takes_none(void)
     g_assert_cmpint(finding->steps[1], ==, APMIG_STEP_VFIO_STATE);
     /* The gate is open, and the migration goes on. */
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                              .caller = 3, .admit = {.uuid = "22222222-2222-4222-8222-222222222222",
+                              .caller = 3,
+                              .admit = {.uuid = "22222222-2222-4222-8222-222222222222",
                                         .name = "g2",
                                         .restore = TRUE,
                                         .facts = {APMIG_AFFECTED_YES, scope}}});

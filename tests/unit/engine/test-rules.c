@@ -239,10 +239,9 @@ test_admission_time(void)
     Story story;
 
     begin_ruled(&story, "{\"rules\":[{\"match\":{\"guest\":\"web-*\"},\"admission-usec\":600000000}]}");
-    tell(&story,
-         (ApmigEvent){
-             .type = APMIG_EVENT_ADMIT,
-             .caller = 1, .admit = {.uuid = WEB, .name = "web-1", .facts = {APMIG_AFFECTED_YES, scope}}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                              .caller = 1,
+                              .admit = {.uuid = WEB, .name = "web-1", .facts = {APMIG_AFFECTED_YES, scope}}});
     persist = next(&story, APMIG_ACTION_PERSIST_ADMISSION);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {persist->op, NULL}});
     reply = next(&story, APMIG_ACTION_REPLY_ADMIT);

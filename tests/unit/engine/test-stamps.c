@@ -234,8 +234,8 @@ test_list_that_fails(Story *story, gconstpointer data)
         list = next(story, APMIG_ACTION_LIST_GUESTS);
         g_assert_nonnull(list);
         expect_none(story, APMIG_ACTION_LIST_GUESTS);
-        tell(story,
-             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->query.token, "it hangs", NULL, 0}});
+        tell(story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                                 .listed = {list->query.token, "it hangs", NULL, 0}});
     }
     go_on(story, 5 * G_USEC_PER_SEC);
     g_assert_true(answer(story, APMIG_JOB_NONE));
@@ -332,9 +332,9 @@ arrive(Story *story)
     g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
     const ApmigJob jobs[] = {APMIG_JOB_INCOMING, APMIG_JOB_NONE};
 
-    tell(story, (ApmigEvent){
-                    .type = APMIG_EVENT_ADMIT,
-                    .caller = 5, .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
+                             .caller = 5,
+                             .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
     {
         g_autoptr(ApmigAction) admission = next(story, APMIG_ACTION_PERSIST_ADMISSION);
 
@@ -350,8 +350,8 @@ arrive(Story *story)
 
             if (!list)
                 break;
-            tell(story,
-                 (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->query.token, NULL, guests, 1}});
+            tell(story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
+                                     .listed = {list->query.token, NULL, guests, 1}});
         }
         expect_none(story, APMIG_ACTION_STAMP_GUEST);
         query = next(story, APMIG_ACTION_QUERY_GUEST);

@@ -26,10 +26,10 @@ admit_with_device(Story *story, const char *device, const char *scope_text)
     const char *const its_devices[] = {device, NULL};
     g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
 
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .caller = 2, .admit = {.uuid = G1,
-                                       .name = "g1",
-                                       .facts = {APMIG_AFFECTED_YES, scope, its_devices}}});
+    tell(story, (ApmigEvent){
+                    .type = APMIG_EVENT_ADMIT,
+                    .caller = 2,
+                    .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope, its_devices}}});
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
 }
 

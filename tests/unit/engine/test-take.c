@@ -96,7 +96,8 @@ test_hook_missing(void)
     begin(&story);
     load(&story, NULL, NULL);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                              .caller = 1, .take = {.id = "aaaaaaaa",
+                              .caller = 1,
+                              .take = {.id = "aaaaaaaa",
                                        .scope = scope,
                                        .reason = "AES rotation",
                                        .user = "root",

@@ -168,7 +168,8 @@ test_migration_outlives_the_lock(Fixture *fixture, gconstpointer data)
     hold(fixture, "aaaaaaaa", "04.*");
     plug(fixture, NULL);
     migrate(fixture);
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {"aaaaaaaa", TRUE}});
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {"aaaaaaaa", TRUE}});
     g_assert_true(answer_write(&fixture->story));
     migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 1);

@@ -182,7 +182,8 @@ told(const ApmigEvent *event, gpointer user_data)
     if (event->type == APMIG_EVENT_VIEW_LOST)
         view_lost(event->view_lost.reason, user_data);
     else if (event->type == APMIG_EVENT_GUESTS_LISTED)
-        listed(event->listed.token, event->listed.error, event->listed.guests, event->listed.n_guests, user_data);
+        listed(event->listed.token, event->listed.error, event->listed.guests, event->listed.n_guests,
+               user_data);
     else if (event->type == APMIG_EVENT_GUEST_ANSWERED)
         answered(event, user_data);
     else if (event->type == APMIG_EVENT_STEP_FINISHED)

@@ -505,7 +505,8 @@ test_copies(void)
 static void
 test_action_free(void)
 {
-    ApmigAction *reply = g_new0(ApmigAction, 1), *step = g_new0(ApmigAction, 1), *lock = g_new0(ApmigAction, 1);
+    ApmigAction *reply = g_new0(ApmigAction, 1), *step = g_new0(ApmigAction, 1),
+                *lock = g_new0(ApmigAction, 1);
 
     reply->type = APMIG_ACTION_REPLY_TAKEN;
     reply->reply.id = g_strdup("0123456f");

@@ -95,9 +95,8 @@ fixture_open(Fixture *fixture)
 
     fixture->store = apmig_store_open(fixture->state, fixture->runtime, &error);
     g_assert_no_error(error);
-    loaded =
-        apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->permits,
-                         &fixture->damage, &error);
+    loaded = apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->permits,
+                              &fixture->damage, &error);
     g_assert_no_error(error);
     g_assert_true(loaded);
     fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);

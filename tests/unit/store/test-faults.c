@@ -64,13 +64,13 @@ typedef struct {
 } Crash;
 
 static const Crash crashes[] = {
-    {"lock-before-write", "p", "", 0, FALSE, 0},   {"lock-written", "p", "", 0, FALSE, 0},
-    {"lock-renamed", "p", "", 1, FALSE, 0},        {"lock-durable", "p", "", 1, FALSE, 0},
-    {"lock-durable", "h", "h", 1, TRUE, 0},        {"held-durable", "ph", "p", 1, TRUE, 0},
-    {"held-durable", "p", "p", 1, FALSE, 0},       {"lock-before-remove", "pr", "p", 1, FALSE, 0},
-    {"marker-removed", "pr", "p", 1, FALSE, 0},    {"marker-removed", "pqr", "pq", 2, FALSE, 0},
-    {"lock-removed", "pr", "p", 0, FALSE, 0},      {"lock-removed", "pqr", "pq", 1, FALSE, 0},
-    {"admission-durable", "pa", "p", 1, FALSE, 1}, {"permit-durable", "g", "", 0, FALSE, 0, 1, FALSE},
+    {"lock-before-write", "p", "", 0, FALSE, 0},      {"lock-written", "p", "", 0, FALSE, 0},
+    {"lock-renamed", "p", "", 1, FALSE, 0},           {"lock-durable", "p", "", 1, FALSE, 0},
+    {"lock-durable", "h", "h", 1, TRUE, 0},           {"held-durable", "ph", "p", 1, TRUE, 0},
+    {"held-durable", "p", "p", 1, FALSE, 0},          {"lock-before-remove", "pr", "p", 1, FALSE, 0},
+    {"marker-removed", "pr", "p", 1, FALSE, 0},       {"marker-removed", "pqr", "pq", 2, FALSE, 0},
+    {"lock-removed", "pr", "p", 0, FALSE, 0},         {"lock-removed", "pqr", "pq", 1, FALSE, 0},
+    {"admission-durable", "pa", "p", 1, FALSE, 1},    {"permit-durable", "g", "", 0, FALSE, 0, 1, FALSE},
     {"permit-used", "gu", "g", 0, FALSE, 0, 1, TRUE},
 };
 
