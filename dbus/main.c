@@ -11,7 +11,6 @@
 #include <glib-unix.h>
 #include <systemd/sd-daemon.h>
 
-#include "cards/ap-config-lock.h"
 #include "cards/ap-sysfs.h"
 #include "base/config.h"
 #include "core/core.h"
@@ -24,9 +23,8 @@
 #include "scripted-hypervisor.h"
 #endif
 
-#define DEFAULT_CONFIG       "/etc/apmigd/apmigd.conf"
-#define DEFAULT_POLICY_DIR   "/etc/apmigd/policy.d"
-#define DEFAULT_EVIDENCE_DIR "/etc/apmigd/evidence.d"
+#define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
+#define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
 
 typedef struct {
     char *config;
@@ -34,8 +32,6 @@ typedef struct {
     char *libvirt_uri;
     char *fence_socket;
     char *sysfs_root;
-    char *evidence_dir;
-    char *ap_config_lock;
     gboolean check_config;
     gboolean version;
 } Options;
@@ -55,8 +51,6 @@ options_clear(Options *options)
     g_free(options->libvirt_uri);
     g_free(options->fence_socket);
     g_free(options->sysfs_root);
-    g_free(options->evidence_dir);
-    g_free(options->ap_config_lock);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -73,10 +67,6 @@ parse_options(int argc, char **argv, Options *options)
          "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
         {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &options->sysfs_root,
          "Where crypto hardware is read, " APMIG_SYSFS_ROOT, "DIR"},
-        {"evidence-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->evidence_dir,
-         "Plug-ins that know master keys, " DEFAULT_EVIDENCE_DIR, "DIR"},
-        {"ap-config-lock", 0, 0, G_OPTION_ARG_FILENAME, &options->ap_config_lock,
-         "Lock of s390-tools on the AP configuration, " APMIG_AP_CONFIG_LOCK, "PATH"},
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
          "Check configuration and policy, and leave", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and leave", NULL},
@@ -192,19 +182,6 @@ is_alive(gpointer user_data)
     return apmig_core_is_alive(user_data);
 }
 
-/* Other hardware than this machine's has nobody's tools. */
-static ApmigKeyView *
-new_key_view(const Options *options)
-{
-    ApmigKeyView *view = apmig_key_view_new(
-        sysfs_root(options), options->evidence_dir ? options->evidence_dir : DEFAULT_EVIDENCE_DIR);
-
-    if (options->ap_config_lock || !options->sysfs_root)
-        apmig_key_view_set_config_lock(view, options->ap_config_lock ? options->ap_config_lock
-                                                                     : APMIG_AP_CONFIG_LOCK);
-    return view;
-}
-
 /* Returns: (transfer full) (nullable): the core with its store and hypervisor, nothing started. */
 static ApmigCore *
 new_core(const Options *options, GError **error)
@@ -220,12 +197,10 @@ new_core(const Options *options, GError **error)
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    core = apmig_core_new(policy, store, new_hypervisor(config, options), new_key_view(options),
-                          config->hooks_dir,
+    core = apmig_core_new(policy, store, new_hypervisor(config, options),
+                          apmig_key_view_new(sysfs_root(options)), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
-    if (*config->metrics_file)
-        apmig_core_set_metrics_file(core, config->metrics_file);
     return core;
 }
 

@@ -46,8 +46,8 @@ RIGHTS = {
     # What is on disk: not why. It carries out the engine's actions, which hold what is written.
     "daemon/store": "daemon/base daemon/guest policy/base policy/ap policy/keys policy/stamp policy/rules"
                     " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",
-    # sysfs and cards: not locks. That evidence-plugins.c uses the store's files goes with it.
-    "daemon/cards": "daemon/base policy/base policy/ap policy/keys daemon/store/files.h",
+    # sysfs and cards: not locks.
+    "daemon/cards": "daemon/base policy/base policy/ap policy/keys",
     # Calls that block, and events: not what follows from an answer.
     "daemon/libvirt": "daemon/base daemon/guest daemon/cards policy/base policy/ap policy/keys policy/stamp"
                       " policy/engine/event.h policy/engine/action.h policy/engine/lock.h policy/engine/permit.h",
@@ -60,9 +60,8 @@ RIGHTS = {
     # Objects, methods, who may: not how it is done.
     "dbus/server": "daemon/core daemon/base daemon/guest policy/base policy/ap policy/keys policy/stamp policy/rules"
                    " policy/engine policy/fleet dbus/names.h",
-    # Verbs; speaks to buses alone: not the daemon's insides, but for where its files and sockets lie.
-    "dbus/ctl": "daemon/base daemon/guest daemon/fence/client.h daemon/store/permit-files.h policy/base policy/ap"
-                " policy/keys policy/engine/permit.h dbus/names.h",
+    # Verbs; speaks to buses alone: not the daemon's insides, but for where its sockets lie.
+    "dbus/ctl": "daemon/base daemon/guest daemon/fence/client.h policy/base policy/ap policy/keys dbus/names.h",
     # Names that all of dbus share, and the main() of apmigd, which makes everything.
     "dbus": "dbus/server daemon/base daemon/cards daemon/core daemon/fence daemon/act daemon/libvirt daemon/store",
 }
@@ -72,7 +71,7 @@ OF_TESTS = {("dbus/main.c", "scripted-hypervisor.h")}  # includes of what lies w
 # The circles that may be, each with the files that it goes through, no more and no fewer, and why.
 CIRCLES = {
     # The core's loop: an action is carried out, and its answer comes back as an event, of which actions come.
-    "daemon/core": "arrival.c check.c config.c core.c keys.c permits.c requests.c stamps.c",
+    "daemon/core": "arrival.c callers.c check.c core.c keys.c stamps.c watch.c",
 }
 
 REMEDY = """\

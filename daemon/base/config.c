@@ -96,21 +96,10 @@ consume_unreachable(const Source *source, gboolean *ret_deny, GError **error)
            fail(source, "Hook", "OnUnreachable", error, "must be \"deny\" or \"allow\", not \"%s\"", text);
 }
 
-/* Of another name the collector does not read it. */
-static gboolean
-consume_textfile(const Source *source, char **value, GError **error)
-{
-    if (!consume_text(source, "Metrics", "Textfile", value, error))
-        return FALSE;
-    return **value == '\0' || (g_path_is_absolute(*value) && g_str_has_suffix(*value, ".prom")) ||
-           fail(source, "Metrics", "Textfile", error,
-                "must be an absolute path that ends in .prom, or empty, not \"%s\"", *value);
-}
-
 static gboolean
 reject_leftovers(const Source *source, GError **error)
 {
-    static const char *const known[] = {"Libvirt", "Hook", "Metrics", NULL};
+    static const char *const known[] = {"Libvirt", "Hook", NULL};
     g_auto(GStrv) groups = g_key_file_get_groups(source->file, NULL);
 
     for (guint i = 0; groups[i]; i++) {
@@ -135,7 +124,7 @@ consume(const Source *source, ApmigConfig *config, GError **error)
            consume_folder(source, "StatusDirectory", TRUE, &config->status_dir, error) &&
            consume_timeout(source, &config->hook_timeout_usec, error) &&
            consume_unreachable(source, &config->hook_deny_unreachable, error) &&
-           consume_textfile(source, &config->metrics_file, error) && reject_leftovers(source, error);
+           reject_leftovers(source, error);
 }
 
 /* --- the file ------------------------------------------------------------------------------------ */
@@ -150,7 +139,6 @@ config_new_default(void)
     config->status_dir = g_strdup("/run/libvirt/qemu");
     config->hook_timeout_usec = 5 * G_USEC_PER_SEC;
     config->hook_deny_unreachable = TRUE;
-    config->metrics_file = g_strdup("");
     return config;
 }
 
@@ -212,6 +200,5 @@ apmig_config_free(ApmigConfig *config)
     g_free(config->libvirt_uri);
     g_free(config->hooks_dir);
     g_free(config->status_dir);
-    g_free(config->metrics_file);
     g_free(config);
 }

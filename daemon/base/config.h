@@ -12,7 +12,6 @@ typedef struct {
     char *status_dir;  /* [Libvirt] StatusDirectory=, default /run/libvirt/qemu; empty: none is watched */
     gint64 hook_timeout_usec;       /* [Hook] Timeout=, seconds, 1..60, default 5 */
     gboolean hook_deny_unreachable; /* [Hook] OnUnreachable=deny|allow, default deny */
-    char *metrics_file;             /* [Metrics] Textfile=, default empty: none is written */
 } ApmigConfig;
 
 /**

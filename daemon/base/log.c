@@ -209,6 +209,15 @@ add_requester(Fields *fields, const ApmigRequester *requester)
     add_field(fields, "CALLER_UNIT", requester->unit);
 }
 
+static guint64 counts[APMIG_N_LOGS];
+
+guint64
+apmig_log_count(ApmigLog log)
+{
+    g_return_val_if_fail((guint)log < APMIG_N_LOGS, 0);
+    return counts[log];
+}
+
 void
 apmig_log_entry(const ApmigLogEntry *entry)
 {
@@ -221,6 +230,7 @@ apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRe
     g_auto(Fields) fields = {0};
 
     g_return_if_fail((guint)entry->log < APMIG_N_LOGS);
+    counts[entry->log]++;
     if (!stderr_is_journal()) {
         write_entry_line(entry, request, requester);
         return;

@@ -27,5 +27,7 @@ void apmig_log(int priority, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Returns: (transfer none): "LOCK_HELD" and the like */
 const char *apmig_log_name(ApmigLog log);
+/* Returns: how many entries of that kind this process has logged; like all entries, for the main loop's thread. */
+guint64 apmig_log_count(ApmigLog log);
 /* Returns: (transfer none): the MESSAGE_ID, 32 hexadecimal digits; each has an entry in systemd/apmigd.catalog. */
 const char *apmig_log_message_id(ApmigLog log);

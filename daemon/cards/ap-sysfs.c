@@ -411,22 +411,10 @@ apmig_ap_read_mkvps_text(const char *sysfs_root, guint adapter, guint domain, GE
 
 /* --- what there is at all ------------------------------------------------------------------------ */
 
-static gboolean
-is_folder(const char *sysfs_root, const char *path)
-{
-    g_autofree char *full = g_build_filename(sysfs_root, path, NULL);
-
-    return g_file_test(full, G_FILE_TEST_IS_DIR);
-}
-
-gboolean
-apmig_ap_is_present(const char *sysfs_root)
-{
-    return is_folder(sysfs_root, "bus/ap");
-}
-
 gboolean
 apmig_ap_has_guest_driver(const char *sysfs_root)
 {
-    return is_folder(sysfs_root, "bus/ap/drivers/vfio_ap");
+    g_autofree char *full = g_build_filename(sysfs_root, AP_BUS, "drivers/vfio_ap", NULL);
+
+    return g_file_test(full, G_FILE_TEST_IS_DIR);
 }

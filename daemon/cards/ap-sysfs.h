@@ -23,9 +23,8 @@
  */
 ApmigApHost *apmig_ap_read_host(const char *sysfs_root);
 
-/* Whether there is an AP bus. As with the next one, no lock of the kernel's is taken, so that nothing blocks. */
-gboolean apmig_ap_is_present(const char *sysfs_root);
-/* Whether the AP bus has the driver that passes queues through to guests. */
+/* Whether the AP bus has the driver that passes queues through to guests. No lock of the kernel's is taken, so that nothing
+ * blocks. */
 gboolean apmig_ap_has_guest_driver(const char *sysfs_root);
 
 /**

@@ -1,29 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cards/host-reader.h"
 
-#include "cards/ap-config-lock.h"
 #include "cards/ap-sysfs.h"
-
-/* For the tools' lock. Whoever has it may keep it for as long as it takes mdevctl to start a device, and everybody who asks
- * for queues or for a release waits for this reading: it is then read all the same, and marked; the next reading is as good
- * an opportunity. */
-#define LOCK_LIMIT_USEC (300 * G_TIME_SPAN_MILLISECOND)
-/* The tools fail when it is not theirs within 90 s, and a reading waits for the kernel without a limit. */
-#define LOCK_HELD_MS 2000
 
 /* What a thread reads. Counted by g_atomic_rc_box: one reference is its thread's, one the reader's. */
 typedef struct {
     char *sysfs_root;
-    char *lock_path;         /* (nullable) */
     ApmigHostReader *reader; /* main loop's thread; NULL: freed meanwhile */
-    ApmigApHost *host;       /* the thread's until it is done */
-    GMutex mutex;            /* guards: */
-    ApmigApConfigLock *lock; /* (nullable): while it is held */
+    gint64 asked_at,
+        began_at;      /* monotonic: when the first of those that it reads for asked, and when it began */
+    ApmigApHost *host; /* the thread's until it is done */
 } Job;
 
 typedef struct {
     ApmigHostReader *reader;
     const Job *job;  /* that reads for it; NULL: not begun */
+    gint64 asked_at; /* monotonic */
     GSource *source; /* ready at the deadline, or once there is a host */
     ApmigApHost *host;
     ApmigHostReadFunc func;
@@ -32,10 +24,10 @@ typedef struct {
 
 struct ApmigHostReader {
     char *sysfs_root;
-    char *lock_path;
     Job *job;            /* NULL: none under way */
-    guint drop;          /* when its lock has been held for long; 0: it was given back */
     GPtrArray *requests; /* of Request: those not answered */
+    ApmigHostReadingFunc func;
+    gpointer user_data;
 };
 
 static void
@@ -45,8 +37,6 @@ job_clear(gpointer data)
 
     apmig_ap_host_free(job->host);
     g_free(job->sysfs_root);
-    g_free(job->lock_path);
-    g_mutex_clear(&job->mutex);
 }
 
 static void
@@ -86,29 +76,11 @@ job_done(gpointer data)
         request->host = apmig_ap_host_copy(job->host);
         g_source_set_ready_time(request->source, 0);
     }
-    g_clear_handle_id(&reader->drop, g_source_remove);
     g_clear_pointer(&reader->job, job_unref);
+    if (reader->func)
+        reader->func(job->host, job->asked_at, job->began_at, reader->user_data);
     start_job(reader);
     return G_SOURCE_REMOVE;
-}
-
-static void
-set_lock(Job *job, ApmigApConfigLock *lock)
-{
-    g_mutex_lock(&job->mutex);
-    job->lock = lock;
-    g_mutex_unlock(&job->mutex);
-}
-
-static void
-read_under_lock(Job *job)
-{
-    ApmigApConfigLock *lock = apmig_ap_config_lock_begin(job->lock_path, LOCK_LIMIT_USEC);
-
-    set_lock(job, lock);
-    job->host = apmig_ap_read_host(job->sysfs_root);
-    set_lock(job, NULL);
-    job->host->is_in_flux = !apmig_ap_config_lock_end(lock);
 }
 
 static gpointer
@@ -117,10 +89,7 @@ read_host(gpointer data)
     Job *job = data;
     GSource *source = g_idle_source_new();
 
-    if (job->lock_path)
-        read_under_lock(job);
-    else
-        job->host = apmig_ap_read_host(job->sysfs_root);
+    job->host = apmig_ap_read_host(job->sysfs_root);
     g_source_set_priority(source, G_PRIORITY_DEFAULT);
     g_source_set_callback(source, job_done, job, job_unref);
     g_source_attach(source, NULL);
@@ -129,17 +98,12 @@ read_host(gpointer data)
 }
 
 static gboolean
-drop_lock(gpointer data)
+is_waited_for(const ApmigHostReader *reader)
 {
-    ApmigHostReader *reader = data;
-    Job *job = reader->job;
-
-    reader->drop = 0;
-    g_mutex_lock(&job->mutex);
-    if (job->lock)
-        apmig_ap_config_lock_drop(job->lock);
-    g_mutex_unlock(&job->mutex);
-    return G_SOURCE_REMOVE;
+    for (guint i = 0; i < reader->requests->len; i++)
+        if (!((const Request *)g_ptr_array_index(reader->requests, i))->host)
+            return TRUE;
+    return FALSE;
 }
 
 static void
@@ -148,13 +112,12 @@ start_job(ApmigHostReader *reader)
     Job *job;
     GThread *thread;
 
-    if (reader->job || reader->requests->len == 0)
+    if (reader->job || !is_waited_for(reader))
         return;
     job = g_atomic_rc_box_new0(Job);
     job->sysfs_root = g_strdup(reader->sysfs_root);
-    job->lock_path = apmig_ap_is_present(reader->sysfs_root) ? g_strdup(reader->lock_path) : NULL;
-    g_mutex_init(&job->mutex);
     job->reader = reader;
+    job->asked_at = job->began_at = g_get_monotonic_time();
     g_atomic_rc_box_acquire(job);
     thread = g_thread_try_new("host", read_host, job, NULL);
     if (!thread) {
@@ -164,11 +127,14 @@ start_job(ApmigHostReader *reader)
     }
     g_thread_unref(thread);
     reader->job = job;
-    if (job->lock_path)
-        reader->drop = g_timeout_add(LOCK_HELD_MS, drop_lock, reader);
-    for (guint i = 0; i < reader->requests->len; i++)
-        if (!((const Request *)reader->requests->pdata[i])->host)
-            ((Request *)reader->requests->pdata[i])->job = job;
+    for (guint i = 0; i < reader->requests->len; i++) {
+        Request *request = g_ptr_array_index(reader->requests, i);
+
+        if (request->host)
+            continue;
+        request->job = job;
+        job->asked_at = MIN(job->asked_at, request->asked_at);
+    }
 }
 
 /* --- requests ------------------------------------------------------------------------------------ */
@@ -204,9 +170,10 @@ apmig_host_reader_read(ApmigHostReader *reader, gint64 limit_usec, ApmigHostRead
     request->reader = reader;
     request->func = func;
     request->user_data = user_data;
+    request->asked_at = g_get_monotonic_time();
     request->source = g_source_new(&funcs, sizeof(GSource));
     g_source_set_callback(request->source, answer, request, NULL);
-    g_source_set_ready_time(request->source, g_get_monotonic_time() + limit_usec);
+    g_source_set_ready_time(request->source, request->asked_at + limit_usec);
     g_source_attach(request->source, NULL);
     g_ptr_array_add(reader->requests, request);
     start_job(reader);
@@ -225,10 +192,10 @@ apmig_host_reader_new(const char *sysfs_root)
 }
 
 void
-apmig_host_reader_set_config_lock(ApmigHostReader *reader, const char *path)
+apmig_host_reader_set_func(ApmigHostReader *reader, ApmigHostReadingFunc func, gpointer user_data)
 {
-    g_free(reader->lock_path);
-    reader->lock_path = g_strdup(path);
+    reader->func = func;
+    reader->user_data = user_data;
 }
 
 void
@@ -236,15 +203,10 @@ apmig_host_reader_free(ApmigHostReader *reader)
 {
     if (!reader)
         return;
-    if (reader->drop != 0) {
-        g_source_remove(reader->drop);
-        drop_lock(reader);
-    }
     if (reader->job)
         reader->job->reader = NULL;
     g_clear_pointer(&reader->job, job_unref);
     g_ptr_array_unref(reader->requests);
     g_free(reader->sysfs_root);
-    g_free(reader->lock_path);
     g_free(reader);
 }

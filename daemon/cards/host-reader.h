@@ -13,10 +13,14 @@ typedef struct ApmigHostReader ApmigHostReader;
 /* @host: (transfer full) (nullable): NULL: it could not be read in time */
 typedef void (*ApmigHostReadFunc)(ApmigApHost *host, gpointer user_data);
 
+/* @host: as it was read, for whatever cause; borrowed for the call. @asked_at, @began_at: monotonic: when it was first
+ * asked for, and when the reading began */
+typedef void (*ApmigHostReadingFunc)(const ApmigApHost *host, gint64 asked_at, gint64 began_at,
+                                     gpointer user_data);
+
 ApmigHostReader *apmig_host_reader_new(const char *sysfs_root);
-/* @path: (nullable): of the tools' lock on the AP configuration, which is held meanwhile (see ap-config-lock.h); NULL, as at
- * first: none is */
-void apmig_host_reader_set_config_lock(ApmigHostReader *reader, const char *path);
+/* @func: told of every reading once, however many have asked for it, and when it is too late for them, too */
+void apmig_host_reader_set_func(ApmigHostReader *reader, ApmigHostReadingFunc func, gpointer user_data);
 /* @reader: (nullable): what is being read is dropped, without an answer */
 void apmig_host_reader_free(ApmigHostReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigHostReader, apmig_host_reader_free)

@@ -4,8 +4,6 @@
 #include "ap/find.h"
 #include "cards/ap-sysfs.h"
 #include "cards/card-reader.h"
-#include "cards/evidence-plugins.h"
-#include "cards/host-reader.h"
 
 #include <string.h>
 
@@ -17,13 +15,11 @@ typedef struct {
 typedef struct {
     ApmigKeyView *view;
     ApmigScope *scope;
-    gint64 max_age, asked_at, until; /* the last two: monotonic */
+    gint64 max_age, until; /* the latter: monotonic */
     gboolean host_only;
     ApmigApHost *host;
     GPtrArray *readings; /* of ApmigKeyReading */
     GArray *asked;       /* of ApmigApqn: the cards are asked about them */
-    gboolean has_cards;  /* they have answered, or are late */
-    guint timeout;       /* while the plug-ins alone are waited for */
     ApmigKeyViewFunc func;
     gpointer user_data;
 } Reading;
@@ -32,10 +28,6 @@ struct ApmigKeyView {
     char *sysfs_root;
     ApmigHostReader *host_reader;
     ApmigCardReader *card_reader;
-    ApmigPlugins *plugins;
-    gboolean plugins_run;
-    gint64 plugins_asked; /* monotonic; 0: never */
-    gint64 interval;
     ApmigApHost *host; /* as it was read last; NULL: not */
     gint64 host_at;    /* monotonic */
     ApmigEvidence *evidence;
@@ -43,8 +35,6 @@ struct ApmigKeyView {
     GPtrArray *readings; /* of Reading: those under way */
     ApmigKeyAlarmFunc alarm_func;
     gpointer alarm_data;
-    ApmigHostReadingFunc host_func;
-    gpointer host_data;
 };
 
 static void
@@ -52,7 +42,6 @@ reading_free(gpointer data)
 {
     Reading *reading = data;
 
-    g_clear_handle_id(&reading->timeout, g_source_remove);
     apmig_scope_unref(reading->scope);
     apmig_ap_host_free(reading->host);
     g_ptr_array_unref(reading->readings);
@@ -146,27 +135,6 @@ finish(Reading *reading)
     reading_free(reading);
 }
 
-static gboolean
-on_plugins_late(gpointer user_data)
-{
-    Reading *reading = user_data;
-
-    reading->timeout = 0;
-    finish(reading);
-    return G_SOURCE_REMOVE;
-}
-
-static void
-finish_unless_waiting(Reading *reading)
-{
-    gint64 left = MAX(reading->until - g_get_monotonic_time(), 0);
-
-    if (!reading->view->plugins_run)
-        finish(reading);
-    else
-        reading->timeout = g_timeout_add((guint)(left / 1000), on_plugins_late, reading);
-}
-
 /* --- cards --------------------------------------------------------------------------------------- */
 
 static const ApmigKeyReading *
@@ -203,8 +171,7 @@ on_cards_read(const GPtrArray *readings, gpointer user_data)
         if (found)
             add_reading(reading, found);
     }
-    reading->has_cards = TRUE;
-    finish_unless_waiting(reading);
+    finish(reading);
 }
 
 static void
@@ -240,72 +207,6 @@ choose_queues(Reading *reading)
     }
 }
 
-/* --- plug-ins ------------------------------------------------------------------------------------ */
-
-static void
-on_plugin_answered(const char *name, const GPtrArray *records, gpointer user_data)
-{
-    ApmigKeyView *view = user_data;
-
-    apmig_evidence_forget_source(view->evidence, name);
-    for (guint i = 0; i < records->len; i++) {
-        const ApmigEvidenceRecord *record = records->pdata[i];
-        g_autoptr(GPtrArray) alarms = g_ptr_array_new_with_free_func(g_free);
-
-        apmig_evidence_add(view->evidence, record, alarms);
-        for (guint j = 0; view->alarm_func && j < alarms->len; j++)
-            view->alarm_func(record->adapter, record->domain, alarms->pdata[j], view->alarm_data);
-    }
-}
-
-/* A plug-in that was taken away, or is not trusted any more, vouches for nothing. */
-static void
-forget_gone_plugins(ApmigKeyView *view)
-{
-    g_autoptr(GPtrArray) list = apmig_evidence_list(view->evidence);
-    g_autoptr(GHashTable) gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    GHashTableIter iter;
-    gpointer name;
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (record->evidence == APMIG_EVIDENCE_ATTESTED && !apmig_plugins_has(view->plugins, record->source))
-            g_hash_table_add(gone, g_strdup(record->source));
-    }
-    g_hash_table_iter_init(&iter, gone);
-    while (g_hash_table_iter_next(&iter, &name, NULL))
-        apmig_evidence_forget_source(view->evidence, name);
-}
-
-static void
-on_plugins_done(gpointer user_data)
-{
-    ApmigKeyView *view = user_data;
-    g_autoptr(GPtrArray) ready = g_ptr_array_new();
-
-    view->plugins_run = FALSE;
-    for (guint i = 0; i < view->readings->len; i++)
-        if (((const Reading *)view->readings->pdata[i])->has_cards)
-            g_ptr_array_add(ready, view->readings->pdata[i]);
-    for (guint i = 0; i < ready->len; i++)
-        finish(ready->pdata[i]);
-}
-
-static const ApmigPluginsCallbacks plugins_callbacks = {on_plugin_answered, on_plugins_done};
-
-static void
-ask_plugins(ApmigKeyView *view)
-{
-    gint64 now = g_get_monotonic_time();
-
-    if (view->plugins_run || (view->plugins_asked && now - view->plugins_asked < view->interval))
-        return;
-    view->plugins_asked = now;
-    view->plugins_run = apmig_plugins_ask(view->plugins);
-    forget_gone_plugins(view);
-}
-
 /* --- readings ------------------------------------------------------------------------------------ */
 
 /* What was read earlier is not kept when a reading fails: it may be wrong by now. */
@@ -327,8 +228,6 @@ on_host_read(ApmigApHost *host, gpointer user_data)
 
     reading->host = host;
     keep_host(view, host);
-    if (host && view->host_func)
-        view->host_func(host, reading->asked_at, view->host_data);
     if (host)
         forget_unreadable(view, host);
     if (!host || !host->present || reading->host_only) {
@@ -336,7 +235,6 @@ on_host_read(ApmigApHost *host, gpointer user_data)
         return;
     }
     choose_queues(reading);
-    ask_plugins(view);
     apmig_card_reader_read(view->card_reader, (const ApmigApqn *)reading->asked->data, reading->asked->len,
                            MAX(reading->until - g_get_monotonic_time(), 0), on_cards_read, reading);
 }
@@ -349,8 +247,7 @@ reading_new(ApmigKeyView *view, const ApmigScope *scope, gint64 limit_usec, Apmi
 
     reading->view = view;
     reading->scope = scope ? apmig_scope_ref((ApmigScope *)scope) : NULL;
-    reading->asked_at = g_get_monotonic_time();
-    reading->until = reading->asked_at + limit_usec;
+    reading->until = g_get_monotonic_time() + limit_usec;
     reading->readings = g_ptr_array_new_with_free_func(g_free);
     reading->asked = g_array_new(FALSE, FALSE, sizeof(ApmigApqn));
     reading->func = func;
@@ -390,20 +287,7 @@ apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpoint
 void
 apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data)
 {
-    view->host_func = func;
-    view->host_data = user_data;
-}
-
-void
-apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path)
-{
-    apmig_host_reader_set_config_lock(view->host_reader, path);
-}
-
-void
-apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec)
-{
-    view->interval = interval_usec;
+    apmig_host_reader_set_func(view->host_reader, func, user_data);
 }
 
 ApmigEvidence *
@@ -425,14 +309,13 @@ apmig_key_view_has_guest_queues(const ApmigKeyView *view)
 }
 
 ApmigKeyView *
-apmig_key_view_new(const char *sysfs_root, const char *plugin_dir)
+apmig_key_view_new(const char *sysfs_root)
 {
     ApmigKeyView *view = g_new0(ApmigKeyView, 1);
 
     view->sysfs_root = g_strdup(sysfs_root);
     view->host_reader = apmig_host_reader_new(sysfs_root);
     view->card_reader = apmig_card_reader_new(sysfs_root);
-    view->plugins = apmig_plugins_new(plugin_dir, APMIG_PLUGINS_LIMIT_USEC, &plugins_callbacks, view);
     view->evidence = apmig_evidence_new();
     view->kept = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     view->readings = g_ptr_array_new_with_free_func(reading_free);
@@ -446,7 +329,6 @@ apmig_key_view_free(ApmigKeyView *view)
         return;
     apmig_host_reader_free(view->host_reader);
     apmig_card_reader_free(view->card_reader);
-    apmig_plugins_free(view->plugins);
     g_ptr_array_unref(view->readings);
     g_hash_table_unref(view->kept);
     apmig_ap_host_free(view->host);

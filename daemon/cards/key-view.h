@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cards/host-reader.h"
 #include "keys/release-check.h"
 
 typedef struct ApmigKeyView ApmigKeyView;
@@ -24,29 +25,21 @@ typedef void (*ApmigKeyViewFunc)(const ApmigApHost *host, const GPtrArray *readi
 /* @alarm: a sentence: a card contradicts what somebody said of its keys. */
 typedef void (*ApmigKeyAlarmFunc)(guint adapter, guint domain, const char *alarm, gpointer user_data);
 
-/* @host: as it was read, for whatever cause; borrowed for the call. @asked_at: monotonic: the reading began after it. */
-typedef void (*ApmigHostReadingFunc)(const ApmigApHost *host, gint64 asked_at, gpointer user_data);
-
 /**
  * apmig_key_view_new:
  * @sysfs_root: where sysfs is, "/sys"
- * @plugin_dir: folder of executables that know of queues that the host cannot read
  *
  * Reads nothing yet.
  */
-ApmigKeyView *apmig_key_view_new(const char *sysfs_root, const char *plugin_dir);
+ApmigKeyView *apmig_key_view_new(const char *sysfs_root);
 
 /* @view: (nullable): what is being read is dropped, without an answer */
 void apmig_key_view_free(ApmigKeyView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigKeyView, apmig_key_view_free)
 
 void apmig_key_view_set_alarm_func(ApmigKeyView *view, ApmigKeyAlarmFunc func, gpointer user_data);
-/* @func: told of every reading of the host's hardware, in the order in which they were asked for */
+/* See apmig_host_reader_set_func(). */
 void apmig_key_view_set_host_func(ApmigKeyView *view, ApmigHostReadingFunc func, gpointer user_data);
-/* See apmig_host_reader_set_config_lock(). */
-void apmig_key_view_set_config_lock(ApmigKeyView *view, const char *path);
-/* How often plug-ins are asked at most; without it, at each reading. */
-void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 
 /**
  * apmig_key_view_read:
@@ -59,7 +52,7 @@ void apmig_key_view_set_interval(ApmigKeyView *view, gint64 interval_usec);
 void apmig_key_view_read(ApmigKeyView *view, const ApmigScope *scope, gint64 max_age_usec, gint64 limit_usec,
                          ApmigKeyViewFunc func, gpointer user_data);
 
-/* As apmig_key_view_read(), but no card and no plug-in is asked. */
+/* As apmig_key_view_read(), but no card is asked. */
 void apmig_key_view_read_host(ApmigKeyView *view, gint64 limit_usec, ApmigKeyViewFunc func,
                               gpointer user_data);
 

@@ -169,7 +169,6 @@ apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigRepl
     ApmigCaller caller = core_add_caller(core, func, user_data);
 
     core->hook_last_called = g_get_real_time();
-    apmig_metrics_hook_called(core->metrics);
     if (needs_reading(core, guest, restore)) {
         wait_for_reading(core, caller, guest);
         return caller;

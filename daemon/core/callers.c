@@ -133,7 +133,7 @@ apmig_core_request(ApmigCore *core, ApmigEvent *event, ApmigReplyFunc func, gpoi
         core_tell_hardware(core); /* modules are loaded without an event that is listened to */
     else if (event->type == APMIG_EVENT_RELEASE &&
              (event->release.force || core->on_release == APMIG_ON_RELEASE_TRUST))
-        core_heed_release(core, event->release.id);
+        core_watch_release(core, event->release.id);
     core_handle(core, event);
     return event->caller;
 }

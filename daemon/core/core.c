@@ -17,17 +17,9 @@
 
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
-void
-core_log(ApmigCore *core, const ApmigLogEntry *entry)
-{
-    apmig_log_entry(entry);
-    apmig_metrics_count(core->metrics, entry->log);
-}
-
 static void
 publish(ApmigCore *core, void (*func)(const char *id, gpointer user_data), const char *id)
 {
-    apmig_metrics_changed(core->metrics);
     if (func)
         func(id, core->listener_data);
 }
@@ -42,7 +34,6 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_PERSIST_ADMISSION:
     case APMIG_ACTION_REMOVE_ADMISSION:
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
     case APMIG_ACTION_PERSIST_DECLARED:
         apmig_store_carry_out(core->store, action);
@@ -80,15 +71,14 @@ carry_out(ApmigCore *core, ApmigAction *action)
         core_reply(core, action);
         return TRUE;
     case APMIG_ACTION_PUBLISH_LOCK:
-        core_heed_lock_end(core, action->id);
-        core_heed_lock(core, action->id);
+        core_watch_lock(core, action->id);
         publish(core, core->listener.lock_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_LOCK:
         publish(core, core->listener.lock_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_MIGRATION:
-        core_heed_migration(core, action->id);
+        core_watch_migration(core, action->id);
         publish(core, core->listener.migration_changed, action->id);
         break;
     case APMIG_ACTION_FORGET_MIGRATION:
@@ -96,17 +86,15 @@ carry_out(ApmigCore *core, ApmigAction *action)
         publish(core, core->listener.migration_forgotten, action->id);
         break;
     case APMIG_ACTION_PUBLISH_PERMITS:
-        apmig_metrics_changed(core->metrics);
         if (core->listener.permits_changed)
             core->listener.permits_changed(core->listener_data);
         break;
     case APMIG_ACTION_PUBLISH_VIEW:
-        apmig_metrics_changed(core->metrics);
         if (core->listener.view_changed)
             core->listener.view_changed(core->listener_data);
         break;
     case APMIG_ACTION_LOG:
-        core_log(core, &action->entry);
+        apmig_log_entry(&action->entry);
         break;
     }
     return FALSE;
@@ -243,8 +231,8 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->queue_lister = apmig_queue_lister_new(core->guest_lister, key_view);
     core->remap_devices = policy->remap_devices;
     core_expect_arrivals(core);
-    core_watch_keys(core, policy);
-    core_watch_config(core);
+    core_keys_begin(core, policy);
+    core_watch_begin(core, policy);
     core->policy_trouble = g_strdup("");
     core->hooks_dir = g_strdup(hooks_dir);
     core->has_hook = has_hook;
@@ -272,8 +260,7 @@ apmig_core_free(ApmigCore *core)
     apmig_queue_lister_free(core->queue_lister);
     apmig_guest_lister_free(core->guest_lister);
     apmig_declarer_free(core->declarer);
-    apmig_key_guard_free(core->key_guard);
-    apmig_config_watch_free(core->config_watch);
+    core_watch_end(core);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
     g_free(core->host_id);
@@ -283,7 +270,6 @@ apmig_core_free(ApmigCore *core)
     g_hash_table_unref(core->key_readings);
     g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
-    apmig_metrics_free(core->metrics);
     apmig_engine_free(core->engine);
     g_queue_clear_full(&core->replies, (GDestroyNotify)apmig_action_free);
     g_queue_clear_full(&core->due_stamps, (GDestroyNotify)apmig_action_free);
@@ -291,13 +277,6 @@ apmig_core_free(ApmigCore *core)
     g_free(core->hooks_dir);
     g_free(core->policy_trouble);
     g_free(core);
-}
-
-void
-apmig_core_set_metrics_file(ApmigCore *core, const char *path)
-{
-    core->metrics = apmig_metrics_new(path, core->engine);
-    apmig_metrics_changed(core->metrics);
 }
 
 void
@@ -316,10 +295,9 @@ apmig_core_start(ApmigCore *core, GError **error)
     g_autoptr(GPtrArray) damage = NULL;
     g_autoptr(GError) no_id = NULL;
 
-    if (!apmig_store_load(core->store, &locks, &admissions, &damage, error))
+    if (!apmig_store_load(core->store, &locks, &admissions, &permits, &damage, error))
         return FALSE;
     core_load_declared(core, damage);
-    permits = apmig_store_load_permits(core->store, damage);
     for (guint i = 0; i < damage->len; i++)
         apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
     core->host_id = apmig_host_id(&no_id);
@@ -345,7 +323,8 @@ apmig_core_engine(const ApmigCore *core)
 void
 apmig_core_set_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
-    core_heed_policy(core, policy);
+    core_keys_policy(core, policy);
+    core_watch_policy(core, policy);
     core->remap_devices = policy->remap_devices;
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_POLICY_CHANGED, .policy = policy});
     apmig_core_set_policy_trouble(core, "");

@@ -5,13 +5,12 @@
  */
 #pragma once
 
-#include "ap/config-watch.h"
+#include "ap/watch.h"
 #include "core/declarer.h"
 #include "engine/engine.h"
 #include "core/guest-lister.h"
 #include "guest/xml.h"
 #include "libvirt/hypervisor.h"
-#include "cards/key-guard.h"
 #include "cards/key-view.h"
 #include "core/queue-lister.h"
 #include "store/store.h"
@@ -30,9 +29,9 @@ typedef struct {
     void (*migration_changed)(const char *id, gpointer user_data);
     void (*migration_forgotten)(const char *id, gpointer user_data);
     void (*view_changed)(gpointer user_data);
-    void (*keys_changed)(const ApmigKeyChanges *changes, gpointer user_data);
+    void (*keys_changed)(const ApmigWatchChanges *changes, gpointer user_data);
     void (*policy_changed)(gpointer user_data); /* it, or its trouble */
-    void (*config_changed)(const ApmigConfigChanges *changes, gpointer user_data);
+    void (*config_changed)(const ApmigWatchChanges *changes, gpointer user_data);
     void (*permits_changed)(gpointer user_data);
 } ApmigCoreListener;
 
@@ -50,9 +49,6 @@ ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHyp
                           gboolean has_hook);
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
-
-/* Before the start: has metrics kept in a file, see metrics.h. */
-void apmig_core_set_metrics_file(ApmigCore *core, const char *path);
 
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 

@@ -9,6 +9,7 @@
 
 typedef struct {
     GPtrArray *declarations;
+    ApmigEvidenceClass evidence;
     ApmigScope *within;
     guint32 uid;
     char *user;
@@ -62,7 +63,7 @@ is_replaced(const ApmigEvidenceRecord *record, const GPtrArray *records)
         const ApmigEvidenceRecord *other = records->pdata[i];
 
         if (record->adapter == other->adapter && record->domain == other->domain &&
-            record->key_class == other->key_class)
+            record->key_class == other->key_class && record->evidence == other->evidence)
             return TRUE;
     }
     return FALSE;
@@ -80,7 +81,7 @@ persist(ApmigDeclarer *declarer, const Request *request)
     for (guint i = 0; i < present->len; i++) {
         const ApmigEvidenceRecord *record = present->pdata[i];
 
-        if (record->evidence == APMIG_EVIDENCE_DECLARED && !is_replaced(record, request->records))
+        if (apmig_evidence_class_is_word(record->evidence) && !is_replaced(record, request->records))
             g_ptr_array_add(all, apmig_evidence_record_copy(record));
     }
     for (guint i = 0; i < request->records->len; i++) {
@@ -102,10 +103,10 @@ static void
 log_declared(const Request *request, int priority, char *message)
 {
     apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_KEYS_DECLARED,
-                                   .priority = priority,
-                                   .lock_id = request->lock_id,
-                                   .change_id = request->change_id,
-                                   .message = message});
+                                     .priority = priority,
+                                     .lock_id = request->lock_id,
+                                     .change_id = request->change_id,
+                                     .message = message});
 }
 
 /* One line for each thing said, not for each queue: a domain group may have hundreds. */
@@ -116,9 +117,10 @@ log_declarations(const Request *request, const GPtrArray *warnings)
         const ApmigDeclaration *declaration = request->declarations->pdata[i];
         g_autofree char *pattern = apmig_key_pattern_to_string(&declaration->cur);
         g_autofree char *message = g_strdup_printf(
-            "%s (uid %u) declares the %s master key in CUR of AP queues %s to have the pattern %s",
+            "%s (uid %u) declares the %s master key in CUR of AP queues %s to have the pattern %s (%s)",
             request->user, request->uid, apmig_key_class_to_string(declaration->key_class),
-            apmig_scope_to_string(declaration->queues), pattern);
+            apmig_scope_to_string(declaration->queues), pattern,
+            apmig_evidence_class_to_string(request->evidence));
 
         log_declared(request, LOG_NOTICE, message);
     }
@@ -137,12 +139,15 @@ apmig_declarer_persisted(ApmigDeclarer *declarer, guint64 op, const char *error)
     g_return_if_fail(request && op == declarer->last_op);
     if (error) {
         failure = g_error_new(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
-                              "what was declared could not be written, and the lock stays: %s", error);
+                              "what was declared could not be written (%s): mend the state folder and try "
+                              "again",
+                              error);
         finish(declarer, NULL, failure);
         return;
     }
     for (guint i = 0; i < request->records->len; i++)
-        apmig_evidence_declare(evidence, request->records->pdata[i], warnings);
+        apmig_evidence_declare(evidence, g_ptr_array_index(request->records, i), request->lock_id != NULL,
+                               warnings);
     log_declarations(request, warnings);
     finish(declarer, warnings, NULL);
 }
@@ -155,11 +160,13 @@ on_host_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *readings,
 {
     ApmigDeclarer *declarer = user_data;
     Request *request = g_queue_peek_head(&declarer->requests);
+    const ApmigEvidenceRecord origin = {
+        .evidence = request->evidence, .at = g_get_real_time(), .source = request->user, .uid = request->uid};
     g_autoptr(GError) error = NULL;
 
     if (host)
-        request->records = apmig_declarations_expand(request->declarations, host, request->within,
-                                                     request->uid, request->user, g_get_real_time(), &error);
+        request->records =
+            apmig_declarations_expand(request->declarations, host, request->within, &origin, &error);
     else
         error = g_error_new(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
                             "what was declared cannot be held against this host's queues (%s): try again",
@@ -184,7 +191,8 @@ apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *r
     Request *copy = g_new0(Request, 1);
 
     copy->declarations = g_ptr_array_ref(request->declarations);
-    copy->within = apmig_scope_ref(request->within);
+    copy->evidence = request->evidence;
+    copy->within = request->within ? apmig_scope_ref(request->within) : NULL;
     copy->uid = request->uid;
     copy->user = g_strdup(request->user);
     copy->lock_id = g_strdup(request->lock_id);

@@ -12,12 +12,13 @@
 typedef struct ApmigDeclarer ApmigDeclarer;
 
 typedef struct {
-    GPtrArray *declarations; /* of ApmigDeclaration: all of one administrator's */
-    ApmigScope *within;      /* of the lock that they are made for */
+    GPtrArray *declarations; /* of ApmigDeclaration: all that one user says at once */
+    ApmigEvidenceClass evidence;
+    ApmigScope *within; /* (nullable): of the lock that they are made for */
     guint32 uid;
     const char *user;
-    const char *lock_id;   /* (nullable): for the journal, as the next */
-    const char *change_id; /* (nullable) */
+    const char *lock_id;   /* (nullable): the lock's */
+    const char *change_id; /* (nullable): for the journal */
 } ApmigDeclarationRequest;
 
 /* @warnings: (element-type utf8): sentences; with @error NULL. APMIG_ERROR_INVALID_OPTION: no queue or not the lock's,

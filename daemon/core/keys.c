@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The core's side of master keys: what this host's cards say of them, for the engine and for callers, what people
- * declare of them, and changes that nobody announced.
+ * declare of them, and where the two disagree. Changes are watched for in watch.c.
  */
 #include "core/private.h"
 
 #include <sys/syslog.h>
 
 #include "base/log.h"
-#include "base/text.h"
 
 /* For reading this host's crypto hardware after it has changed. */
 #define HOST_LIMIT_USEC (30 * G_USEC_PER_SEC)
@@ -99,7 +98,8 @@ core_carry_out_reading(ApmigCore *core, const ApmigAction *action)
     *reading = (KeyReading){core, action->op};
     g_hash_table_add(core->key_readings, reading);
     /* One card that is late must not leave the others unheard: there is time left for the answer. */
-    apmig_key_view_read(core->key_view, action->reading.scope, 0, action->reading.limit_usec / 10 * 8, keys_read, reading);
+    apmig_key_view_read(core->key_view, action->reading.scope, 0, action->reading.limit_usec / 10 * 8,
+                        keys_read, reading);
 }
 
 static void
@@ -165,82 +165,7 @@ apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
     return caller->number;
 }
 
-/* --- changes that nobody announced --------------------------------------------------------------- */
-
-ApmigScope *
-core_list_covered(const ApmigCore *core)
-{
-    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
-    ApmigScope *covered = apmig_scope_new_none();
-
-    for (guint i = 0; i < locks->len; i++) {
-        const ApmigLock *lock = locks->pdata[i];
-        ApmigScope *both = apmig_scope_union(covered, lock->record->scope);
-
-        apmig_scope_unref(covered);
-        covered = both;
-    }
-    return covered;
-}
-
-static ApmigScope *
-covered_by_locks(gpointer core)
-{
-    return core_list_covered(core);
-}
-
-static void
-taken_by_itself(const ApmigAction *reply, gpointer user_data)
-{
-    g_autoptr(GError) error = apmig_reply_get_error(reply);
-
-    if (error)
-        apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
-}
-
-void
-core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message)
-{
-    g_autofree char *id = apmig_core_new_id(core);
-    g_autofree char *reason = apmig_text_escape(message, APMIG_REASON_MAX_LENGTH);
-
-    apmig_core_request(core,
-                       &(ApmigEvent){.type = APMIG_EVENT_TAKE,
-                                     .take = {.id = id,
-                                             .scope = scope,
-                                             .reason = reason,
-                                             .origin = APMIG_LOCK_BY_ITSELF,
-                                             .user = "apmigd",
-                                             .no_wait = TRUE}},
-                       taken_by_itself, NULL);
-}
-
-/* The whole domain where that is free: whoever changes one adapter's keys changes the others'. */
-static void
-lock_changed_keys(ApmigCore *core, const ApmigKeyChanges *changes)
-{
-    g_autoptr(ApmigScope) covered = core_list_covered(core);
-
-    core_lock_by_itself(core,
-                        apmig_scope_overlaps(covered, changes->group) ? changes->queues : changes->group,
-                        changes->message);
-}
-
-static void
-keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
-{
-    ApmigCore *core = user_data;
-
-    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_IGNORE)
-        return;
-    core_log(core, &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CHANGED,
-                                  .priority = LOG_ERR,
-                                  .message = changes->message});
-    if (core->listener.keys_changed)
-        core->listener.keys_changed(changes, core->listener_data);
-    if (core->on_unannounced == APMIG_ON_UNANNOUNCED_LOCK)
-        lock_changed_keys(core, changes);
-}
+/* --- keys that are not as somebody said ----------------------------------------------------------- */
 
 void
 core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
@@ -251,10 +176,10 @@ core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
                         is_start ? "started" : "given its crypto device", other->sentence);
 
     apmig_log_entry(&(ApmigLogEntry){.log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
-                                   .priority = is_start ? LOG_WARNING : LOG_ERR,
-                                   .uuid = other->uuid,
-                                   .guest = other->name,
-                                   .message = message});
+                                     .priority = is_start ? LOG_WARNING : LOG_ERR,
+                                     .uuid = other->uuid,
+                                     .guest = other->name,
+                                     .message = message});
 }
 
 /* A word of somebody's turned out to be wrong, or the key was changed. */
@@ -271,40 +196,22 @@ keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_
         if (apmig_scope_contains(lock->record->scope, adapter, domain))
             g_ptr_array_add(concerned, lock->record);
     }
-    core_log(core, &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CONTRADICTED,
-                                  .priority = LOG_ERR,
-                                  .locks = concerned,
-                                  .message = (char *)alarm});
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_KEYS_CONTRADICTED,
+                                     .priority = LOG_ERR,
+                                     .locks = concerned,
+                                     .message = (char *)alarm});
 }
 
-static const ApmigKeyGuardCallbacks key_guard_callbacks = {covered_by_locks, keys_changed};
-
 void
-core_heed_policy(ApmigCore *core, const ApmigPolicy *policy)
+core_keys_policy(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->evidence_interval = policy->evidence_interval_usec;
-    core->on_unannounced = policy->on_unannounced;
-    core->on_config_change = policy->on_config_change;
     core->on_release = policy->on_release;
-    apmig_key_view_set_interval(core->key_view, policy->evidence_interval_usec);
-    apmig_key_guard_set_interval(core->key_guard, policy->watch_keys_usec);
 }
 
 void
-core_watch_keys(ApmigCore *core, const ApmigPolicy *policy)
+core_keys_begin(ApmigCore *core, const ApmigPolicy *policy)
 {
-    core->key_guard = apmig_key_guard_new(core->key_view, &key_guard_callbacks, core);
     apmig_key_view_set_alarm_func(core->key_view, keys_contradicted, core);
-    core_heed_policy(core, policy);
-}
-
-void
-core_heed_lock_end(ApmigCore *core, const char *id)
-{
-    const ApmigLock *lock = apmig_engine_lookup_lock(core->engine, id);
-
-    if (!lock || !lock->result)
-        return;
-    apmig_key_guard_lock_ended(core->key_guard, lock->record->scope);
-    core_forget_fresh_keys(core);
+    core_keys_policy(core, policy);
 }

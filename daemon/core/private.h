@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core's files share. core.c binds the engine to the store, the hypervisor, the log and listeners, callers.c to who
- * asks and waits; keys.c to what is known of master keys, arrival.c to guests that come in, config.c to changes of the AP
- * configuration, stamps.c to the stamps of guests; check.c asks it before a guest moves. Main loop's thread only.
+ * asks and waits; keys.c to what is known of master keys, arrival.c to guests that come in, watch.c to changes of the host,
+ * stamps.c to the stamps of guests; check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 
@@ -10,7 +10,6 @@
 
 #include "cards/ap-monitor.h"
 #include "core/fence-steps.h"
-#include "core/metrics.h"
 #include "libvirt/stamp-queue.h"
 
 /* A function of whatever type of core.h: to be cast back by who answers. */
@@ -25,6 +24,8 @@ typedef struct {
     gboolean is_question; /* not of the engine: its answer comes in any case */
 } Caller;
 
+typedef struct CoreWatch CoreWatch;
+
 struct ApmigCore {
     ApmigEngine *engine;
     ApmigStore *store;
@@ -35,11 +36,8 @@ struct ApmigCore {
     ApmigDeclarer *declarer;
     GHashTable *key_readings; /* keys.c: set of its KeyReading: under way */
     GHashTable *checkings;    /* check.c: set of its Checking: under way */
-    ApmigKeyGuard *key_guard;
+    CoreWatch *watch;         /* watch.c */
     gint64 evidence_interval; /* the policy's, as the next */
-    ApmigOnUnannounced on_unannounced;
-    ApmigConfigWatch *config_watch;
-    ApmigOnUnannounced on_config_change; /* the policy's, as the next */
     ApmigOnRelease on_release;
     ApmigQueueLister *queue_lister;
     ApmigRemap remap_devices;
@@ -50,7 +48,6 @@ struct ApmigCore {
     GQueue due_stamps;       /* stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
-    ApmigMetrics *metrics; /* (nullable) */
     char *host_id; /* in stamps; NULL: it has none */
     char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
@@ -69,9 +66,6 @@ struct ApmigCore {
 
 /* Gives @event its times and the engine @event, and has carried out what follows. Callers get their answers later. */
 void core_handle(ApmigCore *core, ApmigEvent *event);
-
-/* Logs @entry, and counts it. */
-void core_log(ApmigCore *core, const ApmigLogEntry *entry);
 
 /* --- callers.c ----------------------------------------------------------------------------------- */
 
@@ -114,10 +108,10 @@ void core_expect_arrivals(ApmigCore *core);
 
 /* --- keys.c -------------------------------------------------------------------------------------- */
 
-/* Creates the key guard: from now on, changes that nobody announced and words that turn out wrong are told of. */
-void core_watch_keys(ApmigCore *core, const ApmigPolicy *policy);
+/* From now on words that turn out wrong are told of. */
+void core_keys_begin(ApmigCore *core, const ApmigPolicy *policy);
 /* What the policy says of keys. */
-void core_heed_policy(ApmigCore *core, const ApmigPolicy *policy);
+void core_keys_policy(ApmigCore *core, const ApmigPolicy *policy);
 
 /* What was declared in earlier runs counts again. @damage: as of apmig_store_load_declared() */
 void core_load_declared(ApmigCore *core, GPtrArray *damage);
@@ -125,20 +119,13 @@ void core_load_declared(ApmigCore *core, GPtrArray *damage);
 /* @action: an APMIG_ACTION_READ_KEYS; the engine gets APMIG_EVENT_KEYS_READ later. */
 void core_carry_out_reading(ApmigCore *core, const ApmigAction *action);
 
-/* @id: of a lock that has changed, ended or not */
-void core_heed_lock_end(ApmigCore *core, const char *id);
-
 /* @action: an APMIG_ACTION_READ_USES; the engine gets APMIG_EVENT_USES_READ later. */
 void core_read_uses(ApmigCore *core, const ApmigAction *action);
 /* Has the engine know whether there is a driver for guests' queues. */
 void core_tell_hardware(ApmigCore *core);
 
-/* Returns: (transfer full): the queues of all locks there are. */
-ApmigScope *core_list_covered(const ApmigCore *core);
 /* As ApmigHypervisorCallbacks has it. */
 void core_other_keys(const ApmigOtherKeys *other, gpointer core);
-/* Takes a lock that nobody asked for. @message: why, as a sentence */
-void core_lock_by_itself(ApmigCore *core, ApmigScope *scope, const char *message);
 
 /* Has this host's crypto hardware read anew, for core_know_host(). */
 void core_read_host(ApmigCore *core);
@@ -147,13 +134,15 @@ void core_read_host(ApmigCore *core);
  * @ret_hardware: (out) (optional) (transfer none) (nullable) */
 const ApmigEvidence *core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware);
 
-/* --- config.c ------------------------------------------------------------------------------------ */
+/* --- watch.c ------------------------------------------------------------------------------------- */
 
-/* From now on, every reading of the host's hardware is compared with the one before it. */
-void core_watch_config(ApmigCore *core);
-/* What of the configuration has to stay depends on these. @id: of a lock or migration that is new or has changed, ended or
- * not */
-void core_heed_lock(ApmigCore *core, const char *id);
-void core_heed_migration(ApmigCore *core, const char *id);
+/* From now on the host's hardware is watched, and its keys where @policy has it. */
+void core_watch_begin(ApmigCore *core, const ApmigPolicy *policy);
+void core_watch_end(ApmigCore *core);
+/* What the policy says of it. */
+void core_watch_policy(ApmigCore *core, const ApmigPolicy *policy);
+/* What may not change depends on these. @id: of a lock or migration that is new or has changed, ended or not */
+void core_watch_lock(ApmigCore *core, const char *id);
+void core_watch_migration(ApmigCore *core, const char *id);
 /* A release is asked for that has nothing read by itself. */
-void core_heed_release(ApmigCore *core, const char *id);
+void core_watch_release(ApmigCore *core, const char *id);

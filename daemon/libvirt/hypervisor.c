@@ -23,7 +23,7 @@ tell(const LibvirtHypervisor *self, const ApmigEvent *event)
 /* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
 
 typedef struct {
-    guint64 token;
+    ApmigToken token;
     char *error;
     GArray *guests; /* of ApmigGuestName; NULL with @error */
 } Listing;
@@ -56,7 +56,7 @@ hand_on_list(gpointer owner, gpointer data)
 }
 
 static void
-list_guests(ApmigHypervisor *vtable, guint64 token)
+list_guests(ApmigHypervisor *vtable, ApmigToken token)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     Listing *listing = g_new0(Listing, 1);
@@ -67,7 +67,7 @@ list_guests(ApmigHypervisor *vtable, guint64 token)
 
 /* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
 typedef struct {
-    guint64 token; /* of the question */
+    ApmigToken token; /* of the question */
     ApmigGuest *guest;
 } Known;
 
@@ -82,7 +82,7 @@ known_free(gpointer data)
 
 /* Answers may overtake each other: the newest question counts. */
 static void
-remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGuest *guest)
+remember(LibvirtHypervisor *self, const char *uuid, ApmigToken token, const ApmigGuest *guest)
 {
     const Known *earlier = g_hash_table_lookup(self->known, uuid);
     Known *known;
@@ -96,7 +96,7 @@ remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGu
 }
 
 typedef struct {
-    guint64 token;
+    ApmigToken token;
     char *uuid;
     gboolean want_facts;
     ApmigGuest *known; /* (nullable) */
@@ -149,7 +149,7 @@ hand_on_answer(gpointer owner, gpointer data)
 }
 
 static void
-query_guest(ApmigHypervisor *vtable, guint64 token, const char *uuid, gboolean want_facts)
+query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolean want_facts)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);

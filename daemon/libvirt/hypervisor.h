@@ -53,11 +53,11 @@ typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_dat
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
     /* Asks for a list of the active guests. */
-    void (*list_guests)(ApmigHypervisor *self, guint64 token);
+    void (*list_guests)(ApmigHypervisor *self, ApmigToken token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
      * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
      * scope varies are told with every answer. */
-    void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
+    void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
     /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a

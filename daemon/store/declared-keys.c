@@ -11,7 +11,9 @@
 #define MAX_NAME_LENGTH 255
 
 static const char *const file_members[] = {"version", "keys", NULL};
-static const char *const key_members[] = {"queue", "class", "pattern", "before", "uid", "user", "at", NULL};
+/* The first may be missing: there was a time when everything was declared. */
+static const char *const key_members[] = {"evidence", "queue", "class", "pattern", "before",
+                                          "uid",      "user",  "at",    NULL};
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
@@ -57,6 +59,21 @@ decode_origin(JsonObject *object, ApmigEvidenceRecord *record, GError **error)
     return TRUE;
 }
 
+static gboolean
+decode_evidence(JsonObject *object, ApmigEvidenceRecord *record, GError **error)
+{
+    const char *evidence = NULL;
+
+    record->evidence = APMIG_EVIDENCE_DECLARED;
+    if (!json_object_has_member(object, key_members[0]))
+        return TRUE;
+    if (!apmig_members_get_text(object, key_members[0], MAX_NAME_LENGTH, &evidence, error))
+        return FALSE;
+    return (apmig_evidence_class_from_string(evidence, &record->evidence) &&
+            apmig_evidence_class_is_word(record->evidence)) ||
+           apmig_members_fail(error, "its member \"%s\" is neither declared nor attested", key_members[0]);
+}
+
 /* Returns: (transfer full) (nullable) */
 static ApmigEvidenceRecord *
 decode_key(JsonNode *node, GError **error)
@@ -66,12 +83,11 @@ decode_key(JsonNode *node, GError **error)
     JsonObject *object = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
     ApmigApqn number = {0};
 
-    record->evidence = APMIG_EVIDENCE_DECLARED;
     if (!object) {
         apmig_members_fail(error, "its member \"keys\" holds what is no object");
         return NULL;
     }
-    if (!apmig_members_check(object, key_members, error) ||
+    if (!apmig_members_check(object, key_members + !json_object_has_member(object, key_members[0]), error) ||
         !apmig_members_get_text(object, "queue", MAX_NAME_LENGTH, &queue, error) ||
         !apmig_members_get_text(object, "class", MAX_NAME_LENGTH, &key_class, error))
         return NULL;
@@ -82,7 +98,8 @@ decode_key(JsonNode *node, GError **error)
     }
     record->adapter = number.adapter;
     record->domain = number.domain;
-    if (!decode_patterns(object, record, error) || !decode_origin(object, record, error))
+    if (!decode_evidence(object, record, error) || !decode_patterns(object, record, error) ||
+        !decode_origin(object, record, error))
         return NULL;
     return g_steal_pointer(&record);
 }
@@ -121,6 +138,7 @@ encode_key(JsonBuilder *builder, const ApmigEvidenceRecord *record)
     g_autofree char *before = apmig_key_pattern_to_string(&record->before);
 
     json_builder_begin_object(builder);
+    apmig_members_add_text(builder, key_members[0], apmig_evidence_class_to_string(record->evidence));
     apmig_members_add_text(builder, "queue", queue);
     apmig_members_add_text(builder, "class", apmig_key_class_to_string(record->key_class));
     apmig_members_add_text(builder, "pattern", pattern);

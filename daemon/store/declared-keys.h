@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The file of what administrators have declared of master keys: one JSON object with a version, read strictly. Pure:
+ * The file of what was said of master keys, declared or attested: one JSON object with a version, read strictly. Pure:
  * text in, records out. Errors are APMIG_ERROR_STATE_FAILURE; of the decoder a clause on what is wrong with "it".
  */
 #pragma once
@@ -12,7 +12,7 @@
 
 /**
  * apmig_declared_keys_encode:
- * @records: (element-type ApmigEvidenceRecord): of class declared
+ * @records: (element-type ApmigEvidenceRecord): words, see apmig_evidence_class_is_word()
  * @error: when the decoder would not take what would be written, as when there are too many
  *
  * Returns: (transfer full) (nullable): the text of the file

@@ -4,7 +4,6 @@
 #include "store/declared-keys.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "store/permit-files.h"
 #include "store/files.h"
 #include "store/json.h"
 #include "base/text.h"
@@ -69,6 +68,7 @@ apmig_disk_open(const char *state_dir, const char *runtime_dir, GError **error)
     g_autoptr(ApmigDisk) disk = g_new0(ApmigDisk, 1);
     g_autofree char *locks = g_build_filename(state_dir, "locks", NULL);
     g_autofree char *admissions = g_build_filename(runtime_dir, "admissions", NULL);
+    g_autofree char *permits = g_build_filename(runtime_dir, "permits", NULL);
 
     g_mutex_init(&disk->mutex);
     disk->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -79,10 +79,10 @@ apmig_disk_open(const char *state_dir, const char *runtime_dir, GError **error)
     if (!disk->locks)
         return NULL;
     disk->admissions = apmig_folder_open(admissions, error);
-    if (!disk->admissions || !read_boot_id(disk, error))
+    if (!disk->admissions)
         return NULL;
-    disk->permits = apmig_permits_open(runtime_dir, error);
-    if (!disk->permits)
+    disk->permits = apmig_folder_open(permits, error);
+    if (!disk->permits || !read_boot_id(disk, error))
         return NULL;
     return g_steal_pointer(&disk);
 }
@@ -157,10 +157,25 @@ stem_of(const char *file)
     return g_str_has_suffix(file, SUFFIX) ? g_strndup(file, strlen(file) - strlen(SUFFIX)) : NULL;
 }
 
+/* --- damage -------------------------------------------------------------------------------------- */
+
+G_GNUC_PRINTF(2, 3)
+static void
+note_damage(GPtrArray *damage, const char *format, ...)
+{
+    g_autofree char *sentence = NULL;
+    va_list args;
+
+    va_start(args, format);
+    sentence = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_ptr_array_add(damage, apmig_text_escape(sentence, 1024));
+}
+
 /* --- loading locks ------------------------------------------------------------------------------- */
 
 typedef struct {
-    GPtrArray *locks, *admissions, *damage;
+    GPtrArray *locks, *admissions, *permits, *damage;
 } Loaded;
 
 /* The same in every run as long as the file has its name, so that an administrator can act on it. */
@@ -185,10 +200,6 @@ recover_lock(ApmigDisk *disk, const char *id, const char *file, const char *prob
     ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
     g_autofree char *path = g_build_filename(disk->locks->path, file, NULL);
     g_autofree char *why = g_strdup_printf("recovered from %s: %s", file, problem);
-    g_autofree char *damage =
-        g_strdup_printf("%s is damaged, %s; lock %s stands for it, on every queue, until its "
-                        "forced release",
-                        path, problem, id);
 
     record->id = g_strdup(id);
     record->scope = apmig_scope_new_all();
@@ -199,7 +210,9 @@ recover_lock(ApmigDisk *disk, const char *id, const char *file, const char *prob
     record->requested_at = apmig_folder_mtime(disk->locks, file);
     remember_file(disk, id, file);
     g_ptr_array_add(loaded->locks, record);
-    g_ptr_array_add(loaded->damage, apmig_text_escape(damage, 1024));
+    note_damage(loaded->damage,
+                "%s is damaged, %s; lock %s stands for it, on every queue, until its forced release", path,
+                problem, id);
 }
 
 static void
@@ -284,15 +297,28 @@ load_locks(ApmigDisk *disk, Loaded *loaded, GError **error)
     return TRUE;
 }
 
-/* --- loading admissions -------------------------------------------------------------------------- */
+/* --- loading admissions and permits -------------------------------------------------------------- */
+
+/* What is none of ours is moved aside, within the folder: the runtime directory ends with the boot. */
+static gboolean
+remove_runtime(ApmigFolder *folder, const char *file, GError **error)
+{
+    return apmig_folder_remove(folder, file, folder, error);
+}
+
+static void
+remove_stale(ApmigFolder *folder, const char *file, Loaded *loaded)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!remove_runtime(folder, file, &error))
+        g_ptr_array_add(loaded->damage, g_strdup(error->message));
+}
 
 static void
 recover_admission(ApmigDisk *disk, const char *uuid, const char *problem, Loaded *loaded)
 {
     ApmigAdmission *admission = g_new0(ApmigAdmission, 1);
-    g_autofree char *damage =
-        g_strdup_printf("%s/%s%s is damaged, %s; guest %s counts as admitted now, on every queue",
-                        disk->admissions->path, uuid, SUFFIX, problem, uuid);
 
     admission->uuid = g_strdup(uuid);
     admission->name = g_strdup(uuid);
@@ -300,7 +326,8 @@ recover_admission(ApmigDisk *disk, const char *uuid, const char *problem, Loaded
     admission->devices = g_new0(char *, 1);
     admission->admitted_at = apmig_boot_time();
     g_ptr_array_add(loaded->admissions, admission);
-    g_ptr_array_add(loaded->damage, apmig_text_escape(damage, 1024));
+    note_damage(loaded->damage, "%s/%s%s is damaged, %s; guest %s counts as admitted now, on every queue",
+                disk->admissions->path, uuid, SUFFIX, problem, uuid);
 }
 
 static void
@@ -318,49 +345,77 @@ load_admission(ApmigDisk *disk, const char *uuid, const char *file, Loaded *load
             apmig_admission_decode(text, length, uuid, disk->boot_id, apmig_boot_time(), &stale, &error);
     if (admission)
         g_ptr_array_add(loaded->admissions, admission);
-    else if (!stale)
+    else if (stale)
+        remove_stale(disk->admissions, file, loaded);
+    else
         recover_admission(disk, uuid, error->message, loaded);
-    else if (!apmig_folder_remove(disk->admissions, file, NULL, &error))
-        g_ptr_array_add(loaded->damage, g_strdup(error->message));
 }
 
+/* Damage costs a permit: the next hook or reading treats its guest as any other. */
+static void
+load_permit(ApmigDisk *disk, const char *id, const char *file, Loaded *loaded)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = NULL;
+    ApmigPermit *permit = NULL;
+    gboolean stale = FALSE;
+    gsize length = 0;
+
+    text = apmig_folder_read(disk->permits, file, APMIG_STORE_MAX_BYTES, &length, &error);
+    if (text)
+        permit = apmig_permit_decode(text, length, id, disk->boot_id, apmig_boot_time(), &stale, &error);
+    if (permit)
+        g_ptr_array_add(loaded->permits, permit);
+    else if (stale)
+        remove_stale(disk->permits, file, loaded);
+    else
+        note_damage(loaded->damage, "%s/%s is damaged, %s; it permits nothing: give the permit anew",
+                    disk->permits->path, file, error->message);
+}
+
+typedef void LoadFile(ApmigDisk *disk, const char *stem, const char *file, Loaded *loaded);
+
+/* @what: "an admission" or its like */
 static gboolean
-load_admissions(ApmigDisk *disk, Loaded *loaded, GError **error)
+load_runtime(ApmigDisk *disk, ApmigFolder *folder, const char *what, gboolean (*is_stem)(const char *),
+             LoadFile *load, Loaded *loaded, GError **error)
 {
     g_autoptr(GPtrArray) files = NULL;
 
-    apmig_folder_clean(disk->admissions);
-    files = apmig_folder_list(disk->admissions, error);
+    apmig_folder_clean(folder);
+    files = apmig_folder_list(folder, error);
     if (!files)
         return FALSE;
     for (guint i = 0; i < files->len; i++) {
-        g_autofree char *uuid = stem_of(files->pdata[i]);
+        const char *file = g_ptr_array_index(files, i);
+        g_autofree char *stem = stem_of(file);
 
-        if (uuid && apmig_uuid_is_canonical(uuid)) {
-            load_admission(disk, uuid, files->pdata[i], loaded);
-        } else {
-            g_autofree char *damage = g_strdup_printf("%s/%s is no admission and is ignored",
-                                                      disk->admissions->path, (char *)files->pdata[i]);
-
-            g_ptr_array_add(loaded->damage, apmig_text_escape(damage, 1024));
-        }
+        if (stem && is_stem(stem))
+            load(disk, stem, file, loaded);
+        else
+            note_damage(loaded->damage, "%s/%s is not %s and is ignored", folder->path, file, what);
     }
     return TRUE;
 }
 
 gboolean
-apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_damage,
-                GError **error)
+apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_permits,
+                GPtrArray **ret_damage, GError **error)
 {
     g_autoptr(GPtrArray) locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     g_autoptr(GPtrArray) admissions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_admission_free);
+    g_autoptr(GPtrArray) permits = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_permit_free);
     g_autoptr(GPtrArray) damage = g_ptr_array_new_with_free_func(g_free);
-    Loaded loaded = {locks, admissions, damage};
+    Loaded loaded = {locks, admissions, permits, damage};
 
-    if (!load_locks(disk, &loaded, error) || !load_admissions(disk, &loaded, error))
+    if (!load_locks(disk, &loaded, error) ||
+        !load_runtime(disk, disk->admissions, "an admission", apmig_uuid_is_canonical, load_admission,
+                      &loaded, error) ||
+        !load_runtime(disk, disk->permits, "a permit", apmig_permit_id_is_valid, load_permit, &loaded, error))
         return FALSE;
     *ret_locks = g_steal_pointer(&locks);
     *ret_admissions = g_steal_pointer(&admissions);
+    *ret_permits = g_steal_pointer(&permits);
     *ret_damage = g_steal_pointer(&damage);
     return TRUE;
 }
@@ -481,17 +536,24 @@ apmig_disk_remove_lock(ApmigDisk *disk, const ApmigLockRecord *record, GError **
     return TRUE;
 }
 
-/* --- writing and removing admissions ------------------------------------------------------------- */
+/* --- writing and removing admissions and permits ------------------------------------------------- */
 
-/* Nothing is synced: what is renamed survives the end of this process, and with the boot an admission ends too. */
+/* Nothing is synced: what is renamed survives the end of this process, and with the boot both end too. */
+static gboolean
+write_runtime(ApmigFolder *folder, const char *stem, const char *text, GError **error)
+{
+    g_autofree char *file = g_strconcat(stem, SUFFIX, NULL);
+
+    return apmig_folder_write_beside(folder, file, text, FALSE, error) &&
+           apmig_folder_put_in_place(folder, file, error);
+}
+
 gboolean
 apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission, GError **error)
 {
-    g_autofree char *file = g_strconcat(admission->uuid, SUFFIX, NULL);
     g_autofree char *text = apmig_admission_encode(admission, disk->boot_id, apmig_boot_time(), error);
 
-    if (!text || !apmig_folder_write_beside(disk->admissions, file, text, FALSE, error) ||
-        !apmig_folder_put_in_place(disk->admissions, file, error))
+    if (!text || !write_runtime(disk->admissions, admission->uuid, text, error))
         return FALSE;
     apmig_failpoint("admission-durable");
     return TRUE;
@@ -502,45 +564,26 @@ apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid, GError **error)
 {
     g_autofree char *file = g_strconcat(uuid, SUFFIX, NULL);
 
-    return !apmig_uuid_is_canonical(uuid) || apmig_folder_remove(disk->admissions, file, NULL, error);
-}
-
-/* --- permits ------------------------------------------------------------------------------------- */
-
-GPtrArray *
-apmig_disk_load_permits(ApmigDisk *disk, GPtrArray *damage)
-{
-    GPtrArray *permits = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_permit_free);
-    g_autoptr(GError) error = NULL;
-
-    apmig_folder_clean(disk->permits);
-    if (!apmig_permits_load(disk->permits, apmig_boot_time(), permits, damage, &error))
-        g_ptr_array_add(damage, g_strdup_printf("no permit counts: %s", error->message));
-    return permits;
+    return !apmig_uuid_is_canonical(uuid) || remove_runtime(disk->admissions, file, error);
 }
 
 gboolean
 apmig_disk_write_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
 {
-    if (!apmig_permits_write(disk->permits, permit, error))
+    g_autofree char *text = apmig_permit_encode(permit, disk->boot_id, error);
+
+    if (!text || !write_runtime(disk->permits, permit->id, text, error))
         return FALSE;
-    apmig_failpoint("permit-durable");
+    apmig_failpoint(permit->used_by ? "permit-used" : "permit-durable");
     return TRUE;
 }
 
 gboolean
-apmig_disk_use_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
+apmig_disk_remove_permit(ApmigDisk *disk, const char *id, GError **error)
 {
-    if (!apmig_permits_use(disk->permits, permit, error))
-        return FALSE;
-    apmig_failpoint("permit-used");
-    return TRUE;
-}
+    g_autofree char *file = g_strconcat(id, SUFFIX, NULL);
 
-gboolean
-apmig_disk_remove_permit(ApmigDisk *disk, const ApmigPermit *permit, GError **error)
-{
-    return apmig_permits_remove(disk->permits, permit, error);
+    return remove_runtime(disk->permits, file, error);
 }
 
 /* --- what was declared of keys ------------------------------------------------------------------- */
@@ -551,11 +594,11 @@ quarantine_declared(ApmigDisk *disk, const char *problem, GPtrArray *damage)
 {
     g_autoptr(GError) error = NULL;
     gboolean moved = apmig_folder_rename(disk->state, DECLARED, DECLARED_DAMAGED, &error);
-    g_autofree char *sentence = g_strdup_printf(
+
+    note_damage(
+        damage,
         "%s/%s is damaged, %s; what was declared of master keys is not known any more: declare it anew (%s)",
         disk->state->path, DECLARED, problem, moved ? "the file is now " DECLARED_DAMAGED : error->message);
-
-    g_ptr_array_add(damage, apmig_text_escape(sentence, 1024));
 }
 
 GPtrArray *

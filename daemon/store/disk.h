@@ -14,7 +14,8 @@ typedef struct ApmigDisk ApmigDisk;
 ApmigDisk *apmig_disk_open(const char *state_dir, const char *runtime_dir,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 gboolean apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions,
-                         GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+                         GPtrArray **ret_permits, GPtrArray **ret_damage,
+                         GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void apmig_disk_free(ApmigDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDisk, apmig_disk_free)
 
@@ -38,18 +39,11 @@ GPtrArray *apmig_disk_load_declared(ApmigDisk *disk, GPtrArray *damage) G_GNUC_W
 gboolean apmig_disk_write_declared(ApmigDisk *disk, const GPtrArray *records,
                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* See apmig_store_load_permits(). */
-GPtrArray *apmig_disk_load_permits(ApmigDisk *disk, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
-/* See permit-files.h. */
-gboolean apmig_disk_write_permit(ApmigDisk *disk, const ApmigPermit *permit,
-                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
-gboolean apmig_disk_use_permit(ApmigDisk *disk, const ApmigPermit *permit,
-                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
-gboolean apmig_disk_remove_permit(ApmigDisk *disk, const ApmigPermit *permit,
-                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* Survives the end of this process, not of the boot. */
+/* These survive the end of this process, not of the boot; in place of what was there of that guest or permit. */
 gboolean apmig_disk_write_admission(ApmigDisk *disk, const ApmigAdmission *admission,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 gboolean apmig_disk_remove_admission(ApmigDisk *disk, const char *uuid,
                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_write_permit(ApmigDisk *disk, const ApmigPermit *permit,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_disk_remove_permit(ApmigDisk *disk, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -7,6 +7,7 @@
 
 #define LOCK_VERSION      1
 #define ADMISSION_VERSION 1
+#define PERMIT_VERSION    1
 
 #define MAX_NAME_LENGTH 255
 #define MAX_DEVICES     APMIG_GUEST_MAX_DEVICES
@@ -18,6 +19,11 @@ static const char *const lock_members[] = {
 
 static const char *const admission_members[] = {
     "version", "boot-id", "uuid", "name", "scope", "devices", "admitted-at", NULL,
+};
+
+static const char *const permit_members[] = {
+    "version",    "boot-id",  "id",    "uuid",       "name",    "reason",    "owner-uid", "login-uid",
+    "owner-name", "given-at", "until", "expires-at", "used-by", "direction", NULL,
 };
 
 static gboolean
@@ -135,6 +141,20 @@ apmig_lock_record_encode(const ApmigLockRecord *record, GError **error)
     return g_steal_pointer(&text);
 }
 
+/* --- of this boot -------------------------------------------------------------------------------- */
+
+/* @ret_stale: (out): TRUE, without an error, for what is of another boot */
+static gboolean
+check_boot(JsonObject *object, const char *boot_id, gboolean *ret_stale, GError **error)
+{
+    const char *its_boot;
+
+    if (!apmig_members_get_text(object, "boot-id", MAX_NAME_LENGTH, &its_boot, error))
+        return FALSE;
+    *ret_stale = !g_str_equal(its_boot, boot_id);
+    return !*ret_stale;
+}
+
 /* --- admissions ---------------------------------------------------------------------------------- */
 
 gboolean
@@ -181,15 +201,10 @@ apmig_admission_decode(const char *text, gsize length, const char *uuid, const c
     g_autoptr(ApmigAdmission) admission = g_new0(ApmigAdmission, 1);
     g_autoptr(JsonObject) object =
         apmig_members_parse(text, length, uuid, ADMISSION_VERSION, admission_members, error);
-    const char *its_boot;
 
     *ret_stale = FALSE;
-    if (!object || !apmig_members_get_text(object, "boot-id", MAX_NAME_LENGTH, &its_boot, error))
+    if (!object || !check_boot(object, boot_id, ret_stale, error))
         return NULL;
-    if (strcmp(its_boot, boot_id) != 0) {
-        *ret_stale = TRUE;
-        return NULL;
-    }
     if (!apmig_uuid_is_canonical(uuid)) {
         apmig_members_fail(error, "its name is no UUID");
         return NULL;
@@ -231,6 +246,107 @@ apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gin
     same = apmig_admission_decode(text, strlen(text), admission->uuid, boot_id, now, &stale, error);
     if (!same) {
         g_prefix_error(error, "the file of the admission of guest %s would not read: ", admission->uuid);
+        return NULL;
+    }
+    return g_steal_pointer(&text);
+}
+
+/* --- permits ------------------------------------------------------------------------------------- */
+
+static gboolean
+decode_permit_texts(JsonObject *object, ApmigPermit *permit, const char *id, GError **error)
+{
+    if (!get_same_text(object, "id", id, &permit->id, error) ||
+        !apmig_members_copy_text(object, "uuid", MAX_NAME_LENGTH, &permit->uuid, error) ||
+        !apmig_members_copy_text(object, "name", APMIG_PERMIT_GUEST_MAX_LENGTH, &permit->name, error) ||
+        !apmig_members_copy_text(object, "reason", APMIG_REASON_MAX_LENGTH, &permit->reason, error) ||
+        !apmig_members_copy_text(object, "owner-name", MAX_NAME_LENGTH, &permit->owner_name, error))
+        return FALSE;
+    if (*permit->uuid && !apmig_uuid_is_canonical(permit->uuid))
+        return apmig_members_fail(error, "its member \"uuid\" is no UUID");
+    return *permit->uuid || *permit->name || apmig_members_fail(error, "it is for no guest");
+}
+
+/* However long it says that it counts: it cannot have been given for longer than from now on. */
+static gboolean
+decode_permit_numbers(JsonObject *object, ApmigPermit *permit, gint64 now, GError **error)
+{
+    gint64 owner, login;
+
+    if (!apmig_members_get_integer(object, "owner-uid", G_MAXUINT32, &owner, error) ||
+        !apmig_members_get_integer(object, "login-uid", G_MAXUINT32, &login, error) ||
+        !apmig_members_get_integer(object, "given-at", G_MAXINT64, &permit->given_at, error) ||
+        !apmig_members_get_integer(object, "until", G_MAXINT64, &permit->until, error) ||
+        !apmig_members_get_integer(object, "expires-at", now + APMIG_PERMIT_MAX_USEC, &permit->expires_at,
+                                   error))
+        return FALSE;
+    permit->owner_uid = (guint32)owner;
+    permit->login_uid = (guint32)login;
+    return TRUE;
+}
+
+/* Both are "" while it is open. */
+static gboolean
+decode_permit_use(JsonObject *object, ApmigPermit *permit, GError **error)
+{
+    const char *used_by, *direction;
+
+    if (!apmig_members_get_text(object, "used-by", MAX_NAME_LENGTH, &used_by, error) ||
+        !apmig_members_get_text(object, "direction", MAX_NAME_LENGTH, &direction, error))
+        return FALSE;
+    if (!*used_by && !*direction)
+        return TRUE;
+    if (!apmig_uuid_is_canonical(used_by))
+        return apmig_members_fail(error, "its member \"used-by\" is no UUID");
+    permit->used_by = g_strdup(used_by);
+    permit->outgoing = g_str_equal(direction, "out");
+    return permit->outgoing || g_str_equal(direction, "in") ||
+           apmig_members_fail(error, "its member \"direction\" is neither \"in\" nor \"out\"");
+}
+
+ApmigPermit *
+apmig_permit_decode(const char *text, gsize length, const char *id, const char *boot_id, gint64 now,
+                    gboolean *ret_stale, GError **error)
+{
+    g_autoptr(ApmigPermit) permit = g_new0(ApmigPermit, 1);
+    g_autoptr(JsonObject) object =
+        apmig_members_parse(text, length, id, PERMIT_VERSION, permit_members, error);
+
+    *ret_stale = FALSE;
+    if (!object || !check_boot(object, boot_id, ret_stale, error) ||
+        !decode_permit_texts(object, permit, id, error) ||
+        !decode_permit_numbers(object, permit, now, error) || !decode_permit_use(object, permit, error))
+        return NULL;
+    return g_steal_pointer(&permit);
+}
+
+char *
+apmig_permit_encode(const ApmigPermit *permit, const char *boot_id, GError **error)
+{
+    const char *direction = permit->outgoing ? "out" : "in";
+    g_autoptr(JsonBuilder) builder = apmig_members_begin(PERMIT_VERSION);
+    g_autoptr(ApmigPermit) same = NULL;
+    g_autofree char *text = NULL;
+    gboolean stale;
+
+    apmig_members_add_text(builder, "boot-id", boot_id);
+    apmig_members_add_text(builder, "id", permit->id);
+    apmig_members_add_text(builder, "uuid", permit->uuid);
+    apmig_members_add_text(builder, "name", permit->name);
+    apmig_members_add_text(builder, "reason", permit->reason);
+    apmig_members_add_integer(builder, "owner-uid", permit->owner_uid);
+    apmig_members_add_integer(builder, "login-uid", permit->login_uid);
+    apmig_members_add_text(builder, "owner-name", permit->owner_name);
+    apmig_members_add_integer(builder, "given-at", permit->given_at);
+    apmig_members_add_integer(builder, "until", permit->until);
+    apmig_members_add_integer(builder, "expires-at", permit->expires_at);
+    apmig_members_add_text(builder, "used-by", permit->used_by);
+    apmig_members_add_text(builder, "direction", permit->used_by ? direction : "");
+    text = apmig_members_end(builder);
+
+    same = apmig_permit_decode(text, strlen(text), permit->id, boot_id, permit->expires_at, &stale, error);
+    if (!same) {
+        g_prefix_error(error, "the file of permit %s would not read: ", permit->id);
         return NULL;
     }
     return g_steal_pointer(&text);

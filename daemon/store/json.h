@@ -39,5 +39,18 @@ ApmigAdmission *apmig_admission_decode(const char *text, gsize length, const cha
                                        gint64 now, gboolean *ret_stale,
                                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* @boot_id: as of apmig_admission_encode() */
+char *apmig_permit_encode(const ApmigPermit *permit, const char *boot_id,
+                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * apmig_permit_decode:
+ * @id: what its id must be
+ * @now: boot time, usec
+ * @ret_stale: (out): TRUE, with %NULL and no error, for one of another boot
+ */
+ApmigPermit *apmig_permit_decode(const char *text, gsize length, const char *id, const char *boot_id,
+                                 gint64 now, gboolean *ret_stale, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Whether @text is a UUID as apmigd writes it: lower case, 36 characters. */
 gboolean apmig_uuid_is_canonical(const char *text);

@@ -52,22 +52,16 @@ apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error)
 }
 
 gboolean
-apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_damage,
-                 GError **error)
+apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
+                 GPtrArray **ret_permits, GPtrArray **ret_damage, GError **error)
 {
-    return apmig_disk_load(store->disk, ret_locks, ret_admissions, ret_damage, error);
+    return apmig_disk_load(store->disk, ret_locks, ret_admissions, ret_permits, ret_damage, error);
 }
 
 GPtrArray *
 apmig_store_load_declared(ApmigStore *store, GPtrArray *damage)
 {
     return apmig_disk_load_declared(store->disk, damage);
-}
-
-GPtrArray *
-apmig_store_load_permits(ApmigStore *store, GPtrArray *damage)
-{
-    return apmig_disk_load_permits(store->disk, damage);
 }
 
 char *
@@ -100,7 +94,7 @@ remove_permit(ApmigStore *store, const ApmigAction *action, GError **error)
 {
     g_autoptr(GError) problem = NULL;
 
-    if (apmig_disk_remove_permit(store->disk, action->permit, &problem))
+    if (apmig_disk_remove_permit(store->disk, action->permit->id, &problem))
         return TRUE;
     if (action->op == 0)
         apmig_log(LOG_WARNING, "the permit for guest %s will count again after a restart: %s",
@@ -120,8 +114,6 @@ carry_out(ApmigStore *store, const ApmigAction *action, GError **error)
         return apmig_disk_write_admission(store->disk, action->admission, error);
     if (action->type == APMIG_ACTION_PERSIST_PERMIT)
         return apmig_disk_write_permit(store->disk, action->permit, error);
-    if (action->type == APMIG_ACTION_USE_PERMIT)
-        return apmig_disk_use_permit(store->disk, action->permit, error);
     if (action->type == APMIG_ACTION_REMOVE_PERMIT)
         return remove_permit(store, action, error);
     if (action->type == APMIG_ACTION_PERSIST_DECLARED)
@@ -176,7 +168,6 @@ answer(gpointer item, gpointer user_data)
         [APMIG_ACTION_REMOVE_LOCK] = APMIG_EVENT_LOCK_REMOVED,
         [APMIG_ACTION_PERSIST_ADMISSION] = APMIG_EVENT_ADMISSION_PERSISTED,
         [APMIG_ACTION_PERSIST_PERMIT] = APMIG_EVENT_PERMIT_WRITTEN,
-        [APMIG_ACTION_USE_PERMIT] = APMIG_EVENT_PERMIT_WRITTEN,
         [APMIG_ACTION_REMOVE_PERMIT] = APMIG_EVENT_PERMIT_WRITTEN,
         [APMIG_ACTION_PERSIST_DECLARED] = APMIG_EVENT_DECLARED_PERSISTED,
     };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What survives: one file per lock in DIR/locks (ID.json), one file per admission in the runtime directory
- * (admissions/UUID.json), and one per permit (see permit-files.h). All writing is done by one thread, in order; the
- * answers come back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is an unlink and a
- * sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of master keys is
- * one file beside the locks (declared-keys.json), written in the same way.
+ * What survives: one file per lock in DIR/locks (ID.json), and in the runtime directory one per admission
+ * (admissions/UUID.json) and one per permit (permits/ID.json). All writing is done by one thread, in order; the answers
+ * come back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is
+ * an unlink and a sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of
+ * master keys is one file beside the locks (declared-keys.json), written in the same way.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ typedef void (*ApmigStoreFunc)(const ApmigEvent *event, gpointer user_data);
 /**
  * apmig_store_open:
  * @state_dir: holds locks/, created when missing (0700)
- * @runtime_dir: holds admissions/, created when missing (0700)
+ * @runtime_dir: holds admissions/ and permits/, created when missing (0700)
  * @error: when a folder cannot be made, opened or locked; "another apmigd ..." when another process holds the flock
  *
  * Takes a flock on @state_dir for the life of the store.
@@ -35,11 +35,13 @@ ApmigStore *apmig_store_open(const char *state_dir, const char *runtime_dir,
  *   removal, which takes it away.
  * @ret_admissions: (out) (element-type ApmigAdmission): a damaged one is one of scope all for the UUID of its
  *   file name. Boot time of the file is checked against this boot: older ones are dropped.
+ * @ret_permits: (out) (element-type ApmigPermit): those of this boot, open, expired or in use; a damaged one is none
  * @ret_damage: (out) (element-type utf8): a sentence for each damage found, for the log
- * @error: the folder cannot be read at all
+ * @error: a folder cannot be read at all
  */
 gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
-                          GPtrArray **ret_damage, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+                          GPtrArray **ret_permits, GPtrArray **ret_damage,
+                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_store_load_declared: as apmig_store_load()
@@ -48,14 +50,6 @@ gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **
  * Returns: (transfer full) (element-type ApmigEvidenceRecord): what was declared; nothing when it does not read.
  */
 GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * apmig_store_load_permits: as apmig_store_load()
- * @damage: (element-type utf8): gets a sentence for each file that counts for nothing
- *
- * Returns: (transfer full) (element-type ApmigPermit): open ones and those in use, of this boot
- */
-GPtrArray *apmig_store_load_permits(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Starts the writer thread. */
 void apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data);

@@ -147,6 +147,20 @@ call_for_object(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, GError *
     return json_node_dup_object(node);
 }
 
+JsonArray *
+ctl_bus_call_for_list(sd_bus *bus, sd_bus_message *call, GError **error)
+{
+    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, error);
+    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
+
+    if (!node)
+        return NULL;
+    if (JSON_NODE_HOLDS_ARRAY(node))
+        return json_node_dup_array(node);
+    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE, "apmigd's answer is no list");
+    return NULL;
+}
+
 JsonObject *
 ctl_bus_get_manager(sd_bus *bus, GError **error)
 {

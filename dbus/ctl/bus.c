@@ -10,27 +10,42 @@
 /* For ssh, which may ask for a password. */
 #define CONNECT_USEC (2 * 60 * G_USEC_PER_SEC)
 
-/* Returns: 0, or a negative errno. */
-static int
-wait_until_ready(sd_bus *bus)
-{
-    gint64 deadline = g_get_monotonic_time() + CONNECT_USEC;
+/* --- waiting ------------------------------------------------------------------------------------- */
 
-    while (sd_bus_is_ready(bus) <= 0) {
-        gint64 left = deadline - g_get_monotonic_time();
+int
+ctl_bus_wait(sd_bus *bus, CtlDoneFunc is_done, gpointer data, gint64 deadline, CtlTickFunc tick,
+             gpointer tick_data)
+{
+    gint64 next_tick = tick ? g_get_monotonic_time() + G_USEC_PER_SEC : G_MAXINT64;
+
+    while (!is_done(data)) {
         int r = sd_bus_process(bus, NULL);
+        gint64 now = g_get_monotonic_time(), next = MIN(deadline, next_tick);
 
         if (r < 0)
-            return r;
+            return is_done(data) ? 0 : r;
         if (r > 0)
             continue;
-        if (left <= 0)
+        if (now >= deadline)
             return -ETIMEDOUT;
-        r = sd_bus_wait(bus, (uint64_t)left);
+        if (now >= next_tick) {
+            tick(tick_data);
+            next_tick = g_get_monotonic_time() + G_USEC_PER_SEC;
+            continue;
+        }
+        r = sd_bus_wait(bus, next == G_MAXINT64 ? UINT64_MAX : (uint64_t)(next - now));
         if (r < 0 && r != -EINTR)
             return r;
     }
     return 0;
+}
+
+/* --- connecting ---------------------------------------------------------------------------------- */
+
+static gboolean
+is_ready(gpointer data)
+{
+    return sd_bus_is_ready(data) > 0;
 }
 
 static sd_bus *
@@ -41,7 +56,7 @@ open_remote(const char *host, GError **error)
     int r = sd_bus_open_system_remote(&bus, host);
 
     if (r >= 0)
-        r = wait_until_ready(bus);
+        r = ctl_bus_wait(bus, is_ready, bus, g_get_monotonic_time() + CONNECT_USEC, NULL, NULL);
     if (r >= 0)
         return g_steal_pointer(&bus);
     g_set_error(
@@ -84,6 +99,16 @@ ctl_bus_check(int r, GError **error)
     return FALSE;
 }
 
+int
+ctl_bus_append_pairs(sd_bus_message *call, const GPtrArray *pairs)
+{
+    int r = sd_bus_message_open_container(call, 'a', "{ss}");
+
+    for (guint i = 0; r >= 0 && i + 1 < pairs->len; i += 2)
+        r = sd_bus_message_append(call, "{ss}", g_ptr_array_index(pairs, i), g_ptr_array_index(pairs, i + 1));
+    return r < 0 ? r : sd_bus_message_close_container(call);
+}
+
 sd_bus_message *
 ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member, GError **error)
 {
@@ -104,35 +129,12 @@ on_reply(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
     return 0;
 }
 
-/* Until @reply is there. Returns: 0, or a negative errno: -ETIMEDOUT at @deadline. */
-static int
-wait_for_reply(sd_bus *bus, sd_bus_message **reply, gint64 deadline, CtlTickFunc tick, gpointer user_data)
+static gboolean
+is_answered(gpointer data)
 {
-    gint64 next_tick = tick ? g_get_monotonic_time() + G_USEC_PER_SEC : G_MAXINT64;
+    sd_bus_message **reply = data;
 
-    while (!*reply) {
-        int r = sd_bus_process(bus, NULL);
-
-        if (r < 0)
-            return *reply ? 0 : r;
-        if (r > 0)
-            continue;
-
-        gint64 now = g_get_monotonic_time();
-
-        if (now >= deadline)
-            return -ETIMEDOUT;
-        if (now >= next_tick) {
-            tick(user_data);
-            next_tick = g_get_monotonic_time() + G_USEC_PER_SEC;
-            continue;
-        }
-
-        r = sd_bus_wait(bus, (uint64_t)(MIN(deadline, next_tick) - now));
-        if (r < 0 && r != -EINTR)
-            return r;
-    }
-    return 0;
+    return *reply != NULL;
 }
 
 static void
@@ -158,7 +160,7 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
     int r = sd_bus_call_async(bus, &slot, call, on_reply, &reply, UINT64_MAX);
 
     if (r >= 0)
-        r = wait_for_reply(bus, &reply, deadline, tick, user_data);
+        r = ctl_bus_wait(bus, is_answered, &reply, deadline, tick, user_data);
     sd_bus_slot_unref(slot);
     if (r < 0) {
         set_unreachable(r, timeout_usec, error);
@@ -168,9 +170,26 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
     const sd_bus_error *failure = sd_bus_message_get_error(reply);
 
     if (failure) {
-        g_set_error_literal(error, CTL_ERROR, (int)ctl_exit_from_dbus(failure->name),
+        g_set_error_literal(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
                             failure->message ? failure->message : failure->name);
         return NULL;
     }
     return g_steal_pointer(&reply);
+}
+
+char *
+ctl_bus_get_owner(sd_bus *bus, GError **error)
+{
+    g_autoptr(sd_bus_message) call = NULL;
+    g_autoptr(sd_bus_message) reply = NULL;
+    const char *owner;
+    int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", "GetNameOwner");
+
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
+    if (!ctl_bus_check(r, error))
+        return NULL;
+    reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, error);
+    return reply && ctl_bus_check(sd_bus_message_read(reply, "s", &owner), error) ? g_strdup(owner) : NULL;
 }

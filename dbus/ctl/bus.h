@@ -29,12 +29,27 @@ sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *inte
 /* Sets @error when @r, of an sd-bus function, is negative. Returns: whether it is not. */
 gboolean ctl_bus_check(int r, GError **error);
 
+/* Appends an "a{ss}". @pairs: (element-type utf8): each key and its value. Returns: negative errno on failure. */
+int ctl_bus_append_pairs(sd_bus_message *call, const GPtrArray *pairs);
+
+typedef gboolean (*CtlDoneFunc)(gpointer user_data);
 typedef void (*CtlTickFunc)(gpointer user_data);
+
+/**
+ * ctl_bus_wait: the one way to wait: has what comes over the bus handled until something has come of it
+ * @is_done: whether it has, with @data
+ * @deadline: monotonic; G_MAXINT64 for none
+ * @tick: (nullable): called about once per second while waiting, with @tick_data; may make calls itself
+ *
+ * Returns: 0, or a negative errno: -ETIMEDOUT at @deadline
+ */
+int ctl_bus_wait(sd_bus *bus, CtlDoneFunc is_done, gpointer data, gint64 deadline, CtlTickFunc tick,
+                 gpointer tick_data) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * ctl_bus_call: sends @call and waits for its reply
  * @timeout_usec: over everything; G_MAXINT64 for no limit
- * @tick: (nullable): called about once per second while waiting; may make calls itself
+ * @tick: (nullable): see ctl_bus_wait()
  * @error: the sentence of the daemon's error or of ours; its code is an exit status
  *
  * Returns: (transfer full) (nullable): the reply
@@ -42,8 +57,19 @@ typedef void (*CtlTickFunc)(gpointer user_data);
 sd_bus_message *ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc tick,
                              gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/**
+ * ctl_bus_get_owner: asks the bus, which does not start apmigd for it
+ * @error: #CTL_EXIT_UNREACHABLE: apmigd does not run
+ *
+ * Returns: (transfer full) (nullable): apmigd's name of its own on the bus
+ */
+char *ctl_bus_get_owner(sd_bus *bus, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Returns: (transfer full) (nullable): the next value of @message; dictionaries with string keys are objects. */
 JsonNode *ctl_bus_read_json(sd_bus_message *message, GError **error);
+
+/* Returns: (transfer full) (nullable): the list that @call is answered with, from memory. */
+JsonArray *ctl_bus_call_for_list(sd_bus *bus, sd_bus_message *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Returns: (transfer full) (nullable): the properties of the manager object. */
 JsonObject *ctl_bus_get_manager(sd_bus *bus, GError **error);

@@ -19,6 +19,7 @@ int ctl_verb_check(int argc, char **argv, GError **error);
 int ctl_verb_unstamp(int argc, char **argv, GError **error);
 int ctl_verb_queues(int argc, char **argv, GError **error);
 int ctl_verb_keys(int argc, char **argv, GError **error);
+int ctl_verb_declare(int argc, char **argv, GError **error);
 int ctl_verb_policy(int argc, char **argv, GError **error);
 int ctl_verb_wait(int argc, char **argv, GError **error);
 int ctl_verb_watch(int argc, char **argv, GError **error);
@@ -29,6 +30,7 @@ int ctl_verb_extend(int argc, char **argv, GError **error);
 int ctl_verb_annotate(int argc, char **argv, GError **error);
 int ctl_verb_permit(int argc, char **argv, GError **error);
 int ctl_verb_doctor(int argc, char **argv, GError **error);
+int ctl_verb_metrics(int argc, char **argv, GError **error);
 int ctl_verb_report(int argc, char **argv, GError **error);
 
 /* Called by libvirt's hook script: 0 lets the guest in, 1 does not, anything else is no answer. */

@@ -53,3 +53,20 @@ ctl_declare_add_lines(GPtrArray *pairs, const char *text, gsize length, GError *
     }
     return TRUE;
 }
+
+gboolean
+ctl_declare_add_file(GPtrArray *pairs, const char *path, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autofree char *text = NULL;
+    gsize length;
+
+    if (!g_file_get_contents(path, &text, &length, &problem)) {
+        g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, problem->message);
+        return FALSE;
+    }
+    if (ctl_declare_add_lines(pairs, text, length, error))
+        return TRUE;
+    g_prefix_error(error, "%s: ", path);
+    return FALSE;
+}

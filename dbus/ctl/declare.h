@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Master keys that an administrator declares, as apmigctl takes them: QUEUES:CLASS=PATTERN, one an option or one a line
- * of a file. They are only taken apart here; what they mean the daemon decides, see policy/declaration.h.
+ * Master keys that are declared, as apmigctl takes them: QUEUES:CLASS=PATTERN, one an option or one a line
+ * of a file. They are only taken apart here; what they mean the daemon decides, see policy/keys/declaration.h.
  */
 #pragma once
 
@@ -24,3 +24,6 @@ gboolean ctl_declare_add(GPtrArray *pairs, const char *text, GError **error) G_G
  */
 gboolean ctl_declare_add_lines(GPtrArray *pairs, const char *text, gsize length,
                                GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* As ctl_declare_add_lines(), with what the file of that name says. */
+gboolean ctl_declare_add_file(GPtrArray *pairs, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;

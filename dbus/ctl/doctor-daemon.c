@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* apmigd itself, and what it tells of libvirt and of the queues. */
+/* apmigd itself, and what it tells of libvirt, queues, keys and locks. */
 #include "ctl/doctor.h"
 
 #include "ctl/ctl.h"
@@ -8,19 +8,28 @@
 
 #define QUEUES_SHOWN 4
 
-static void
-check_answer(CtlDoctor *doctor, const GError *error)
+/* Without apmigd affected guests do not come in, and nobody watches those that leave. */
+void
+ctl_doctor_tell_no_answer(CtlDoctor *doctor, const GError *error)
 {
-    const char *version = doctor->manager ? ctl_string(doctor->manager, "Version") : "";
+    ctl_findings_add(doctor->findings,
+                     g_error_matches(error, CTL_ERROR, CTL_EXIT_UNREACHABLE) ? APMIG_SEVERITY_ERROR
+                                                                             : APMIG_SEVERITY_UNKNOWN,
+                     "apmigd", "systemctl status apmigd", "apmigd does not answer: %s.", error->message);
+}
 
-    if (!doctor->manager)
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "apmigd", "systemctl status apmigd",
-                        "apmigd does not answer: %s.", error->message);
-    else if (!g_str_equal(version, APMIG_VERSION))
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "apmigd", "systemctl restart apmigd",
-                        "apmigd %s runs, but %s is installed: it was not restarted.", version, APMIG_VERSION);
+static void
+check_version(CtlDoctor *doctor)
+{
+    const char *version = ctl_string(doctor->manager, "Version");
+
+    if (doctor->config && !g_str_equal(version, APMIG_VERSION))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "apmigd", "systemctl restart apmigd",
+                         "apmigd %s runs, but %s is installed: it was not restarted.", version,
+                         APMIG_VERSION);
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "apmigd", NULL, "apmigd %s runs and answers.", version);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "apmigd", NULL, "apmigd %s runs and answers.",
+                         version);
 }
 
 static void
@@ -29,28 +38,13 @@ check_view(CtlDoctor *doctor)
     const char *state = ctl_string(doctor->manager, "HypervisorState");
 
     if (g_str_equal(state, "disconnected"))
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "view", "systemctl status libvirtd virtqemud",
-                        "apmigd does not reach libvirt (%s): no lock can be held.",
-                        doctor->config->libvirt_uri);
+        ctl_findings_add(doctor->findings,
+                         ctl_bool(doctor->manager, "Locked") ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING,
+                         "view", "systemctl status libvirtd virtqemud",
+                         "apmigd does not reach libvirt: migrations are not seen, and no lock can be held.");
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "view", NULL, "apmigd sees the guests of libvirt: %s.",
-                        state);
-}
-
-/* Returns: (transfer full) (nullable): what ListQueues answers. */
-static JsonNode *
-list_queues(const CtlDoctor *doctor, GError **error)
-{
-    g_autoptr(sd_bus_message) call =
-        ctl_bus_new_call(doctor->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error);
-    g_autoptr(sd_bus_message) reply =
-        call ? ctl_bus_call(doctor->bus, call, CTL_CALL_USEC, NULL, NULL, error) : NULL;
-    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
-
-    if (!node || JSON_NODE_HOLDS_ARRAY(node))
-        return g_steal_pointer(&node);
-    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE, "its answer is no list");
-    return NULL;
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "view", NULL,
+                         "apmigd sees the guests of libvirt: %s.", state);
 }
 
 /* A queue that is passed through to a process which is no guest of the libvirt that apmigd sees. */
@@ -65,14 +59,15 @@ static void
 check_queues(CtlDoctor *doctor)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(JsonNode) node = list_queues(doctor, &error);
-    JsonArray *queues = node ? json_node_get_array(node) : NULL;
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(doctor->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", &error);
+    g_autoptr(JsonArray) queues = call ? ctl_bus_call_for_list(doctor->bus, call, &error) : NULL;
     guint n = queues ? json_array_get_length(queues) : 0, n_strange = 0;
     g_autoptr(GString) strange = g_string_new(NULL);
 
     if (!queues) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "queues", "apmigctl queues",
-                        "The AP queues of this host are not known: %s.", error->message);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_UNKNOWN, "queues", "apmigctl queues",
+                         "The AP queues of this host are not known: %s.", error->message);
         return;
     }
     for (guint i = 0; i < n; i++) {
@@ -82,15 +77,15 @@ check_queues(CtlDoctor *doctor)
             g_string_append_printf(strange, "%s%s", strange->len > 0 ? ", " : "", ctl_string(queue, "queue"));
     }
     if (n_strange == 0)
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "queues", NULL,
-                        "%u AP queues; libvirt knows the guest of each that is in use.", n);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "queues", NULL,
+                         "%u AP queues; libvirt knows the guest of each that is in use.", n);
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "queues",
-                        "find the QEMU that has the device shown by: apmigctl queues",
-                        "%u AP queue%s (%s%s) used by a guest that is not of this libvirt: its migration is "
-                        "not seen.",
-                        n_strange, n_strange == 1 ? " is" : "s are", strange->str,
-                        n_strange > QUEUES_SHOWN ? ", ..." : "");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "queues",
+                         "find the QEMU that has the device shown by: apmigctl queues",
+                         "%u AP queue%s (%s%s) used by a guest that is not of this libvirt: its migration is "
+                         "not seen.",
+                         n_strange, n_strange == 1 ? " is" : "s are", strange->str,
+                         n_strange > QUEUES_SHOWN ? ", ..." : "");
 }
 
 /* The user of the connection that has the name. */
@@ -110,16 +105,84 @@ read_daemon_uid(sd_bus *bus)
     return reply && sd_bus_message_read(reply, "u", &uid) > 0 ? (gint64)uid : -1;
 }
 
+/* --- keys and locks ------------------------------------------------------------------------------ */
+
+static void
+check_keys(CtlDoctor *doctor)
+{
+    const char *trouble = ctl_string(doctor->manager, "KeyTrouble");
+
+    if (*trouble)
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "keys", "apmigctl keys", "Keys: %s",
+                         trouble);
+    else
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "keys", NULL,
+                         "Nothing is odd about the master keys that are known.");
+}
+
+static void
+check_lock(CtlDoctor *doctor, JsonObject *lock)
+{
+    const char *id = ctl_string(lock, "Id"), *state = ctl_string(lock, "State");
+    g_autofree char *release = g_strdup_printf("when it is not needed any more: apmigctl unlock %s", id);
+    g_autofree char *force =
+        g_strdup_printf("when the keys are known to be in step: apmigctl unlock --force %s", id);
+
+    if (g_str_equal(state, "breached"))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks",
+                         "do not change keys until it is held again: apmigctl migrations",
+                         "A migration is in progress under lock %s.", id);
+    if (g_str_equal(state, "permitted"))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "locks",
+                         "do not change keys until it is held again: apmigctl migrations",
+                         "A permitted migration is in progress under lock %s.", id);
+    if (g_str_equal(state, "recovered"))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks", force,
+                         "Lock %s stands for one that cannot be read.", id);
+    if (ctl_bool(lock, "Overdue"))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "locks", release,
+                         "Lock %s of %s is overdue.", id, ctl_string(lock, "OwnerName"));
+}
+
+static void
+check_locks(CtlDoctor *doctor)
+{
+    guint n_before = doctor->findings->len;
+
+    for (guint i = 0; i < doctor->locks->len; i++)
+        check_lock(doctor, g_ptr_array_index(doctor->locks, i));
+    if (doctor->findings->len == n_before)
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "locks", NULL,
+                         "No lock is breached, damaged or overdue.");
+}
+
+/* --- all of it ----------------------------------------------------------------------------------- */
+
+static gboolean
+ask(CtlDoctor *doctor, GError **error)
+{
+    doctor->manager = ctl_bus_get_manager(doctor->bus, error);
+    if (doctor->manager &&
+        ctl_bus_get_objects(doctor->bus, CTL_CALL_USEC, FALSE, &doctor->locks, &doctor->migrations, error))
+        return TRUE;
+    g_clear_pointer(&doctor->manager, json_object_unref);
+    return FALSE;
+}
+
 void
 ctl_doctor_check_daemon(CtlDoctor *doctor)
 {
     g_autoptr(GError) error = NULL;
 
-    doctor->manager = ctl_bus_get_manager(doctor->bus, &error);
-    doctor->daemon_uid = doctor->manager ? read_daemon_uid(doctor->bus) : -1;
-    check_answer(doctor, error);
-    if (!doctor->manager)
+    doctor->daemon_uid = -1;
+    if (!ask(doctor, &error)) {
+        ctl_doctor_tell_no_answer(doctor, error);
         return;
+    }
+    doctor->daemon_uid = read_daemon_uid(doctor->bus);
+    check_version(doctor);
     check_view(doctor);
     check_queues(doctor);
+    check_keys(doctor);
+    check_locks(doctor);
 }

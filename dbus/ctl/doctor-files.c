@@ -9,9 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "ctl/format.h"
 #include "base/hook-presence.h"
-#include "ctl/unit.h"
 
 #define LEAST_FREE_BYTES (1024 * 1024)
 #define LEAST_FREE_FILES 16
@@ -48,24 +46,25 @@ check_folder(CtlDoctor *doctor, const char *check, const char *path)
     if (lstat(path, &st) < 0) {
         gboolean missing = errno == ENOENT;
 
-        ctl_doctor_tell(doctor, missing ? CTL_VERDICT_PROBLEM : CTL_VERDICT_UNKNOWN, check,
-                        missing ? "systemctl restart apmigd" : "run this as root",
-                        "%s cannot be looked at: %s.", path, g_strerror(errno));
+        ctl_findings_add(doctor->findings, missing ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_UNKNOWN, check,
+                         missing ? "systemctl restart apmigd" : "run this as root",
+                         "%s cannot be looked at: %s.", path, g_strerror(errno));
     } else if (!S_ISDIR(st.st_mode)) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, "remove it, and: systemctl restart apmigd",
-                        "%s is no folder.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, check,
+                         "remove it, and: systemctl restart apmigd", "%s is no folder.", path);
     } else if (doctor->daemon_uid >= 0 && st.st_uid != doctor->daemon_uid) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, give,
-                        "%s belongs to the user %u, not to apmigd's, %" G_GINT64_FORMAT ".", path, st.st_uid,
-                        doctor->daemon_uid);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, check, give,
+                         "%s belongs to the user %u, not to apmigd's, %" G_GINT64_FORMAT ".", path, st.st_uid,
+                         doctor->daemon_uid);
     } else if (st.st_mode & 0077) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, close, "%s is open to others (mode %04o).", path,
-                        st.st_mode & 07777);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, check, close,
+                         "%s is open to others (mode %04o).", path, st.st_mode & 07777);
     } else if (is_full(path)) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, check, make_room,
-                        "%s is on a full file system: locks can be released, not taken.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, check, make_room,
+                         "%s is on a full file system: locks can be released, not taken.", path);
     } else {
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, check, NULL, "%s is apmigd's alone, and has room.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, check, NULL,
+                         "%s is apmigd's alone, and has room.", path);
     }
 }
 
@@ -88,15 +87,15 @@ check_owner(CtlDoctor *doctor, const char *path)
     if (stat(path, &st) < 0) {
         if (errno != EACCES)
             return TRUE;
-        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "permissions", "run this as root",
-                        "Who may change %s is not known.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_UNKNOWN, "permissions", "run this as root",
+                         "Who may change %s is not known.", path);
         return FALSE;
     }
     if (st.st_uid == 0 && !(st.st_mode & 0022))
         return TRUE;
-    ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "permissions", remedy,
-                    "Others than root may change %s (owner %u, mode %04o).", path, st.st_uid,
-                    st.st_mode & 07777);
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "permissions", remedy,
+                     "Others than root may change %s (owner %u, mode %04o).", path, st.st_uid,
+                     st.st_mode & 07777);
     return FALSE;
 }
 
@@ -122,19 +121,17 @@ ctl_doctor_check_permissions(CtlDoctor *doctor)
 {
     g_autofree char *folder = g_path_get_dirname(doctor->config_file);
     g_autofree char *policy = g_build_filename(folder, "policy.d", NULL);
-    g_autofree char *evidence = g_build_filename(folder, "evidence.d", NULL);
     g_autofree char *hooks = g_build_filename(doctor->config->hooks_dir, "qemu.d", NULL);
     g_autofree char *hook = g_build_filename(hooks, APMIG_HOOK_NAME, NULL);
     gboolean well = check_owner(doctor, folder);
 
     well = check_owner(doctor, doctor->config_file) && well;
     well = check_owners(doctor, policy) && well;
-    well = check_owners(doctor, evidence) && well;
     well = check_owner(doctor, hooks) && well;
     well = check_owner(doctor, hook) && well;
     if (well)
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "permissions", NULL,
-                        "Nobody but root may change the configuration, the policy and the hook.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "permissions", NULL,
+                         "Nobody but root may change the configuration, the policy and the hook.");
 }
 
 /* --- the helper ---------------------------------------------------------------------------------- */
@@ -167,16 +164,17 @@ ctl_doctor_check_helper(CtlDoctor *doctor)
     struct stat st;
 
     if (lstat(path, &st) < 0)
-        ctl_doctor_tell(doctor, errno == ENOENT ? CTL_VERDICT_PROBLEM : CTL_VERDICT_UNKNOWN, "helper",
-                        errno == ENOENT ? start : "run this as root",
-                        "The helper cannot be asked to end migrations: %s: %s.", path, g_strerror(errno));
+        ctl_findings_add(doctor->findings, errno == ENOENT ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_UNKNOWN,
+                         "helper", errno == ENOENT ? start : "run this as root",
+                         "The helper cannot be asked to end migrations: %s: %s.", path, g_strerror(errno));
     else if (!S_ISSOCK(st.st_mode) || !somebody_listens(path))
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "helper", "systemctl restart " HELPER_UNIT,
-                        "The helper cannot be asked to end migrations: nobody listens at %s.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "helper", "systemctl restart " HELPER_UNIT,
+                         "The helper cannot be asked to end migrations: nobody listens at %s.", path);
     else if (st.st_mode & 0077 || (doctor->daemon_uid >= 0 && st.st_uid != doctor->daemon_uid))
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "helper", "systemctl restart " HELPER_UNIT,
-                        "The helper's socket %s is not apmigd's alone (owner %u, mode %04o).", path,
-                        st.st_uid, st.st_mode & 07777);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "helper", "systemctl restart " HELPER_UNIT,
+                         "The helper's socket %s is not apmigd's alone (owner %u, mode %04o).", path,
+                         st.st_uid, st.st_mode & 07777);
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "helper", NULL, "The helper can be asked: %s.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "helper", NULL,
+                         "The helper can be asked: %s.", path);
 }

@@ -3,23 +3,77 @@
 #include "ctl/doctor.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/format.h"
 #include "base/hook-presence.h"
-#include "ctl/unit.h"
+#include "ctl/format.h"
 
 /* Those of src/remote/remote_daemon_config.c. */
 #define DEFAULT_MAX_WORKERS 20
 /* Beyond those that migrate: for what else libvirt is asked meanwhile, an abort among it. */
 #define SPARE_WORKERS 10
 
+#define SYSTEMD_NAME "org.freedesktop.systemd1"
+#define SYSTEMD_UNIT "org.freedesktop.systemd1.Unit"
+#define UNIT_PREFIX  "/org/freedesktop/systemd1/unit"
+
+/* --- its daemon ---------------------------------------------------------------------------------- */
+
+/* What systemd knows of a unit. */
+typedef struct {
+    gboolean known;  /* FALSE: systemd does not answer, and nothing else here counts */
+    gboolean loaded; /* there is such a unit */
+    gboolean active; /* running, being reloaded, or listening */
+    gint64
+        changed_at; /* realtime, usec, when it was started, reloaded or stopped last; 0: never since the boot */
+} Unit;
+
+/* Returns: (transfer full) (nullable): all properties that units of every type have. */
+static JsonNode *
+read_properties(sd_bus *bus, const char *name)
+{
+    g_autoptr(sd_bus_message) call = NULL;
+    g_autoptr(sd_bus_message) reply = NULL;
+    char *path = NULL;
+    int r = sd_bus_path_encode(UNIT_PREFIX, name, &path);
+
+    if (r >= 0)
+        r = sd_bus_message_new_method_call(bus, &call, SYSTEMD_NAME, path, "org.freedesktop.DBus.Properties",
+                                           "GetAll");
+    free(path);
+    if (r >= 0)
+        r = sd_bus_message_append(call, "s", SYSTEMD_UNIT);
+    if (r >= 0)
+        reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, NULL);
+    return reply ? ctl_bus_read_json(reply, NULL) : NULL;
+}
+
+/* A unit that is not loaded yet is looked up on disk (org.freedesktop.systemd1(5)). */
+static Unit
+read_unit(sd_bus *bus, const char *name)
+{
+    g_autoptr(JsonNode) node = read_properties(bus, name);
+    JsonObject *properties = node && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+    const char *state;
+
+    if (!properties)
+        return (Unit){0};
+    state = ctl_string(properties, "ActiveState");
+    return (Unit){
+        .known = TRUE,
+        .loaded = g_str_equal(ctl_string(properties, "LoadState"), "loaded"),
+        .active = g_str_equal(state, "active") || g_str_equal(state, "reloading"),
+        .changed_at = ctl_int(properties, "StateChangeTimestamp"),
+    };
+}
+
 /* The daemon that guests are under: libvirtd, or in newer installations virtqemud, never both. */
 typedef struct {
     const char *name;
-    CtlUnit unit;
+    Unit unit;
 } LibvirtDaemon;
 
 static LibvirtDaemon
@@ -36,11 +90,11 @@ find_daemon(sd_bus *bus)
     LibvirtDaemon found = {0};
 
     for (guint i = 0; i < G_N_ELEMENTS(candidates); i++) {
-        CtlUnit service = ctl_unit_read(bus, candidates[i].service);
+        Unit service = read_unit(bus, candidates[i].service);
 
         if (!service.known)
             return (LibvirtDaemon){0};
-        if (service.active || (service.loaded && ctl_unit_read(bus, candidates[i].socket).active))
+        if (service.active || (service.loaded && read_unit(bus, candidates[i].socket).active))
             return (LibvirtDaemon){candidates[i].name, service};
         if (service.loaded)
             found = (LibvirtDaemon){candidates[i].name, service};
@@ -57,32 +111,49 @@ can_look_into(const char *folder)
     return geteuid() == 0 || access(folder, X_OK) == 0 || errno == ENOENT;
 }
 
+static void
+tell_installed(CtlDoctor *doctor)
+{
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook", NULL,
+                     "The hook script is installed and executable.");
+}
+
+/* Returns: whether the hook is installed, by what apmigd says. */
+static gboolean
+check_hook_by_daemon(CtlDoctor *doctor)
+{
+    if (!doctor->manager) {
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_UNKNOWN, "hook", "run this as root",
+                         "Whether the hook script is installed is not known.");
+        return FALSE;
+    }
+    if (ctl_bool(doctor->manager, "HookInstalled")) {
+        tell_installed(doctor);
+        return TRUE;
+    }
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "hook", "as root: apmigctl doctor",
+                     "The qemu hook is not installed: guests come in unasked.");
+    return FALSE;
+}
+
+/* The same, by looking. */
 static gboolean
 check_hook_script(CtlDoctor *doctor)
 {
     g_autofree char *path = g_build_filename(doctor->config->hooks_dir, "qemu.d", APMIG_HOOK_NAME, NULL);
     g_autofree char *problem = NULL;
     g_autofree char *remedy = NULL;
-    gboolean installed;
 
-    if (can_look_into(doctor->config->hooks_dir))
-        installed = apmig_hook_is_installed(doctor->config->hooks_dir, &problem);
-    else if (doctor->manager)
-        installed = ctl_bool(doctor->manager, "HookInstalled");
-    else {
-        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "hook", "run this as root",
-                        "The hook script %s cannot be looked at.", path);
-        return FALSE;
-    }
-    if (installed) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook", NULL, "The hook script is installed and executable.");
+    if (!can_look_into(doctor->config->hooks_dir))
+        return check_hook_by_daemon(doctor);
+    if (apmig_hook_is_installed(doctor->config->hooks_dir, &problem)) {
+        tell_installed(doctor);
         return TRUE;
     }
     remedy = access(path, F_OK) == 0 ? g_strdup_printf("chmod 755 %s", path)
                                      : g_strdup("reinstall the package of apmigd, which brings it");
-    ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "hook", remedy,
-                    "Guests come in unasked: the hook script %s.",
-                    problem ? problem : "is missing or not executable");
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "hook", remedy,
+                     "Guests come in unasked: the hook script %s.", problem);
     return FALSE;
 }
 
@@ -130,25 +201,26 @@ check_hook_noticed(CtlDoctor *doctor, const LibvirtDaemon *daemon)
         g_strdup_printf("systemctl reload %s", daemon->name ? daemon->name : "libvirtd");
 
     if (called_at > 0 && (!daemon->unit.active || called_at > daemon->unit.changed_at))
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL, "libvirt calls the hook.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-noticed", NULL,
+                         "libvirt calls the hook.");
     else if (!daemon->unit.known)
-        ctl_doctor_tell(
-            doctor, CTL_VERDICT_UNKNOWN, "hook-noticed", remedy,
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_UNKNOWN, "hook-noticed", remedy,
             "Whether libvirt has noticed the hook is not known: systemd does not tell since when it "
             "runs.");
     else if (!daemon->unit.active)
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL,
-                        "libvirt does not run; it looks for the hook when it starts.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-noticed", NULL,
+                         "libvirt does not run; it looks for the hook when it starts.");
     else if (oldest == 0)
-        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "hook-noticed", "run this as root",
-                        "Whether libvirt has noticed the hook is not known: its folder cannot be read.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_UNKNOWN, "hook-noticed", "run this as root",
+                         "Whether libvirt has noticed the hook is not known: its folder cannot be read.");
     else if (oldest > daemon->unit.changed_at)
-        ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "hook-noticed", remedy,
-                        "%s runs since %s, when there was no hook yet: it does not call it.", daemon->name,
-                        since);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "hook-noticed", remedy,
+                         "%s runs since %s, when there was no hook yet: it does not call it.", daemon->name,
+                         since);
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-noticed", NULL,
-                        "libvirt has looked for hooks since the hook is there.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-noticed", NULL,
+                         "libvirt has looked for hooks since the hook is there.");
 }
 
 static void
@@ -158,10 +230,11 @@ tell_last_call(CtlDoctor *doctor)
     g_autofree char *when = ctl_format_time(called_at);
 
     if (called_at > 0)
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-called", NULL, "The hook was last called at %s.", when);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-called", NULL,
+                         "The hook was last called at %s.", when);
     else
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook-called", NULL,
-                        "The hook was not called since apmigd was started: no guest has come in.");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-called", NULL,
+                         "The hook was not called since apmigd was started: no guest has come in.");
 }
 
 void
@@ -169,9 +242,13 @@ ctl_doctor_check_hook(CtlDoctor *doctor)
 {
     LibvirtDaemon daemon;
 
+    if (!doctor->config) {
+        (void)check_hook_by_daemon(doctor);
+        return;
+    }
     if (!g_str_has_prefix(doctor->config->libvirt_uri, "qemu")) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "hook", NULL, "%s is not QEMU's, and calls no hook.",
-                        doctor->config->libvirt_uri);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook", NULL,
+                         "%s is not QEMU's, and calls no hook.", doctor->config->libvirt_uri);
         return;
     }
     daemon = find_daemon(doctor->bus);
@@ -245,15 +322,15 @@ ctl_doctor_check_workers(CtlDoctor *doctor)
         return;
     if (!g_file_get_contents(path, &text, NULL, &error) &&
         !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_UNKNOWN, "workers", "run this as root",
-                        "How many calls libvirt answers at a time is not known: %s.", error->message);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_UNKNOWN, "workers", "run this as root",
+                         "How many calls libvirt answers at a time is not known: %s.", error->message);
         return;
     }
     workers = find_max_workers(text ? text : "");
     if (workers >= guests + SPARE_WORKERS) {
-        ctl_doctor_tell(doctor, CTL_VERDICT_OK, "workers", NULL,
-                        "libvirt answers up to %" G_GUINT64_FORMAT " calls at a time; %u guest%s here.",
-                        workers, guests, guests == 1 ? " runs" : "s run");
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "workers", NULL,
+                         "libvirt answers up to %" G_GUINT64_FORMAT " calls at a time; %u guest%s here.",
+                         workers, guests, guests == 1 ? " runs" : "s run");
         return;
     }
     remedy = g_strdup_printf("set max_workers = %u in %s and restart %s; until then: virt-admin "
@@ -261,8 +338,8 @@ ctl_doctor_check_workers(CtlDoctor *doctor)
                              guests + SPARE_WORKERS, path, daemon.name ? daemon.name : "libvirtd",
                              daemon.name ? daemon.name : "libvirtd", guests + SPARE_WORKERS,
                              guests + SPARE_WORKERS);
-    ctl_doctor_tell(
-        doctor, CTL_VERDICT_PROBLEM, "workers", remedy,
+    ctl_findings_add(
+        doctor->findings, APMIG_SEVERITY_ERROR, "workers", remedy,
         "libvirt answers up to %" G_GUINT64_FORMAT
         " calls at a time (max_workers), and %u guests run here: while that many migrate, it ends "
         "no migration.",

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The verb. */
 #include "ctl/doctor.h"
 
 #include "ctl/ctl.h"
@@ -15,9 +14,26 @@ load_config(CtlDoctor *doctor, gboolean must_exist)
 
     if (config)
         return config;
-    ctl_doctor_tell(doctor, CTL_VERDICT_PROBLEM, "config", "correct it, and try: apmigd --check-config",
-                    "The configuration does not read: %s.", error->message);
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "config",
+                     "correct it, and try: apmigd --check-config", "The configuration does not read: %s.",
+                     error->message);
     return apmig_config_load("/dev/null", FALSE, NULL);
+}
+
+void
+ctl_doctor_init(CtlDoctor *doctor)
+{
+    doctor->findings = ctl_findings_new();
+    doctor->daemon_uid = -1;
+}
+
+void
+ctl_doctor_clear(CtlDoctor *doctor)
+{
+    g_clear_pointer(&doctor->findings, g_ptr_array_unref);
+    g_clear_pointer(&doctor->manager, json_object_unref);
+    g_clear_pointer(&doctor->locks, g_ptr_array_unref);
+    g_clear_pointer(&doctor->migrations, g_ptr_array_unref);
 }
 
 static const char doctor_summary[] =
@@ -40,8 +56,7 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
         {NULL},
     };
     const CtlUsage usage = {"", doctor_summary, NULL, entries, 0, 0};
-    g_autoptr(GPtrArray) findings = ctl_doctor_findings_new();
-    CtlDoctor doctor = {.findings = findings};
+    g_auto(CtlDoctor) doctor = {0};
     g_autoptr(ApmigConfig) config = NULL;
     g_autoptr(sd_bus) bus = NULL;
 
@@ -55,11 +70,11 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
     bus = ctl_bus_open(NULL, error);
     if (!bus)
         return CTL_EXIT_UNREACHABLE;
+    ctl_doctor_init(&doctor);
     doctor.bus = bus;
     doctor.config_file = config_file ? config_file : APMIG_CONFIG_FILE;
     doctor.fence_socket = fence_socket ? fence_socket : APMIG_FENCE_SOCKET;
-    config = load_config(&doctor, config_file != NULL);
-    doctor.config = config;
+    doctor.config = config = load_config(&doctor, config_file != NULL);
     ctl_doctor_check_daemon(&doctor);
     ctl_doctor_check_hook(&doctor);
     ctl_doctor_check_workers(&doctor);
@@ -68,9 +83,8 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
     ctl_doctor_check_helper(&doctor);
 
     if (common.json != CTL_JSON_OFF)
-        ctl_print_json(ctl_doctor_findings_to_json(&doctor), common.json);
+        ctl_print_json(ctl_findings_to_json(doctor.findings), common.json);
     else
-        ctl_doctor_print_findings(&doctor, common.quiet);
-    g_clear_pointer(&doctor.manager, json_object_unref);
-    return ctl_doctor_is_well(&doctor) ? CTL_EXIT_OK : CTL_EXIT_FAILURE;
+        ctl_findings_print(doctor.findings, common.quiet);
+    return ctl_findings_severity(doctor.findings) == APMIG_SEVERITY_NONE ? CTL_EXIT_OK : CTL_EXIT_FAILURE;
 }

@@ -1,51 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of "apmigctl doctor" share: what was found out, one finding for each thing that was looked at.
- * doctor-daemon.c looks at apmigd, doctor-libvirt.c at libvirt and its hook, doctor-files.c at files and the helper's
- * socket.
+ * What looks at this host and its apmigd, for "apmigctl doctor", and as far as apmigd tells it for "apmigctl status --check":
+ * doctor-daemon.c at apmigd, doctor-libvirt.c at libvirt and its hook, doctor-files.c at files and the helper's socket.
  */
 #pragma once
 
-#include "ctl/bus.h"
 #include "base/config.h"
-
-typedef enum {
-    CTL_VERDICT_OK,
-    CTL_VERDICT_UNKNOWN, /* it could not be looked at: that all is well cannot be said then */
-    CTL_VERDICT_PROBLEM,
-} CtlVerdict;
+#include "ctl/bus.h"
+#include "ctl/findings.h"
 
 typedef struct {
     sd_bus *bus;
     const char *config_file;
     const char *fence_socket;
-    const ApmigConfig *config; /* the defaults when the file does not read */
-    JsonObject *manager;       /* (nullable): apmigd's properties; NULL: it does not answer */
-    gint64 daemon_uid;         /* as whom apmigd runs; -1: not known */
+    const ApmigConfig *config; /* (nullable): NULL: files are not looked at, the host may be another one */
     GPtrArray *findings;
+    /* by ctl_doctor_check_daemon() */
+    JsonObject *manager;   /* (nullable): apmigd's properties; NULL: it does not answer */
+    GPtrArray *locks;      /* with manager */
+    GPtrArray *migrations; /* with manager */
+    gint64 daemon_uid;     /* as whom apmigd runs; -1: not known */
 } CtlDoctor;
 
-/**
- * ctl_doctor_tell: adds a finding
- * @check: its name, for programs: lower case, part of the interface
- * @remedy: (nullable): what to do or to type; NULL with CTL_VERDICT_OK alone
- * @format: a sentence on what was found
- */
-void ctl_doctor_tell(CtlDoctor *doctor, CtlVerdict verdict, const char *check, const char *remedy,
-                     const char *format, ...) G_GNUC_PRINTF(5, 6);
+/* @doctor: zeroed. Its owner fills in what is to be looked at. */
+void ctl_doctor_init(CtlDoctor *doctor);
+void ctl_doctor_clear(CtlDoctor *doctor);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlDoctor, ctl_doctor_clear)
 
-/* Returns: (transfer full): for CtlDoctor. */
-GPtrArray *ctl_doctor_findings_new(void);
-gboolean ctl_doctor_is_well(const CtlDoctor *doctor);
-JsonNode *ctl_doctor_findings_to_json(const CtlDoctor *doctor);
-/* @quiet: without what is as it should be */
-void ctl_doctor_print_findings(const CtlDoctor *doctor, gboolean quiet);
-
-/* Each tells what it finds. Whatever cannot be looked at is a finding too. */
-/* First: fills manager and daemon_uid too. */
+/* Each adds what it finds. Whatever cannot be looked at is a finding too. */
+/* First: what apmigd tells. */
 void ctl_doctor_check_daemon(CtlDoctor *doctor);
+/* By files, where they can be looked at, else what apmigd says of it. */
 void ctl_doctor_check_hook(CtlDoctor *doctor);
+/* Those that look at files need the configuration. */
 void ctl_doctor_check_workers(CtlDoctor *doctor);
 void ctl_doctor_check_folders(CtlDoctor *doctor);
 void ctl_doctor_check_permissions(CtlDoctor *doctor);
 void ctl_doctor_check_helper(CtlDoctor *doctor);
+
+/* apmigd does not answer, and @error says why: for who finds that out before it can be asked. */
+void ctl_doctor_tell_no_answer(CtlDoctor *doctor, const GError *error);

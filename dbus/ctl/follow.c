@@ -62,9 +62,9 @@ on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret
     return 0;
 }
 
-/* Asynchronously, since the calls that follow on the same connection come after it in any case. */
-gboolean
-ctl_follow_init(CtlFollow *follow, sd_bus *bus, GError **error)
+/* Asynchronously, since the calls that follow on the same connection come after it in any case: no change is missed. */
+static gboolean
+follow_init(CtlFollow *follow, sd_bus *bus, GError **error)
 {
     int r = sd_bus_add_match_async(bus, &follow->signals, MATCH_SIGNALS, on_signal, NULL, follow);
 
@@ -74,36 +74,17 @@ ctl_follow_init(CtlFollow *follow, sd_bus *bus, GError **error)
     return ctl_bus_check(r, error);
 }
 
-void
-ctl_follow_clear(CtlFollow *follow)
+static void
+follow_clear(CtlFollow *follow)
 {
     g_clear_pointer(&follow->signals, sd_bus_slot_unref);
     g_clear_pointer(&follow->names, sd_bus_slot_unref);
     g_clear_pointer(&follow->owner, g_free);
 }
 
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlFollow, follow_clear)
+
 /* --- reading ------------------------------------------------------------------------------------- */
-
-static gboolean
-learn_owner(CtlFollow *follow, GError **error)
-{
-    g_autoptr(sd_bus_message) call = NULL;
-    g_autoptr(sd_bus_message) reply = NULL;
-    const char *owner;
-    int r = sd_bus_message_new_method_call(follow->bus, &call, "org.freedesktop.DBus",
-                                           "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner");
-
-    if (r >= 0)
-        r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
-    if (!ctl_bus_check(r, error))
-        return FALSE;
-    reply = ctl_bus_call(follow->bus, call, CTL_CALL_USEC, NULL, NULL, error);
-    if (!reply || !ctl_bus_check(sd_bus_message_read(reply, "s", &owner), error))
-        return FALSE;
-    g_free(follow->owner);
-    follow->owner = g_strdup(owner);
-    return TRUE;
-}
 
 gboolean
 ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_locks,
@@ -119,7 +100,9 @@ ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_loc
         if (!manager)
             return FALSE;
     }
-    if (!follow->owner && !learn_owner(follow, error))
+    if (!follow->owner)
+        follow->owner = ctl_bus_get_owner(follow->bus, error);
+    if (!follow->owner)
         return FALSE;
     if (ret_manager)
         *ret_manager = g_steal_pointer(&manager);
@@ -128,24 +111,46 @@ ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_loc
 
 /* --- waiting ------------------------------------------------------------------------------------- */
 
-gboolean
-ctl_follow_wait(CtlFollow *follow, gint64 deadline, GError **error)
+static gboolean
+has_changed(gpointer data)
 {
-    for (;;) {
-        int r = sd_bus_process(follow->bus, NULL);
-        gint64 now = g_get_monotonic_time();
+    const CtlFollow *follow = data;
 
-        if (r == 0 && follow->changed)
-            return TRUE;
-        if (r == 0 && now >= deadline) {
-            g_set_error_literal(error, CTL_ERROR, CTL_EXIT_TIMEOUT, "the time is up");
-            return FALSE;
-        }
+    return follow->changed;
+}
+
+/* Until apmigd has told of a change since the last reading began; what it tells together is read once. */
+static gboolean
+wait_for_change(CtlFollow *follow, gint64 deadline, GError **error)
+{
+    int r = ctl_bus_wait(follow->bus, has_changed, follow, deadline, NULL, NULL);
+
+    while (r >= 0) {
+        r = sd_bus_process(follow->bus, NULL);
         if (r == 0)
-            r = sd_bus_wait(follow->bus, deadline == G_MAXINT64 ? UINT64_MAX : (uint64_t)(deadline - now));
-        if (r < 0 && r != -EINTR) {
-            g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
-            return FALSE;
-        }
+            return TRUE;
+    }
+    if (r == -ETIMEDOUT)
+        g_set_error_literal(error, CTL_ERROR, APMIG_EXIT_TIMEOUT, "the time is up");
+    else
+        g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
+    return FALSE;
+}
+
+int
+ctl_follow(const char *host, gint64 deadline, CtlLookFunc look, gpointer data, GError **error)
+{
+    g_autoptr(sd_bus) bus = ctl_bus_open(host, error);
+    g_auto(CtlFollow) follow = {0};
+
+    if (!bus || !follow_init(&follow, bus, error))
+        return CTL_EXIT_FAILURE;
+    for (;;) {
+        int status = look(&follow, data, error);
+
+        if (status >= 0)
+            return status;
+        if (!wait_for_change(&follow, deadline, error))
+            return CTL_EXIT_FAILURE;
     }
 }

@@ -18,17 +18,23 @@ typedef struct {
 } CtlFollow;
 
 /**
- * ctl_follow_init: asks the bus for apmigd's signals
- * @follow: zeroed
- * @bus: borrowed; to outlive @follow
- * @error: #CTL_EXIT_FAILURE
+ * CtlLookFunc: looks at what there is
+ * @follow: to be read anew; what it remembers of the time between two readings may be looked at too
  *
- * Call it before the first reading: then no change is missed.
+ * Returns: an exit status, with @error when it is of one; -1: go on
  */
-gboolean ctl_follow_init(CtlFollow *follow, sd_bus *bus, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+typedef int (*CtlLookFunc)(CtlFollow *follow, gpointer data, GError **error);
 
-void ctl_follow_clear(CtlFollow *follow);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlFollow, ctl_follow_clear)
+/**
+ * ctl_follow: looks, and looks again whenever apmigd has told of a change since the last reading began
+ * @host: (nullable): as of ctl_bus_open()
+ * @deadline: monotonic; G_MAXINT64 for none
+ * @error: @look's; #CTL_EXIT_UNREACHABLE: the bus is gone; #APMIG_EXIT_TIMEOUT at @deadline
+ *
+ * Returns: the exit status of @look, or CTL_EXIT_FAILURE with @error
+ */
+int ctl_follow(const char *host, gint64 deadline, CtlLookFunc look, gpointer data,
+               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * ctl_follow_read: what apmigd has now, see ctl_bus_get_objects(); starts it if it does not run
@@ -36,10 +42,3 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlFollow, ctl_follow_clear)
  */
 gboolean ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_locks,
                          GPtrArray **ret_migrations, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/**
- * ctl_follow_wait: until apmigd has told of a change since the last reading began
- * @deadline: monotonic; G_MAXINT64 for none
- * @error: #CTL_EXIT_UNREACHABLE: the bus is gone; #CTL_EXIT_TIMEOUT at @deadline
- */
-gboolean ctl_follow_wait(CtlFollow *follow, gint64 deadline, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -10,57 +10,55 @@ G_DEFINE_QUARK(apmigctl - error - quark, ctl_error)
 
 /* --- exit statuses ------------------------------------------------------------------------------- */
 
+static const struct {
+    int status;
+    const char *meaning;
+} statuses[] = {
+    {CTL_EXIT_OK, "done"},
+    {CTL_EXIT_FAILURE, "another failure; hook: the guest may not come in; doctor: not all is well"},
+    {CTL_EXIT_USAGE, "the command line is wrong"},
+    {APMIG_EXIT_INVALID, "the scope, an option or the reason is not valid"},
+    {APMIG_EXIT_DENIED, "not authorized, or another user's lock"},
+    {APMIG_EXIT_LOCKED, "an overlapping lock exists"},
+    {APMIG_EXIT_BUSY,
+     "a migration is in progress and was not to be ended (--on-busy=refuse); permit: it is too late"},
+    {APMIG_EXIT_TIMEOUT, "the time was up before the lock was held"},
+    {APMIG_EXIT_NOT_FOUND, "no such lock, guest or permit"},
+    {APMIG_EXIT_HYPERVISOR, "the hypervisor cannot be reached"},
+    {APMIG_EXIT_HOOK, "the qemu hook is not installed"},
+    {APMIG_EXIT_KEYS, "the master keys are not in step"},
+    {APMIG_EXIT_REFUSED,
+     "apmigd could not store its state, a limit is reached, or the request was cancelled"},
+    {CTL_EXIT_UNREACHABLE, "apmigd cannot be reached"},
+    {CTL_EXIT_WOULD_DENY, "check: the guest may not come in now"},
+    {CTL_EXIT_LOCK_ENDED, "wait: the lock has ended"},
+    {CTL_EXIT_BREACHED, "watch: a migration is, or was, in progress under a lock that was held"},
+    {CTL_EXIT_BLIND, "watch: apmigd or the hypervisor cannot be reached any more"},
+    {CTL_EXIT_NO_GO, "ready: NO-GO"},
+};
+
 const char *
 ctl_exit_statuses(void)
 {
-    return "Exit status:\n"
-           "   0  done\n"
-           "   1  another failure; hook: the guest may not come in; doctor: not all is well\n"
-           "   2  the command line is wrong\n"
-           "   3  the scope, an option or the reason is not valid\n"
-           "   4  not authorized, or another user's lock\n"
-           "   5  an overlapping lock exists\n"
-           "   6  a migration is in progress and was not to be ended (--on-busy=refuse); permit: it is too "
-           "late\n"
-           "   7  the time was up before the lock was held\n"
-           "   8  no such lock, guest or permit\n"
-           "   9  the hypervisor cannot be reached\n"
-           "  10  the qemu hook is not installed\n"
-           "  11  the master keys are not in step\n"
-           "  12  apmigd could not store its state, a limit is reached, or the request was cancelled\n"
-           "  13  apmigd cannot be reached\n"
-           "  20  check: the guest may not come in now\n"
-           "  30  wait: the lock has ended\n"
-           "  31  watch: a migration is, or was, in progress under a lock that was held\n"
-           "  32  watch: apmigd or the hypervisor cannot be reached any more\n"
-           "  33  ready: NO-GO\n";
+    static char *text; /* made once */
+    GString *lines;
+
+    if (text)
+        return text;
+    lines = g_string_new("Exit status:\n");
+    for (guint i = 0; i < G_N_ELEMENTS(statuses); i++)
+        g_string_append_printf(lines, "  %2d  %s\n", statuses[i].status, statuses[i].meaning);
+    return text = g_string_free(lines, FALSE);
 }
 
+/* Those of the bus itself. */
 static const struct {
     const char *name;
-    CtlExit status;
-} dbus_errors[] = {
-    {APMIG_BUS_ERROR_PREFIX "InvalidScope", CTL_EXIT_INVALID},
-    {APMIG_BUS_ERROR_PREFIX "InvalidOption", CTL_EXIT_INVALID},
-    {APMIG_BUS_ERROR_PREFIX "InvalidReason", CTL_EXIT_INVALID},
-    {APMIG_BUS_ERROR_PREFIX "InvalidGuest", CTL_EXIT_INVALID},
-    {APMIG_BUS_ERROR_PREFIX "NotOwner", CTL_EXIT_DENIED},
-    {APMIG_BUS_ERROR_PREFIX "Locked", CTL_EXIT_LOCKED},
-    {APMIG_BUS_ERROR_PREFIX "Busy", CTL_EXIT_BUSY},
-    {APMIG_BUS_ERROR_PREFIX "Timeout", CTL_EXIT_TIMEOUT},
-    {APMIG_BUS_ERROR_PREFIX "NoSuchLock", CTL_EXIT_NOT_FOUND},
-    {APMIG_BUS_ERROR_PREFIX "NoSuchGuest", CTL_EXIT_NOT_FOUND},
-    {APMIG_BUS_ERROR_PREFIX "NoSuchPermit", CTL_EXIT_NOT_FOUND},
-    {APMIG_BUS_ERROR_PREFIX "HypervisorUnavailable", CTL_EXIT_HYPERVISOR},
-    {APMIG_BUS_ERROR_PREFIX "HookNotInstalled", CTL_EXIT_HOOK},
-    {APMIG_BUS_ERROR_PREFIX "KeyChangeUnfinished", CTL_EXIT_KEYS},
-    {APMIG_BUS_ERROR_PREFIX "KeysDiffer", CTL_EXIT_KEYS},
-    {APMIG_BUS_ERROR_PREFIX "StateFailure", CTL_EXIT_REFUSED},
-    {APMIG_BUS_ERROR_PREFIX "LimitExceeded", CTL_EXIT_REFUSED},
-    {APMIG_BUS_ERROR_PREFIX "Cancelled", CTL_EXIT_REFUSED},
-    {"org.freedesktop.DBus.Error.AccessDenied", CTL_EXIT_DENIED},
-    {"org.freedesktop.DBus.Error.AuthFailed", CTL_EXIT_DENIED},
-    {"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", CTL_EXIT_DENIED},
+    int status;
+} bus_errors[] = {
+    {"org.freedesktop.DBus.Error.AccessDenied", APMIG_EXIT_DENIED},
+    {"org.freedesktop.DBus.Error.AuthFailed", APMIG_EXIT_DENIED},
+    {"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", APMIG_EXIT_DENIED},
     {"org.freedesktop.DBus.Error.ServiceUnknown", CTL_EXIT_UNREACHABLE},
     {"org.freedesktop.DBus.Error.NameHasNoOwner", CTL_EXIT_UNREACHABLE},
     {"org.freedesktop.DBus.Error.NoReply", CTL_EXIT_UNREACHABLE},
@@ -69,12 +67,17 @@ static const struct {
     {"org.freedesktop.DBus.Error.Disconnected", CTL_EXIT_UNREACHABLE},
 };
 
-CtlExit
+int
 ctl_exit_from_dbus(const char *name)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(dbus_errors); i++) {
-        if (strcmp(name, dbus_errors[i].name) == 0)
-            return dbus_errors[i].status;
+    ApmigError code;
+
+    if (g_str_has_prefix(name, APMIG_BUS_ERROR_PREFIX) &&
+        apmig_error_find(name + strlen(APMIG_BUS_ERROR_PREFIX), &code))
+        return (int)apmig_error_exit_status(code);
+    for (guint i = 0; i < G_N_ELEMENTS(bus_errors); i++) {
+        if (g_str_equal(name, bus_errors[i].name))
+            return bus_errors[i].status;
     }
     /* The daemon could not be activated. */
     if (g_str_has_prefix(name, "org.freedesktop.DBus.Error.Spawn.") ||

@@ -6,24 +6,16 @@
 
 #include <json-glib/json-glib.h>
 
-/* The domain of every error that apmigctl raises itself; its codes are the exit statuses below. */
+#include "base/error.h"
+
+/* The domain of every error that apmigctl raises itself; its codes are exit statuses: CtlExit, ApmigExit. */
 #define CTL_ERROR (ctl_error_quark())
 
-/* Exit statuses: part of the interface, never renumbered. ctl_exit_statuses() has the same table in words. */
+/* Exit statuses beside those of apmigd's conditions (base/error.h): part of the interface, never renumbered. */
 typedef enum {
     CTL_EXIT_OK = 0,
     CTL_EXIT_FAILURE = 1,      /* none of the others; "hook": the guest may not come in */
     CTL_EXIT_USAGE = 2,        /* the command line is wrong */
-    CTL_EXIT_INVALID = 3,      /* InvalidScope, InvalidOption, InvalidReason */
-    CTL_EXIT_DENIED = 4,       /* AccessDenied, NotOwner */
-    CTL_EXIT_LOCKED = 5,       /* Locked */
-    CTL_EXIT_BUSY = 6,         /* Busy */
-    CTL_EXIT_TIMEOUT = 7,      /* Timeout */
-    CTL_EXIT_NOT_FOUND = 8,    /* NoSuchLock, NoSuchGuest, NoSuchPermit */
-    CTL_EXIT_HYPERVISOR = 9,   /* HypervisorUnavailable */
-    CTL_EXIT_HOOK = 10,        /* HookNotInstalled */
-    CTL_EXIT_KEYS = 11,        /* KeyChangeUnfinished, KeysDiffer */
-    CTL_EXIT_REFUSED = 12,     /* StateFailure, LimitExceeded, Cancelled */
     CTL_EXIT_UNREACHABLE = 13, /* no bus, no apmigd, or no answer from it */
     CTL_EXIT_WOULD_DENY = 20,  /* "check": the guest may not come in now */
     CTL_EXIT_LOCK_ENDED = 30,  /* "wait": the lock has ended, and was not held when last looked at */
@@ -34,11 +26,11 @@ typedef enum {
 
 GQuark ctl_error_quark(void);
 
-/* Returns: (transfer none): the exit statuses as text for --help, with a newline at its end. */
+/* Returns: (transfer none): all exit statuses as text for --help, with a newline at its end. */
 const char *ctl_exit_statuses(void);
 
 /* Returns: the status for the D-Bus error @name: those of the contract, of the bus itself and of systemd's activation. */
-CtlExit ctl_exit_from_dbus(const char *name);
+int ctl_exit_from_dbus(const char *name);
 
 /* Prints the sentence of @error, of a verb, on standard error. Returns: the exit status that it comes to. */
 int ctl_exit_from_error(const GError *error);

@@ -17,7 +17,6 @@
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "guest/xml.h"
-#include "ctl/hook-permit.h"
 #include "names.h"
 #include "ctl/options.h"
 
@@ -240,30 +239,12 @@ restore_unasked(const Hook *hook, const char *problem)
     return deny(hook, why);
 }
 
-/* @xml: reduced. Returns: whether the guest was let in. */
-static gboolean
-let_in_permitted(const Hook *hook, const char *xml, const char *problem, char **ret_why_not)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(ApmigGuest) guest = apmig_guest_parse(xml, strlen(xml), &error);
-    g_autofree char *permit = guest ? ctl_hook_use_permit(guest->uuid, guest->name, &error) : NULL;
-    g_autofree char *why = permit ? g_strdup_printf("%s, as %s", permit, problem) : NULL;
-
-    if (permit)
-        say(hook, "is let in unasked", why);
-    else
-        *ret_why_not = g_strdup(error->message);
-    return permit != NULL;
-}
-
-/* @xml: (nullable): reduced; NULL: it does not read */
 static int
-decide_unasked(const Hook *hook, const char *xml, const GError *error)
+decide_unasked(const Hook *hook, const GError *error)
 {
     gboolean unreachable = g_error_matches(error, CTL_ERROR, CTL_EXIT_UNREACHABLE);
     g_autofree char *problem = unreachable ? g_strdup_printf("apmigd does not answer (%s)", error->message)
                                            : g_strdup(error->message);
-    g_autofree char *no_permit = NULL;
 
     if (hook->restore)
         return restore_unasked(hook, problem);
@@ -274,12 +255,10 @@ decide_unasked(const Hook *hook, const char *xml, const GError *error)
         return CTL_EXIT_OK;
     }
 
-    if (xml && let_in_permitted(hook, xml, problem, &no_permit))
-        return CTL_EXIT_OK;
-
-    g_autofree char *why = g_strdup_printf(
-        "%s: start it with 'systemctl start apmigd' or set OnUnreachable=allow in " APMIG_CONFIG_FILE "%s%s",
-        problem, no_permit ? "; " : "", no_permit ? no_permit : "");
+    g_autofree char *why =
+        g_strdup_printf("%s: start it with 'systemctl start apmigd', without which no permit counts, or set "
+                        "OnUnreachable=allow in " APMIG_CONFIG_FILE,
+                        problem);
 
     return deny(hook, why);
 }
@@ -388,6 +367,6 @@ ctl_verb_hook(int argc, char **argv, GError **error)
         return CTL_EXIT_OK;
     }
     if (!xml || !ask(&hook, xml, &answer, &problem))
-        return decide_unasked(&hook, xml, problem);
+        return decide_unasked(&hook, problem);
     return answer.allowed ? let_in(&hook, whole, answer.device_map) : deny(&hook, answer.reason);
 }

@@ -12,21 +12,6 @@
 static const char *const queue_titles[] = {"QUEUE", "TYPE", "MODE", "DRIVER", "STATE", "USED BY", NULL};
 static const char *const key_titles[] = {"QUEUE", "CLASS", "EVIDENCE", "SINCE", "NEW", "CUR", "OLD", NULL};
 
-/* Returns: (transfer full) (nullable) (element-type JsonObject): what the call answers. */
-static JsonArray *
-call_for_array(sd_bus *bus, sd_bus_message *call, GError **error)
-{
-    g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, error);
-    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
-
-    if (!node)
-        return NULL;
-    if (JSON_NODE_HOLDS_ARRAY(node))
-        return json_array_ref(json_node_get_array(node));
-    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE, "apmigd's answer is no list");
-    return NULL;
-}
-
 static GPtrArray *
 rows_new(void)
 {
@@ -108,7 +93,7 @@ ctl_verb_queues(int argc, char **argv, GError **error)
     g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error) : NULL;
-    g_autoptr(JsonArray) queues = call ? call_for_array(bus, call, error) : NULL;
+    g_autoptr(JsonArray) queues = call ? ctl_bus_call_for_list(bus, call, error) : NULL;
 
     if (!queues)
         return CTL_EXIT_FAILURE;
@@ -256,8 +241,8 @@ new_keys_call(sd_bus *bus, const char *scope, gboolean fresh, GError **error)
 static const char keys_summary[] =
     "Tells which master keys the AP queues in SCOPE (default: all) have, by their verification patterns, "
     "and\n"
-    "how that is known: verified (the card says so), attested (a plug-in does), declared (an administrator\n"
-    "did) or not at all. Equal patterns are strong evidence of equal keys. The SYM (DES) master key of CCA "
+    "how that is known: verified (the card says so), attested (by who can know), declared (by anybody\n"
+    "who may) or not at all. Equal patterns are strong evidence of equal keys. The SYM (DES) master key of CCA "
     "is\n"
     "not shown anywhere.";
 
@@ -279,7 +264,7 @@ ctl_verb_keys(int argc, char **argv, GError **error)
     g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(sd_bus_message) call =
         bus ? new_keys_call(bus, argc > 1 ? argv[1] : "all", fresh, error) : NULL;
-    g_autoptr(JsonArray) keys = call ? call_for_array(bus, call, error) : NULL;
+    g_autoptr(JsonArray) keys = call ? ctl_bus_call_for_list(bus, call, error) : NULL;
 
     if (!keys)
         return CTL_EXIT_FAILURE;

@@ -3,12 +3,12 @@
 
 #include "ctl/bus.h"
 #include "ctl/ctl.h"
+#include "ctl/doctor.h"
 #include "ctl/format.h"
 #include "ctl/lock.h"
 #include "names.h"
 #include "ctl/options.h"
 #include "ctl/permits.h"
-#include "ctl/status-check.h"
 
 /* --- rows ---------------------------------------------------------------------------------------- */
 
@@ -274,6 +274,29 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations, GPtrA
     ctl_permits_print(permits, "  ");
 }
 
+/* As a plug-in of a monitoring system: one line. Returns: an exit status of theirs. */
+static int
+check_status(const char *host)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open(host, &error);
+    g_auto(CtlDoctor) doctor = {.bus = bus};
+    int status;
+
+    ctl_doctor_init(&doctor);
+    if (bus)
+        ctl_doctor_check_daemon(&doctor);
+    else
+        ctl_doctor_tell_no_answer(&doctor, error);
+    if (doctor.manager)
+        ctl_doctor_check_hook(&doctor);
+    status = ctl_findings_print_summary(doctor.findings);
+    if (doctor.manager)
+        printf(" | locks=%u migrations=%u", doctor.locks->len, doctor.migrations->len);
+    putchar('\n');
+    return status;
+}
+
 int
 ctl_verb_status(int argc, char **argv, GError **error)
 {
@@ -292,17 +315,13 @@ ctl_verb_status(int argc, char **argv, GError **error)
 
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
+    if (check)
+        return check_status(common.host);
 
     g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(JsonObject) manager = bus ? ctl_bus_get_manager(bus, error) : NULL;
     gboolean known = manager && ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error);
 
-    if (check) {
-        int status = ctl_check_status(known ? manager : NULL, locks, migrations, known ? NULL : *error);
-
-        g_clear_error(error); /* the line has it */
-        return status;
-    }
     permits = known ? ctl_permits_read(bus, error) : NULL;
     if (!permits)
         return CTL_EXIT_FAILURE;

@@ -13,7 +13,7 @@
  * ctl_find_lock:
  * @locks: (element-type JsonObject): as of ctl_bus_get_objects()
  * @name: an id, the beginning of exactly one, or an object path
- * @error: #CTL_EXIT_NOT_FOUND, also when several begin so
+ * @error: #APMIG_EXIT_NOT_FOUND, also when several begin so
  *
  * Returns: (transfer none): one of @locks
  */

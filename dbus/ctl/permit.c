@@ -44,14 +44,12 @@ ctl_permits_read(sd_bus *bus, GError **error)
 {
     g_autoptr(sd_bus_message) call =
         ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListPermits", error);
-    g_autoptr(sd_bus_message) reply = call ? ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, error) : NULL;
-    g_autoptr(JsonNode) node = reply ? ctl_bus_read_json(reply, error) : NULL;
+    g_autoptr(JsonArray) array = call ? ctl_bus_call_for_list(bus, call, error) : NULL;
     g_autoptr(GPtrArray) permits = g_ptr_array_new_with_free_func((GDestroyNotify)json_object_unref);
-    JsonArray *array = node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 
-    if (!node)
+    if (!array)
         return NULL;
-    for (guint i = 0; array && i < json_array_get_length(array); i++)
+    for (guint i = 0; i < json_array_get_length(array); i++)
         g_ptr_array_add(permits, json_object_ref(json_array_get_object_element(array, i)));
     return g_steal_pointer(&permits);
 }
@@ -133,7 +131,7 @@ is_unknown_here(sd_bus *bus, const char *guest)
 
     g_autoptr(sd_bus_message) reply = ctl_bus_call(bus, call, CTL_CALL_USEC, NULL, NULL, &error);
 
-    return !reply && g_error_matches(error, CTL_ERROR, CTL_EXIT_NOT_FOUND);
+    return !reply && g_error_matches(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND);
 }
 
 static void

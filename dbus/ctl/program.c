@@ -10,41 +10,19 @@
 
 #include "ctl/ctl.h"
 #include "ctl/format.h"
-#include "ctl/hook-permit.h"
 
-/* In the module, which is found by the program's run path, where it was built or is installed. It is never closed: it has the
- * words of errors. Returns: (nullable): NULL: see dlerror(). */
-static void *
-find_function(const char *name)
-{
-    void *module = dlopen(CTL_MODULE, RTLD_LAZY);
-
-    return module ? dlsym(module, name) : NULL;
-}
-
+/* The module is found by the program's run path, where it was built or is installed. */
 static int
 run_module(int argc, char **argv)
 {
+    void *module = dlopen(CTL_MODULE, RTLD_LAZY);
     int (*run)(int argc, char **argv);
 
-    *(void **)&run = find_function("ctl_main");
+    *(void **)&run = module ? dlsym(module, "ctl_main") : NULL;
     if (run)
         return run(argc, argv);
     fprintf(stderr, "apmigctl: its verbs cannot be loaded (%s): reinstall apmigd\n", dlerror());
     return CTL_EXIT_FAILURE;
-}
-
-/* The one of the module: a permit is looked for when there is no answer of apmigd, and then time matters no more. */
-char *
-ctl_hook_use_permit(const char *uuid, const char *name, GError **error)
-{
-    char *(*use_permit)(const char *uuid, const char *name, GError **error);
-
-    *(void **)&use_permit = find_function("ctl_hook_use_permit");
-    if (use_permit)
-        return use_permit(uuid, name, error);
-    g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE, "its permits cannot be read (%s)", dlerror());
-    return NULL;
 }
 
 int

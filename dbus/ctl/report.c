@@ -358,10 +358,10 @@ ctl_verb_report(int argc, char **argv, GError **error)
     if (!entries)
         return CTL_EXIT_FAILURE;
     if (entries->len == 0) {
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "the journal has nothing of the %s %s%s",
+        g_set_error(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND, "the journal has nothing of the %s %s%s",
                     options.lock ? "lock" : "change", value,
                     geteuid() == 0 ? "" : ", as far as you may read it: try as root");
-        return CTL_EXIT_NOT_FOUND;
+        return APMIG_EXIT_NOT_FOUND;
     }
     if (options.common.json != CTL_JSON_OFF)
         ctl_print_json(report_to_json(entries, options.lock ? "Lock" : "ChangeId", value),

@@ -42,31 +42,12 @@ ctl_find_lock(GPtrArray *locks, const char *name, GError **error)
     g_autofree char *shown = ctl_escape(name);
 
     if (n_found > 1)
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
+        g_set_error(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND, "%u locks begin with '%s': give more of the id",
                     n_found, shown);
     else
-        g_set_error(error, CTL_ERROR, CTL_EXIT_NOT_FOUND, "there is no lock '%s'; 'apmigctl list' shows them",
-                    shown);
+        g_set_error(error, CTL_ERROR, APMIG_EXIT_NOT_FOUND,
+                    "there is no lock '%s'; 'apmigctl list' shows them", shown);
     return NULL;
-}
-
-/* --- declarations -------------------------------------------------------------------------------- */
-
-static gboolean
-add_file(GPtrArray *pairs, const char *path, GError **error)
-{
-    g_autoptr(GError) problem = NULL;
-    g_autofree char *text = NULL;
-    gsize length;
-
-    if (!g_file_get_contents(path, &text, &length, &problem)) {
-        g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, problem->message);
-        return FALSE;
-    }
-    if (ctl_declare_add_lines(pairs, text, length, error))
-        return TRUE;
-    g_prefix_error(error, "%s: ", path);
-    return FALSE;
 }
 
 /* --- releasing ----------------------------------------------------------------------------------- */
@@ -76,6 +57,7 @@ typedef struct {
     gboolean force;
     char **declare;
     char *declare_from;
+    char *declare_class;
     GPtrArray *pairs; /* what both have said: each key "QUEUES CLASS" and after it its pattern */
 } UnlockOptions;
 
@@ -85,6 +67,7 @@ unlock_options_clear(UnlockOptions *options)
     ctl_common_clear(&options->common);
     g_strfreev(options->declare);
     g_free(options->declare_from);
+    g_free(options->declare_class);
     g_clear_pointer(&options->pairs, g_ptr_array_unref);
 }
 
@@ -100,12 +83,10 @@ append_declarations(sd_bus_message *call, const GPtrArray *pairs)
     if (r >= 0)
         r = sd_bus_message_open_container(call, 'v', "a{ss}");
     if (r >= 0)
-        r = sd_bus_message_open_container(call, 'a', "{ss}");
-    for (guint i = 0; r >= 0 && i < pairs->len; i += 2)
-        r = sd_bus_message_append(call, "{ss}", pairs->pdata[i], pairs->pdata[i + 1]);
-    for (guint i = 0; r >= 0 && i < 3; i++)
+        r = ctl_bus_append_pairs(call, pairs);
+    if (r >= 0)
         r = sd_bus_message_close_container(call);
-    return r;
+    return r < 0 ? r : sd_bus_message_close_container(call);
 }
 
 /* Absent rather than false, as with every option. */
@@ -118,6 +99,8 @@ append_options(sd_bus_message *call, const UnlockOptions *options)
         r = sd_bus_message_append(call, "{sv}", "force", "b", TRUE);
     if (r >= 0 && options->pairs->len > 0)
         r = append_declarations(call, options->pairs);
+    if (r >= 0 && options->declare_class)
+        r = sd_bus_message_append(call, "{sv}", "declare-class", "s", options->declare_class);
     return r < 0 ? r : sd_bus_message_close_container(call);
 }
 
@@ -180,6 +163,8 @@ parse_unlock_options(int *argc, char ***argv, UnlockOptions *options, GError **e
          "QUEUES:CLASS=PATTERN"},
         {"declare-from", 0, 0, G_OPTION_ARG_FILENAME, &options->declare_from,
          "The same from a file, one a line; # begins a comment", "FILE"},
+        {"declare-class", 0, 0, G_OPTION_ARG_STRING, &options->declare_class,
+         "How much that counts (default: declared): see 'apmigctl declare'", "declared|attested"},
         {NULL},
     };
     const CtlUsage usage = {"LOCK", unlock_summary, NULL, entries, 1, 1};
@@ -190,7 +175,7 @@ parse_unlock_options(int *argc, char ***argv, UnlockOptions *options, GError **e
     for (guint i = 0; options->declare && options->declare[i]; i++)
         if (!ctl_declare_add(options->pairs, options->declare[i], error))
             return FALSE;
-    return !options->declare_from || add_file(options->pairs, options->declare_from, error);
+    return !options->declare_from || ctl_declare_add_file(options->pairs, options->declare_from, error);
 }
 
 int

@@ -12,15 +12,22 @@ typedef struct {
     CtlCommon common;
     char *timeout;
     gint64 deadline; /* monotonic */
-} WaitOptions;
+    char *wanted; /* the lock: as it was named, then its path: the beginning of an id may not suffice later */
+    char *standing; /* (nullable): a clause on how it was when last looked at */
+    char *said;     /* (nullable): what was printed last of what is waited for */
+} Wait;
 
 static void
-wait_options_clear(WaitOptions *options)
+wait_clear(Wait *wait)
 {
-    g_free(options->timeout);
+    ctl_common_clear(&wait->common);
+    g_free(wait->timeout);
+    g_free(wait->wanted);
+    g_free(wait->standing);
+    g_free(wait->said);
 }
 
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(WaitOptions, wait_options_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Wait, wait_clear)
 
 static const char wait_summary[] =
     "Waits until LOCK is held, and exits with 0; or until it has ended otherwise, and exits with 30. A lock "
@@ -29,10 +36,10 @@ static const char wait_summary[] =
     "nothing.";
 
 static gboolean
-parse_wait_options(int *argc, char ***argv, WaitOptions *options, GError **error)
+parse_wait_options(int *argc, char ***argv, Wait *wait, GError **error)
 {
     const GOptionEntry entries[] = {
-        {"timeout", 0, 0, G_OPTION_ARG_STRING, &options->timeout,
+        {"timeout", 0, 0, G_OPTION_ARG_STRING, &wait->timeout,
          "Give up after TIME, such as 90s or 20min, and exit with 7; the lock is not touched (default: "
          "never)",
          "TIME"},
@@ -41,14 +48,14 @@ parse_wait_options(int *argc, char ***argv, WaitOptions *options, GError **error
     const CtlUsage usage = {"LOCK", wait_summary, NULL, entries, 1, 1};
     gint64 timeout_usec;
 
-    options->deadline = G_MAXINT64;
-    if (!ctl_parse_options(argc, argv, &usage, &options->common, error))
+    wait->deadline = G_MAXINT64;
+    if (!ctl_parse_options(argc, argv, &usage, &wait->common, error))
         return FALSE;
-    if (!options->timeout)
+    if (!wait->timeout)
         return TRUE;
-    if (!ctl_parse_duration(options->timeout, &timeout_usec, error))
+    if (!ctl_parse_duration(wait->timeout, &timeout_usec, error))
         return FALSE;
-    options->deadline = g_get_monotonic_time() + timeout_usec;
+    wait->deadline = g_get_monotonic_time() + timeout_usec;
     return TRUE;
 }
 
@@ -66,17 +73,16 @@ print_waited(JsonObject *lock, const CtlCommon *common)
         printf("Lock %s is held.\n", ctl_string(lock, "Id"));
 }
 
-/* @last: (inout): what was said last */
 static void
-print_waiting(JsonObject *lock, char **last, const CtlCommon *common)
+print_waiting(Wait *wait, JsonObject *lock)
 {
     g_autofree char *waiting = ctl_escape(ctl_string(lock, "Waiting"));
 
-    if (common->quiet || !isatty(STDERR_FILENO) || !*waiting || g_strcmp0(waiting, *last) == 0)
+    if (wait->common.quiet || !isatty(STDERR_FILENO) || !*waiting || g_strcmp0(waiting, wait->said) == 0)
         return;
     fprintf(stderr, "waiting: %s\n", waiting);
-    g_free(*last);
-    *last = g_steal_pointer(&waiting);
+    g_free(wait->said);
+    wait->said = g_steal_pointer(&waiting);
 }
 
 /* Returns: an exit status; -1: neither held nor ended. */
@@ -92,66 +98,63 @@ judge(JsonObject *lock, GError **error)
     if (!g_str_equal(state, "recovered"))
         return -1;
     g_set_error(
-        error, CTL_ERROR, CTL_EXIT_REFUSED,
+        error, CTL_ERROR, APMIG_EXIT_REFUSED,
         "lock %s stands for a damaged one, of which held is never said; when the keys are known to be "
         "in step: apmigctl unlock --force %s",
         ctl_string(lock, "Id"), ctl_string(lock, "Id"));
-    return CTL_EXIT_REFUSED;
+    return APMIG_EXIT_REFUSED;
 }
 
-static gboolean
-wait_for_change(CtlFollow *follow, JsonObject *lock, gint64 deadline, GError **error)
+static void
+remember(Wait *wait, JsonObject *lock)
 {
     const char *waiting = ctl_string(lock, "Waiting");
 
-    if (ctl_follow_wait(follow, deadline, error))
-        return TRUE;
-    if (g_error_matches(*error, CTL_ERROR, CTL_EXIT_TIMEOUT))
-        g_prefix_error(error, "lock %s is %s%s%s; ", ctl_string(lock, "Id"), ctl_string(lock, "State"),
-                       *waiting ? ", waiting for: " : "", waiting);
-    return FALSE;
+    g_free(wait->wanted);
+    wait->wanted = g_strdup(ctl_string(lock, "Path"));
+    g_free(wait->standing);
+    wait->standing = g_strdup_printf("lock %s is %s%s%s", ctl_string(lock, "Id"), ctl_string(lock, "State"),
+                                     *waiting ? ", waiting for: " : "", waiting);
 }
 
 static int
-wait_for_lock(CtlFollow *follow, const char *name, const WaitOptions *options, GError **error)
+look(CtlFollow *follow, gpointer data, GError **error)
 {
-    g_autofree char *wanted = g_strdup(name);
-    g_autofree char *said = NULL;
+    Wait *wait = data;
+    g_autoptr(GPtrArray) locks = NULL;
+    g_autoptr(GPtrArray) migrations = NULL;
+    JsonObject *lock;
+    int status;
 
-    for (;;) {
-        g_autoptr(GPtrArray) locks = NULL;
-        g_autoptr(GPtrArray) migrations = NULL;
-
-        if (!ctl_follow_read(follow, NULL, &locks, &migrations, error))
-            return CTL_EXIT_FAILURE;
-
-        JsonObject *lock = ctl_find_lock(locks, wanted, error);
-        int status = lock ? judge(lock, error) : CTL_EXIT_FAILURE;
-
-        if (lock && (status == CTL_EXIT_OK || status == CTL_EXIT_LOCK_ENDED))
-            print_waited(lock, &options->common);
-        if (status >= 0)
-            return status;
-        print_waiting(lock, &said, &options->common);
-        if (!wait_for_change(follow, lock, options->deadline, error))
-            return CTL_EXIT_FAILURE;
-        g_free(wanted); /* the beginning of an id that sufficed may not any more */
-        wanted = g_strdup(ctl_string(lock, "Path"));
-    }
+    if (!ctl_follow_read(follow, NULL, &locks, &migrations, error))
+        return CTL_EXIT_FAILURE;
+    lock = ctl_find_lock(locks, wait->wanted, error);
+    if (!lock)
+        return CTL_EXIT_FAILURE;
+    status = judge(lock, error);
+    if (status == CTL_EXIT_OK || status == CTL_EXIT_LOCK_ENDED)
+        print_waited(lock, &wait->common);
+    if (status >= 0)
+        return status;
+    print_waiting(wait, lock);
+    remember(wait, lock);
+    return -1;
 }
 
 int
 ctl_verb_wait(int argc, char **argv, GError **error)
 {
-    g_auto(WaitOptions) options = {0};
+    g_auto(Wait) wait = {0};
+    GError *problem = NULL;
+    int status;
 
-    if (!parse_wait_options(&argc, &argv, &options, error))
+    if (!parse_wait_options(&argc, &argv, &wait, error))
         return CTL_EXIT_FAILURE;
-
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
-    g_auto(CtlFollow) follow = {0};
-
-    if (!bus || !ctl_follow_init(&follow, bus, error))
-        return CTL_EXIT_FAILURE;
-    return wait_for_lock(&follow, argv[1], &options, error);
+    wait.wanted = g_strdup(argv[1]);
+    status = ctl_follow(wait.common.host, wait.deadline, look, &wait, &problem);
+    if (wait.standing && g_error_matches(problem, CTL_ERROR, APMIG_EXIT_TIMEOUT))
+        g_prefix_error(&problem, "%s; ", wait.standing);
+    if (problem)
+        g_propagate_error(error, problem);
+    return status;
 }

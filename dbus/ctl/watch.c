@@ -24,9 +24,9 @@ typedef struct {
 } Seen;
 
 typedef struct {
-    CtlFollow follow;
     CtlCommon common;
-    char *wanted;        /* (nullable): path of the only lock that is watched */
+    const char *name;    /* (nullable): of the only lock that is watched, as it was given */
+    char *wanted;        /* (nullable): its path, once it is known */
     GHashTable *seen;    /* path -> Seen */
     GHashTable *permits; /* set: what was last seen of permits, see name_permit() */
     gboolean has_read;   /* so that what is there now and was not then is new */
@@ -44,7 +44,7 @@ seen_free(gpointer data)
 static void
 watch_clear(Watch *watch)
 {
-    ctl_follow_clear(&watch->follow);
+    ctl_common_clear(&watch->common);
     g_free(watch->wanted);
     g_clear_pointer(&watch->seen, g_hash_table_unref);
     g_clear_pointer(&watch->permits, g_hash_table_unref);
@@ -150,9 +150,9 @@ tell_permit(const Watch *watch, JsonObject *permit)
 
 /* That one is used shows in the state of locks. No cause to end, nor is it when they cannot be read. */
 static void
-look_at_permits(Watch *watch)
+look_at_permits(Watch *watch, sd_bus *bus)
 {
-    g_autoptr(GPtrArray) permits = ctl_permits_read(watch->follow.bus, NULL);
+    g_autoptr(GPtrArray) permits = ctl_permits_read(bus, NULL);
     GHashTable *now = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
     for (guint i = 0; permits && i < permits->len; i++) {
@@ -216,13 +216,13 @@ look_at_locks(Watch *watch, GPtrArray *locks)
 
 /* Without a view, what is told of migrations is old. Returns: an exit status; -1: there is one. */
 static int
-look_at_view(const Watch *watch, JsonObject *manager)
+look_at_view(const Watch *watch, const CtlFollow *follow, JsonObject *manager)
 {
-    if (watch->follow.left) {
+    if (follow->left) {
         tell(watch, NULL, "view-lost", "it has left the bus; what began meanwhile was not seen");
         return CTL_EXIT_BLIND;
     }
-    if (watch->follow.view_lost || g_str_equal(ctl_string(manager, "HypervisorState"), "disconnected")) {
+    if (follow->view_lost || g_str_equal(ctl_string(manager, "HypervisorState"), "disconnected")) {
         tell(watch, NULL, "view-lost", "the hypervisor cannot be reached; migrations are not seen");
         return CTL_EXIT_BLIND;
     }
@@ -231,15 +231,16 @@ look_at_view(const Watch *watch, JsonObject *manager)
 
 /* A breach is told before that nothing is seen: it is the worse of the two. */
 static int
-look(Watch *watch, const char *name, GError **error)
+look(CtlFollow *follow, gpointer data, GError **error)
 {
+    Watch *watch = data;
     g_autoptr(JsonObject) manager = NULL;
     g_autoptr(GPtrArray) locks = NULL;
     g_autoptr(GPtrArray) migrations = NULL;
     g_autoptr(GError) problem = NULL;
     int status;
 
-    if (!ctl_follow_read(&watch->follow, &manager, &locks, &migrations, &problem)) {
+    if (!ctl_follow_read(follow, &manager, &locks, &migrations, &problem)) {
         if (!watch->has_read) {
             g_propagate_error(error, g_steal_pointer(&problem));
             return CTL_EXIT_FAILURE;
@@ -247,38 +248,28 @@ look(Watch *watch, const char *name, GError **error)
         tell(watch, NULL, "view-lost", problem->message);
         return CTL_EXIT_BLIND;
     }
-    if (name && !watch->wanted) {
-        JsonObject *lock = ctl_find_lock(locks, name, error);
+    if (watch->name && !watch->wanted) {
+        JsonObject *lock = ctl_find_lock(locks, watch->name, error);
 
         if (!lock)
             return CTL_EXIT_FAILURE;
         watch->wanted = g_strdup(ctl_string(lock, "Path"));
     }
-    look_at_permits(watch);
+    look_at_permits(watch, follow->bus);
     status = look_at_locks(watch, locks);
     watch->has_read = TRUE;
-    return status >= 0 ? status : look_at_view(watch, manager);
+    return status >= 0 ? status : look_at_view(watch, follow, manager);
 }
 
 int
 ctl_verb_watch(int argc, char **argv, GError **error)
 {
-    g_autoptr(sd_bus) bus = NULL;
     g_auto(Watch) watch = {0};
     const CtlUsage usage = {"[LOCK]", watch_summary, NULL, NULL, 0, 1};
 
     if (!ctl_parse_options(&argc, &argv, &usage, &watch.common, error))
         return CTL_EXIT_FAILURE;
+    watch.name = argc > 1 ? argv[1] : NULL;
     watch.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, seen_free);
-    bus = ctl_bus_open(watch.common.host, error);
-    if (!bus || !ctl_follow_init(&watch.follow, bus, error))
-        return CTL_EXIT_FAILURE;
-    for (;;) {
-        int status = look(&watch, argc > 1 ? argv[1] : NULL, error);
-
-        if (status >= 0)
-            return status;
-        if (!ctl_follow_wait(&watch.follow, G_MAXINT64, error))
-            return CTL_EXIT_FAILURE;
-    }
+    return ctl_follow(watch.common.host, G_MAXINT64, look, &watch, error);
 }

@@ -179,7 +179,7 @@ append_origin(const Answer *answer, const ApmigEvidenceRecord *record)
     g_autofree char *before = record->before.length > 0 ? apmig_key_pattern_to_string(&record->before) : NULL;
     int r = append_string(answer->reply, "source", record->source);
 
-    if (r >= 0 && record->evidence == APMIG_EVIDENCE_DECLARED)
+    if (r >= 0 && apmig_evidence_class_is_word(record->evidence))
         r = sd_bus_message_append(answer->reply, "{sv}", "uid", "u", record->uid);
     if (r >= 0)
         r = append_string(answer->reply, "before", before);

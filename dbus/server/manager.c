@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* org.apmigd1.Manager, but for what takes and releases locks and what tells of keys. */
+#include "base/log.h"
 #include "guest/xml.h"
 #include "server/private.h"
 
@@ -305,6 +306,29 @@ get_hook_last_called(sd_bus *bus, const char *path, const char *interface, const
 }
 
 static int
+get_started_at(sd_bus *bus, const char *path, const char *interface, const char *property,
+               sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return sd_bus_message_append(reply, "t", (guint64)server->started_at);
+}
+
+static int
+get_counters(sd_bus *bus, const char *path, const char *interface, const char *property,
+             sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    int r = sd_bus_message_open_container(reply, 'a', "{st}");
+
+    for (guint log = 0; r >= 0 && log < APMIG_N_LOGS; log++) {
+        g_autofree char *name = g_ascii_strdown(apmig_log_name((ApmigLog)log), -1);
+
+        r = sd_bus_message_append(reply, "{st}", name, apmig_log_count((ApmigLog)log));
+    }
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int
 get_key_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
                 sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
@@ -389,6 +413,9 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ListKeys", SD_BUS_ARGS("s", scope, "a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", keys), apmig_method_list_keys,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("DeclareKeys", SD_BUS_ARGS("a{ss}", patterns, "a{sv}", options),
+                            SD_BUS_RESULT("as", warnings), apmig_method_declare_keys,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DescribePolicy", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                             apmig_method_describe_policy, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("PermitMigration", SD_BUS_ARGS("s", guest, "s", reason, "a{sv}", options),
@@ -402,6 +429,8 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_SIGNAL_WITH_ARGS("KeysChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ConfigurationChanged", SD_BUS_ARGS("s", scope, "s", message), 0),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Counters", "a{st}", get_counters, 0, 0),
     SD_BUS_PROPERTY("HypervisorState", "s", get_hypervisor_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Locked", "b", get_locked, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),

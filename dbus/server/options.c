@@ -37,8 +37,19 @@ describe_type(const char *type)
 static gboolean
 unreadable(int r, GError **error)
 {
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The options cannot be read (%s).",
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read (%s).",
                 g_strerror(-r));
+    return FALSE;
+}
+
+/* @r: of reading @what. Returns: whether it could be read. */
+static gboolean
+check_read(int r, const char *what, GError **error)
+{
+    if (r != -E2BIG)
+        return r >= 0 ? TRUE : unreadable(r, error);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
+                "%s has more than %d entries: name groups of queues.", what, APMIG_OPTION_MAX_PAIRS);
     return FALSE;
 }
 
@@ -80,6 +91,7 @@ static gboolean
 read_value(sd_bus_message *message, ApmigOption *option, GError **error)
 {
     const char *contents = NULL;
+    g_autofree char *what = NULL;
     int r = sd_bus_message_peek_type(message, NULL, &contents);
 
     if (r < 0)
@@ -96,15 +108,10 @@ read_value(sd_bus_message *message, ApmigOption *option, GError **error)
     r = sd_bus_message_enter_container(message, 'v', option->type);
     if (r >= 0)
         r = read_contents(message, option);
-    if (r == -E2BIG) {
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION,
-                    "Option \"%s\" has more than %d entries: name groups of queues.", option->name,
-                    APMIG_OPTION_MAX_PAIRS);
-        return FALSE;
-    }
     if (r >= 0)
         r = sd_bus_message_exit_container(message);
-    return r >= 0 ? TRUE : unreadable(r, error);
+    what = g_strdup_printf("Option \"%s\"", option->name);
+    return check_read(r, what, error);
 }
 
 static gboolean
@@ -223,6 +230,14 @@ apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, A
         return FALSE;
     }
     return TRUE;
+}
+
+GPtrArray *
+apmig_pairs_read(sd_bus_message *message, const char *what, GError **error)
+{
+    g_autoptr(GPtrArray) pairs = g_ptr_array_new();
+
+    return check_read(read_pairs(message, pairs), what, error) ? g_steal_pointer(&pairs) : NULL;
 }
 
 const char *

@@ -26,6 +26,7 @@ struct ApmigServer {
     GHashTable *migrations; /* the same */
     GHashTable *calls;      /* set of ApmigCall: those not answered yet */
     GStrv manager_texts;    /* see apmig_server_emit_changes() */
+    gint64 started_at;      /* realtime, usec */
     GSourceFunc lost_func;
     gpointer lost_data;
     guint lost_id;
@@ -224,10 +225,33 @@ gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GE
  * separators. @what: subject of the sentence in @error, which has @code. */
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
+/* Reads an "a{ss}" of at most so many pairs. @what: subject of the sentence in @error. Returns: (transfer container) (nullable):
+ * each key and its value, borrowed from @message. */
+GPtrArray *apmig_pairs_read(sd_bus_message *message, const char *what, GError **error);
 /* Reads an "s". Returns: (transfer none) (nullable): it, as long as @message, when it is presentable; else @error is set, as
  * above. */
 const char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
                       GError **error);
+
+/* --- what is declared of master keys (declare.c) --------------------------------------------- */
+
+/* Returns: (transfer full): one that declares nothing yet. */
+ApmigDeclarationRequest *apmig_declaration_request_new(void);
+void apmig_declaration_request_free(ApmigDeclarationRequest *request);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDeclarationRequest, apmig_declaration_request_free)
+
+/**
+ * apmig_declarations_read:
+ * @request: gets what is declared, and its class
+ * @pairs: (nullable): of an "a{ss}": see apmig_declaration_parse_pair()
+ * @evidence: the option that names the class, "declared" where it is not given
+ * @error: APMIG_ERROR_INVALID_OPTION
+ */
+gboolean apmig_declarations_read(ApmigDeclarationRequest *request, const GPtrArray *pairs,
+                                 const ApmigOption *evidence, GError **error);
+
+/* Hands @request to the core for @call. @answered: gets the warnings */
+void apmig_call_declare(ApmigCall *call, const ApmigDeclarationRequest *request, ApmigAnswerFunc answered);
 
 /* --- methods of their own files -------------------------------------------------------------------------- */
 
@@ -252,6 +276,9 @@ char *apmig_permits_text(const ApmigServer *server);
  * what, by a permit. @guest: name or UUID; @ret_locks: (out) (transfer container): the locks over it. */
 char *apmig_server_check_guest(const ApmigEngine *engine, const char *guest, const ApmigGuestFacts *facts,
                                gboolean *ret_allowed, GPtrArray **ret_locks);
+
+/* declare.c: the same */
+int apmig_method_declare_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
 /* keys.c: handlers of sd-bus, with the server as userdata. */
 int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);

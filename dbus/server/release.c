@@ -8,8 +8,8 @@
 
 /* What is declared with it, and what came of that. */
 typedef struct {
-    GPtrArray *declarations; /* of ApmigDeclaration */
-    char *warnings;          /* (nullable): to them, once they are made */
+    ApmigDeclarationRequest *request;
+    char *warnings; /* (nullable): to it, once it is made */
 } Declared;
 
 static void
@@ -18,7 +18,7 @@ declared_free(gpointer data)
     Declared *declared = data;
 
     g_free(declared->warnings);
-    g_ptr_array_unref(declared->declarations);
+    apmig_declaration_request_free(declared->request);
     g_free(declared);
 }
 
@@ -51,7 +51,7 @@ static void
 declare_with_name(const char *name, gpointer user_data)
 {
     ApmigCall *call = user_data;
-    const Declared *declared = call->data;
+    ApmigDeclarationRequest *request = ((Declared *)call->data)->request;
     g_autoptr(GError) error = NULL;
     const ApmigLock *lock = apmig_call_find_same_lock(call, &error);
 
@@ -59,14 +59,14 @@ declare_with_name(const char *name, gpointer user_data)
         apmig_call_fail(call, error);
         return;
     }
-    apmig_call_log_request(call, "declare", NULL, "declare master keys with the release of lock %s",
-                           lock->record->id);
-    call->answered = on_declared;
-    call->caller = apmig_core_declare_keys(
-        call->server->core,
-        &(ApmigDeclarationRequest){declared->declarations, lock->record->scope, call->uid, name,
-                                   lock->record->id, lock->record->change_id},
-        apmig_call_replied, call);
+    apmig_call_log_request(call, "declare", NULL, "declare master keys with the release of lock %s (%s)",
+                           lock->record->id, apmig_evidence_class_to_string(request->evidence));
+    request->within = lock->record->scope;
+    request->uid = call->uid;
+    request->user = name;
+    request->lock_id = lock->record->id;
+    request->change_id = lock->record->change_id;
+    apmig_call_declare(call, request, on_declared);
 }
 
 static void
@@ -76,19 +76,31 @@ release_now(ApmigCall *call, const GError *denied)
 
     if (denied)
         apmig_call_fail(call, denied);
-    else if (declared->declarations->len == 0)
+    else if (declared->request->declarations->len == 0)
         release_declared(call);
     else
         apmig_call_look_up_name(call, declare_with_name);
+}
+
+/* What is attested counts more than what others declare: the lock's owner needs the right to say so at any time. */
+static void
+release_force_settled(ApmigCall *call, const GError *denied)
+{
+    const Declared *declared = call->data;
+
+    if (!denied && declared->request->evidence == APMIG_EVIDENCE_ATTESTED)
+        apmig_call_authorize(call, call->rule->attest_action, release_now);
+    else
+        release_now(call, denied);
 }
 
 static void
 release_owner_settled(ApmigCall *call, const GError *denied)
 {
     if (!denied && call->event.release.force)
-        apmig_call_authorize(call, call->rule->force_action, release_now);
+        apmig_call_authorize(call, call->rule->force_action, release_force_settled);
     else
-        release_now(call, denied);
+        release_force_settled(call, denied);
 }
 
 static void
@@ -102,23 +114,9 @@ release_identified(ApmigCall *call, const GError *denied)
 enum {
     OPTION_FORCE,
     OPTION_DECLARE,
+    OPTION_DECLARE_CLASS,
     N_OPTIONS,
 };
-
-/* @pairs: (nullable) */
-static gboolean
-read_declarations(Declared *declared, const GPtrArray *pairs, GError **error)
-{
-    for (guint i = 0; pairs && i + 1 < pairs->len; i += 2) {
-        ApmigDeclaration *declaration =
-            apmig_declaration_parse_pair(g_ptr_array_index(pairs, i), g_ptr_array_index(pairs, i + 1), error);
-
-        if (!declaration)
-            return FALSE;
-        g_ptr_array_add(declared->declarations, declaration);
-    }
-    return TRUE;
-}
 
 int
 apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
@@ -126,18 +124,20 @@ apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
     ApmigOption options[N_OPTIONS + 1] = {
         [OPTION_FORCE] = {"force", "b"},
         [OPTION_DECLARE] = {"declare-mkvp", "a{ss}"},
+        [OPTION_DECLARE_CLASS] = {"declare-class", "s"},
     };
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) pairs = NULL;
     g_autoptr(Declared) declared = g_new0(Declared, 1);
     ApmigEvent event = {.type = APMIG_EVENT_RELEASE, .release.id = id};
 
-    declared->declarations = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_declaration_free);
+    declared->request = apmig_declaration_request_new();
     if (!apmig_options_read(message, options, &error))
         return apmig_reply_error(message, error);
     pairs = options[OPTION_DECLARE].pairs;
     event.release.force = options[OPTION_FORCE].flag;
-    if (!read_declarations(declared, pairs, &error) || !apmig_server_find_living_lock(server, id, &error))
+    if (!apmig_declarations_read(declared->request, pairs, &options[OPTION_DECLARE_CLASS], &error) ||
+        !apmig_server_find_living_lock(server, id, &error))
         return apmig_reply_error(message, error);
     return apmig_call_start_request(server, message, &event, g_steal_pointer(&declared), declared_free,
                                     release_identified);

@@ -40,7 +40,7 @@ on_view_changed(gpointer user_data)
 }
 
 static void
-on_keys_changed(const ApmigKeyChanges *changes, gpointer user_data)
+on_keys_changed(const ApmigWatchChanges *changes, gpointer user_data)
 {
     const ApmigServer *server = user_data;
     g_autofree char *message = apmig_bus_text(changes->message);
@@ -56,7 +56,7 @@ on_policy_changed(gpointer user_data)
 }
 
 static void
-on_config_changed(const ApmigConfigChanges *changes, gpointer user_data)
+on_config_changed(const ApmigWatchChanges *changes, gpointer user_data)
 {
     const ApmigServer *server = user_data;
     g_autofree char *message = apmig_bus_text(changes->message);
@@ -168,6 +168,7 @@ apmig_server_new(ApmigCore *core, GError **error)
     int r;
 
     server->core = core;
+    server->started_at = g_get_real_time();
     server->locks = apmig_objects_new();
     server->migrations = apmig_objects_new();
     server->calls = g_hash_table_new(NULL, NULL);

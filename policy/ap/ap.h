@@ -82,7 +82,6 @@ typedef struct {
     ApmigApMask adapters_default, domains_default;
     ApmigKnown has_default_masks;
     gboolean can_migrate; /* vfio_ap's features name "migratable" */
-    gboolean is_in_flux;  /* it was being changed while it was read: it is not of one moment */
 } ApmigApHost;
 
 gboolean apmig_ap_mask_has(const ApmigApMask *mask, guint number);

@@ -477,6 +477,18 @@ apmig_scope_union(const ApmigScope *a, const ApmigScope *b)
 }
 
 ApmigScope *
+apmig_scope_without(const ApmigScope *a, const ApmigScope *b)
+{
+    ApmigScope *scope = scope_new();
+
+    for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
+        for (guint i = 0; i < WORDS_PER_ROW; i++)
+            scope->rows[adapter].words[i] = a->rows[adapter].words[i] & ~b->rows[adapter].words[i];
+    }
+    return scope;
+}
+
+ApmigScope *
 apmig_scope_ref(ApmigScope *scope)
 {
     g_atomic_ref_count_inc(&scope->refs);

@@ -66,6 +66,9 @@ ApmigScope *apmig_scope_new_from_queues(const ApmigApqn *queues, gsize n_queues)
 /* Returns: (transfer full): the queues of @a and those of @b. */
 ApmigScope *apmig_scope_union(const ApmigScope *a, const ApmigScope *b);
 
+/* Returns: (transfer full): the queues of @a that are not among those of @b. */
+ApmigScope *apmig_scope_without(const ApmigScope *a, const ApmigScope *b);
+
 ApmigScope *apmig_scope_ref(ApmigScope *scope);
 /* @scope: (nullable) */
 void apmig_scope_unref(ApmigScope *scope);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The conditions that a caller of apmigd can meet, each with a D-Bus name of its own. Anything else is a
- * fault of apmigd or of the host and travels as whatever GError it was.
+ * The conditions that a caller of apmigd can meet, each with a D-Bus name of its own and the status that apmigctl exits with.
+ * Anything else is a fault of apmigd or of the host and travels as whatever GError it was.
  */
 #pragma once
 
@@ -32,6 +32,21 @@ typedef enum {
 
 #define APMIG_N_ERRORS (APMIG_ERROR_NO_SUCH_PERMIT + 1)
 
+/* Exit statuses of apmigctl for them: part of the interface, never renumbered. Those that have another cause are in
+ * ctl/format.h, which also has all of them in words. */
+typedef enum {
+    APMIG_EXIT_INVALID = 3,
+    APMIG_EXIT_DENIED = 4,
+    APMIG_EXIT_LOCKED = 5,
+    APMIG_EXIT_BUSY = 6,
+    APMIG_EXIT_TIMEOUT = 7,
+    APMIG_EXIT_NOT_FOUND = 8,
+    APMIG_EXIT_HYPERVISOR = 9,
+    APMIG_EXIT_HOOK = 10,
+    APMIG_EXIT_KEYS = 11,
+    APMIG_EXIT_REFUSED = 12,
+} ApmigExit;
+
 GQuark apmig_error_quark(void);
 
 /**
@@ -41,6 +56,11 @@ GQuark apmig_error_quark(void);
  * Returns: (transfer none): the last part of its D-Bus name, as in "org.apmigd1.Error.Locked".
  */
 const char *apmig_error_name(ApmigError code);
+
+/* The condition of that @name. Returns: whether there is one. */
+gboolean apmig_error_find(const char *name, ApmigError *ret_code) G_GNUC_WARN_UNUSED_RESULT;
+
+ApmigExit apmig_error_exit_status(ApmigError code);
 
 /**
  * apmig_error_excerpt:

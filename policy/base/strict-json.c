@@ -345,8 +345,7 @@ apmig_json_read_string(const ApmigJsonPlace *place, const char *key, const char 
     JsonNode *node = json_object_get_member(place->object, key);
 
     if (node == NULL || json_node_get_value_type(node) != G_TYPE_STRING)
-        return apmig_json_fail(place, key, error, "must be a string%s%s", expected != NULL ? ", " : "",
-                               expected != NULL ? expected : "");
+        return apmig_json_fail(place, key, error, "must be a string, %s", expected);
     *ret_text = json_node_get_string(node);
     return TRUE;
 }

@@ -60,7 +60,7 @@ gboolean apmig_json_check_keys(const ApmigJsonPlace *place, const char *const *k
 
 /**
  * apmig_json_read_string:
- * @expected: (nullable): which strings are meant, for the sentence
+ * @expected: which strings are meant, for the sentence
  * @ret_text: the object's
  * @error: as apmig_json_fail(): the member is missing, or no string
  */

@@ -36,9 +36,8 @@ typedef enum {
     APMIG_ACTION_REMOVE_LOCK,       /* op, lock; then LOCK_REMOVED */
     APMIG_ACTION_PERSIST_ADMISSION, /* op, admission; then ADMISSION_PERSISTED */
     APMIG_ACTION_REMOVE_ADMISSION,  /* admission, of which the UUID counts; no answer */
-    APMIG_ACTION_PERSIST_PERMIT,    /* op, permit; then PERMIT_WRITTEN, as of the next two */
-    APMIG_ACTION_USE_PERMIT,        /* op, permit: notes by whom it is used */
-    APMIG_ACTION_REMOVE_PERMIT,     /* op, permit, used or not; no answer when op is 0 */
+    APMIG_ACTION_PERSIST_PERMIT,    /* op, permit, given or now in use; then PERMIT_WRITTEN, as of the next */
+    APMIG_ACTION_REMOVE_PERMIT,     /* op, permit; no answer when op is 0 */
     APMIG_ACTION_PERSIST_DECLARED,  /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
     /* Asked of the hypervisor and of the cards. */
     APMIG_ACTION_LIST_GUESTS, /* query; then GUESTS_LISTED */
@@ -142,7 +141,7 @@ typedef struct {
         ApmigPermit *permit;
         GPtrArray *declared; /* of ApmigEvidenceRecord */
         struct {
-            guint64 token;
+            ApmigToken token;
             char *uuid; /* with QUERY_GUEST, as the next */
             gboolean want_facts;
         } query;

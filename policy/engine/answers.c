@@ -34,7 +34,7 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
 }
 
 static void
-see_guest(ApmigEngine *engine, const ApmigGuestName *seen, guint64 token)
+see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, seen->uuid);
 
@@ -54,7 +54,7 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, guint64 token)
 
 /* Whoever was active when last heard of, and is not in the list of @token. */
 static void
-miss_guests(ApmigEngine *engine, guint64 token)
+miss_guests(ApmigEngine *engine, ApmigToken token)
 {
     g_autoptr(GPtrArray) missed = g_ptr_array_new_with_free_func(g_free);
     GHashTableIter iter;

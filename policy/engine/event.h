@@ -112,6 +112,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAdmission, apmig_admission_free)
  * the reply action carries it. */
 typedef guint64 ApmigCaller;
 
+/* Numbers a question to the hypervisor; grows with each that is put, so that it tells which was put before which. What an answer
+ * proves, it proves of the time after its question was put. 0: no question. The table in HACKING.md says what each is for. */
+typedef guint64 ApmigToken;
+
 typedef struct {
     ApmigEventType type;
     gint64 now;      /* boot time (CLOCK_BOOTTIME), usec: never goes back */
@@ -187,13 +191,13 @@ typedef struct {
             const char *reason; /* why, as a clause: "libvirtd closed the connection" */
         } view_lost;
         struct {
-            guint64 token;
+            ApmigToken token;
             const char *error; /* (nullable): NULL is success */
             const ApmigGuestName *guests;
             guint n_guests;
         } listed;
         struct {
-            guint64 token;
+            ApmigToken token;
             const char *uuid;
             ApmigJob job;
             gboolean postcopy;

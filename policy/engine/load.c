@@ -32,18 +32,7 @@ load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
     migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
 }
 
-static Migration *
-load_permitted(ApmigEngine *engine, const char *uuid, const char *name, gboolean outgoing)
-{
-    const ApmigAdmission admission = {(char *)uuid, (char *)name, NULL, NULL, engine->now};
-
-    if (outgoing)
-        return migration_new(engine, uuid, name, APMIG_MIGRATION_OUTGOING, NULL, NULL);
-    load_admission(engine, &admission);
-    return engine_find_migration(engine, uuid, FALSE);
-}
-
-/* Whoever uses it may still be under way, or be let in by a hook and not have appeared yet. */
+/* What uses it may still be under way; that comes in by an admission, or was seen without one. */
 static void
 load_user(ApmigEngine *engine, Permit *permit)
 {
@@ -51,8 +40,12 @@ load_user(ApmigEngine *engine, Permit *permit)
     const char *name = *record->name ? record->name : record->used_by;
     Migration *migration = engine_find_migration(engine, record->used_by, record->outgoing);
 
-    if (!migration)
-        migration = load_permitted(engine, record->used_by, name, record->outgoing);
+    if (!migration) {
+        migration =
+            migration_new(engine, record->used_by, name,
+                          record->outgoing ? APMIG_MIGRATION_OUTGOING : APMIG_MIGRATION_INCOMING, NULL, NULL);
+        migration->incoming_seen = !record->outgoing;
+    }
     migration->pub.permitted = TRUE;
 }
 

@@ -92,7 +92,6 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
     g_autofree char *refusal = NULL;
     ApmigError code;
     Permit *permit;
-    ApmigAction *action;
 
     record->id = g_strdup(event->permit.id);
     record->uuid = g_strdup(event->permit.uuid);
@@ -113,11 +112,8 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
     permit = g_new0(Permit, 1);
     permit->pub = g_steal_pointer(&record);
     permit->giver = event->caller;
-    permit->op = ++engine->last_op;
     g_ptr_array_add(engine->permits, permit);
-    action = engine_act(engine, APMIG_ACTION_PERSIST_PERMIT);
-    action->op = permit->op;
-    action->permit = apmig_permit_copy(permit->pub);
+    permit_write(engine, permit);
 }
 
 static void
@@ -222,7 +218,8 @@ note_trouble(ApmigEngine *engine, Permit *permit, const char *error)
         "the permit could not be noted as used (%s): mend apmigd's runtime folder and give another one",
         error);
     entry_add_locks(engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, NULL, NULL, "guest %s: %s",
-               apmig_permit_guest(permit->pub), permit->trouble), engine, NULL);
+                               apmig_permit_guest(permit->pub), permit->trouble),
+                    engine, NULL);
 }
 
 void

@@ -2,8 +2,8 @@
 /*
  * Permits: given -> open -> in use by one migration -> gone. An open one counts until it expires; the first migration of
  * its guest that is let in or seen uses it, needed or not, and takes it along to its end, however that comes. It is on disk
- * before anybody is told of it, and noted there as used before a hook is told yes, so that neither a crash nor a hook that
- * finds no daemon makes two of one.
+ * before anybody is told of it, and written anew as used before a hook is told yes, so that a crash does not make two of
+ * one.
  */
 #include "engine/private.h"
 
@@ -213,15 +213,21 @@ engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration)
 
 /* --- its use ------------------------------------------------------------------------------------- */
 
+void
+permit_write(ApmigEngine *engine, Permit *permit)
+{
+    ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_PERMIT);
+
+    action->op = permit->op = ++engine->last_op;
+    action->permit = apmig_permit_copy(permit->pub);
+}
+
 static void
 use(ApmigEngine *engine, Permit *permit, Migration *migration)
 {
-    ApmigAction *action = engine_act(engine, APMIG_ACTION_USE_PERMIT);
-
     permit->pub->used_by = g_strdup(migration->pub.uuid);
     permit->pub->outgoing = migration->pub.outgoing;
-    action->op = permit->op = ++engine->last_op;
-    action->permit = apmig_permit_copy(permit->pub);
+    permit_write(engine, permit);
     migration->pub.permitted = TRUE;
     migration->dirty = TRUE;
     engine->permits_dirty = TRUE;

@@ -44,22 +44,22 @@ typedef struct {
     ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
     GQueue amendments;     /* of Amendment (engine-amend.c); the first is being written with WRITE_AMEND */
     gboolean durable;
-    gboolean never_written; /* its creation failed */
-    gboolean was_held;      /* whatever migrates under it is a breach */
-    guint64 request_token;  /* questions above it were put after the request */
-    guint64 proof_token;    /* questions above it count for held */
-    gint64 deadline;        /* boot time; 0: none */
-    gint64 overdue_from;    /* boot time since which its expected duration counts; may be before this boot */
-    gint64 overdue_at;      /* boot time; 0: none */
-    gint64 overdue_again;   /* boot time when it is said again; 0: not */
-    gboolean busy_known;    /* every migration older than the request has been seen, and none refuses it */
-    guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
-    gint64 keys_until;      /* boot time: when that is no longer waited for */
-    gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
-    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
-    gint64 uses_again_at;   /* boot time: not before */
-    gboolean uses_clear;    /* no stranger has its queues */
-    char *uses_trouble;     /* (nullable): why not, as a clause */
+    gboolean never_written;   /* its creation failed */
+    gboolean was_held;        /* whatever migrates under it is a breach */
+    ApmigToken request_token; /* questions above it were put after the request */
+    ApmigToken proof_token;   /* questions above it count for held */
+    gint64 deadline;          /* boot time; 0: none */
+    gint64 overdue_from;  /* boot time since which its expected duration counts; may be before this boot */
+    gint64 overdue_at;    /* boot time; 0: none */
+    gint64 overdue_again; /* boot time when it is said again; 0: not */
+    gboolean busy_known;  /* every migration older than the request has been seen, and none refuses it */
+    guint64 keys_op;      /* of the reading of keys for its release; 0: none is under way */
+    gint64 keys_until;    /* boot time: when that is no longer waited for */
+    gint64 hold_again_at; /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;      /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at; /* boot time: not before */
+    gboolean uses_clear;  /* no stranger has its queues */
+    char *uses_trouble;   /* (nullable): why not, as a clause */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
@@ -86,17 +86,17 @@ typedef struct {
 typedef struct {
     ApmigMigration pub;
     ApmigGuestSettings settings; /* the policy's for its guest */
-    guint64 seen_token;          /* outgoing: the newest question whose answer showed it */
-    guint64 began_after;         /* outgoing: it began after this question was put; 0: not known */
+    ApmigToken seen_token;       /* outgoing: the newest question whose answer showed it */
+    ApmigToken began_after;      /* outgoing: it began after this question was put; 0: not known */
     gboolean incoming_seen;
-    guint grants;           /* how often the hook was told yes */
-    gint64 admitted_until;  /* boot time; 0: no admission is open */
-    guint64 admit_token;    /* questions above it were put after the newest admission */
-    guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
-    gboolean bindable;      /* a guest seen now can only be the one admitted last */
-    GHashTable *promised;   /* set of UUIDs: the devices of all its admissions, which nobody else gets */
-    guint64 stop_token;     /* questions above it were put after that */
-    gboolean stopped_known; /* libvirt has told how the guest stopped */
+    guint grants;            /* how often the hook was told yes */
+    gint64 admitted_until;   /* boot time; 0: no admission is open */
+    ApmigToken admit_token;  /* questions above it were put after the newest admission */
+    ApmigToken expiry_token; /* admitted_until has passed: questions above it decide; 0: it has not */
+    gboolean bindable;       /* a guest seen now can only be the one admitted last */
+    GHashTable *promised;    /* set of UUIDs: the devices of all its admissions, which nobody else gets */
+    ApmigToken stop_token;   /* questions above it were put after that */
+    gboolean stopped_known;  /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
@@ -112,19 +112,19 @@ typedef struct {
     ApmigScope *scope; /* never NULL */
     gboolean scope_varies;
     GStrv devices;
-    GStrv told_devices;    /* (nullable): @devices as they were told last; NULL: never */
-    guint64 facts_token;   /* only questions above it may tell the facts */
-    guint64 told_token;    /* the newest question whose answer told them */
-    guint64 present_token; /* the newest question that found it active */
-    guint64 asked;         /* the question under way; 0: none */
+    GStrv told_devices;       /* (nullable): @devices as they were told last; NULL: never */
+    ApmigToken facts_token;   /* only questions above it may tell the facts */
+    ApmigToken told_token;    /* the newest question whose answer told them */
+    ApmigToken present_token; /* the newest question that found it active */
+    ApmigToken asked;         /* the question under way; 0: none */
     gint64 asked_at;
     gboolean ask_again;
-    guint64 answer_token;
+    ApmigToken answer_token;
     ApmigJob job;
-    guint64 clear_token; /* the newest question that found it without a migration, or not there */
-    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
-    guint64 stop_token;  /* questions above it were put after that */
-    char *trouble;       /* (nullable): why its state is unknown */
+    ApmigToken clear_token; /* the newest question that found it without a migration, or not there */
+    gboolean stopped;       /* libvirt has told so, and no question put after that found it active */
+    ApmigToken stop_token;  /* questions above it were put after that */
+    char *trouble;          /* (nullable): why its state is unknown */
 } Guest;
 
 typedef struct {
@@ -149,12 +149,12 @@ typedef struct {
 /* A question that a reading answers which begins after it. */
 typedef struct {
     ApmigCaller caller;
-    char *id;            /* of the lock that is asked about; NULL: a rehearsal */
-    ApmigScope *scope;   /* of a rehearsal, as the next */
-    ApmigOnBusy on_busy; /* never UNSET */
-    guint64 proof_token; /* questions above it were put after the inquiry */
-    gint64 asked_at;     /* realtime */
-    gint64 deadline;     /* boot time */
+    char *id;               /* of the lock that is asked about; NULL: a rehearsal */
+    ApmigScope *scope;      /* of a rehearsal, as the next */
+    ApmigOnBusy on_busy;    /* never UNSET */
+    ApmigToken proof_token; /* questions above it were put after the inquiry */
+    gint64 asked_at;        /* realtime */
+    gint64 deadline;        /* boot time */
 } Inquiry;
 
 struct ApmigEngine {
@@ -168,7 +168,7 @@ struct ApmigEngine {
     GPtrArray *ended_migrations; /* of Migration, oldest first */
     GPtrArray *pending;          /* of PendingAdmission */
     guint64 last_op;
-    guint64 last_token;
+    ApmigToken last_token;
 
     gboolean has_guest_queues;
     gboolean connected;
@@ -177,10 +177,10 @@ struct ApmigEngine {
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
-    guint64 list_asked; /* the question under way; 0: none */
+    ApmigToken list_asked; /* the question under way; 0: none */
     gboolean list_again;
-    guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
-    gint64 next_sweep;  /* boot time; 0: at once */
+    ApmigToken list_token; /* the newest question whose list is in guests; 0: none since the view started */
+    gint64 next_sweep;     /* boot time; 0: at once */
     const char *published_view;
 
     GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
@@ -245,7 +245,7 @@ void migration_end(ApmigEngine *engine, Migration *migration, const char *result
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */
-void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
+void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, ApmigToken token);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
@@ -320,9 +320,9 @@ gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
 /* Whether every guest that may overlap has told of its migration since the lock was durable. */
 gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
 /* Whether questions above @proof_token have told what guests with queues of @scope do, whatever that is. */
-gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token);
+gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token);
 /* Appends a sentence for what is lacking of that. */
-void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token,
+void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token,
                           GString *text);
 
 /* uses.c */
@@ -388,6 +388,7 @@ void permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, co
 void permit_log_ended(ApmigEngine *engine, const ApmigPermit *record, const char *result);
 /* @op: 0: nobody waits for it */
 void permit_remove_file(ApmigEngine *engine, const ApmigPermit *record, guint64 op);
+void permit_write(ApmigEngine *engine, Permit *permit);
 void permit_forget(ApmigEngine *engine, Permit *permit);
 void permit_end(ApmigEngine *engine, Permit *permit, const char *result);
 void engine_permit_migration_ended(ApmigEngine *engine, const Migration *migration);
@@ -485,6 +486,6 @@ const Guest *engine_find_guest(const ApmigEngine *engine, const char *uuid, cons
 /* Whether a guest of that UUID was active when last heard of. */
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 /* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
-void guest_forget_facts(Guest *guest, guint64 token);
+void guest_forget_facts(Guest *guest, ApmigToken token);
 /* Whether what a guest with these queues does is asked for. */
 gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

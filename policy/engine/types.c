@@ -228,7 +228,6 @@ action_clear(ApmigAction *action)
         apmig_admission_free(action->admission);
         break;
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
         apmig_permit_free(action->permit);
         break;

@@ -211,17 +211,15 @@ expand(const ApmigDeclaration *declaration, const ApmigApHost *host, const Apmig
 
 GPtrArray *
 apmig_declarations_expand(const GPtrArray *declarations, const ApmigApHost *host, const ApmigScope *within,
-                          guint32 uid, const char *user, gint64 at, GError **error)
+                          const ApmigEvidenceRecord *origin, GError **error)
 {
-    const ApmigEvidenceRecord origin = {
-        .evidence = APMIG_EVIDENCE_DECLARED, .at = at, .source = (char *)user, .uid = uid};
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
 
     for (guint i = 0; i < declarations->len; i++) {
         const ApmigDeclaration *declaration = declarations->pdata[i];
         const char *queues = apmig_scope_to_string(declaration->queues);
         const char *key_class = apmig_key_class_to_string(declaration->key_class);
-        int n = expand(declaration, host, within, &origin, records, error);
+        int n = expand(declaration, host, within, origin, records, error);
 
         if (n < 0)
             return NULL;

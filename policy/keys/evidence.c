@@ -34,6 +34,12 @@ apmig_evidence_class_from_string(const char *text, ApmigEvidenceClass *ret_class
     return FALSE;
 }
 
+gboolean
+apmig_evidence_class_is_word(ApmigEvidenceClass evidence)
+{
+    return evidence == APMIG_EVIDENCE_DECLARED || evidence == APMIG_EVIDENCE_ATTESTED;
+}
+
 /* --- records ------------------------------------------------------------------------------------- */
 
 ApmigEvidenceRecord *
@@ -64,9 +70,9 @@ apmig_evidence_record_describe(const ApmigEvidenceRecord *record)
     case APMIG_EVIDENCE_VERIFIED:
         return g_strdup_printf("verified, read from the card at %s", at);
     case APMIG_EVIDENCE_ATTESTED:
-        return g_strdup_printf("attested by the plug-in %s at %s", record->source, at);
     case APMIG_EVIDENCE_DECLARED:
-        return g_strdup_printf("declared by %s (uid %u) at %s", record->source, record->uid, at);
+        return g_strdup_printf("%s by %s (uid %u) at %s", apmig_evidence_class_to_string(record->evidence),
+                               record->source, record->uid, at);
     case APMIG_EVIDENCE_UNKNOWN:
     default:
         return g_strdup("unknown");
@@ -160,20 +166,6 @@ apmig_evidence_lookup(const ApmigEvidence *evidence, guint adapter, guint domain
     return NULL;
 }
 
-void
-apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source)
-{
-    g_autoptr(GPtrArray) list = apmig_evidence_list(evidence);
-
-    for (guint i = 0; i < list->len; i++) {
-        const ApmigEvidenceRecord *record = list->pdata[i];
-
-        if (record->evidence == APMIG_EVIDENCE_ATTESTED && g_str_equal(record->source, source))
-            g_tree_remove(evidence->records,
-                          key_of(record->adapter, record->domain, record->key_class, record->evidence));
-    }
-}
-
 /* --- adding -------------------------------------------------------------------------------------- */
 
 static char *
@@ -255,34 +247,57 @@ apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint domain,
     }
 }
 
-static void
-warn_of_declaration(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known, GPtrArray *warnings)
+static char *
+describe_unchanged(const ApmigEvidenceRecord *record)
 {
     g_autofree char *cur = show_cur(record);
 
-    if (says_the_same(record, known))
-        g_ptr_array_add(
-            warnings,
-            g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is unchanged, it was known before: make "
-                            "sure that the new key was set, and not only loaded.",
-                            record->adapter, record->domain, cur,
-                            apmig_key_class_to_string(record->key_class)));
-    else if (known->evidence == APMIG_EVIDENCE_VERIFIED)
+    return g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is unchanged, it was known before: make sure "
+                           "that the new key was set, and not only loaded.",
+                           record->adapter, record->domain, cur,
+                           apmig_key_class_to_string(record->key_class));
+}
+
+static char *
+describe_outranked(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known)
+{
+    g_autofree char *cur = show_cur(record);
+    g_autofree char *known_cur = show_cur(known);
+    g_autofree char *origin = apmig_evidence_record_describe(known);
+
+    return g_strdup_printf("AP queue %02x.%04x: %s in %s CUR is %s only, but %s was %s, and counts until "
+                           "the key is attested anew.",
+                           record->adapter, record->domain, cur, apmig_key_class_to_string(record->key_class),
+                           apmig_evidence_class_to_string(record->evidence), known_cur, origin);
+}
+
+static void
+warn_of_declaration(const ApmigEvidenceRecord *record, const ApmigEvidenceRecord *known, gboolean is_change,
+                    GPtrArray *warnings)
+{
+    if (says_the_same(record, known)) {
+        if (is_change)
+            g_ptr_array_add(warnings, describe_unchanged(record));
+    } else if (known->evidence == APMIG_EVIDENCE_VERIFIED) {
         g_ptr_array_add(warnings, describe_contradiction(known, record));
+    } else if (known->evidence > record->evidence) {
+        g_ptr_array_add(warnings, describe_outranked(record, known));
+    }
 }
 
 void
-apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, GPtrArray *warnings)
+apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, gboolean is_change,
+                       GPtrArray *warnings)
 {
     const ApmigEvidenceRecord *known =
         apmig_evidence_lookup(evidence, record->adapter, record->domain, record->key_class);
     ApmigEvidenceRecord declaration = *record;
 
-    g_return_if_fail(record->evidence == APMIG_EVIDENCE_DECLARED);
+    g_return_if_fail(apmig_evidence_class_is_word(record->evidence));
     if (known != NULL) {
         declaration.before = *cur_of(known);
         if (warnings != NULL)
-            warn_of_declaration(record, known, warnings);
+            warn_of_declaration(record, known, is_change, warnings);
     }
     apmig_evidence_add(evidence, &declaration, warnings);
 }
@@ -344,8 +359,7 @@ apmig_evidence_explain_unknown(const ApmigApHost *host, guint adapter, guint dom
         return "is one of an accelerator, which has no master keys";
     if (g_str_equal(queue->driver, "vfio_ap"))
         return "is set aside for guests (driver vfio_ap), so this host cannot see its master keys, which is "
-               "normal: look them up on the TKE workstation or in the guest, and declare them when you release the "
-               "lock";
+               "normal: look them up on the TKE workstation or in the guest, and declare them";
     if (*queue->driver == '\0')
         return "has no driver, so this host cannot see its master keys";
     if (queue->config == APMIG_NO)

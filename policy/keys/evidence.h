@@ -17,8 +17,8 @@
 /* The stronger, the greater. */
 typedef enum {
     APMIG_EVIDENCE_UNKNOWN = 0,
-    APMIG_EVIDENCE_DECLARED, /* an administrator said so */
-    APMIG_EVIDENCE_ATTESTED, /* a plug-in did, which asked somebody who can know */
+    APMIG_EVIDENCE_DECLARED, /* somebody said so */
+    APMIG_EVIDENCE_ATTESTED, /* somebody did who can know: a program that reads what the TKE exports */
     APMIG_EVIDENCE_VERIFIED, /* the card itself, of this very queue */
 } ApmigEvidenceClass;
 
@@ -28,17 +28,19 @@ typedef enum {
 const char *apmig_evidence_class_to_string(ApmigEvidenceClass evidence);
 /* Returns: FALSE when @text names none; @ret_class is then untouched. */
 gboolean apmig_evidence_class_from_string(const char *text, ApmigEvidenceClass *ret_class);
+/* Whether it is one that people and programs can give to what they say: declared or attested. */
+gboolean apmig_evidence_class_is_word(ApmigEvidenceClass evidence);
 
 /* Of one key class of one queue. */
 typedef struct {
     guint adapter, domain; /* at most 255 */
     ApmigKeyClass key_class;
     ApmigEvidenceClass evidence;
-    ApmigKeyRegister registers[APMIG_N_REGISTERS]; /* a declaration knows CUR alone */
+    ApmigKeyRegister registers[APMIG_N_REGISTERS]; /* a word tells CUR alone */
     gint64 at;                                     /* when it was read, or said */
-    char *source;            /* attested: the plug-in; declared: the user's name; else "" */
-    guint32 uid;             /* declared: the user's */
-    ApmigKeyRegister before; /* declared: CUR as it was known until then; length 0: it was not */
+    char *source;                                  /* of a word: the name of the user who gave it; else "" */
+    guint32 uid;                                   /* of a word: that user's */
+    ApmigKeyRegister before; /* of a word: CUR as it was known until then; length 0: it was not */
     gboolean contradicted;   /* the card says otherwise, and said it later: counts no more */
 } ApmigEvidenceRecord;
 
@@ -78,14 +80,13 @@ void apmig_evidence_add_reading(ApmigEvidence *evidence, guint adapter, guint do
 
 /**
  * apmig_evidence_declare:
- * @record: of class declared; copied, with what was known until now as its @before
- * @warnings: (nullable) (element-type utf8): gets a sentence when the pattern is what it was before, and when the card
- *   itself said otherwise
+ * @record: a word; copied, with what was known until now as its @before
+ * @is_change: whether the key was to be changed, as under a lock that is released
+ * @warnings: (nullable) (element-type utf8): gets a sentence when what is known otherwise counts more, as what the card
+ *   itself said, and with @is_change when the pattern is what it was before
  */
-void apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, GPtrArray *warnings);
-
-/* Drops what @source attested: it is asked anew, and what it says then is all it knows. */
-void apmig_evidence_forget_source(ApmigEvidence *evidence, const char *source);
+void apmig_evidence_declare(ApmigEvidence *evidence, const ApmigEvidenceRecord *record, gboolean is_change,
+                            GPtrArray *warnings);
 
 /* Returns: (transfer none) (nullable): the strongest that is not contradicted, whatever its age; NULL: unknown. Good
  * until the table changes. */

@@ -95,7 +95,7 @@ gboolean apmig_key_register_is_pending(const ApmigKeyRegister *reg_new);
 
 /**
  * apmig_mkvps_parse:
- * @text: what the file mkvps gave, not necessarily terminated; hostile when a guest's agent or a plug-in gave it
+ * @text: what the file mkvps gave, not necessarily terminated; hostile when a guest's agent gave it
  * @length: its bytes; above %APMIG_MKVPS_MAX_BYTES everything is unknown
  * @ret_mkvps: every register, whatever it was before
  *

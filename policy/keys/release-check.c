@@ -289,7 +289,8 @@ describe_unverified(const Question *question)
     describe_groups(groups, parts);
     few = apmig_sentence_few(told, ", ");
     if (told->len > 0)
-        g_ptr_array_add(parts, g_strdup_printf("AP queues %s (known by declaration or plug-in)", few));
+        g_ptr_array_add(parts,
+                        g_strdup_printf("AP queues %s (declared or attested, not read from the card)", few));
     if (has_cca)
         g_ptr_array_add(parts, g_strdup("the SYM (DES) master key of any CCA queue (no host can)"));
     if (parts->len == 0)

@@ -67,7 +67,7 @@ typedef struct {
     gint64 request_timeout_usec;
     /* "release-verify-usec", 100 ms .. 10 min: how long a release waits for the cards; then it goes on unverified */
     gint64 release_verify_usec;
-    /* "evidence-interval-usec", 1 s .. 1 day: cards and plug-ins are asked at most this often, unless a lock is released */
+    /* "evidence-interval-usec", 1 s .. 1 day: cards are asked at most this often, unless a lock is released */
     gint64 evidence_interval_usec;
     /* "watch-keys-usec", 0 .. 1 day: the cards of this host are asked this often for changes without a lock, which is
      * work for them; 0: never */

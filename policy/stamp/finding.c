@@ -44,16 +44,3 @@ apmig_findings_severity(const GPtrArray *findings)
         severity = MAX(severity, ((const ApmigFinding *)findings->pdata[i])->severity);
     return severity;
 }
-
-const char *
-apmig_severity_to_string(ApmigSeverity severity)
-{
-    static const char *const names[] = {
-        [APMIG_SEVERITY_NONE] = "information",
-        [APMIG_SEVERITY_WARNING] = "warning",
-        [APMIG_SEVERITY_ERROR] = "error",
-    };
-
-    g_return_val_if_fail((guint)severity < G_N_ELEMENTS(names), "error");
-    return names[severity];
-}

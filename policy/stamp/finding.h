@@ -35,6 +35,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigFinding, apmig_finding_free)
 GPtrArray *apmig_findings_new(void);
 /* Returns: the weightiest severity among @findings. */
 ApmigSeverity apmig_findings_severity(const GPtrArray *findings);
-
-/* "information" (none), "warning", "error". */
-const char *apmig_severity_to_string(ApmigSeverity severity);

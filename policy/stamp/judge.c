@@ -131,7 +131,7 @@ static const struct {
 
 static const char remedy_of_unknown[] =
     "Compare the patterns where they can be seen, as at the TKE. A host knows them when they were declared "
-    "with a release (apmigctl unlock --declare), or from an evidence plug-in.";
+    "there (apmigctl declare, apmigctl unlock --declare).";
 
 static ApmigSeverity
 weigh(ApmigStampAnswer answer)
@@ -153,6 +153,7 @@ answer_of(ApmigSeverity severity)
     switch (severity) {
     case APMIG_SEVERITY_NONE:
         return APMIG_STAMP_OK;
+    case APMIG_SEVERITY_UNKNOWN:
     case APMIG_SEVERITY_WARNING:
         return APMIG_STAMP_WARN;
     case APMIG_SEVERITY_ERROR:

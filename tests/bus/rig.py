@@ -193,6 +193,14 @@ class Client:
     def release(self, path, options=None):
         assert self.start_release(path, options).answer() == []
 
+    def start_declare(self, patterns, options=None):
+        pairs = [text for pair in patterns.items() for text in pair]
+        return self.start(ROOT_PATH, MANAGER, "DeclareKeys", "a{ss}a{sv}", len(patterns), *pairs, *option_arguments(options))
+
+    def declare(self, patterns, options=None):
+        """Returns the warnings."""
+        return self.start_declare(patterns, options).answer()[0]
+
     def start_admit(self, xml, guest="g1", operation="migrate"):
         return self.start(ROOT_PATH, MANAGER, "AdmitMigration", "sssss", guest, operation, "begin", "-", xml)
 
@@ -385,7 +393,6 @@ class Daemon:
         self.notified = []
         self.policy_dir.mkdir(parents=True, exist_ok=True)
         self.sysfs = folder / "sys"
-        self.evidence_dir = folder / "evidence.d"
         self.config = folder / "apmigd.conf"
         self.configure()
 
@@ -441,15 +448,9 @@ class Daemon:
         new.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
         new.rename(path)  # at once: it is read at any time
 
-    def add_plugin(self, name, script, mode=0o755):
-        self.evidence_dir.mkdir(exist_ok=True)
-        (self.evidence_dir / name).write_text(script)
-        (self.evidence_dir / name).chmod(mode)
-
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, "--sysfs-root", self.sysfs, "--evidence-dir", self.evidence_dir, "--fence-socket",
-                self.folder / "fence", *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, "--fence-socket", self.folder / "fence", *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""

@@ -82,6 +82,23 @@ def test_declaration_is_of_the_lock(journaled, journal, root):
     assert (declared["LOCK_ID"], declared["CHANGE_ID"]) == (lock_id(lock), "CHG1")
 
 
+def test_declaration_without_a_lock(journaled, journal, bus, root, nobody):
+    journaled.stop()
+    journaled.copy_sysfs()
+    journaled.start()
+    polkit = bus.start_polkit()
+    nobody.declare({"02.002c AES": "0x0123456789abcdef"}, {"class": "attested", "change-id": "CHG1"})
+    asked = journal.wait_for(MESSAGE_ID=IDS["REQUEST_MADE"], REQUEST="declare")
+    check_caller(asked, 65534)
+    assert asked["CHANGE_ID"] == "CHG1" and asked["MESSAGE"].endswith("master keys of AP queues 02.002c (attested)")
+    said = journal.wait_for(MESSAGE_ID=IDS["KEYS_DECLARED"])
+    assert said["CHANGE_ID"] == "CHG1" and "LOCK_ID" not in said
+    assert said["MESSAGE"].startswith("nobody (uid 65534)") and said["MESSAGE"].endswith("0x0123456789abcdef (attested)")
+    polkit.answers({"*": "no"})
+    nobody.start_declare({"02.002c AES": "0xfedcba9876543210"}).error()
+    assert "declare-keys" in journal.wait_for(MESSAGE_ID=IDS["REQUEST_REFUSED"], REQUEST="declare")["MESSAGE"]
+
+
 def test_what_is_refused_is_recorded(journaled, journal, bus, root, nobody):
     bus.start_polkit({"*": "no"})
     with pytest.raises(BusError):

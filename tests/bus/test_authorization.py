@@ -24,6 +24,7 @@ METHODS = {
     (MANAGER, "RemoveStamps"): (ROOT_ONLY, ("s", "g1")),
     (MANAGER, "ListQueues"): (FREE, ()),
     (MANAGER, "ListKeys"): (FREE, ("sa{sv}", "all", "0")),
+    (MANAGER, "DeclareKeys"): (POLKIT, ("a{ss}a{sv}", "1", "05.0005 WK", "0x" + "5a" * 32, "0")),
     (MANAGER, "DescribePolicy"): (FREE, ()),
     (MANAGER, "PermitMigration"): (POLKIT, ("ssa{sv}", "h1", "host dies", "0")),
     (MANAGER, "RevokePermit"): (POLKIT, ("s", "h2")),
@@ -37,7 +38,7 @@ METHODS = {
 
 # Of those that polkit is asked about, those whose first action does not depend on whose lock it is.
 ACTIONS = {"TakeLock": "take-lock", "RehearseLock": "take-lock", "TakeOver": "take-over-lock",
-           "PermitMigration": "permit-migration", "RevokePermit": "permit-migration"}
+           "PermitMigration": "permit-migration", "RevokePermit": "permit-migration", "DeclareKeys": "declare-keys"}
 
 
 def methods_of_the_contract():
@@ -51,7 +52,9 @@ def test_every_method_has_a_row():
 
 @pytest.fixture
 def lock(running, hypervisor, root):
-    """A lock of root's, a permit, and a guest to ask about."""
+    """A lock of root's, a permit, a guest to ask about, and crypto hardware."""
+    running.copy_sysfs()
+    running.end_strangers()
     hypervisor.guest(rig.uuid_of(1), name="g1", affected="yes", scope="04.0012")
     root.call(ROOT_PATH, MANAGER, "PermitMigration", "ssa{sv}", "h2", "host dies", "0")
     return root.take("04.*", "root's own")

@@ -38,6 +38,7 @@ def test_options(running, complete):
     assert complete("lock", "--on-busy", "=") == ["abort", "wait", "refuse"]
     assert complete("lock", "--on-busy", "=", "w") == ["wait"]
     assert complete("list", "--json", "=", "p") == ["pretty"]
+    assert complete("declare", "--class", "=") == ["declared", "attested"]
 
 
 def test_locks(running, root, complete):

@@ -38,8 +38,6 @@ CONFIG_GARBAGE = {
     "relative folder": ("[Libvirt]\nHooksDirectory=hooks\n", '[Libvirt] HooksDirectory= must be an absolute path, not "hooks"'),
     "bad timeout": ("[Hook]\nTimeout=0\n", "[Hook] Timeout= must be a number of seconds from 1 to 60"),
     "timeout with unit": ("[Hook]\nTimeout=5s\n", "[Hook] Timeout="),
-    "metrics of another name": ("[Metrics]\nTextfile=/var/lib/metrics/apmigd.txt\n",
-                                "[Metrics] Textfile= must be an absolute path that ends in .prom, or empty"),
     "bad word": ("[Hook]\nOnUnreachable=maybe\n", '[Hook] OnUnreachable= must be "deny" or "allow", not "maybe"'),
     "no key file": ("URI=test:///default\n", "apmigd.conf"),
     "binary": ("\x01\x02\x03", "apmigd.conf"),

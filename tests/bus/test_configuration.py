@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What apmigd tells of changes of the AP configuration while it has to stay, on the sample host."""
+import os
+import threading
+
 import pytest
-from rig import domain, until, uuid_of
+from rig import domain, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -103,18 +106,51 @@ def test_change_while_a_guest_comes_in(machine, root, bus, policy, told, locked)
     assert ("CONFIG_CHANGED" in machine.read_log()) is told
 
 
-def test_readings_while_the_tools_change_it(machine, root, folder):
-    """What is read under s390-tools' lock of somebody else is not compared; it is, once that is gone."""
-    tools_lock = folder / "s390apconfig.lock"
-    machine.arguments += ["--ap-config-lock", tools_lock]
-    machine.start()
+def say(path, *words):
+    """Has the file at @path say each of @words to one reader, and the last one to all that come. Returns: the thread."""
+    def put(index):
+        new = path.with_name(path.name + ".new")
+        if index + 1 < len(words):
+            os.mkfifo(new)
+        else:
+            new.write_text(f"{words[index]}\n")
+        new.replace(path)
+
+    def serve():
+        for index, word in enumerate(words[:-1]):
+            with path.open("w") as reader:  # waits for one, which alone has this file
+                put(index + 1)
+                reader.write(f"{word}\n")
+
+    put(0)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("words, told", [("01", False), ("001", True), ("01010", True)], ids=["once", "twice", "to-and-fro"])
+def test_change_counts_when_two_readings_agree(host, root, bus, words, told):
+    """One reading is asked for; those that are needed besides come by themselves."""
+    monitor = bus.monitor()
     root.take("05.*")
     read_again(root)
-    tools_lock.write_text("1\n")  # a process that lives
-    deconfigure(machine)
+    served = say(host.sysfs / "bus/ap/devices/card05/config", *words)
     read_again(root)
-    assert "CONFIG_CHANGED" not in machine.read_log()
-    tools_lock.unlink()
+    served.join(timeout=10)
+    assert not served.is_alive()
+    if told:
+        assert "was configured and is deconfigured" in monitor.wait_for("ConfigurationChanged")[1]
+    else:
+        read_again(root)
+        read_again(root)
+    assert host.read_log().count("CONFIG_CHANGED") == (1 if told else 0)
+
+
+def test_second_reading_fails(host, root, bus):
+    """It hides nothing: there are more, and what was so before is what they are compared with."""
+    monitor = bus.monitor()
+    root.take("05.*")
     read_again(root)
-    machine.wait_for_log("CONFIG_CHANGED")
-    until(lambda: not tools_lock.exists(), "apmigd to let go of it")  # which has it only while it reads
+    say(host.sysfs / "bus/ap/devices/card05/config", "0", "nonsense", "0")
+    read_again(root)
+    assert "was configured and is deconfigured" in monitor.wait_for("ConfigurationChanged")[1]

@@ -13,8 +13,8 @@ from rig import APMIGCTL, SOURCE, domain
 OK, FAILURE = 0, 1
 SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
 <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
-CHECKS = ["apmigd", "view", "queues", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime", "permissions",
-          "helper"]
+CHECKS = ["apmigd", "view", "queues", "keys", "locks", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime",
+          "permissions", "helper"]
 
 
 @pytest.fixture
@@ -63,6 +63,17 @@ class Host:
             environment={"STATE_DIRECTORY": str(self.daemon.state), "RUNTIME_DIRECTORY": str(self.daemon.runtime)})
         out, err = process.communicate(timeout=rig.LIMIT)
         assert err == ""
+        return process.returncode, out
+
+    def severities(self):
+        """By check, those that are not as they should be: what status --check judges by."""
+        findings = json.loads(self.run("--json=short")[1])["Findings"]
+        return {f["Check"]: f["Severity"] for f in findings if f["Severity"] != "information"}
+
+    def monitor(self):
+        """(exit status, the line) of status --check"""
+        process = self.bus.start(APMIGCTL, "status", "--check")
+        out = process.communicate(timeout=rig.LIMIT)[0]
         return process.returncode, out
 
     def findings(self, **options):
@@ -215,6 +226,22 @@ def test_queues_of_a_guest_that_libvirt_does_not_know(host):
     host.daemon.start()
     verdict, text, remedy = host.troubles()["queues"]
     assert verdict == "problem" and "02.0005" in text and "apmigctl queues" in remedy
+
+
+def test_monitoring_judges_the_same_findings(host, hypervisor, root):
+    """Where apmigd tells them: with the same weight, the worst first, in the same words."""
+    assert host.severities() == {} and host.monitor()[0] == 0
+    lock = root.take("04.*", options={"expected-duration-usec": 1})
+    rig.until(lambda: root.lock(lock)["Overdue"], "the lock to be overdue")
+    assert host.severities() == {"locks": "warning"}
+    assert host.troubles()["locks"][0] == "problem" and "apmigctl unlock" in host.troubles()["locks"][2]
+    assert host.monitor()[0] == 1
+    hypervisor.do("lose", reason="libvirtd was stopped")
+    assert host.severities() == {"view": "error", "locks": "warning"}
+    status, line = host.monitor()
+    said = {check: text for check, (_, text, _) in host.troubles().items()}
+    assert status == 2 and line.startswith(
+        f"APMIGD CRITICAL - {said['view'].rstrip('.')}; l{said['locks'].rstrip('.')[1:]} | locks=1 ")
 
 
 def test_apmigd_does_not_run(host):

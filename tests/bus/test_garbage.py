@@ -18,7 +18,7 @@ TEXTS = ["", " ", "all", "04.0012", "04.*,05.0001", "ff-00.0-ffff", "x" * 300, "
          "<domain/>", "<domain><name>g</name><uuid>x</uuid></domain>", "<!DOCTYPE d [<!ENTITY e 'x'>]><d>&e;</d>", "migrate", "restore",
          "0x" + "f" * 64, "04.0012 AES", "all EP11", "'\"\\`$(id)", "\U0001f511" * 80, "-1", "e" * 70000]
 KEYS = ["on-busy", "timeout-usec", "expected-duration-usec", "no-wait", "allow-missing-hook", "change-id", "force", "fresh",
-        "declare-mkvp", "duration-usec", "", "x" * 300]
+        "declare-mkvp", "declare-class", "class", "duration-usec", "", "x" * 300]
 PATHS = ["/", ROOT_PATH, f"{ROOT_PATH}/lock", f"{ROOT_PATH}/lock/00000000", f"{ROOT_PATH}/lock/x", f"{ROOT_PATH}/migration/1",
          "/" + "a" * 300]
 

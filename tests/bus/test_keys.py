@@ -2,6 +2,8 @@
 """What apmigd tells of AP queues and master keys, on the sample host, and what a release makes of it."""
 import json
 import os
+import re
+import shlex
 import time
 
 import pytest
@@ -16,6 +18,7 @@ APKA, ASYM = "0x755cb8e7740d0001", "0x101112131415161718191a1b1c1d1e1f"
 WK = "0xf9d6ef6c1e0bb9fc1a37ebdd2d4e1a01c0ffee00c0ffee00c0ffee00c0ffee00"
 NEW_AES = "0x1111111111111111"
 LONG_AGO = 1_700_000_000_000_000
+ATTESTED = {"class": "attested"}
 
 
 @pytest.fixture
@@ -296,13 +299,18 @@ def test_others_declare_under_their_own_name(host, bus, root, nobody):
     assert polkit.actions() == ["org.apmigd1.take-lock", "org.apmigd1.release-lock"]
 
 
+def see_card_again(host, queue):
+    """The queue is given back to the host, whose card of that domain has the keys of 02.0004."""
+    device = host.sysfs / "bus/ap/devices" / queue
+    (device / "driver").unlink()
+    (device / "driver").symlink_to("../../../../bus/ap/drivers/cex4queue")
+    for name in ("mkvps", "online"):
+        (device / name).write_text((host.sysfs / "bus/ap/devices/02.0004" / name).read_text())
+
+
 def test_a_card_that_contradicts_a_word_is_an_alarm(host, root, ctl):
     root.release(root.take("02.0005"), {"declare-mkvp": {"02.0005 AES": NEW_AES}})
-    driver = host.sysfs / "bus/ap/devices/02.0005/driver"
-    driver.unlink()
-    driver.symlink_to("../../../../bus/ap/drivers/cex4queue")
-    for name in ("mkvps", "online"):
-        (driver.parent / name).write_text((host.sysfs / "bus/ap/devices/02.0004" / name).read_text())
+    see_card_again(host, "02.0005")
     key = root.keys(fresh=True)["02.0005", "AES"]
     assert (key["evidence"], key["cur"]) == ("verified", AES)
     assert len(key["contradicted"]) == 1 and NEW_AES in key["contradicted"][0] and "root" in key["contradicted"][0]
@@ -329,26 +337,133 @@ def test_declarations_that_cannot_be_written_keep_the_lock(host, root):
     assert root.lock(lock)["State"] == "held" and root.keys()["02.0005", "AES"]["evidence"] == "unknown"
 
 
-# --- plug-ins -------------------------------------------------------------------------------------------
+# --- declarations without a lock ------------------------------------------------------------------------
 
-def test_a_plugin_attests(host, root, ctl):
-    host.add_plugin("tke-export", "#!/bin/sh\necho '" + json.dumps({"version": 1, "keys": [
-        {"queue": "02.0005", "class": "AES", "pattern": AES, "at": 1790000000}]}) + "'\n")
-    key = until(lambda: (k := root.keys()["02.0005", "AES"])["evidence"] == "attested" and k, "the plug-in to be asked")
-    assert (key["source"], key["cur"], key["time"]) == ("tke-export", AES, min(key["time"], 1790000000 * 10**6))
-    assert "attested by tke-export" in ctl("keys")[1]
-    host.add_plugin("tke-export", "#!/bin/sh\nexit 1\n", mode=0o775)
-    until(lambda: root.keys()["02.0005", "AES"]["evidence"] == "unknown", "the plug-in not to be trusted")
-    assert "others may write to it" in host.read_log()
-
-
-def test_the_example_plugin(host, root, folder):
-    script = (SOURCE / "docs" / "evidence-plugin-example").read_text()
-    listing = folder / "keys.txt"
-    listing.write_text(f"# from the TKE\n02.0005 AES CUR {AES}\n05.0005 WK CUR {WK}\n")
-    host.add_plugin("example", script.replace("/var/lib/tke-export/keys.txt", str(listing)))
-    until(lambda: root.keys()["02.0005", "AES"]["evidence"] == "attested", "the plug-in to be asked")
+def test_whoever_may_declares_at_any_time(host, bus, root, nobody):
+    polkit = bus.start_polkit()
+    assert nobody.declare({"02.0005 AES": AES, "*.0005 WK": WK}) == []
+    assert polkit.actions() == ["org.apmigd1.declare-keys"]
+    key = root.keys()["02.0005", "AES"]
+    assert (key["evidence"], key["source"], key["uid"], key["cur"]) == ("declared", "nobody", 65534, AES)
     assert root.keys()["05.0005", "WK"]["cur"] == WK
+    host.restart()
+    assert root.keys()["02.0005", "AES"] == key
+
+
+def test_what_is_attested_counts_more(host, root, ctl):
+    assert root.declare({"02.0005 AES": AES}, ATTESTED) == []
+    key = root.keys()["02.0005", "AES"]
+    assert (key["evidence"], key["source"], key["cur"]) == ("attested", "root", AES)
+    assert "attested by root" in ctl("keys")[1]
+    assert "have the pattern " + AES + " (attested)" in host.read_log()
+    [warning] = root.declare({"02.0005 AES": NEW_AES})
+    assert NEW_AES in warning and "is declared only" in warning and f"{AES} was attested by root (uid 0)" in warning
+    assert root.keys()["02.0005", "AES"] == key
+    host.restart()
+    assert root.keys()["02.0005", "AES"] == key
+    assert root.declare({"02.0005 AES": NEW_AES}, ATTESTED) == []
+    assert root.keys()["02.0005", "AES"]["before"] == AES
+
+
+def test_a_program_repeats_itself_without_a_warning(host, root):
+    for _ in range(3):
+        assert root.declare({"*.0005 AES": AES}, ATTESTED) == []
+    assert "is unchanged" not in host.read_log()
+
+
+def test_a_card_contradicts_what_was_attested(host, root):
+    root.declare({"02.0005 AES": NEW_AES}, ATTESTED)
+    see_card_again(host, "02.0005")
+    key = root.keys(fresh=True)["02.0005", "AES"]
+    assert (key["evidence"], key["cur"]) == ("verified", AES) and "attested by root" in key["contradicted"][0]
+    assert host.read_log().count("KEYS_CONTRADICTED: AP queue 02.0005") == 1
+    [warning] = root.declare({"02.0005 AES": NEW_AES}, ATTESTED)
+    assert f"the card has {AES}" in warning
+
+
+def test_attesting_with_a_release_needs_both_rights(host, bus, root, nobody):
+    polkit = bus.start_polkit()
+    nobody.release(nobody.take("02.0005"), {"declare-mkvp": {"02.0005 AES": AES}, "declare-class": "attested"})
+    assert polkit.actions() == ["org.apmigd1.take-lock", "org.apmigd1.release-lock", "org.apmigd1.declare-keys"]
+    assert root.keys()["02.0005", "AES"]["evidence"] == "attested"
+
+
+def test_who_may_only_release_does_not_attest(host, bus, root, nobody):
+    bus.start_polkit({"org.apmigd1.declare-keys": "no", "*": "yes"})
+    lock = nobody.take("02.0005")
+    error = nobody.start_release(lock, {"declare-mkvp": {"02.0005 AES": AES}, "declare-class": "attested"}).error()
+    assert error.name == rig.ACCESS_DENIED and "org.apmigd1.declare-keys" in error.message
+    assert root.lock(lock)["State"] == "held" and root.keys()["02.0005", "AES"]["evidence"] == "unknown"
+
+
+@pytest.mark.parametrize("patterns, options, says", [
+    ({}, {}, "No key is declared"),
+    ({"02.0005 AES": AES, "03.0005 AES": AES}, {}, "means no AP queue of this host"),
+    ({"02.0005 AES": AES}, {"class": "verified"}, "must be declared or attested"),
+    ({"02.0005 AES": AES}, {"class": ""}, "must be declared or attested"),
+    ({"02.0005 AES": AES}, {"class": True}, "must be a string"),
+    ({"02.0005 AES": AES}, {"change-id": "a\nb"}, "control character"),
+    ({"02.0005 AES": AES}, {"force": True}, "known here: class, change-id"),
+    ({f"02.{i:04x} AES": AES for i in range(257)}, {}, "more than 256 entries"),
+])
+def test_wrong_declarations_without_a_lock(host, root, patterns, options, says):
+    error = root.start_declare(patterns, options).error()
+    assert error.short == "InvalidOption" and says in error.message
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"  # all or nothing
+
+
+def test_apmigctl_declares(host, root, ctl, folder):
+    (folder / "keys.txt").write_text(f"# from the TKE\n02.002c:APKA = {APKA}\n05.002c:WK={WK}\n")
+    status, out, err = ctl("declare", "--class=attested", "--change-id=CHG1", f"--from={folder}/keys.txt",
+                           f"*.002c:AES={AES}")
+    assert (status, err) == (0, "") and "Warning" not in out
+    keys = root.keys("*.002c")
+    assert {name: key["cur"] for name, key in keys.items() if key["evidence"] == "attested"} == {
+        ("02.002c", "AES"): AES, ("02.002c", "APKA"): APKA, ("05.002c", "WK"): WK}
+    assert ctl("declare", "-q", f"02.002c:AES={NEW_AES}")[1].startswith("Warning: AP queue 02.002c: ")
+    [warning] = json.loads(ctl("declare", "--json=short", f"02.002c:AES={NEW_AES}")[1])["Warnings"]
+    assert "counts until" in warning
+
+
+def test_apmigctl_attests_with_a_release(host, root, ctl):
+    lock = root.take("02.0005").rsplit("/", 1)[1]
+    assert ctl("unlock", lock, f"--declare=02.0005:AES={AES}", "--declare-class=attested")[0] == 0
+    assert root.keys()["02.0005", "AES"]["evidence"] == "attested"
+
+
+@pytest.mark.parametrize("arguments, status", [
+    ([], 2), (["02.0005:AES"], 2), (["--from=/no/such/file"], 2), (["--class=verified", f"02.0005:AES={AES}"], 3),
+    ([f"03.0005:AES={AES}"], 3)])
+def test_apmigctl_declares_nothing_wrong(host, root, ctl, arguments, status):
+    found, out, err = ctl("declare", *arguments)
+    assert (found, out, len(err.splitlines())) == (status, "", 1)
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"
+
+
+def test_the_service_of_the_manual(host, bus, root, nobody, folder):
+    """That of docs/declaring-keys.md, of a user whom polkit allows this and nothing else."""
+    polkit = bus.start_polkit({"org.apmigd1.declare-keys": "yes", "*": "no"})
+    manual = (SOURCE / "docs" / "declaring-keys.md").read_text().replace("\\\n", "")
+    command = shlex.split(re.search(r"^ *ExecStart=(.*)$", manual, re.MULTILINE).group(1))
+    program = folder / "tke-patterns"
+    program.write_text(f"#!/bin/sh\necho '02.0005:AES={AES}'\necho '*.0005:WK={WK}'\n")
+    program.chmod(0o755)
+    runtime = folder / "tke-export"
+    runtime.mkdir()
+    runtime.chmod(0o777)
+    command[-1] = command[-1].replace("/usr/local/sbin/tke-patterns", str(program))
+    environment = {"RUNTIME_DIRECTORY": str(runtime), "PATH": f"{rig.APMIGCTL.parent}:{os.environ['PATH']}"}
+    process = nobody.run(*command, environment=environment)
+    assert process.communicate(timeout=rig.LIMIT) == ("", "") and process.returncode == 0
+    assert polkit.actions() == ["org.apmigd1.declare-keys"]
+    assert (root.keys()["02.0005", "AES"]["evidence"], root.keys()["05.0005", "WK"]["source"]) == ("attested", "nobody")
+
+
+def test_attested_keys_that_cannot_be_written_are_not_known(host, root):
+    (host.state / "declared-keys.json").mkdir()
+    (host.state / "declared-keys.json" / "in-the-way").touch()
+    assert root.start_declare({"02.0005 AES": AES}, ATTESTED).error().short == "StateFailure"
+    assert root.keys()["02.0005", "AES"]["evidence"] == "unknown"
 
 
 # --- changes that nobody announced ----------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_interface_has_every_error_and_option():
     errors = re.search(r"Errors, all of them.*?\n(.*?)\n  and org", xml, re.DOTALL).group(1)
     assert items("org.apmigd1.5", "Er") == re.findall(r"^    ([A-Z]\w+)  ", errors, re.MULTILINE)
     options = []
-    for method in ("TakeLock", "ReleaseLock"):
+    for method in ("TakeLock", "ReleaseLock", "DeclareKeys"):
         text = re.search(rf"      {method}: .*?-->", xml, re.DOTALL).group(0)
         options += re.findall(r"^        ([a-z-]+) (s|t|b|a\{ss\}) +\S", text, re.MULTILINE)
     assert {("on-busy", "s"), ("timeout-usec", "t"), ("force", "b"), ("declare-mkvp", "a{ss}")} <= set(options)
@@ -115,6 +115,19 @@ def test_apmigctl_has_every_exit_status():
     told = run(APMIGCTL, "--help").stdout.partition("Exit status:\n")[2]
     section = source("apmigctl.1").partition(".Sh EXIT STATUS")[2].partition(".El")[0]
     assert re.findall(r"^\.It (\d+)\n(.*)$", section, re.MULTILINE) == re.findall(r"^ +(\d+)  (.*)$", told, re.MULTILINE)
+
+
+def test_every_condition_has_its_error_and_its_exit_status():
+    """Of the one table, policy/base/error.c: the names in org.apmigd1(5), and below their status in apmigctl(1)."""
+    header, table = ((SOURCE / "policy" / "base" / name).read_text() for name in ("error.h", "error.c"))
+    numbers = dict(re.findall(r"APMIG_EXIT_(\w+) = (\d+)", header))
+    conditions = {name: numbers[status] for name, status in re.findall(r'{"(\w+)", APMIG_EXIT_(\w+)}', table)}
+    assert len(conditions) == len(re.findall(r"^    APMIG_ERROR_\w+,", header, re.MULTILINE)) == 18
+    assert sorted(conditions) == sorted(items("org.apmigd1.5", "Er"))
+    section = source("apmigctl.1").partition(".Sh EXIT STATUS")[2].partition(".El")[0]
+    told = {name: status for status, names in re.findall(r"^\.It (\d+)\n.*\n\.Pq Er (.*)$", section, re.MULTILINE)
+            for name in names.split(" , ")}
+    assert told == conditions
 
 
 def test_apmigd_has_every_option():

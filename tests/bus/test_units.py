@@ -17,6 +17,7 @@ BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
 # Tenths; the reference for small daemons, systemd-oomd, has 2.0.
 EXPOSURE_LIMIT = 11
 FENCE_EXPOSURE_LIMIT = 25
+METRICS_EXPOSURE_LIMIT = 10
 # Newer than the oldest systemd that is supported, which ignores them with a line in the journal.
 NEWER_KEYS = ("RestartSteps", "RestartMaxDelaySec")
 
@@ -55,7 +56,8 @@ def test_installed_files(tree):
     """At the places that the interface fixes, with the rights they need."""
     executables = ["usr/sbin/apmigd", "usr/bin/apmigctl", "usr/libexec/apmigd-fence", "etc/libvirt/hooks/qemu.d/zz-apmigd"]
     others = ["usr/lib/systemd/system/apmigd.service", "usr/lib/systemd/system/apmigd-fence.socket",
-              "usr/lib/systemd/system/apmigd-fence@.service", "usr/lib/sysusers.d/apmigd.conf",
+              "usr/lib/systemd/system/apmigd-fence@.service", "usr/lib/systemd/system/apmigd-metrics.service",
+              "usr/lib/systemd/system/apmigd-metrics.timer", "usr/lib/sysusers.d/apmigd.conf",
               "usr/lib/systemd/catalog/apmigd.catalog", "usr/share/dbus-1/system-services/org.apmigd1.service",
               "usr/share/dbus-1/system.d/org.apmigd1.conf", "usr/share/dbus-1/interfaces/org.apmigd1.xml",
               "usr/share/polkit-1/actions/org.apmigd1.policy", "usr/share/polkit-1/rules.d/60-apmigd.rules",
@@ -113,6 +115,24 @@ def test_fence_unit(tree, tmp_path):
         instance.unlink()
 
 
+def test_metrics_unit(tree, tmp_path):
+    """A user of its own with no right but to write where the collector looks; nothing runs it unless it is enabled."""
+    unit = tree / "usr/lib/systemd/system/apmigd-metrics.service"
+    found = settings(unit)
+    assert found["Service", "DynamicUser"] == ["yes"] and ("Service", "User") not in found
+    assert found["Service", "CapabilityBoundingSet"] == found["Service", "AmbientCapabilities"] == [""]
+    assert found["Service", "PrivateNetwork"] == ["yes"]
+    folder, = found["Service", "ReadWritePaths"]
+    assert found["Service", "ExecStart"] == [f"/usr/bin/apmigctl metrics --output={folder}/apmigd.prom"]
+    assert ("Install", "WantedBy") not in found
+    assert exposure(unit, METRICS_EXPOSURE_LIMIT) == "" and complaints(tree, unit, tmp_path) == []
+    group, = found["Service", "SupplementaryGroups"]
+    assert f"\ng {group} " in (tree / "usr/lib/sysusers.d/apmigd.conf").read_text()
+    timer = tree / "usr/lib/systemd/system/apmigd-metrics.timer"
+    assert settings(timer)["Timer", "OnUnitActiveSec"] == ["15"] and complaints(tree, timer, tmp_path) == []
+    assert not any(path.is_symlink() for path in (tree / "usr/lib/systemd/system").rglob("*"))
+
+
 def test_fence_loads_few_libraries(tree):
     """It holds CAP_SYS_PTRACE: GLib and what GLib and the compiler need, and nothing of apmigd's many others."""
     done = run("ldd", tree / "usr/libexec/apmigd-fence")
@@ -142,8 +162,8 @@ def test_unit_keeps_its_promises(unit):
     # udev's events come over netlink, and to the host's network namespace alone; IP is closed by its address family.
     assert single["Service", "RestrictAddressFamilies"] == "AF_UNIX AF_NETLINK"
     assert ("Service", "PrivateNetwork") not in found
-    # s390-tools' lock on the AP configuration is made there.
-    assert single["Service", "ReadWritePaths"] == "-/run/lock"
+    # Nothing but its own folders: a lock of somebody else's means nothing to it.
+    assert ("Service", "ReadWritePaths") not in found
     # What is read of crypto hardware is in sysfs.
     assert not any("/sys" in value for key in ("InaccessiblePaths", "TemporaryFileSystem")
                    for value in found.get(("Service", key), []))

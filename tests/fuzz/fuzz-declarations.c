@@ -130,9 +130,10 @@ is_declared(const GPtrArray *declarations, const ApmigEvidenceRecord *record)
 static void
 check_records(const GPtrArray *declarations, const ApmigApHost *host, const ApmigScope *within)
 {
+    const ApmigEvidenceRecord origin = {
+        .evidence = APMIG_EVIDENCE_ATTESTED, .at = 1, .source = (char *)"tke"};
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) records =
-        apmig_declarations_expand(declarations, host, within, 0, "root", 1, &error);
+    g_autoptr(GPtrArray) records = apmig_declarations_expand(declarations, host, within, &origin, &error);
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
     if (!records) {
@@ -144,7 +145,7 @@ check_records(const GPtrArray *declarations, const ApmigApHost *host, const Apmi
     for (guint i = 0; i < records->len; i++) {
         const ApmigEvidenceRecord *record = records->pdata[i];
 
-        g_assert_cmpint(record->evidence, ==, APMIG_EVIDENCE_DECLARED);
+        g_assert_cmpint(record->evidence, ==, APMIG_EVIDENCE_ATTESTED);
         g_assert_nonnull(apmig_ap_find_queue(host, record->adapter, record->domain));
         g_assert_true(apmig_key_mode_has_class(apmig_ap_find_mode(host, record->adapter), record->key_class));
         g_assert_true(!within || apmig_scope_contains(within, record->adapter, record->domain));

@@ -33,15 +33,20 @@ def test_leaves_and_arrives_in_spite_of_locks(rig, a, b):
     assert_refused_by(rig.migrate(guest, b, a), locks[a])
 
 
-def test_arrives_while_apmigd_is_down(rig, a, b):
-    """The hook takes the permit by itself; apmigd knows of it when it is back."""
+def test_counts_once_apmigd_is_back(rig, a, b):
+    """While it is down nothing comes in by a permit; that is still open then, and lets its guest in once."""
     guest = rig.start_guest("g1", a, scope=KEYS)
     lock = take_held(b)
     permit(b, guest)
     rig.deaths_expected = True
     b.stop_apmigd()
-    assert rig.migrate(guest, a, b).wait()
-    assert not rig.migrate(rig.start_guest("g2", a, scope=KEYS), a, b).wait()
+    refused = rig.migrate(guest, a, b)
+    assert not refused.wait() and "no permit counts" in refused.message
     b.start_apmigd()
     wait_state(b, lock, "held")
+    migration = rig.migrate(guest, a, b)
+    assert migration.wait(), migration.message
+    wait_state(b, lock, "held")
+    assert b.call_manager("ListPermits")[0] == []
     assert_at_rest(rig, guest, b)
+    assert_refused_by(rig.migrate(rig.start_guest("g2", a, scope=KEYS), a, b), lock)

@@ -83,7 +83,6 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_PERSIST_ADMISSION:
     case APMIG_ACTION_REMOVE_ADMISSION:
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
         disk_write(sim, action);
         break;

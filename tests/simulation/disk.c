@@ -91,7 +91,6 @@ apply(Sim *sim, Write *write)
                              apmig_admission_copy(write->admission));
         break;
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
         g_hash_table_replace(sim->durable_permits, g_strdup(write->permit->id),
                              apmig_permit_copy(write->permit));
         break;
@@ -137,7 +136,7 @@ answer(Sim *sim, gpointer object, guint64 number)
     sim->disk_faults += write->failed;
     if (write->failed && is_removal(write) && write->record)
         release_over(known_lock(sim, write->record->id));
-    if (write->type == APMIG_ACTION_PERSIST_PERMIT && !write->failed)
+    if (write->type == APMIG_ACTION_PERSIST_PERMIT && !write->permit->used_by && !write->failed)
         permits_created(sim, write->permit->id);
     event.type = write->permit                              ? APMIG_EVENT_PERMIT_WRITTEN
                  : write->type == APMIG_ACTION_PERSIST_LOCK ? APMIG_EVENT_LOCK_PERSISTED

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who gives and revokes permits, hooks that find no daemon, and what a permit may do: let one migration of its guest
- * through, which is no breach, and nothing else. With dice of their own, so that what else a seed does stays the same.
+ * Who gives and revokes permits, and what a permit may do: let one migration of its guest through, which is no breach, and
+ * nothing else. With dice of their own, so that what else a seed does stays the same.
  */
 #include "simulation.h"
 
@@ -181,28 +181,6 @@ permits_have_user(const Sim *sim, const Guest *guest)
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&record))
         if (g_strcmp0(record->used_by, guest->uuid) == 0)
             return TRUE;
-    return FALSE;
-}
-
-/* The hook finds no daemon: it looks for a permit, and takes it. */
-gboolean
-permits_hook(Sim *sim, Guest *guest)
-{
-    GHashTableIter iter;
-    ApmigPermit *record;
-
-    g_hash_table_iter_init(&iter, sim->durable_permits);
-    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&record)) {
-        if (record->used_by || sim_boot_time(sim) >= record->expires_at ||
-            !apmig_permit_is_for(record, guest->uuid, guest->name))
-            continue;
-        record->used_by = g_strdup(guest->uuid);
-        record->outgoing = FALSE;
-        guest->let_in_at = sim->now;
-        sim_trace(sim, "the hook finds no daemon, and permit %s for %s", record->id, guest->name);
-        sim_cover(sim, COVER_PERMIT_HOOK);
-        return TRUE;
-    }
     return FALSE;
 }
 

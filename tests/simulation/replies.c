@@ -355,8 +355,9 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REMOVE_ADMISSION:
         guest_forget_admission(guest_by_uuid(sim, action->admission->uuid));
         break;
-    case APMIG_ACTION_USE_PERMIT:
-        check_use_permit(sim, action->permit);
+    case APMIG_ACTION_PERSIST_PERMIT:
+        if (action->permit->used_by)
+            check_use_permit(sim, action->permit);
         break;
     case APMIG_ACTION_REMOVE_PERMIT:
         check_remove_permit(sim, action->permit);

@@ -508,8 +508,6 @@ void check_unplugged(Sim *sim, const ApmigEvent *event);
 
 void permits_init(Sim *sim);
 void permits_free(Sim *sim);
-/* The hook of @guest finds no daemon. Returns: whether it lets the guest in. */
-gboolean permits_hook(Sim *sim, Guest *guest);
 /* Whether @guest uses a permit that is on disk. */
 gboolean permits_have_user(const Sim *sim, const Guest *guest);
 /* Before the engine is told of it. */
@@ -621,7 +619,6 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(PERMIT_WAITED, "permit given to what migrates already")                                                \
     X(PERMIT_OUT, "permitted guest seen leaving")                                                            \
     X(PERMIT_IN, "permitted guest let in against a lock")                                                    \
-    X(PERMIT_HOOK, "permitted guest let in while the daemon was down")                                       \
     X(RECOVERED, "lock recovered from damage")                                                               \
     X(FORCED, "recovered lock released by force")                                                            \
     X(OVERDUE, "lock overdue")                                                                               \

@@ -40,7 +40,6 @@ static const char *const action_names[] = {
     [APMIG_ACTION_PERSIST_ADMISSION] = "persist-admission",
     [APMIG_ACTION_REMOVE_ADMISSION] = "remove-admission",
     [APMIG_ACTION_PERSIST_PERMIT] = "persist-permit",
-    [APMIG_ACTION_USE_PERMIT] = "use-permit",
     [APMIG_ACTION_REMOVE_PERMIT] = "remove-permit",
     [APMIG_ACTION_LIST_GUESTS] = "list-guests",
     [APMIG_ACTION_QUERY_GUEST] = "query-guest",
@@ -241,7 +240,6 @@ append_action(GString *text, const ApmigAction *action)
         g_string_append_printf(text, " %.8s", action->admission->uuid);
         break;
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
         g_string_append_printf(text, " permit %s%s", action->permit->id,
                                action->permit->used_by ? " used" : "");

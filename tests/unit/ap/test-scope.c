@@ -353,6 +353,14 @@ assert_is_model(const ApmigScope *scope, const Model *model)
 }
 
 static void
+assert_is_union(const ApmigScope *a, const ApmigScope *b, const ApmigScope *both)
+{
+    g_autoptr(ApmigScope) again = apmig_scope_union(a, b);
+
+    g_assert_true(apmig_scope_equal(again, both));
+}
+
+static void
 test_random_rectangles(void)
 {
     for (int round = 0; round < 300; round++) {
@@ -361,6 +369,7 @@ test_random_rectangles(void)
         g_autoptr(ApmigScope) a = random_scope(a_model);
         g_autoptr(ApmigScope) b = random_scope(b_model);
         g_autoptr(ApmigScope) both = apmig_scope_union(a, b);
+        g_autoptr(ApmigScope) left = apmig_scope_without(both, b);
         gboolean overlaps = FALSE, equal = memcmp(a_model, b_model, sizeof *a_model) == 0;
 
         assert_is_model(a, a_model);
@@ -371,6 +380,9 @@ test_random_rectangles(void)
         }
         assert_is_model(both, a_model);
         assert_survives_storing(both);
+        g_assert_false(apmig_scope_overlaps(left, b));
+        g_assert_true(apmig_scope_is_within(left, a));
+        assert_is_union(left, b, both);
         g_assert_cmpint(apmig_scope_overlaps(a, b), ==, overlaps);
         g_assert_cmpint(apmig_scope_equal(a, b), ==, equal);
         g_assert_cmpint(g_str_equal(apmig_scope_to_string(a), apmig_scope_to_string(b)), ==, equal);

@@ -42,7 +42,6 @@ assert_default(const ApmigConfig *config)
     g_assert_cmpstr(config->status_dir, ==, "/run/libvirt/qemu");
     g_assert_cmpint(config->hook_timeout_usec, ==, 5000000);
     g_assert_true(config->hook_deny_unreachable);
-    g_assert_cmpstr(config->metrics_file, ==, "");
 }
 
 static void

@@ -39,15 +39,13 @@ static void
 set_up(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *command = NULL;
-    g_autofree char *plugins = NULL;
     int status = -1;
 
     fixture->root = sysfs_new();
     command = g_strdup_printf("cp -a %s/. %s", HOST_A, fixture->root);
     g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, &status, NULL) && status == 0);
-    plugins = sysfs_path(fixture->root, "no-such-folder");
     fixture->alarms = g_ptr_array_new_with_free_func(g_free);
-    fixture->view = apmig_key_view_new(fixture->root, plugins);
+    fixture->view = apmig_key_view_new(fixture->root);
     apmig_key_view_set_alarm_func(fixture->view, on_alarm, fixture);
 }
 
@@ -310,6 +308,37 @@ test_host(Fixture *fixture, gconstpointer data)
     g_assert_null(apmig_key_view_host(fixture->view, LONG));
 }
 
+static void
+count_reading(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointer data)
+{
+    g_assert_cmpint(asked_at, <=, began_at);
+    ++*(guint *)data;
+}
+
+static void
+count_answer(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+             const char *error, gpointer data)
+{
+    ++*(guint *)data;
+}
+
+/* Two that asked during one reading share the next one, which is told of once: it does not agree with itself. */
+static void
+test_one_reading_for_two(Fixture *fixture, gconstpointer data)
+{
+    guint n_readings = 0, n_answers = 0;
+
+    apmig_key_view_set_host_func(fixture->view, count_reading, &n_readings);
+    for (guint i = 0; i < 3; i++)
+        apmig_key_view_read_host(fixture->view, LONG, count_answer, &n_answers);
+    while (n_answers < 3)
+        g_main_context_iteration(NULL, TRUE);
+    g_usleep(50000); /* for one that nobody has asked for */
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_cmpuint(n_readings, ==, 2);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -324,6 +353,7 @@ main(int argc, char **argv)
     ADD("no-longer-readable", test_no_longer_readable);
     ADD("contradiction", test_contradiction);
     ADD("host", test_host);
+    ADD("one-reading-for-two", test_one_reading_for_two);
 #undef ADD
     return g_test_run();
 }

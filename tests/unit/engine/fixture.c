@@ -233,7 +233,6 @@ answer_to(ApmigActionType type)
     case APMIG_ACTION_PERSIST_ADMISSION:
         return APMIG_EVENT_ADMISSION_PERSISTED;
     case APMIG_ACTION_PERSIST_PERMIT:
-    case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
         return APMIG_EVENT_PERMIT_WRITTEN;
     default:

@@ -477,7 +477,8 @@ test_permit(Fixture *fixture, gconstpointer data)
     assert_denied(fixture, "Master keys differ: AP queue 04.0012");
     know(fixture->here, KEY_A);
     assert_let_in(fixture, NULL);
-    g_assert_nonnull(find(fixture, APMIG_ACTION_USE_PERMIT, 0));
+    write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
+    g_assert_cmpstr(write->permit->used_by, ==, G1);
 }
 
 int

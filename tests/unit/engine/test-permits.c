@@ -185,7 +185,7 @@ test_leaves_once_and_is_no_breach(Fixture *fixture, gconstpointer data)
     fixture->jobs[0] = APMIG_JOB_OUTGOING;
     go_on(fixture, 6 * SECOND);
     expect_log(story, APMIG_LOG_PERMIT_USED, "guest g1 migrates out with the permit of dora");
-    written(story, APMIG_ACTION_USE_PERMIT, NULL);
+    written(story, APMIG_ACTION_PERSIST_PERMIT, NULL);
     expect_state(story, LOCK, "permitted");
     assert_not_ready(fixture, "guest 'g1' is migrating out (which is permitted");
     g_assert_cmpuint(find_lock(story, LOCK)->record->breaches, ==, 0);
@@ -315,7 +315,7 @@ test_comes_in_once(Fixture *fixture, gconstpointer data)
     admit(story, G1, "g1", FALSE);
     expect_none(story, APMIG_ACTION_REPLY_ADMIT);
     expect_state(story, LOCK, "permitted");
-    written(story, APMIG_ACTION_USE_PERMIT, NULL);
+    written(story, APMIG_ACTION_PERSIST_PERMIT, NULL);
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     expect_admitted(story, TRUE, "");
     admit(story, G1, "g1", FALSE);
@@ -342,7 +342,7 @@ test_no_yes_before_it_is_noted_as_used(Fixture *fixture, gconstpointer data)
     go_on(fixture, 6 * SECOND);
     permit(story, PERMIT, G1, "");
     admit(story, G1, "g1", FALSE);
-    written(story, APMIG_ACTION_USE_PERMIT, "Input/output error");
+    written(story, APMIG_ACTION_PERSIST_PERMIT, "Input/output error");
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     expect_admitted(story, FALSE, "could not be noted as used (Input/output error)");
     g_assert_cmpuint(count_permits(story), ==, 0);
@@ -426,11 +426,11 @@ test_whose_it_is(Fixture *fixture, gconstpointer data)
 /* --- after a restart -------------------------------------------------------------------------------- */
 
 static void
-restart(Fixture *fixture, const char *used_by, gboolean outgoing, gint64 expires_at)
+restart(Fixture *fixture, const char *used_by, gboolean outgoing, gboolean admitted, gint64 expires_at)
 {
     g_autoptr(GPtrArray) locks = g_ptr_array_new();
     g_autoptr(GPtrArray) permits = g_ptr_array_new();
-    g_autoptr(GPtrArray) nothing = g_ptr_array_new();
+    g_autoptr(GPtrArray) admissions = g_ptr_array_new();
     g_autoptr(ApmigScope) scope = scope_of("04.*");
     ApmigLockRecord lock = {.id = LOCK,
                             .scope = scope,
@@ -439,6 +439,7 @@ restart(Fixture *fixture, const char *used_by, gboolean outgoing, gint64 expires
                             .owner_name = "cora",
                             .requested_at = STORY_REALTIME,
                             .held_at = STORY_REALTIME};
+    ApmigAdmission admission = {.uuid = G1, .name = "g1", .scope = scope, .admitted_at = fixture->story.now};
     ApmigPermit given = {.id = PERMIT,
                          .uuid = G1,
                          .name = "g1",
@@ -454,8 +455,10 @@ restart(Fixture *fixture, const char *used_by, gboolean outgoing, gint64 expires
 
     g_ptr_array_add(locks, &lock);
     g_ptr_array_add(permits, &given);
+    if (admitted)
+        g_ptr_array_add(admissions, &admission);
     tell(&fixture->story,
-         (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, nothing, permits}});
+         (ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
 }
 
@@ -464,7 +467,7 @@ test_outgoing_goes_on_over_a_restart(Fixture *fixture, gconstpointer data)
 {
     Story *story = &fixture->story;
 
-    restart(fixture, G1, TRUE, 0);
+    restart(fixture, G1, TRUE, FALSE, 0);
     fixture->jobs[0] = APMIG_JOB_OUTGOING;
     answer_all(fixture);
     go_on(fixture, 50000);
@@ -477,13 +480,12 @@ test_outgoing_goes_on_over_a_restart(Fixture *fixture, gconstpointer data)
     expect_state(story, LOCK, "held");
 }
 
-/* A hook that found no daemon let it in. */
 static void
-test_used_by_a_hook_counts_as_admitted(Fixture *fixture, gconstpointer data)
+test_let_in_counts_as_admitted_after_a_restart(Fixture *fixture, gconstpointer data)
 {
     Story *story = &fixture->story;
 
-    restart(fixture, G1, FALSE, 0);
+    restart(fixture, G1, FALSE, TRUE, 0);
     fixture->jobs[0] = APMIG_JOB_GONE;
     answer_all(fixture);
     go_on(fixture, 30 * SECOND);
@@ -499,12 +501,32 @@ test_used_by_a_hook_counts_as_admitted(Fixture *fixture, gconstpointer data)
     expect_state(story, LOCK, "held");
 }
 
+/* No hook had let it in: it was seen. */
+static void
+test_incoming_goes_on_over_a_restart(Fixture *fixture, gconstpointer data)
+{
+    Story *story = &fixture->story;
+
+    restart(fixture, G1, FALSE, FALSE, 0);
+    fixture->jobs[0] = APMIG_JOB_INCOMING;
+    answer_all(fixture);
+    go_on(fixture, MINUTE);
+    expect_none(story, APMIG_ACTION_RUN_STEP);
+    g_assert_cmpuint(find_lock(story, LOCK)->record->breaches, ==, 0);
+    expect_state(story, LOCK, "draining");
+    fixture->jobs[0] = APMIG_JOB_GONE;
+    go_on(fixture, SECOND);
+    expect_log(story, APMIG_LOG_PERMIT_ENDED, "used");
+    go_on(fixture, 50000);
+    expect_state(story, LOCK, "held");
+}
+
 static void
 test_open_one_counts_after_a_restart(Fixture *fixture, gconstpointer data)
 {
     Story *story = &fixture->story;
 
-    restart(fixture, NULL, FALSE, story->now + MINUTE);
+    restart(fixture, NULL, FALSE, FALSE, story->now + MINUTE);
     answer_all(fixture);
     expect_state(story, LOCK, "held");
     fixture->jobs[0] = APMIG_JOB_OUTGOING;
@@ -512,7 +534,7 @@ test_open_one_counts_after_a_restart(Fixture *fixture, gconstpointer data)
     expect_state(story, LOCK, "permitted");
     tear_down(fixture, NULL);
     set_up(fixture, NULL);
-    restart(fixture, NULL, FALSE, story->now);
+    restart(fixture, NULL, FALSE, FALSE, story->now);
     expect_log(story, APMIG_LOG_PERMIT_ENDED, "expired");
     g_assert_cmpuint(count_permits(story), ==, 0);
 }
@@ -533,7 +555,8 @@ main(int argc, char **argv)
     ADD("many-are-refused", test_many_are_refused);
     ADD("whose-it-is", test_whose_it_is);
     ADD("outgoing-goes-on-over-a-restart", test_outgoing_goes_on_over_a_restart);
-    ADD("used-by-a-hook-counts-as-admitted", test_used_by_a_hook_counts_as_admitted);
+    ADD("let-in-counts-as-admitted-after-a-restart", test_let_in_counts_as_admitted_after_a_restart);
+    ADD("incoming-goes-on-over-a-restart", test_incoming_goes_on_over_a_restart);
     ADD("open-one-counts-after-a-restart", test_open_one_counts_after_a_restart);
 #undef ADD
     return g_test_run();

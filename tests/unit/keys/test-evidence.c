@@ -22,7 +22,7 @@ word_of(ApmigEvidenceClass evidence, const char *pattern, gint64 at)
     g_assert_true(apmig_key_pattern_parse(pattern, 8, &record.registers[APMIG_REGISTER_CUR]));
     record.at = at;
     record.source = (char *)(evidence == APMIG_EVIDENCE_ATTESTED ? "tke-export" : "anna");
-    record.uid = evidence == APMIG_EVIDENCE_DECLARED ? 1000 : 0;
+    record.uid = evidence == APMIG_EVIDENCE_ATTESTED ? 990 : 1000;
     return record;
 }
 
@@ -39,7 +39,16 @@ declare(ApmigEvidence *evidence, const char *pattern, gint64 at, GPtrArray *warn
 {
     ApmigEvidenceRecord record = word_of(APMIG_EVIDENCE_DECLARED, pattern, at);
 
-    apmig_evidence_declare(evidence, &record, warnings);
+    apmig_evidence_declare(evidence, &record, TRUE, warnings);
+}
+
+/* As a program does time and again, whether a key was changed or not. */
+static void
+attest(ApmigEvidence *evidence, const char *pattern, gint64 at, GPtrArray *warnings)
+{
+    ApmigEvidenceRecord record = word_of(APMIG_EVIDENCE_ATTESTED, pattern, at);
+
+    apmig_evidence_declare(evidence, &record, FALSE, warnings);
 }
 
 static void
@@ -139,7 +148,7 @@ test_contradiction(void)
     read_card(evidence, "invalid -", 50 * SECOND, alarms);
     g_assert_cmpuint(alarms->len, ==, 2);
     assert_says(alarms->pdata[1], "the card has no key in AES CUR, read at 1970-01-01 00:00:50 UTC, but " K2
-                                  " was attested by the plug-in tke-export");
+                                  " was attested by tke-export (uid 990)");
     /* neither of the two counts when the card is out of sight again */
     apmig_evidence_add_reading(evidence, 4, 0x12, NULL, 60 * SECOND, alarms);
     assert_known(evidence, "unknown");
@@ -156,6 +165,34 @@ test_contradiction(void)
     apmig_evidence_add_reading(evidence, 4, 0x12, NULL, 91 * SECOND, alarms);
     assert_known(evidence, "attested " K2);
     g_assert_cmpuint(alarms->len, ==, 3);
+}
+
+/* It says the same again and again, which is no cause to warn; a weaker word against it is. */
+static void
+test_attesting(void)
+{
+    g_autoptr(ApmigEvidence) evidence = apmig_evidence_new();
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+
+    declare(evidence, K1, 10 * SECOND, warnings);
+    attest(evidence, K2, 20 * SECOND, warnings);
+    attest(evidence, K2, 30 * SECOND, warnings);
+    assert_known(evidence, "attested " K2);
+    g_assert_cmpuint(warnings->len, ==, 0);
+    declare(evidence, K1, 40 * SECOND, warnings);
+    assert_known(evidence, "attested " K2);
+    g_assert_cmpuint(warnings->len, ==, 1);
+    g_assert_cmpstr(warnings->pdata[0], ==,
+                    "AP queue 04.0012: " K1 " in AES CUR is declared only, but " K2 " was attested by "
+                    "tke-export (uid 990) at 1970-01-01 00:00:30 UTC, and counts until the key is attested "
+                    "anew.");
+    attest(evidence, K1, 50 * SECOND, warnings);
+    assert_known(evidence, "attested " K1);
+    read_card(evidence, "valid " K2, 60 * SECOND, warnings);
+    g_assert_cmpuint(warnings->len, ==, 3); /* the card contradicts both */
+    attest(evidence, K1, 70 * SECOND, warnings);
+    assert_known(evidence, "verified " K2);
+    assert_says(warnings->pdata[3], "the card has " K2 " in AES CUR");
 }
 
 static void
@@ -319,20 +356,21 @@ expand(const ApmigApHost *host, const char *const *texts)
 {
     g_autoptr(GPtrArray) declarations =
         g_ptr_array_new_with_free_func((GDestroyNotify)apmig_declaration_free);
+    const ApmigEvidenceRecord origin = word_of(APMIG_EVIDENCE_ATTESTED, K1, 7);
     g_autoptr(GPtrArray) records = NULL;
     g_autoptr(GError) error = NULL;
     GString *shown = g_string_new(NULL);
 
     for (; *texts != NULL; texts++)
         g_ptr_array_add(declarations, apmig_declaration_parse(*texts, NULL));
-    records = apmig_declarations_expand(declarations, host, NULL, 1000, "anna", 7, &error);
+    records = apmig_declarations_expand(declarations, host, NULL, &origin, &error);
     for (guint i = 0; records != NULL && i < records->len; i++) {
         const ApmigEvidenceRecord *record = records->pdata[i];
         g_autofree char *cur = apmig_key_pattern_to_string(&record->registers[APMIG_REGISTER_CUR]);
 
-        g_assert_cmpint(record->evidence, ==, APMIG_EVIDENCE_DECLARED);
-        g_assert_cmpuint(record->uid, ==, 1000);
-        g_assert_cmpstr(record->source, ==, "anna");
+        g_assert_cmpint(record->evidence, ==, APMIG_EVIDENCE_ATTESTED);
+        g_assert_cmpuint(record->uid, ==, 990);
+        g_assert_cmpstr(record->source, ==, "tke-export");
         g_assert_cmpint(record->at, ==, 7);
         g_string_append_printf(shown, "%s%02x.%04x %s %s", i > 0 ? ", " : "", record->adapter, record->domain,
                                apmig_key_class_to_string(record->key_class), cur);
@@ -413,6 +451,7 @@ main(int argc, char **argv)
     g_test_add_func("/evidence/strength", test_strength);
     g_test_add_func("/evidence/keys-are-apart", test_keys_are_apart);
     g_test_add_func("/evidence/contradiction", test_contradiction);
+    g_test_add_func("/evidence/attesting", test_attesting);
     g_test_add_func("/evidence/declaring", test_declaring);
     g_test_add_func("/evidence/class-names", test_class_names);
     g_test_add_func("/evidence/unknown-in-words", test_unknown_in_words);

@@ -224,13 +224,14 @@ test_unverified(Fixture *fixture, gconstpointer data)
         guests->unverified, ==,
         "Not verified: AP queues 02.0005, 03.0005, 05.0005 (each is set aside for guests (driver vfio_ap), "
         "so this host cannot see its master keys, which is normal: look them up on the TKE workstation or "
-        "in the guest, and declare them when you release the lock); " NO_SYM ".");
+        "in the guest, and declare them); " NO_SYM ".");
     for (gsize i = 0; i < G_N_ELEMENTS(told); i++)
         apmig_evidence_add(fixture->evidence, &told[i], NULL);
     words = check(fixture, "*.0005");
     assert_says(words->unverified,
                 "Not verified: AP queues 02.0005 (APKA, ASYM), 03.0005 (each is set aside");
-    assert_says(words->unverified, "; AP queues 02.0005 (AES), 05.0005 (known by declaration or plug-in); ");
+    assert_says(words->unverified,
+                "; AP queues 02.0005 (AES), 05.0005 (declared or attested, not read from the card); ");
     ep11 = check(fixture, "05.0004");
     g_assert_cmpstr(ep11->unverified, ==, "");
     nothing = check(fixture, "0a.*,77.*");

@@ -413,16 +413,19 @@ test_on_busy_names(void)
     g_assert_cmpstr(apmig_step_to_string(APMIG_STEP_KILL_INCOMING), ==, "kill-incoming");
 }
 
-/* Every condition has a name of its own. */
+/* Every condition has a name of its own, and an exit status. */
 static void
 test_error_names(void)
 {
-    g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
+    ApmigError found;
 
     for (guint code = 0; code < APMIG_N_ERRORS; code++) {
-        g_assert_nonnull(apmig_error_name((ApmigError)code));
-        g_assert_true(g_hash_table_add(names, (gpointer)apmig_error_name((ApmigError)code)));
+        g_assert_true(apmig_error_find(apmig_error_name((ApmigError)code), &found));
+        g_assert_cmpint(found, ==, code);
+        g_assert_cmpint(apmig_error_exit_status((ApmigError)code), >=, APMIG_EXIT_INVALID);
+        g_assert_cmpint(apmig_error_exit_status((ApmigError)code), <=, APMIG_EXIT_REFUSED);
     }
+    g_assert_false(apmig_error_find("locked", &found));
     g_assert_cmpstr(apmig_error_name(APMIG_ERROR_INVALID_SCOPE), ==, "InvalidScope");
     g_assert_cmpstr(apmig_error_name(APMIG_ERROR_KEY_CHANGE_UNFINISHED), ==, "KeyChangeUnfinished");
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/fixture.h"
 
+#include "base/boot-time.h"
+
 #include <ftw.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
@@ -94,7 +96,8 @@ fixture_open(Fixture *fixture)
     fixture->store = apmig_store_open(fixture->state, fixture->runtime, &error);
     g_assert_no_error(error);
     loaded =
-        apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->damage, &error);
+        apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->permits,
+                         &fixture->damage, &error);
     g_assert_no_error(error);
     g_assert_true(loaded);
     fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);
@@ -107,6 +110,7 @@ fixture_close(Fixture *fixture)
     g_clear_pointer(&fixture->store, apmig_store_free);
     g_clear_pointer(&fixture->locks, g_ptr_array_unref);
     g_clear_pointer(&fixture->admissions, g_ptr_array_unref);
+    g_clear_pointer(&fixture->permits, g_ptr_array_unref);
     g_clear_pointer(&fixture->damage, g_ptr_array_unref);
     g_clear_pointer(&fixture->declared, g_ptr_array_unref);
 }
@@ -181,6 +185,29 @@ fixture_persist_admission(Fixture *fixture, const ApmigAdmission *admission)
     return fixture->last_error;
 }
 
+static const char *
+ask_permit(Fixture *fixture, ApmigActionType type, const ApmigPermit *permit)
+{
+    ApmigAction *action = test_action_new(type, fixture->last_op + 1);
+
+    action->permit = apmig_permit_copy(permit);
+    apmig_store_carry_out(fixture->store, action);
+    fixture_wait(fixture, fixture->n_answers + 1);
+    return fixture->last_error;
+}
+
+const char *
+fixture_persist_permit(Fixture *fixture, const ApmigPermit *permit)
+{
+    return ask_permit(fixture, APMIG_ACTION_PERSIST_PERMIT, permit);
+}
+
+const char *
+fixture_remove_permit(Fixture *fixture, const ApmigPermit *permit)
+{
+    return ask_permit(fixture, APMIG_ACTION_REMOVE_PERMIT, permit);
+}
+
 /* --- what is stored ------------------------------------------------------------------------------ */
 
 ApmigLockRecord *
@@ -213,4 +240,22 @@ test_admission_new(const char *uuid)
     admission->devices = g_strsplit("aaaaaaaa-edaf-9455-926a-d65c16db1809", ",", -1);
     admission->admitted_at = 1;
     return admission;
+}
+
+ApmigPermit *
+test_permit_new(void)
+{
+    ApmigPermit *permit = g_new0(ApmigPermit, 1);
+
+    permit->id = g_strdup(TEST_PERMIT_ID);
+    permit->uuid = g_strdup(TEST_UUID);
+    permit->name = g_strdup("gäst \"1\"");
+    permit->reason = g_strdup("host dies");
+    permit->owner_uid = 4294967294u;
+    permit->login_uid = APMIG_PERMIT_NO_LOGIN;
+    permit->owner_name = g_strdup("dora");
+    permit->given_at = 1;
+    permit->until = G_GINT64_CONSTANT(999999999999999999);
+    permit->expires_at = apmig_boot_time() + 3600 * (gint64)G_USEC_PER_SEC;
+    return permit;
 }

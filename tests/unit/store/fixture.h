@@ -6,12 +6,13 @@
 
 #include "store/store.h"
 
-#define TEST_UUID "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+#define TEST_UUID      "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+#define TEST_PERMIT_ID "0a1b2c3d"
 
 typedef struct {
     char *base, *state, *runtime;
     ApmigStore *store;
-    GPtrArray *locks, *admissions, *damage, *declared; /* as loaded */
+    GPtrArray *locks, *admissions, *permits, *damage, *declared; /* as loaded */
     guint n_answers;
     guint64 last_op;
     char *last_error;
@@ -35,9 +36,11 @@ void fixture_ask_removal(Fixture *fixture, const char *uuid);
 const char *fixture_persist(Fixture *fixture, const ApmigLockRecord *record);
 const char *fixture_remove(Fixture *fixture, const ApmigLockRecord *record);
 const char *fixture_persist_admission(Fixture *fixture, const ApmigAdmission *admission);
+const char *fixture_persist_permit(Fixture *fixture, const ApmigPermit *permit);
+const char *fixture_remove_permit(Fixture *fixture, const ApmigPermit *permit);
 void fixture_wait(Fixture *fixture, guint n_answers);
 
-/* @folder: "state/locks" or "runtime/admissions"; @length -1: of a string */
+/* @folder: "state/locks", "runtime/admissions" or "runtime/permits"; @length -1: of a string */
 char *fixture_path(Fixture *fixture, const char *folder, const char *name);
 void fixture_put(Fixture *fixture, const char *folder, const char *name, const char *text, gssize length);
 gboolean fixture_has(Fixture *fixture, const char *folder, const char *name);
@@ -45,3 +48,5 @@ guint fixture_count(Fixture *fixture, const char *folder);
 
 ApmigLockRecord *test_record_new(const char *id);
 ApmigAdmission *test_admission_new(const char *uuid);
+/* For an hour. */
+ApmigPermit *test_permit_new(void);

@@ -9,7 +9,8 @@
 #define FILE_NAME "declared-keys.json"
 
 static ApmigEvidenceRecord *
-record_new(guint domain, ApmigKeyClass key_class, const char *pattern, const char *before)
+record_new(guint domain, ApmigKeyClass key_class, ApmigEvidenceClass evidence, const char *pattern,
+           const char *before)
 {
     ApmigEvidenceRecord *record = g_new0(ApmigEvidenceRecord, 1);
     guint n_bytes = (guint)(strlen(pattern) - 2) / 2;
@@ -17,7 +18,7 @@ record_new(guint domain, ApmigKeyClass key_class, const char *pattern, const cha
     record->adapter = 0x04;
     record->domain = domain;
     record->key_class = key_class;
-    record->evidence = APMIG_EVIDENCE_DECLARED;
+    record->evidence = evidence;
     g_assert_true(apmig_key_pattern_parse(pattern, n_bytes, &record->registers[APMIG_REGISTER_CUR]));
     record->registers[APMIG_REGISTER_CUR].state = APMIG_KEY_STATE_VALID;
     if (before)
@@ -33,8 +34,10 @@ records_new(void)
 {
     GPtrArray *records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
 
-    g_ptr_array_add(records, record_new(0x12, APMIG_KEY_AES, "0x0123456789abcdef", "0xfedcba9876543210"));
-    g_ptr_array_add(records, record_new(0xff, APMIG_KEY_WK, "0x00112233445566778899aabbccddeeff", NULL));
+    g_ptr_array_add(records, record_new(0x12, APMIG_KEY_AES, APMIG_EVIDENCE_DECLARED, "0x0123456789abcdef",
+                                        "0xfedcba9876543210"));
+    g_ptr_array_add(records, record_new(0xff, APMIG_KEY_WK, APMIG_EVIDENCE_ATTESTED,
+                                        "0x00112233445566778899aabbccddeeff", NULL));
     return records;
 }
 
@@ -98,6 +101,7 @@ test_survives(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(fixture->declared->len, ==, 1);
 }
 
+/* As it was written when everything was declared. */
 #define KEY_START "{\"version\": 1, \"keys\": [{\"queue\": \"04.0012\", \"class\": \"AES\", \"pattern\": "
 #define KEY_END   ", \"before\": \"-\", \"uid\": 0, \"user\": \"root\", \"at\": 1}]}"
 
@@ -115,11 +119,15 @@ test_damage(Fixture *fixture, gconstpointer data)
         KEY_START "\"0x01\"" KEY_END,
         KEY_START "7" KEY_END,
         KEY_START "\"0x0123456789abcdef\", \"more\": 1" KEY_END,
+        KEY_START "\"0x0123456789abcdef\", \"evidence\": \"verified\"" KEY_END,
+        KEY_START "\"0x0123456789abcdef\", \"evidence\": 1" KEY_END,
     };
 
     fixture_put(fixture, "state", FILE_NAME, KEY_START "\"0x0123456789abcdef\"" KEY_END, -1);
     fixture_open(fixture);
     g_assert_cmpuint(fixture->declared->len, ==, 1); /* so it is the damage alone that is told below */
+    g_assert_cmpint(((const ApmigEvidenceRecord *)fixture->declared->pdata[0])->evidence, ==,
+                    APMIG_EVIDENCE_DECLARED);
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
         fixture_close(fixture);
         fixture_put(fixture, "state", FILE_NAME, texts[i], -1);

@@ -59,6 +59,8 @@ typedef struct {
     guint locks;       /* that are there afterwards */
     gboolean held;     /* the first of them is */
     guint admissions;
+    guint permits;
+    gboolean used; /* the first of them is */
 } Crash;
 
 static const Crash crashes[] = {
@@ -68,15 +70,18 @@ static const Crash crashes[] = {
     {"held-durable", "p", "p", 1, FALSE, 0},       {"lock-before-remove", "pr", "p", 1, FALSE, 0},
     {"marker-removed", "pr", "p", 1, FALSE, 0},    {"marker-removed", "pqr", "pq", 2, FALSE, 0},
     {"lock-removed", "pr", "p", 0, FALSE, 0},      {"lock-removed", "pqr", "pq", 1, FALSE, 0},
-    {"admission-durable", "pa", "p", 1, FALSE, 1},
+    {"admission-durable", "pa", "p", 1, FALSE, 1}, {"permit-durable", "g", "", 0, FALSE, 0, 1, FALSE},
+    {"permit-used", "gu", "g", 0, FALSE, 0, 1, TRUE},
 };
 
-/* p, q: persist lock 1, 2; h: lock 1 as held; r: remove lock 1; a: persist an admission */
+/* p, q: persist lock 1, 2; h: lock 1 as held; r: remove lock 1; a: persist an admission; g, u: a permit, as given and as
+ * used */
 static const char *
 take_step(Fixture *fixture, char step)
 {
     g_autoptr(ApmigLockRecord) one = test_record_new("00000001"), two = test_record_new("00000002");
     g_autoptr(ApmigAdmission) admission = test_admission_new(TEST_UUID);
+    g_autoptr(ApmigPermit) permit = test_permit_new();
 
     switch (step) {
     case 'h':
@@ -88,6 +93,11 @@ take_step(Fixture *fixture, char step)
         return fixture_persist(fixture, two);
     case 'r':
         return fixture_remove(fixture, one);
+    case 'u':
+        permit->used_by = g_strdup(TEST_UUID);
+        return fixture_persist_permit(fixture, permit);
+    case 'g':
+        return fixture_persist_permit(fixture, permit);
     default:
         return fixture_persist_admission(fixture, admission);
     }
@@ -130,6 +140,9 @@ test_crash(Fixture *fixture, gconstpointer data)
         g_assert_cmpuint(fixture->damage->len, ==, 0); /* no false alarm */
         g_assert_cmpuint(fixture->locks->len, ==, crash->locks);
         g_assert_cmpuint(fixture->admissions->len, ==, crash->admissions);
+        g_assert_cmpuint(fixture->permits->len, ==, crash->permits);
+        if (crash->permits)
+            g_assert_cmpint(((ApmigPermit *)fixture->permits->pdata[0])->used_by != NULL, ==, crash->used);
         for (guint k = 0; k < fixture->locks->len; k++)
             g_assert_cmpint(((ApmigLockRecord *)fixture->locks->pdata[k])->origin, ==, APMIG_LOCK_BY_REQUEST);
         if (crash->held)

@@ -592,6 +592,21 @@ test_admissions_of_another_boot(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(fixture_count(fixture, ADMISSIONS), ==, 0);
 }
 
+/* It is moved aside within the folder, where it is no admission. */
+static void
+test_folder_in_place_of_an_admission(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *path = fixture_path(fixture, ADMISSIONS, TEST_UUID ".json");
+
+    make_full_folder(path);
+    fixture_open(fixture);
+    g_assert_cmpuint(fixture->admissions->len, ==, 1);
+    fixture_ask_removal(fixture, TEST_UUID);
+    fixture_reopen(fixture);
+    g_assert_cmpuint(fixture->admissions->len, ==, 0);
+    g_assert_cmpuint(fixture->damage->len, ==, 1);
+}
+
 static void
 test_admissions_of_no_guest(Fixture *fixture, gconstpointer data)
 {
@@ -629,6 +644,7 @@ main(int argc, char **argv)
     ADD("admission-of-no-queue", test_admission_of_no_queue);
     ADD("damaged-admissions", test_damaged_admissions);
     ADD("admissions-of-another-boot", test_admissions_of_another_boot);
+    ADD("folder-in-place-of-an-admission", test_folder_in_place_of_an_admission);
     ADD("admissions-of-no-guest", test_admissions_of_no_guest);
     return g_test_run();
 }
