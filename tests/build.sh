@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=sh disable=SC2034,SC2154 # sourced: what it sets is used there, and so is what it uses
 #
-# For run.sh and demo.sh: the packages that are needed, and the builds. Sourced, with $source set to the checkout.
+# For run.sh, check.sh and demo.sh: the packages that are needed, and the builds. Sourced, with $source set to the checkout.
 
 builds=$source/build
 if ! mkdir -p "$builds" 2>/dev/null || ! [ -w "$builds" ]; then
@@ -14,6 +15,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # root of a bare system may lack them
 
 build_packages='gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libjson-glib-dev libxml2-dev libsystemd-dev
     libvirt-dev libvirt-glib-1.0-dev libgudev-1.0-dev'
+check_packages='clang-format-14 pyflakes3 shellcheck'
 bus_packages='dbus-daemon procps systemd systemd-journal-remote python3 python3-pytest python3-pytest-xdist python3-gi python3-jsonschema
     python3-prometheus-client mandoc'
 hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
@@ -37,9 +39,11 @@ need_packages()
     missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     if [ "$(id -u)" -ne 0 ]; then
+        # shellcheck disable=SC2086 # a list
         echo "tests/run.sh: packages are missing; as root: apt-get install" $missing >&2
         return 1
     fi
+    # shellcheck disable=SC2086 # a list
     echo "installing:" $missing
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086 # a list
@@ -68,6 +72,12 @@ build_plain()
     build plain
 }
 
+# What a host gets, and no test.
+build_demo()
+{
+    build demo -Dtests=false
+}
+
 build_sanitized()
 {
     build sanitized -Db_sanitize=address,undefined -Db_lundef=false
@@ -83,10 +93,10 @@ build_fuzz()
     )
 }
 
-# The plain build as a distribution would install it, in $builds/plain-install.
-install_plain()
+# install_build NAME: as a distribution would install it, in $builds/NAME-install
+install_build()
 {
-    rm -rf "$builds/plain-install"
-    DESTDIR=$builds/plain-install meson install -C "$builds/plain" --no-rebuild --quiet >"$results/install.log" 2>&1 ||
+    rm -rf "${builds:?}/$1-install"
+    DESTDIR=$builds/$1-install meson install -C "$builds/$1" --no-rebuild --quiet >"$results/install.log" 2>&1 ||
         { cat "$results/install.log" >&2; return 1; }
 }

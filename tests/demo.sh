@@ -17,6 +17,6 @@ fi
 echo 'Building apmigd ...'
 # shellcheck disable=SC2086 # lists
 need_packages $build_packages $hosts_packages
-build_plain
-install_plain
-exec "$python" "$source/tests/hosts/demo.py" "$builds/plain-install"
+build_demo
+install_build demo
+exec "$python" "$source/tests/hosts/demo.py" "$builds/demo-install"

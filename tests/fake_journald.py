@@ -16,7 +16,7 @@ REMOTE = "/lib/systemd/systemd-journal-remote"
 
 def message_ids():
     """By their names."""
-    text = Path(__file__).resolve().parents[1].joinpath("daemon", "log.c").read_text(encoding="utf-8")
+    text = Path(__file__).resolve().parents[1].joinpath("daemon", "base", "log.c").read_text(encoding="utf-8")
     return dict(re.findall(r'\{"([A-Z_]+)", "([0-9a-f]{32})"\}', text))
 
 

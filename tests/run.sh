@@ -3,7 +3,8 @@
 #
 # Installs what is missing, builds, and runs test suites. The last line says what came of it.
 #
-#     tests/run.sh                          unit bus sanitize fuzz 30 hosts vm: what CI runs
+#     tests/run.sh                          check unit bus sanitize fuzz 30 hosts vm: what CI runs
+#     tests/run.sh check                    the sources themselves: tests/check.sh without its suite unit
 #     tests/run.sh unit                     policy, parsers, store; with a bounded simulation
 #     tests/run.sh bus                      the daemon on a private bus
 #     tests/run.sh sanitize                 unit and bus again, under the address and undefined sanitizers
@@ -87,6 +88,17 @@ run_bus()
     run_pytest "$1" "$2" bus -n $(($(nproc) * 2))
 }
 
+suite_check()
+{
+    # shellcheck disable=SC2086
+    need_packages $check_packages || return 1
+    for name in format shell python layers; do
+        begin=$(date +%s) passed=1 failed=0
+        "$source/tests/check.sh" "$name" || passed=0 failed=1
+        count "check $name" $(($(date +%s) - begin)) "$passed" "$failed" 0
+    done
+}
+
 suite_unit()
 {
     # shellcheck disable=SC2086
@@ -113,7 +125,7 @@ suite_hosts()
         return 1
     fi
     # shellcheck disable=SC2086
-    need_packages $build_packages $hosts_packages $bus_packages && build_plain && install_plain && run_pytest hosts plain hosts &&
+    need_packages $build_packages $hosts_packages $bus_packages && build_plain && install_build plain && run_pytest hosts plain hosts &&
         run_pytest libvirt-xml plain libvirt-xml
 }
 
@@ -209,7 +221,7 @@ suite_bench()
     [ $# -gt 0 ] || set -- engine hook calls take stamps idle abort
     # shellcheck disable=SC2086
     case " $* " in
-        *' abort '*) need_packages $hosts_packages && install_plain || return 1 ;;
+        *' abort '*) need_packages $hosts_packages && install_build plain || return 1 ;;
     esac
     for name; do
         begin=$(date +%s) passed=1 failed=0
@@ -297,12 +309,12 @@ is_number()
     case ${1-} in '' | *[!0-9]*) return 1 ;; esac
 }
 
-[ $# -gt 0 ] || set -- unit bus sanitize fuzz 30 hosts vm
+[ $# -gt 0 ] || set -- check unit bus sanitize fuzz 30 hosts vm
 while [ $# -gt 0 ]; do
     suite=$1 numbers=''
     shift
     case $suite in
-        unit | bus | sanitize | hosts | libvirt-xml | vm | vm-all | vm-bench | s390x | bench) ;;
+        check | unit | bus | sanitize | hosts | libvirt-xml | vm | vm-all | vm-bench | s390x | bench) ;;
         simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;

@@ -158,12 +158,12 @@ append_requester(GString *line, const char *request, const ApmigRequester *reque
 }
 
 static void
-write_entry_line(const ApmigAction *entry, const char *request, const ApmigRequester *requester)
+write_entry_line(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
 {
     g_autoptr(GString) parts = g_string_new(NULL);
     g_autofree char *text = NULL, *line = NULL;
 
-    append_part(parts, "lock", entry->id);
+    append_part(parts, "lock", entry->lock_id);
     append_part(parts, "migration", entry->migration_id);
     append_part(parts, "guest", entry->guest ? entry->guest : entry->uuid);
     append_requester(parts, request, requester);
@@ -210,13 +210,13 @@ add_requester(Fields *fields, const ApmigRequester *requester)
 }
 
 void
-apmig_log_entry(const ApmigAction *entry)
+apmig_log_entry(const ApmigLogEntry *entry)
 {
     apmig_log_request(entry, NULL, NULL);
 }
 
 void
-apmig_log_request(const ApmigAction *entry, const char *request, const ApmigRequester *requester)
+apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
 {
     g_auto(Fields) fields = {0};
 
@@ -228,7 +228,7 @@ apmig_log_request(const ApmigAction *entry, const char *request, const ApmigRequ
     add_field(&fields, "MESSAGE", entry->message);
     add_field(&fields, "MESSAGE_ID", logs[entry->log].message_id);
     add_priority(&fields, entry->priority);
-    add_field(&fields, "LOCK_ID", entry->id);
+    add_field(&fields, "LOCK_ID", entry->lock_id);
     add_field(&fields, "CHANGE_ID", entry->change_id);
     add_field(&fields, "MIGRATION_ID", entry->migration_id);
     add_field(&fields, "GUEST", entry->guest);

@@ -10,8 +10,8 @@
 
 /* Fields: MESSAGE_ID, PRIORITY, LOCK_ID, CHANGE_ID, MIGRATION_ID, GUEST, GUEST_UUID, RESULT; empty ones are left out,
  * LOCK_ID and CHANGE_ID are there once for each lock that the entry concerns. Control characters of user text are
- * escaped. @entry: an action of type APMIG_ACTION_LOG. */
-void apmig_log_entry(const ApmigAction *entry);
+ * escaped. */
+void apmig_log_entry(const ApmigLogEntry *entry);
 
 /**
  * apmig_log_request: the same for what somebody has asked for
@@ -20,7 +20,7 @@ void apmig_log_entry(const ApmigAction *entry);
  *
  * Further fields: REQUEST, CALLER_UID, CALLER_LOGIN_UID, CALLER_PID, CALLER_UNIT; what is not known is left out.
  */
-void apmig_log_request(const ApmigAction *entry, const char *request, const ApmigRequester *requester);
+void apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester);
 
 /* @priority: LOG_ERR .. LOG_DEBUG */
 void apmig_log(int priority, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -78,8 +78,9 @@ judge(ApmigCore *core, ApmigCaller caller, const ApmigGuest *guest, gboolean res
     arrival.in_use = in_use;
     arrival.asked_at = core->arrivals_asked_at;
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                                    .admit = {caller, guest->uuid, guest->name, restore,
-                                              apmig_guest_facts(guest), arrival}});
+                                    .caller = caller,
+                                    .admit = {guest->uuid, guest->name, restore, apmig_guest_facts(guest),
+                                              arrival}});
 }
 
 /* --- readings ------------------------------------------------------------------------------------ */
@@ -93,7 +94,7 @@ judge_all(ApmigCore *core, const char *const *in_use)
     for (guint i = 0; i < arrivals->len; i++) {
         const Arrival *arrival = arrivals->pdata[i];
 
-        if (g_hash_table_contains(core->callers, GSIZE_TO_POINTER(arrival->caller)))
+        if (core_has_caller(core, arrival->caller))
             judge(core, arrival->caller, arrival->guest, FALSE, in_use);
     }
 }
@@ -162,10 +163,10 @@ wait_for_reading(ApmigCore *core, ApmigCaller caller, ApmigGuest *guest)
 /* --- requests ------------------------------------------------------------------------------------ */
 
 ApmigCaller
-apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigAdmitFunc func,
+apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigReplyFunc func,
                  gpointer user_data)
 {
-    ApmigCaller caller = core_add_caller(core, NULL, func, user_data);
+    ApmigCaller caller = core_add_caller(core, func, user_data);
 
     core->hook_last_called = g_get_real_time();
     apmig_metrics_hook_called(core->metrics);

@@ -14,10 +14,9 @@ typedef struct {
     ApmigCore *core;
     char *name;        /* of the guest that is to be described; NULL: @guest is to be checked */
     ApmigGuest *guest; /* that would come in */
-    ApmigGuestDescribedFunc described;
-    ApmigArrivalCheckFunc checked;
-    gpointer user_data;
+    Caller *caller;
     gint64 asked_at; /* boot time: when the guests' devices began to be read */
+    guint idle_id;   /* it is answered at the next turn of the main loop; 0: not */
 } Checking;
 
 static void
@@ -25,18 +24,20 @@ checking_free(gpointer data)
 {
     Checking *checking = data;
 
+    if (checking->idle_id != 0)
+        g_source_remove(checking->idle_id);
     g_free(checking->name);
     apmig_guest_free(checking->guest);
     g_free(checking);
 }
 
 static Checking *
-checking_new(ApmigCore *core, gpointer user_data)
+checking_new(ApmigCore *core, AnswerFunc func, gpointer user_data)
 {
     Checking *checking = g_new0(Checking, 1);
 
     checking->core = core;
-    checking->user_data = user_data;
+    checking->caller = core_add_question(core, func, user_data);
     g_hash_table_add(core->checkings, checking);
     return checking;
 }
@@ -44,6 +45,7 @@ checking_new(ApmigCore *core, gpointer user_data)
 static void
 end(Checking *checking)
 {
+    core_end_question(checking->caller);
     g_hash_table_remove(checking->core->checkings, checking);
 }
 
@@ -60,7 +62,8 @@ guest_described(const char *xml, const GError *error, gpointer user_data)
 {
     Checking *checking = user_data;
 
-    checking->described(xml, error, checking->user_data);
+    if (checking->caller->func)
+        ((ApmigGuestDescribedFunc)checking->caller->func)(xml, error, checking->caller->user_data);
     end(checking);
 }
 
@@ -79,19 +82,27 @@ source_read(G_GNUC_UNUSED const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray
         guest_described, checking);
 }
 
-void
+ApmigCaller
 apmig_core_describe_guest(ApmigCore *core, const char *guest, ApmigGuestDescribedFunc func,
                           gpointer user_data)
 {
-    Checking *checking = checking_new(core, user_data);
+    Checking *checking = checking_new(core, (AnswerFunc)func, user_data);
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
     checking->name = g_strdup(guest);
-    checking->described = func;
     apmig_core_read_keys(core, all, FALSE, source_read, checking);
+    return checking->caller->number;
 }
 
 /* --- at the destination -------------------------------------------------------------------------- */
+
+static void
+tell(Checking *checking, const ApmigArrivalCheck *check, const GError *error)
+{
+    if (checking->caller->func)
+        ((ApmigArrivalCheckFunc)checking->caller->func)(check, error, checking->caller->user_data);
+    end(checking);
+}
 
 /* @guests: (nullable): the active ones here, with their devices; NULL: not known */
 static void
@@ -111,8 +122,7 @@ answer(Checking *checking, const GPtrArray *guests)
     event.admit.arrival.in_use = in_use ? (const char *const *)in_use->pdata : NULL;
     event.admit.arrival.asked_at = checking->asked_at;
     check = apmig_engine_check_arrival(checking->core->engine, &event);
-    checking->checked(check, NULL, checking->user_data);
-    end(checking);
+    tell(checking, check, NULL);
 }
 
 static void
@@ -139,23 +149,33 @@ destination_read(const ApmigApHost *host, G_GNUC_UNUSED const GPtrArray *reading
         return;
     }
     error = g_error_new(APMIG_ERROR, APMIG_ERROR_TIMEOUT, "%s: try again.", problem);
-    checking->checked(NULL, error, checking->user_data);
-    end(checking);
+    tell(checking, NULL, error);
 }
 
-void
+/* Of a guest that is not affected nothing has to be read. */
+static gboolean
+answer_at_once(gpointer user_data)
+{
+    Checking *checking = user_data;
+
+    checking->idle_id = 0;
+    answer(checking, NULL);
+    return G_SOURCE_REMOVE;
+}
+
+ApmigCaller
 apmig_core_check_arrival(ApmigCore *core, ApmigGuest *guest, ApmigArrivalCheckFunc func, gpointer user_data)
 {
-    Checking *checking = checking_new(core, user_data);
+    Checking *checking = checking_new(core, (AnswerFunc)func, user_data);
     g_autoptr(ApmigScope) scope = NULL;
 
     checking->guest = guest;
-    checking->checked = func;
     if (guest->affected == APMIG_AFFECTED_NO) {
-        answer(checking, NULL);
-        return;
+        checking->idle_id = g_idle_add(answer_at_once, checking);
+        return checking->caller->number;
     }
     scope = guest->stamp && guest->stamp->view ? apmig_ap_view_scope(guest->stamp->view)
                                                : apmig_scope_ref(guest->scope);
     apmig_core_read_keys(core, scope, FALSE, destination_read, checking);
+    return checking->caller->number;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Carries events to the engine, and its actions to the store, the hypervisor, the log, listeners and callers.
- * What has to do with master keys is in core-keys.c, with changes of the host in watch.c, with guests that come in
- * in core-arrival.c, with stamps in core-stamps.c.
  */
 #include "core/private.h"
 
@@ -11,79 +9,16 @@
 #include <systemd/sd-id128.h>
 
 #include "base/boot-time.h"
-#include "base/hook-presence.h"
 #include "base/host-id.h"
 #include "base/log.h"
 
 /* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
 #define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
 
-/* --- answering callers --------------------------------------------------------------------------- */
-
-static void
-answer(ApmigCore *core, const ApmigAction *action)
-{
-    Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(action->caller));
-    g_autoptr(GError) error = NULL;
-
-    if (!caller)
-        return; /* gone meanwhile */
-    if (action->type == APMIG_ACTION_REPLY_ERROR)
-        error = g_error_new_literal(APMIG_ERROR, action->code, action->message);
-    if (caller->admit)
-        caller->admit(action->allowed, action->message, action->device_map, caller->user_data);
-    else if (caller->verdict)
-        core_give_verdict(caller, action, error);
-    else if (caller->permit)
-        core_give_permit(caller, action, error);
-    else
-        caller->reply(action->id, error, caller->user_data);
-    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(action->caller));
-}
-
-static gboolean
-answer_all(gpointer user_data)
-{
-    ApmigCore *core = user_data;
-
-    g_clear_pointer(&core->reply_source, g_source_unref);
-    while (!g_queue_is_empty(&core->replies)) {
-        g_autoptr(ApmigAction) action = g_queue_pop_head(&core->replies);
-
-        answer(core, action);
-    }
-    return G_SOURCE_REMOVE;
-}
-
-/* Deferred, so that a caller never gets its answer from within its own call. */
-static void
-answer_soon(ApmigCore *core, ApmigAction *action)
-{
-    g_queue_push_tail(&core->replies, action);
-    if (core->reply_source)
-        return;
-    core->reply_source = g_idle_source_new();
-    g_source_set_priority(core->reply_source, G_PRIORITY_HIGH);
-    g_source_set_callback(core->reply_source, answer_all, core, NULL);
-    g_source_attach(core->reply_source, NULL);
-}
-
-ApmigCaller
-core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data)
-{
-    Caller *caller = g_new0(Caller, 1);
-
-    caller->reply = reply;
-    caller->admit = admit;
-    caller->user_data = user_data;
-    g_hash_table_insert(core->callers, GSIZE_TO_POINTER(++core->last_caller), caller);
-    return core->last_caller;
-}
-
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
 void
-core_log(ApmigCore *core, const ApmigAction *entry)
+core_log(ApmigCore *core, const ApmigLogEntry *entry)
 {
     apmig_log_entry(entry);
     apmig_metrics_count(core->metrics, entry->log);
@@ -103,31 +38,25 @@ carry_out(ApmigCore *core, ApmigAction *action)
 {
     switch (action->type) {
     case APMIG_ACTION_PERSIST_LOCK:
-        apmig_store_persist_lock(core->store, action->op, action->record);
-        break;
     case APMIG_ACTION_REMOVE_LOCK:
-        apmig_store_remove_lock(core->store, action->op, action->record);
-        break;
     case APMIG_ACTION_PERSIST_ADMISSION:
-        apmig_store_persist_admission(core->store, action->op, action->admission);
-        break;
     case APMIG_ACTION_REMOVE_ADMISSION:
-        apmig_store_remove_admission(core->store, action->admission->uuid);
-        break;
     case APMIG_ACTION_PERSIST_PERMIT:
     case APMIG_ACTION_USE_PERMIT:
     case APMIG_ACTION_REMOVE_PERMIT:
-        core_carry_out_permit(core, action);
-        break;
+    case APMIG_ACTION_PERSIST_DECLARED:
+        apmig_store_carry_out(core->store, action);
+        return TRUE;
     case APMIG_ACTION_LIST_GUESTS:
-        core->hypervisor->list_guests(core->hypervisor, action->token);
+        core->hypervisor->list_guests(core->hypervisor, action->query.token);
         break;
     case APMIG_ACTION_QUERY_GUEST:
-        core->hypervisor->query_guest(core->hypervisor, action->token, action->uuid, action->want_facts);
+        core->hypervisor->query_guest(core->hypervisor, action->query.token, action->query.uuid,
+                                      action->query.want_facts);
         break;
     case APMIG_ACTION_RUN_STEP:
-        if (action->step == APMIG_STEP_LIBVIRT_ABORT)
-            core->hypervisor->run_step(core->hypervisor, action->op, action->step, action->uuid);
+        if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT)
+            core->hypervisor->run_step(core->hypervisor, action->op, action->step.kind, action->step.uuid);
         else
             apmig_fencer_run(core->fencer, action);
         break;
@@ -146,8 +75,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
     case APMIG_ACTION_REPLY_VERDICT:
     case APMIG_ACTION_REPLY_PERMIT:
     case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_DECLARED:
     case APMIG_ACTION_REPLY_ERROR:
-        answer_soon(core, action);
+        core_reply(core, action);
         return TRUE;
     case APMIG_ACTION_PUBLISH_LOCK:
         core_watch_lock(core, action->id);
@@ -175,7 +105,7 @@ carry_out(ApmigCore *core, ApmigAction *action)
             core->listener.view_changed(core->listener_data);
         break;
     case APMIG_ACTION_LOG:
-        core_log(core, action);
+        core_log(core, &action->entry);
         break;
     }
     return FALSE;
@@ -230,39 +160,16 @@ static GSourceFuncs deadline_funcs = {.dispatch = deadline_reached};
 /* --- what the store answers ---------------------------------------------------------------------- */
 
 static void
-lock_persisted(guint64 op, const char *error, gpointer core)
+store_answered(const ApmigEvent *answer, gpointer user_data)
 {
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {op, error}});
+    ApmigCore *core = user_data;
+    ApmigEvent event = *answer;
+
+    if (event.type == APMIG_EVENT_DECLARED_PERSISTED)
+        apmig_declarer_persisted(core->declarer, event.persisted.op, event.persisted.error);
+    else
+        core_handle(core, &event);
 }
-
-static void
-lock_removed(guint64 op, const char *error, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_LOCK_REMOVED, .persisted = {op, error}});
-}
-
-static void
-admission_persisted(guint64 op, const char *error, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, error}});
-}
-
-static void
-permit_written(guint64 op, const char *error, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {op, error}});
-}
-
-static void
-declared_persisted(guint64 op, const char *error, gpointer user_data)
-{
-    const ApmigCore *core = user_data;
-
-    apmig_declarer_persisted(core->declarer, op, error);
-}
-
-static const ApmigStoreCallbacks store_callbacks = {lock_persisted, lock_removed, admission_persisted,
-                                                    declared_persisted, permit_written};
 
 /* --- what the hypervisor says --------------------------------------------------------------------- */
 
@@ -277,65 +184,25 @@ view_started(const char *uri, gboolean has_hook, gpointer user_data)
 }
 
 static void
-view_lost(const char *reason, gpointer user_data)
+told(const ApmigEvent *news, gpointer user_data)
 {
     ApmigCore *core = user_data;
+    ApmigEvent event = *news;
 
-    core_stamps_lost(core, reason);
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
-}
-
-static void
-listed(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests, gpointer core)
-{
-    core_handle(core,
-                &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, error, guests, n_guests}});
-}
-
-static void
-answered(const ApmigEvent *guest_answer, gpointer core)
-{
-    ApmigEvent event = *guest_answer;
-
+    if (event.type == APMIG_EVENT_VIEW_LOST)
+        core_stamps_lost(core, event.view_lost.reason);
+    else if (event.type == APMIG_EVENT_STAMP_FINISHED)
+        apmig_stamp_queue_next(core->stamps);
     core_handle(core, &event);
 }
+
+static const ApmigHypervisorCallbacks hypervisor_callbacks = {view_started, told, core_other_keys};
 
 static void
 step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer core)
 {
     core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, message}});
 }
-
-static void
-guest_changed(const char *uuid, ApmigGuestChange change, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
-}
-
-static void
-guest_stopped(const char *uuid, gboolean migrated, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
-}
-
-static void
-hint(const char *uuid, const char *name, gpointer core)
-{
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, name}});
-}
-
-static void
-stamp_finished(guint64 op, ApmigStamping result, const char *message, gpointer user_data)
-{
-    ApmigCore *core = user_data;
-
-    apmig_stamp_queue_next(core->stamps);
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {op, result, message}});
-}
-
-static const ApmigHypervisorCallbacks hypervisor_callbacks = {
-    view_started,  view_lost,     listed, answered,       step_finished,
-    guest_changed, guest_stopped, hint,   stamp_finished, core_other_keys};
 
 /* The queues of any guest may be others now, and what is known of the hardware is old. */
 static void
@@ -345,7 +212,7 @@ ap_changed(gpointer user_data)
 
     core_read_host(core);
     core_tell_hardware(core);
-    hint(NULL, NULL, core);
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_HINT});
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -369,7 +236,6 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->key_view = key_view;
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
-    core->declarings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core_checks_init(core);
     core->declarer = apmig_declarer_new(store, key_view);
     core->guest_lister = apmig_guest_lister_new(hypervisor);
@@ -413,7 +279,6 @@ apmig_core_free(ApmigCore *core)
     apmig_key_view_free(core->key_view);
     g_ptr_array_unref(core->arrivals);
     g_hash_table_unref(core->key_readings);
-    g_hash_table_unref(core->declarings);
     g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
     apmig_metrics_free(core->metrics);
@@ -458,7 +323,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     core->host_id = apmig_host_id(&no_id);
     if (!core->host_id)
         apmig_log(LOG_WARNING, "%s", no_id->message);
-    apmig_store_start(core->store, &store_callbacks, core);
+    apmig_store_start(core->store, store_answered, core);
     core_tell_hardware(core);
     core_handle(
         core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
@@ -467,103 +332,7 @@ apmig_core_start(ApmigCore *core, GError **error)
     return TRUE;
 }
 
-/* --- requests ------------------------------------------------------------------------------------ */
-
-char *
-core_new_lock_id(ApmigCore *core)
-{
-    for (;;) {
-        g_autofree char *id = apmig_store_new_lock_id(core->store);
-
-        if (!apmig_engine_lookup_lock(core->engine, id))
-            return g_steal_pointer(&id);
-    }
-}
-
-/* Before anything comes of it, so that it is in the journal whatever does. */
-static void
-log_take(const ApmigTakeRequest *request, const char *id)
-{
-    g_autofree char *message = g_strdup_printf("%s asks for lock %s of scope %s: \"%s\"", request->user, id,
-                                               apmig_scope_to_string(request->scope), request->reason);
-
-    apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                     .log = APMIG_LOG_REQUEST_MADE,
-                                     .priority = LOG_NOTICE,
-                                     .id = (char *)id,
-                                     .change_id = (char *)request->change_id,
-                                     .message = message},
-                      "take", request->requester);
-}
-
-void
-core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller, gboolean rehearse)
-{
-    g_autofree char *id = core_new_lock_id(core);
-    g_autofree char *problem = NULL;
-
-    if (!rehearse)
-        log_take(request, id);
-    if (core->has_hook && !request->allow_missing_hook)
-        apmig_core_hook_installed(core, &problem);
-    core_tell_hardware(core); /* modules are loaded without an event that is listened to */
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
-                                    .take = {.caller = caller,
-                                             .id = id,
-                                             .scope = request->scope,
-                                             .reason = request->reason,
-                                             .change_id = request->change_id,
-                                             .origin = APMIG_LOCK_BY_REQUEST,
-                                             .uid = request->uid,
-                                             .user = request->user,
-                                             .on_busy = request->on_busy,
-                                             .timeout_usec = request->timeout_usec,
-                                             .expected_duration_usec = request->expected_duration_usec,
-                                             .no_wait = request->no_wait,
-                                             .rehearse = rehearse,
-                                             .hook_problem = problem}});
-}
-
-ApmigCaller
-apmig_core_take_lock(ApmigCore *core, const ApmigTakeRequest *request, ApmigReplyFunc func,
-                     gpointer user_data)
-{
-    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
-
-    core_handle_take(core, request, caller, FALSE);
-    return caller;
-}
-
-ApmigCaller
-apmig_core_release_lock(ApmigCore *core, const char *id, gboolean force, const char *warnings,
-                        ApmigReplyFunc func, gpointer user_data)
-{
-    ApmigCaller caller = core_add_caller(core, func, NULL, user_data);
-
-    if (force || core->on_release == APMIG_ON_RELEASE_TRUST)
-        core_watch_release(core, id);
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force, warnings}});
-    return caller;
-}
-
-void
-apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller)
-{
-    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(caller));
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {caller}});
-}
-
-void
-apmig_core_look_up_facts(ApmigCore *core, const char *guest, ApmigGuestFactsFunc func, gpointer user_data)
-{
-    core->hypervisor->look_up_facts(core->hypervisor, guest, func, user_data);
-}
-
-void
-apmig_core_remove_stamps(ApmigCore *core, const char *guest, ApmigStampsRemovedFunc func, gpointer user_data)
-{
-    apmig_stamp_queue_remove(core->stamps, guest, func, user_data);
-}
+/* --- what it is asked at once -------------------------------------------------------------------- */
 
 const ApmigEngine *
 apmig_core_engine(const ApmigCore *core)
@@ -594,12 +363,6 @@ const char *
 apmig_core_policy_trouble(const ApmigCore *core)
 {
     return core->policy_trouble;
-}
-
-gboolean
-apmig_core_hook_installed(const ApmigCore *core, char **ret_problem)
-{
-    return apmig_hook_is_installed(core->hooks_dir, ret_problem);
 }
 
 gint64

@@ -74,13 +74,14 @@ persist(ApmigDeclarer *declarer, const Request *request)
 {
     const ApmigEvidence *evidence = apmig_key_view_evidence(declarer->view);
     g_autoptr(GPtrArray) present = apmig_evidence_list(evidence);
-    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
+    ApmigAction *action = g_new0(ApmigAction, 1);
 
     for (guint i = 0; i < present->len; i++) {
         const ApmigEvidenceRecord *record = present->pdata[i];
 
         if (record->evidence == APMIG_EVIDENCE_DECLARED && !is_replaced(record, request->records))
-            g_ptr_array_add(all, present->pdata[i]);
+            g_ptr_array_add(all, apmig_evidence_record_copy(record));
     }
     for (guint i = 0; i < request->records->len; i++) {
         ApmigEvidenceRecord *record = request->records->pdata[i];
@@ -89,18 +90,20 @@ persist(ApmigDeclarer *declarer, const Request *request)
 
         if (known)
             record->before = known->registers[APMIG_REGISTER_CUR];
-        g_ptr_array_add(all, record);
+        g_ptr_array_add(all, apmig_evidence_record_copy(record));
     }
-    apmig_store_persist_declared(declarer->store, ++declarer->last_op, all);
+    action->type = APMIG_ACTION_PERSIST_DECLARED;
+    action->op = ++declarer->last_op;
+    action->declared = all;
+    apmig_store_carry_out(declarer->store, action);
 }
 
 static void
 log_declared(const Request *request, int priority, char *message)
 {
-    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                   .log = APMIG_LOG_KEYS_DECLARED,
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_KEYS_DECLARED,
                                    .priority = priority,
-                                   .id = request->lock_id,
+                                   .lock_id = request->lock_id,
                                    .change_id = request->change_id,
                                    .message = message});
 }

@@ -5,7 +5,7 @@
 
 /* The QEMU of a migration's guest. */
 typedef struct {
-    gint64 pid;
+    gint32 pid;
     guint64 start_time;
     gboolean fenced; /* it was asked to be, whatever came of it */
 } Qemu;
@@ -24,19 +24,13 @@ typedef struct {
     guint64 op;
     ApmigStep step;
     char *migration_id;
-    char *uuid;
-    char *guest;
-    char *device;
-    gboolean outgoing;
+    ApmigFenceRequest request;
 } Call;
 
 static void
 call_free(Call *call)
 {
     g_free(call->migration_id);
-    g_free(call->uuid);
-    g_free(call->guest);
-    g_free(call->device);
     g_free(call);
 }
 
@@ -116,11 +110,27 @@ finish(Call *call, const ApmigFenceReply *reply)
     g_hash_table_remove(fencer->calls, call);
 }
 
+static void act(Call *call, Qemu *qemu);
+
+/* A fence that the helper was not told of, as it was set while the kill was on its way, looks to it like the end of the
+ * load. */
+static gboolean
+was_fenced_meanwhile(const Call *call, const Qemu *qemu, const ApmigFenceReply *reply)
+{
+    return reply->result == APMIG_FENCE_NOT_ABORTABLE && call->step == APMIG_STEP_KILL_INCOMING && qemu &&
+           qemu->fenced && !call->request.fenced;
+}
+
 static void
 act_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
+    Qemu *qemu = g_hash_table_lookup(call->fencer->qemus, call->migration_id);
 
+    if (was_fenced_meanwhile(call, qemu, reply)) {
+        act(call, qemu);
+        return;
+    }
     if (reply->result == APMIG_FENCE_REFUSED)
         apmig_fencer_forget(call->fencer,
                             call->migration_id); /* another process, perhaps: to be asked for anew */
@@ -130,68 +140,72 @@ act_answered(const ApmigFenceReply *reply, gpointer user_data)
 static void
 act(Call *call, Qemu *qemu)
 {
-    const ApmigFenceRequest request = {
-        .verb = call->step == APMIG_STEP_KILL_INCOMING ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE,
-        .uuid = call->uuid,
-        .name = call->guest,
-        .pid = qemu->pid,
-        .start_time = qemu->start_time,
-        .device = call->device,
-        .direction = call->outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN,
-        .fenced = qemu->fenced,
-    };
+    ApmigFenceRequest *request = &call->request;
 
-    qemu->fenced |= request.verb == APMIG_FENCE_FENCE;
-    apmig_fence_call_async(call->fencer->socket_path, &request, call->fencer->cancellable, act_answered,
-                           call);
+    request->verb = call->step == APMIG_STEP_KILL_INCOMING ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE;
+    request->pid = qemu->pid;
+    request->start_time = qemu->start_time;
+    request->fenced = qemu->fenced;
+    qemu->fenced |= request->verb == APMIG_FENCE_FENCE;
+    apmig_fence_call_async(call->fencer->socket_path, request, call->fencer->cancellable, act_answered, call);
+}
+
+/* Two steps may have looked for it at once: what is known of the same process stays. */
+static Qemu *
+remember_qemu(ApmigFencer *fencer, const char *migration_id, const ApmigFenceReply *reply)
+{
+    Qemu *qemu = g_hash_table_lookup(fencer->qemus, migration_id);
+
+    if (qemu && qemu->pid == reply->pid && qemu->start_time == reply->start_time)
+        return qemu;
+    qemu = g_new0(Qemu, 1);
+    qemu->pid = reply->pid;
+    qemu->start_time = reply->start_time;
+    g_hash_table_replace(fencer->qemus, g_strdup(migration_id), qemu);
+    return qemu;
 }
 
 static void
 inspect_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
-    Qemu *qemu;
 
-    if (reply->pid <= 0) {
+    if (reply->pid <= 0)
         finish(call, reply);
-        return;
-    }
-    qemu = g_new0(Qemu, 1);
-    qemu->pid = reply->pid;
-    qemu->start_time = reply->start_time;
-    g_hash_table_replace(call->fencer->qemus, g_strdup(call->migration_id), qemu);
-    act(call, qemu);
+    else
+        act(call, remember_qemu(call->fencer, call->migration_id, reply));
 }
 
 static void
 inspect(Call *call)
 {
-    const ApmigFenceRequest request = {
-        .verb = APMIG_FENCE_INSPECT,
-        .uuid = call->uuid,
-        .name = call->guest,
-        .device = call->device,
-        .direction = call->outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN,
-    };
+    call->request.verb = APMIG_FENCE_INSPECT;
+    apmig_fence_call_async(call->fencer->socket_path, &call->request, call->fencer->cancellable,
+                           inspect_answered, call);
+}
 
-    apmig_fence_call_async(call->fencer->socket_path, &request, call->fencer->cancellable, inspect_answered,
-                           call);
+/* All but what QEMU it is, and what is to be done. */
+static void
+prepare_request(ApmigFenceRequest *request, const ApmigAction *action)
+{
+    *request = (ApmigFenceRequest){.header = {APMIG_FENCE_REQUEST_MAGIC, APMIG_FENCE_VERSION},
+                                   .direction = action->step.outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN};
+    g_strlcpy(request->uuid, action->step.uuid, sizeof request->uuid);
+    g_strlcpy(request->device, action->step.device, sizeof request->device);
+    g_strlcpy(request->name, action->step.guest, sizeof request->name);
 }
 
 void
 apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action)
 {
     Call *call = g_new0(Call, 1);
-    Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->migration_id);
+    Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->step.migration_id);
 
     call->fencer = fencer;
     call->op = action->op;
-    call->step = action->step;
-    call->migration_id = g_strdup(action->migration_id);
-    call->uuid = g_strdup(action->uuid);
-    call->guest = g_strdup(action->guest);
-    call->device = g_strdup(action->device);
-    call->outgoing = action->outgoing;
+    call->step = action->step.kind;
+    call->migration_id = g_strdup(action->step.migration_id);
+    prepare_request(&call->request, action);
     g_hash_table_add(fencer->calls, call);
     if (qemu)
         act(call, qemu);

@@ -24,12 +24,6 @@ typedef struct {
     guint64 op;
 } KeyReading;
 
-/* For whom declarations are under way; the caller may be gone when they are done. */
-typedef struct {
-    ApmigCore *core;
-    ApmigCaller caller;
-} Declaring;
-
 /* --- this host's crypto hardware ----------------------------------------------------------------- */
 
 static void
@@ -72,7 +66,7 @@ core_read_uses(ApmigCore *core, const ApmigAction *action)
 
     *reading = (KeyReading){core, action->op};
     g_hash_table_add(core->key_readings, reading);
-    apmig_key_view_read_host(core->key_view, action->limit_usec, uses_read, reading);
+    apmig_key_view_read_host(core->key_view, action->reading.limit_usec, uses_read, reading);
 }
 
 const ApmigEvidence *
@@ -81,12 +75,6 @@ core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
     if (ret_hardware)
         *ret_hardware = apmig_key_view_host(core->key_view, HOST_MAX_AGE_USEC);
     return apmig_key_view_evidence(core->key_view);
-}
-
-void
-apmig_core_list_queues(ApmigCore *core, ApmigQueuesFunc func, gpointer user_data)
-{
-    apmig_queue_lister_list(core->queue_lister, LIST_LIMIT_USEC, func, user_data);
 }
 
 /* --- what the cards say -------------------------------------------------------------------------- */
@@ -110,15 +98,29 @@ core_carry_out_reading(ApmigCore *core, const ApmigAction *action)
     *reading = (KeyReading){core, action->op};
     g_hash_table_add(core->key_readings, reading);
     /* One card that is late must not leave the others unheard: there is time left for the answer. */
-    apmig_key_view_read(core->key_view, action->scope, 0, action->limit_usec / 10 * 8, keys_read, reading);
+    apmig_key_view_read(core->key_view, action->reading.scope, 0, action->reading.limit_usec / 10 * 8, keys_read, reading);
 }
 
-void
+static void
+asked_keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
+                const char *error, gpointer user_data)
+{
+    Caller *caller = user_data;
+
+    if (caller->func)
+        ((ApmigKeyViewFunc)caller->func)(host, readings, evidence, error, caller->user_data);
+    core_end_question(caller);
+}
+
+ApmigCaller
 apmig_core_read_keys(ApmigCore *core, const ApmigScope *scope, gboolean fresh, ApmigKeyViewFunc func,
                      gpointer user_data)
 {
+    Caller *caller = core_add_question(core, (AnswerFunc)func, user_data);
+
     apmig_key_view_read(core->key_view, scope, fresh ? FRESH_USEC : core->evidence_interval, LIST_LIMIT_USEC,
-                        func, user_data);
+                        asked_keys_read, caller);
+    return caller->number;
 }
 
 char *
@@ -141,30 +143,25 @@ core_load_declared(ApmigCore *core, GPtrArray *damage)
 static void
 keys_declared(const GPtrArray *warnings, const GError *error, gpointer user_data)
 {
-    const Declaring declaring = *(Declaring *)user_data;
-    ApmigCore *core = declaring.core;
-    const Caller *caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring.caller));
+    Caller *caller = user_data;
+    ApmigAction reply = {.type = APMIG_ACTION_REPLY_DECLARED, .reply.warnings = (GPtrArray *)warnings};
 
-    g_hash_table_remove(core->declarings, user_data);
-    if (!caller)
-        return;
-    caller->declared(warnings, error, caller->user_data);
-    g_hash_table_remove(core->callers, GSIZE_TO_POINTER(declaring.caller));
+    if (error)
+        reply = (ApmigAction){.type = APMIG_ACTION_REPLY_ERROR,
+                              .reply = {.code = (ApmigError)error->code, .message = error->message}};
+    if (caller->func)
+        ((ApmigReplyFunc)caller->func)(&reply, caller->user_data);
+    core_end_question(caller);
 }
 
 ApmigCaller
-apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request, ApmigDeclaredFunc func,
+apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request, ApmigReplyFunc func,
                         gpointer user_data)
 {
-    Declaring *declaring = g_new(Declaring, 1);
-    Caller *caller;
+    Caller *caller = core_add_question(core, (AnswerFunc)func, user_data);
 
-    *declaring = (Declaring){core, core_add_caller(core, NULL, NULL, user_data)};
-    caller = g_hash_table_lookup(core->callers, GSIZE_TO_POINTER(declaring->caller));
-    caller->declared = func;
-    g_hash_table_add(core->declarings, declaring);
-    apmig_declarer_declare(core->declarer, request, keys_declared, declaring);
-    return declaring->caller;
+    apmig_declarer_declare(core->declarer, request, keys_declared, caller);
+    return caller->number;
 }
 
 /* --- keys that are not as somebody said ----------------------------------------------------------- */
@@ -177,8 +174,7 @@ core_other_keys(const ApmigOtherKeys *other, G_GNUC_UNUSED gpointer core)
         g_strdup_printf("guest %s was %s with other master keys than it had: %s", other->name,
                         is_start ? "started" : "given its crypto device", other->sentence);
 
-    apmig_log_entry(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                   .log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
+    apmig_log_entry(&(ApmigLogEntry){.log = is_start ? APMIG_LOG_GUEST_STARTED : APMIG_LOG_GUEST_REPLUGGED,
                                    .priority = is_start ? LOG_WARNING : LOG_ERR,
                                    .uuid = other->uuid,
                                    .guest = other->name,
@@ -199,8 +195,7 @@ keys_contradicted(guint adapter, guint domain, const char *alarm, gpointer user_
         if (apmig_scope_contains(lock->record->scope, adapter, domain))
             g_ptr_array_add(concerned, lock->record);
     }
-    core_log(core, &(ApmigAction){.type = APMIG_ACTION_LOG,
-                                  .log = APMIG_LOG_KEYS_CONTRADICTED,
+    core_log(core, &(ApmigLogEntry){.log = APMIG_LOG_KEYS_CONTRADICTED,
                                   .priority = LOG_ERR,
                                   .locks = concerned,
                                   .message = (char *)alarm});

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the core's files share. core.c binds the engine to the store, the hypervisor, the log, listeners and callers;
- * core-keys.c to what is known of master keys, core-arrival.c to guests that come in, core-requests.c to those who change a
- * lock or ask for a reading, core-permits.c to those who permit a migration, watch.c to changes of the host,
- * core-stamps.c to the stamps of guests; core-check.c asks it before a guest moves. Main loop's thread only.
+ * What the core's files share. core.c binds the engine to the store, the hypervisor, the log and listeners, callers.c to who
+ * asks and waits; keys.c to what is known of master keys, arrival.c to guests that come in, watch.c to changes of the host,
+ * stamps.c to the stamps of guests; check.c asks it before a guest moves. Main loop's thread only.
  */
 #pragma once
 
@@ -14,14 +13,16 @@
 #include "core/metrics.h"
 #include "libvirt/stamp-queue.h"
 
-/* Who waits for an answer: through the one function that is set. */
+/* A function of whatever type of core.h: to be cast back by who answers. */
+typedef void (*AnswerFunc)(void);
+
+/* Who waits for an answer, under his number. */
 typedef struct {
-    ApmigReplyFunc reply;
-    ApmigAdmitFunc admit;
-    ApmigDeclaredFunc declared;
-    ApmigVerdictFunc verdict;
-    ApmigPermitFunc permit;
+    ApmigCore *core;
+    ApmigCaller number;
+    AnswerFunc func; /* NULL: he is gone */
     gpointer user_data;
+    gboolean is_question; /* not of the engine: its answer comes in any case */
 } Caller;
 
 typedef struct CoreWatch CoreWatch;
@@ -34,19 +35,18 @@ struct ApmigCore {
     ApmigApMonitor *ap_monitor; /* NULL until started */
     ApmigKeyView *key_view;
     ApmigDeclarer *declarer;
-    GHashTable *key_readings; /* core-keys.c: set of its KeyReading: under way */
-    GHashTable *declarings;   /* the same of its Declaring */
-    GHashTable *checkings;    /* core-check.c: set of its Checking: under way */
+    GHashTable *key_readings; /* keys.c: set of its KeyReading: under way */
+    GHashTable *checkings;    /* check.c: set of its Checking: under way */
     CoreWatch *watch;         /* watch.c */
     gint64 evidence_interval; /* the policy's, as the next */
     ApmigOnRelease on_release;
     ApmigQueueLister *queue_lister;
     ApmigRemap remap_devices;
-    GPtrArray *arrivals;      /* core-arrival.c: of its Arrival: those that wait for the reading under way */
+    GPtrArray *arrivals;      /* arrival.c: of its Arrival: those that wait for the reading under way */
     gint64 arrivals_asked_at; /* boot time: when that began */
     ApmigGuestLister *guest_lister;
     ApmigStampQueue *stamps;
-    GQueue due_stamps;       /* core-stamps.c: of ApmigAction: to be written once the cards have answered */
+    GQueue due_stamps;       /* stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
     ApmigMetrics *metrics; /* (nullable) */
@@ -69,16 +69,22 @@ struct ApmigCore {
 /* Gives @event its times and the engine @event, and has carried out what follows. Callers get their answers later. */
 void core_handle(ApmigCore *core, ApmigEvent *event);
 
-/* Returns: its number; it is forgotten when it is answered or gone. */
-ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc reply, ApmigAdmitFunc admit, gpointer user_data);
-
 /* Logs @entry, and counts it. */
-void core_log(ApmigCore *core, const ApmigAction *entry);
+void core_log(ApmigCore *core, const ApmigLogEntry *entry);
 
-/* Returns: (transfer full): one that no lock has. */
-char *core_new_lock_id(ApmigCore *core);
+/* --- callers.c ----------------------------------------------------------------------------------- */
 
-/* --- core-stamps.c ------------------------------------------------------------------------------- */
+/* Returns: his number; he is forgotten when he is answered or gone. */
+ApmigCaller core_add_caller(ApmigCore *core, ApmigReplyFunc func, gpointer user_data);
+/* @func: of the type that the question has. Returns: (transfer none): until core_end_question(), which its answer calls */
+Caller *core_add_question(ApmigCore *core, AnswerFunc func, gpointer user_data);
+void core_end_question(Caller *caller);
+/* Whether he still waits. */
+gboolean core_has_caller(const ApmigCore *core, ApmigCaller number);
+/* @reply: (transfer full): an APMIG_ACTION_REPLY_*; given later, so that nobody gets his answer from within his own call */
+void core_reply(ApmigCore *core, ApmigAction *reply);
+
+/* --- stamps.c ------------------------------------------------------------------------------------ */
 
 /* @action: (transfer full): an APMIG_ACTION_STAMP_GUEST */
 void core_carry_out_stamp(ApmigCore *core, ApmigAction *action);
@@ -90,27 +96,11 @@ void core_freshen_keys(ApmigCore *core);
 /* Their keys may be others now. */
 void core_forget_fresh_keys(ApmigCore *core);
 
-/* Gives the engine @request, for @caller. */
-void core_handle_take(ApmigCore *core, const ApmigTakeRequest *request, ApmigCaller caller,
-                      gboolean rehearse);
-
-/* --- core-requests.c ----------------------------------------------------------------------------- */
-
-/* @error: (nullable): instead of what @action says */
-void core_give_verdict(const Caller *caller, const ApmigAction *action, const GError *error);
-
-/* --- core-permits.c ------------------------------------------------------------------------------ */
-
-/* @error: (nullable): instead of what @action says */
-void core_give_permit(const Caller *caller, const ApmigAction *action, const GError *error);
-/* What is to be written of one. */
-void core_carry_out_permit(ApmigCore *core, const ApmigAction *action);
-
-/* --- core-check.c -------------------------------------------------------------------------------- */
+/* --- check.c ------------------------------------------------------------------------------------- */
 
 void core_checks_init(ApmigCore *core);
 
-/* --- core-arrival.c ------------------------------------------------------------------------------ */
+/* --- arrival.c ----------------------------------------------------------------------------------- */
 
 /* What @guest brings, and what this host knows to compare it with; borrowed from both. Which devices are in use is not
  * among it. */
@@ -121,7 +111,7 @@ GPtrArray *core_list_devices(const GPtrArray *guests);
 /* From now on guests can come in. */
 void core_expect_arrivals(ApmigCore *core);
 
-/* --- core-keys.c --------------------------------------------------------------------------------- */
+/* --- keys.c -------------------------------------------------------------------------------------- */
 
 /* From now on words that turn out wrong are told of. */
 void core_keys_begin(ApmigCore *core, const ApmigPolicy *policy);

@@ -12,7 +12,7 @@ static void
 write_stamp(ApmigCore *core, const ApmigAction *action)
 {
     apmig_stamp_queue_write(
-        core->stamps, action->op, action->uuid,
+        core->stamps, action->op, action->stamp.uuid,
         apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_know_host(core, NULL)));
 }
 
@@ -68,7 +68,7 @@ void
 core_carry_out_stamp(ApmigCore *core, ApmigAction *action)
 {
     g_queue_push_tail(&core->due_stamps, action);
-    if (action->form != APMIG_STAMP_OFF)
+    if (action->stamp.form != APMIG_STAMP_OFF)
         core_freshen_keys(core);
     if (!core->keys_are_read)
         write_due_stamps(core);

@@ -61,8 +61,10 @@ list_covered(const ApmigCore *core)
 }
 
 static void
-taken(const char *id, const GError *error, gpointer user_data)
+taken(const ApmigAction *reply, gpointer user_data)
 {
+    g_autoptr(GError) error = apmig_reply_get_error(reply);
+
     if (error)
         apmig_log(LOG_ERR, "apmigd could not take a lock by itself: %s", error->message);
 }
@@ -70,17 +72,18 @@ taken(const char *id, const GError *error, gpointer user_data)
 static void
 take_lock(ApmigCore *core, ApmigScope *scope, const char *message)
 {
-    g_autofree char *id = core_new_lock_id(core);
+    g_autofree char *id = apmig_core_new_id(core);
     g_autofree char *reason = apmig_text_escape(message, APMIG_REASON_MAX_LENGTH);
 
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_TAKE,
-                                    .take = {.caller = core_add_caller(core, taken, NULL, core),
-                                             .id = id,
-                                             .scope = scope,
-                                             .reason = reason,
-                                             .origin = APMIG_LOCK_BY_ITSELF,
-                                             .user = "apmigd",
-                                             .no_wait = TRUE}});
+    apmig_core_request(core,
+                       &(ApmigEvent){.type = APMIG_EVENT_TAKE,
+                                     .take = {.id = id,
+                                              .scope = scope,
+                                              .reason = reason,
+                                              .origin = APMIG_LOCK_BY_ITSELF,
+                                              .user = "apmigd",
+                                              .no_wait = TRUE}},
+                       taken, NULL);
 }
 
 /* What is free of it. Whoever changes one adapter's keys changes the others': of keys the whole domain, where that is. */
@@ -112,10 +115,8 @@ publish(const Watched *watched, const ApmigWatchChanges *changes)
 static void
 react(const Watched *watched, const ApmigWatchChanges *changes)
 {
-    core_log(watched->core, &(ApmigAction){.type = APMIG_ACTION_LOG,
-                                           .log = watched->log,
-                                           .priority = LOG_ERR,
-                                           .message = changes->message});
+    core_log(watched->core,
+             &(ApmigLogEntry){.log = watched->log, .priority = LOG_ERR, .message = changes->message});
     publish(watched, changes);
     if (watched->on_change == APMIG_ON_UNANNOUNCED_LOCK)
         lock_by_itself(watched, changes);

@@ -40,18 +40,20 @@ static void
 set_state(Case *c, ApmigVfioState state, const char *why)
 {
     int error = apmig_vfio_set_state(c->fd, state);
+    ApmigVfioState after = APMIG_VFIO_UNKNOWN;
 
-    if (apmig_vfio_get_state(c->fd, &c->reply->after) != 0)
-        c->reply->after = APMIG_VFIO_UNKNOWN;
+    if (apmig_vfio_get_state(c->fd, &after) != 0)
+        after = APMIG_VFIO_UNKNOWN;
+    c->reply->after = after;
     if (error != 0)
         apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, error,
                               "The driver refused to bring the device from %s to %s (%s); it is in %s.",
                               apmig_vfio_state_to_string(c->reply->before), apmig_vfio_state_to_string(state),
-                              g_strerror(error), apmig_vfio_state_to_string(c->reply->after));
-    else if (c->reply->after != state)
+                              g_strerror(error), apmig_vfio_state_to_string(after));
+    else if (after != state)
         apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, 0,
                               "The driver accepted the state %s, but the device is in %s.",
-                              apmig_vfio_state_to_string(state), apmig_vfio_state_to_string(c->reply->after));
+                              apmig_vfio_state_to_string(state), apmig_vfio_state_to_string(after));
     else
         apmig_fence_reply_set(c->reply, APMIG_FENCE_DONE, 0, "%s", why);
 }

@@ -10,6 +10,6 @@
 
 #define APMIG_FREEZE_LIMIT_USEC (100 * 1000)
 
-/* @reply: cleared; gets the outcome. */
+/* @reply: initialized; gets the outcome. */
 void apmig_fence_carry_out(const ApmigFenceRequest *request, const ApmigFencePaths *paths,
                            ApmigFenceReply *reply);

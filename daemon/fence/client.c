@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <gio/gunixsocketaddress.h>
-#include <string.h>
 
 /* A call is referenced by each asynchronous operation and each source that still can come back to it. */
 typedef struct {
@@ -13,8 +12,11 @@ typedef struct {
     GSource *timeout;
     GSocketConnection *connection;
     char *socket_path;
-    char *request;
-    char packet[APMIG_FENCE_MAX_BYTES + 1];
+    ApmigFenceRequest request;
+    struct {
+        ApmigFenceReply reply;
+        char surplus; /* shows that a packet is too large */
+    } received;
     ApmigFenceFunc func; /* NULL once called */
     gpointer user_data;
 } Call;
@@ -35,7 +37,6 @@ call_unref(Call *call)
     g_clear_object(&call->operations);
     g_clear_object(&call->connection);
     g_free(call->socket_path);
-    g_free(call->request);
     g_free(call);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Call, call_unref)
@@ -61,14 +62,14 @@ G_GNUC_PRINTF(4, 5)
 static void
 fail(Call *call, ApmigFenceResult result, int error_number, const char *format, ...)
 {
-    g_auto(ApmigFenceReply) reply = {.before = APMIG_VFIO_UNKNOWN, .after = APMIG_VFIO_UNKNOWN};
+    ApmigFenceReply reply = APMIG_FENCE_REPLY_INIT;
+    g_autofree char *message = NULL;
     va_list args;
 
     va_start(args, format);
-    reply.message = g_strdup_vprintf(format, args);
+    message = g_strdup_vprintf(format, args);
     va_end(args);
-    reply.result = result;
-    reply.error_number = error_number;
+    apmig_fence_reply_set(&reply, result, error_number, "%s", message);
     finish(call, &reply);
 }
 
@@ -89,7 +90,6 @@ on_received(GObject *stream, GAsyncResult *result, gpointer user_data)
 {
     g_autoptr(Call) call = user_data;
     g_autoptr(GError) error = NULL;
-    g_auto(ApmigFenceReply) reply = {0};
     gssize n = g_input_stream_read_finish(G_INPUT_STREAM(stream), result, &error);
 
     if (n < 0)
@@ -97,11 +97,11 @@ on_received(GObject *stream, GAsyncResult *result, gpointer user_data)
     else if (n == 0)
         fail(call, APMIG_FENCE_FAILED, EPIPE,
              "apmigd-fence ended without an answer; see \"journalctl -u 'apmigd-fence@*'\".");
-    else if (!apmig_fence_reply_parse(call->packet, (gsize)n, &reply, &error))
+    else if (!apmig_fence_reply_check(&call->received.reply, (gsize)n, &error))
         fail(call, APMIG_FENCE_FAILED, EBADMSG, "apmigd-fence's answer cannot be understood: %s",
              error->message);
     else
-        finish(call, &reply);
+        finish(call, &call->received.reply);
 }
 
 static void
@@ -116,8 +116,8 @@ on_sent(GObject *stream, GAsyncResult *result, gpointer user_data)
         return;
     }
     input = g_io_stream_get_input_stream(G_IO_STREAM(call->connection));
-    g_input_stream_read_async(input, call->packet, sizeof call->packet, G_PRIORITY_DEFAULT, call->operations,
-                              on_received, call_ref(call));
+    g_input_stream_read_async(input, &call->received, sizeof call->received, G_PRIORITY_DEFAULT,
+                              call->operations, on_received, call_ref(call));
 }
 
 static void
@@ -142,7 +142,7 @@ on_connected(GObject *client, GAsyncResult *result, gpointer user_data)
         return;
     }
     output = g_io_stream_get_output_stream(G_IO_STREAM(call->connection));
-    g_output_stream_write_async(output, call->request, strlen(call->request), G_PRIORITY_DEFAULT,
+    g_output_stream_write_async(output, &call->request, sizeof call->request, G_PRIORITY_DEFAULT,
                                 call->operations, on_sent, call_ref(call));
 }
 
@@ -158,7 +158,7 @@ apmig_fence_call_async(const char *socket_path, const ApmigFenceRequest *request
     call->cancellable = cancellable ? g_object_ref(cancellable) : NULL;
     call->operations = g_cancellable_new();
     call->socket_path = g_strdup(socket_path);
-    call->request = apmig_fence_request_to_json(request);
+    call->request = *request;
     call->func = func;
     call->user_data = user_data;
     call->timeout = g_timeout_source_new(APMIG_FENCE_DEADLINE_USEC / 1000);

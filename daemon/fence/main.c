@@ -4,11 +4,10 @@
  * It holds the capabilities that apmigd does without, and does nothing with them but what decide.h has in its table.
  */
 #include "fence/carry-out.h"
-#include "base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <syslog.h>
@@ -16,6 +15,20 @@
 
 #define CONNECTION   STDIN_FILENO
 #define DEADLINE_SEC 2 /* then SIGALRM ends the process, and the kernel undoes what it froze */
+
+/* One line on standard error, from whose beginning the journal takes the priority (sd-daemon(3)). */
+G_GNUC_PRINTF(2, 3)
+static void
+log_line(int priority, const char *format, ...)
+{
+    g_autofree char *line = NULL;
+    va_list args;
+
+    va_start(args, format);
+    line = g_strdup_vprintf(format, args);
+    va_end(args);
+    dprintf(STDERR_FILENO, "<%d>%s\n", priority, line);
+}
 
 /* systemd runs the helper as the daemon's user, so that its own is the one that may ask; and root. */
 static gboolean
@@ -38,9 +51,8 @@ check_peer(ApmigFenceReply *reply)
 static gboolean
 receive_request(ApmigFenceRequest *request, ApmigFenceReply *reply)
 {
-    char packet[APMIG_FENCE_MAX_BYTES];
     g_autoptr(GError) error = NULL;
-    ssize_t n = recv(CONNECTION, packet, sizeof packet, MSG_TRUNC);
+    ssize_t n = recv(CONNECTION, request, sizeof *request, MSG_TRUNC);
     int received_errno = errno;
 
     if (!check_peer(reply))
@@ -48,43 +60,39 @@ receive_request(ApmigFenceRequest *request, ApmigFenceReply *reply)
     if (n <= 0)
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, n < 0 ? received_errno : 0,
                                      "No request came.");
-    if ((gsize)n > sizeof packet)
-        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, EMSGSIZE,
-                                     "The request is larger than %d bytes.", APMIG_FENCE_MAX_BYTES);
-    if (!apmig_fence_request_parse(packet, (gsize)n, request, &error))
-        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, 0, "%s", error->message);
-    return TRUE;
+    return apmig_fence_request_check(request, (gsize)n, &error) ||
+           apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, EBADMSG, "The request cannot be understood: %s",
+                                 error->message);
 }
 
 static void
 send_reply(const ApmigFenceReply *reply)
 {
-    g_autofree char *json = apmig_fence_reply_to_json(reply);
-
-    if (send(CONNECTION, json, strlen(json), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        apmig_log(LOG_WARNING, "The reply could not be sent: %s.", g_strerror(errno));
+    if (send(CONNECTION, reply, sizeof *reply, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_line(LOG_WARNING, "The reply could not be sent: %s.", g_strerror(errno));
 }
 
+/* @request: (nullable): none that was understood */
 static void
 log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
 {
-    int priority =
-        reply->result == APMIG_FENCE_DONE && request->verb != APMIG_FENCE_INSPECT ? LOG_NOTICE : LOG_INFO;
+    int priority = LOG_INFO;
 
-    if (reply->result == APMIG_FENCE_REFUSED || reply->result == APMIG_FENCE_FAILED)
-        priority = LOG_WARNING;
-    if (!request->owned) {
-        apmig_log(priority, "%s", reply->message);
+    if (!request) {
+        log_line(LOG_WARNING, "%s", reply->message);
         return;
     }
-    apmig_log(priority,
-              "%s of guest %s (%s), process %" G_GINT64_FORMAT
-              ", device %s, direction %s: %s, device %s -> %s, frozen "
-              "for %" G_GINT64_FORMAT " us: %s",
-              apmig_fence_verb_to_string(request->verb), request->name, request->uuid, reply->pid,
-              request->device, apmig_fence_direction_to_string(request->direction),
-              apmig_fence_result_to_string(reply->result), apmig_vfio_state_to_string(reply->before),
-              apmig_vfio_state_to_string(reply->after), reply->frozen_usec, reply->message);
+    if (reply->result == APMIG_FENCE_REFUSED || reply->result == APMIG_FENCE_FAILED)
+        priority = LOG_WARNING;
+    else if (reply->result == APMIG_FENCE_DONE && request->verb != APMIG_FENCE_INSPECT)
+        priority = LOG_NOTICE;
+    log_line(priority,
+             "%s of guest %s (%s), process %d, device %s, direction %s: %s, device %s -> %s, frozen "
+             "for %" G_GINT64_FORMAT " us: %s",
+             apmig_fence_verb_to_string(request->verb), request->name, request->uuid, reply->pid,
+             request->device, apmig_fence_direction_to_string(request->direction),
+             apmig_fence_result_to_string(reply->result), apmig_vfio_state_to_string(reply->before),
+             apmig_vfio_state_to_string(reply->after), reply->frozen_usec, reply->message);
 }
 
 static gboolean
@@ -104,7 +112,7 @@ parse_options(int argc, char **argv, ApmigFencePaths *paths)
     g_option_context_add_main_entries(context, entries, NULL);
     if (g_option_context_parse(context, &argc, &argv, &error) && argc == 1)
         return TRUE;
-    apmig_log(LOG_ERR, "%s", error ? error->message : "apmigd-fence takes options only; see --help.");
+    log_line(LOG_ERR, "%s", error ? error->message : "apmigd-fence takes options only; see --help.");
     return FALSE;
 }
 
@@ -112,17 +120,19 @@ int
 main(int argc, char **argv)
 {
     ApmigFencePaths paths = {.proc_root = "/proc", .sysfs_root = "/sys", .pid_dir = "/run/libvirt/qemu"};
-    g_auto(ApmigFenceRequest) request = {0};
-    g_auto(ApmigFenceReply) reply = {.before = APMIG_VFIO_UNKNOWN, .after = APMIG_VFIO_UNKNOWN};
+    ApmigFenceRequest request = {0};
+    ApmigFenceReply reply = APMIG_FENCE_REPLY_INIT;
     const struct itimerval deadline = {.it_value = {.tv_sec = DEADLINE_SEC}};
+    gboolean understood;
 
     setitimer(ITIMER_REAL, &deadline, NULL);
     if (!parse_options(argc, argv, &paths))
         return 2;
-    if (receive_request(&request, &reply))
+    understood = receive_request(&request, &reply);
+    if (understood)
         apmig_fence_carry_out(&request, &paths, &reply);
     send_reply(&reply);
-    log_outcome(&request, &reply);
+    log_outcome(understood ? &request : NULL, &reply);
     return reply.result == APMIG_FENCE_REFUSED || reply.result == APMIG_FENCE_FAILED ? EXIT_FAILURE
                                                                                      : EXIT_SUCCESS;
 }

@@ -135,7 +135,7 @@ apmig_process_prove(const ApmigFenceRequest *request, const ApmigFencePaths *pat
     if (!open_process(paths, process, reply) || !check_start_time(request, process, reply) ||
         !check_command_line(request, process, reply) || !check_pid_file(request, paths, process, reply))
         return FALSE;
-    reply->pid = pid;
+    reply->pid = process->pid;
     reply->start_time = process->start_time;
     return TRUE;
 }

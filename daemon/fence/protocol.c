@@ -2,15 +2,19 @@
 #include "fence/protocol.h"
 
 #include "base/error.h"
-#include "base/strict-json.h"
 #include "base/text.h"
 
 #include <linux/vfio.h>
 #include <string.h>
 
-#define MAX_MESSAGE 1024      /* bytes that are read; half of them are written, as JSON may double them */
-#define MAX_PID     (1 << 22) /* PID_MAX_LIMIT of the kernel's include/linux/threads.h */
-#define MAX_INTEGER G_GINT64_CONSTANT(999999999999999999)
+#define UUID_BYTES      36
+#define MAX_PID         (1 << 22)             /* PID_MAX_LIMIT of the kernel's include/linux/threads.h */
+#define MAX_ERRNO       4095                  /* of the kernel's include/linux/err.h */
+#define MAX_FROZEN_USEC (60 * G_USEC_PER_SEC) /* far beyond the 2 s that the helper lives */
+
+/* No padding: what is sent is what was set. */
+G_STATIC_ASSERT(sizeof(ApmigFenceRequest) == 368);
+G_STATIC_ASSERT(sizeof(ApmigFenceReply) == 1072);
 
 G_STATIC_ASSERT((int)APMIG_VFIO_ERROR == (int)VFIO_DEVICE_STATE_ERROR);
 G_STATIC_ASSERT((int)APMIG_VFIO_STOP == (int)VFIO_DEVICE_STATE_STOP);
@@ -47,15 +51,6 @@ static const char *const states[APMIG_N_VFIO_STATES] = {
     [APMIG_VFIO_UNKNOWN] = "UNKNOWN",
 };
 
-static const char *const request_members[] = {
-    "version", "request", "uuid", "name", "pid", "start-time", "device", "direction", "fenced", NULL,
-};
-
-static const char *const reply_members[] = {
-    "version", "result", "state-before", "state-after", "held-data", "frozen-usec",
-    "errno",   "pid",    "start-time",   "message",     NULL,
-};
-
 const char *
 apmig_fence_verb_to_string(ApmigFenceVerb verb)
 {
@@ -90,7 +85,7 @@ apmig_vfio_state_from_kernel(guint32 value)
     return value < APMIG_VFIO_UNKNOWN ? (ApmigVfioState)value : APMIG_VFIO_UNKNOWN;
 }
 
-/* --- reading members ----------------------------------------------------------------------------- */
+/* --- checking what was received ------------------------------------------------------------------ */
 
 G_GNUC_PRINTF(2, 3)
 static gboolean
@@ -105,153 +100,65 @@ fail(GError **error, const char *format, ...)
     return FALSE;
 }
 
-/* Exactly @members, of the version that is spoken here. */
-static JsonObject *
-parse_object(const char *text, gsize length, const char *origin, const char *const *members, GError **error)
-{
-    g_autoptr(JsonObject) object =
-        apmig_strict_json_parse(text, length, APMIG_FENCE_MAX_BYTES, origin, error);
-    g_autoptr(GList) names = object ? json_object_get_members(object) : NULL;
-    JsonNode *version;
-
-    if (!object)
-        return NULL;
-    version = json_object_get_member(object, "version");
-    if (!version || json_node_get_value_type(version) != G_TYPE_INT64 ||
-        json_node_get_int(version) != APMIG_FENCE_VERSION) {
-        fail(error, "%s: It is not of version %d: install apmigd and apmigd-fence of the same release.",
-             origin, APMIG_FENCE_VERSION);
-        return NULL;
-    }
-    for (guint i = 0; members[i]; i++) {
-        if (!json_object_has_member(object, members[i])) {
-            fail(error, "%s: The member \"%s\" is missing.", origin, members[i]);
-            return NULL;
-        }
-    }
-    for (GList *name = names; name; name = name->next) {
-        g_autofree char *shown = apmig_error_excerpt(name->data);
-
-        if (!g_strv_contains(members, name->data)) {
-            fail(error, "%s: The member \"%s\" is unknown.", origin, shown);
-            return NULL;
-        }
-    }
-    return g_steal_pointer(&object);
-}
-
+/* @size: of the struct that begins with @header. The version comes first: with it the size may change. */
 static gboolean
-get_text(JsonObject *object, const char *member, gsize max_bytes, const char **ret_text, GError **error)
+check_header(const ApmigFenceHeader *header, guint32 magic, gsize length, gsize size, GError **error)
 {
-    JsonNode *node = json_object_get_member(object, member);
-
-    if (json_node_get_value_type(node) != G_TYPE_STRING)
-        return fail(error, "The member \"%s\" is no text.", member);
-    if (!apmig_text_is_plain(json_node_get_string(node), max_bytes))
+    if (length < sizeof *header || header->magic != magic)
+        return fail(error, "It is nothing that apmigd and apmigd-fence say to each other.");
+    if (header->version != APMIG_FENCE_VERSION)
         return fail(error,
-                    "The member \"%s\" is longer than %" G_GSIZE_FORMAT " bytes or has control characters.",
-                    member, max_bytes);
-    *ret_text = json_node_get_string(node);
-    return TRUE;
+                    "It is of version %u, not %d: install apmigd and apmigd-fence of the same release.",
+                    header->version, APMIG_FENCE_VERSION);
+    return length == size ||
+           fail(error, "It has %" G_GSIZE_FORMAT " bytes, not %" G_GSIZE_FORMAT ".", length, size);
 }
 
 static gboolean
-get_word(JsonObject *object, const char *member, const char *const *words, guint n_words, guint *ret_index,
-         GError **error)
+check_number(const char *field, gint64 value, gint64 max, GError **error)
 {
-    g_autofree char *shown = NULL;
-    const char *text;
+    return (value >= 0 && value <= max) ||
+           fail(error, "The field \"%s\" is out of its range, 0 to %" G_GINT64_FORMAT ".", field, max);
+}
 
-    if (!get_text(object, member, 64, &text, error))
-        return FALSE;
-    for (guint i = 0; i < n_words; i++) {
-        if (strcmp(text, words[i]) == 0) {
-            *ret_index = i;
-            return TRUE;
-        }
-    }
-    shown = apmig_error_excerpt(text);
-    return fail(error, "The member \"%s\" cannot be \"%s\".", member, shown);
+/* @size: of the array, more than @max_bytes */
+static gboolean
+check_text(const char *field, const char *array, gsize size, gsize max_bytes, GError **error)
+{
+    gsize length = strnlen(array, size);
+
+    for (gsize i = length; i < size; i++)
+        if (array[i] != '\0')
+            return fail(error, "The field \"%s\" is not zero after its end.", field);
+    return (length < size && apmig_text_is_plain(array, max_bytes)) ||
+           fail(error,
+                "The field \"%s\" is longer than %" G_GSIZE_FORMAT
+                " bytes, has control characters or is not UTF-8.",
+                field, max_bytes);
 }
 
 static gboolean
-get_integer(JsonObject *object, const char *member, gint64 max, gint64 *ret_value, GError **error)
+check_uuid(const char *field, const char *array, gsize size, GError **error)
 {
-    JsonNode *node = json_object_get_member(object, member);
-
-    if (json_node_get_value_type(node) != G_TYPE_INT64)
-        return fail(error, "The member \"%s\" is no integer.", member);
-    *ret_value = json_node_get_int(node);
-    return (*ret_value >= 0 && *ret_value <= max) ||
-           fail(error, "The member \"%s\" is out of its range, 0 to %" G_GINT64_FORMAT ".", member, max);
-}
-
-static gboolean
-get_boolean(JsonObject *object, const char *member, gboolean *ret_value, GError **error)
-{
-    JsonNode *node = json_object_get_member(object, member);
-
-    if (json_node_get_value_type(node) != G_TYPE_BOOLEAN)
-        return fail(error, "The member \"%s\" is neither true nor false.", member);
-    *ret_value = json_node_get_boolean(node);
-    return TRUE;
-}
-
-static gboolean
-get_uuid(JsonObject *object, const char *member, const char **ret_uuid, GError **error)
-{
-    return get_text(object, member, 36, ret_uuid, error) &&
-           (g_uuid_string_is_valid(*ret_uuid) || fail(error, "The member \"%s\" is no UUID.", member));
+    return check_text(field, array, size, UUID_BYTES, error) &&
+           (g_uuid_string_is_valid(array) || fail(error, "The field \"%s\" is not a UUID.", field));
 }
 
 /* It becomes the name of a file: libvirt allows no '/' in it either. */
 static gboolean
-get_name(JsonObject *object, const char **ret_name, GError **error)
+check_name(const ApmigFenceRequest *request, GError **error)
 {
-    return get_text(object, "name", APMIG_FENCE_MAX_NAME, ret_name, error) &&
-           ((**ret_name && !strchr(*ret_name, '/')) ||
-            fail(error, "The member \"name\" is empty or has a '/': a guest cannot be called so."));
+    return check_text("name", request->name, sizeof request->name, APMIG_FENCE_MAX_NAME, error) &&
+           ((request->name[0] && !strchr(request->name, '/')) ||
+            fail(error, "The field \"name\" is empty or has a '/', which no guest's name has."));
 }
 
-/* --- the request --------------------------------------------------------------------------------- */
-
-char *
-apmig_fence_request_to_json(const ApmigFenceRequest *request)
-{
-    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-    JsonObject *object = json_object_new();
-
-    json_object_set_int_member(object, "version", APMIG_FENCE_VERSION);
-    json_object_set_string_member(object, "request", apmig_fence_verb_to_string(request->verb));
-    json_object_set_string_member(object, "uuid", request->uuid);
-    json_object_set_string_member(object, "name", request->name);
-    json_object_set_int_member(object, "pid", request->pid);
-    json_object_set_int_member(object, "start-time", (gint64)request->start_time);
-    json_object_set_string_member(object, "device", request->device);
-    json_object_set_string_member(object, "direction", apmig_fence_direction_to_string(request->direction));
-    json_object_set_boolean_member(object, "fenced", request->fenced);
-    json_node_take_object(node, object);
-    return json_to_string(node, FALSE);
-}
-
-/* Its texts are borrowed from @object. */
+/* "inspect" may leave out the start time, or both; what acts, neither. */
 static gboolean
-read_request(JsonObject *object, ApmigFenceRequest *request, GError **error)
+check_process(const ApmigFenceRequest *request, GError **error)
 {
-    guint verb = 0, direction = 0;
-    gint64 start_time = 0;
-
-    if (!get_word(object, "request", verbs, APMIG_N_FENCE_VERBS, &verb, error) ||
-        !get_word(object, "direction", directions, APMIG_N_FENCE_DIRECTIONS, &direction, error) ||
-        !get_uuid(object, "uuid", &request->uuid, error) ||
-        !get_uuid(object, "device", &request->device, error) || !get_name(object, &request->name, error) ||
-        !get_integer(object, "pid", MAX_PID, &request->pid, error) ||
-        !get_integer(object, "start-time", MAX_INTEGER, &start_time, error) ||
-        !get_boolean(object, "fenced", &request->fenced, error))
+    if (!check_number("pid", request->pid, MAX_PID, error))
         return FALSE;
-    request->verb = (ApmigFenceVerb)verb;
-    request->direction = (ApmigFenceDirection)direction;
-    request->start_time = (guint64)start_time;
     if (request->pid == 1 || (request->pid == 0 && request->start_time != 0) ||
         (request->verb != APMIG_FENCE_INSPECT && (request->pid == 0 || request->start_time == 0)))
         return fail(
@@ -260,102 +167,47 @@ read_request(JsonObject *object, ApmigFenceRequest *request, GError **error)
 }
 
 gboolean
-apmig_fence_request_parse(const char *text, gsize length, ApmigFenceRequest *ret_request, GError **error)
+apmig_fence_request_check(const ApmigFenceRequest *request, gsize length, GError **error)
 {
-    g_autoptr(JsonObject) object = parse_object(text, length, "request", request_members, error);
-    ApmigFenceRequest request = {0};
-    gsize uuid_bytes, device_bytes;
-
-    if (!object || !read_request(object, &request, error))
-        return FALSE;
-    uuid_bytes = strlen(request.uuid) + 1;
-    device_bytes = strlen(request.device) + 1;
-    request.owned = g_malloc0(uuid_bytes + device_bytes + strlen(request.name) + 1);
-    request.uuid = memcpy(request.owned, request.uuid, uuid_bytes);
-    request.device = memcpy(request.owned + uuid_bytes, request.device, device_bytes);
-    request.name = strcpy(request.owned + uuid_bytes + device_bytes, request.name);
-    *ret_request = request;
-    return TRUE;
-}
-
-void
-apmig_fence_request_clear(ApmigFenceRequest *request)
-{
-    g_free(request->owned);
-    *request = (ApmigFenceRequest){0};
-}
-
-/* --- the reply ----------------------------------------------------------------------------------- */
-
-char *
-apmig_fence_reply_to_json(const ApmigFenceReply *reply)
-{
-    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-    g_autofree char *message = apmig_text_escape(reply->message ? reply->message : "", MAX_MESSAGE / 2);
-    JsonObject *object = json_object_new();
-
-    json_object_set_int_member(object, "version", APMIG_FENCE_VERSION);
-    json_object_set_string_member(object, "result", apmig_fence_result_to_string(reply->result));
-    json_object_set_string_member(object, "state-before", apmig_vfio_state_to_string(reply->before));
-    json_object_set_string_member(object, "state-after", apmig_vfio_state_to_string(reply->after));
-    json_object_set_boolean_member(object, "held-data", reply->held_data);
-    json_object_set_int_member(object, "frozen-usec", reply->frozen_usec);
-    json_object_set_int_member(object, "errno", reply->error_number);
-    json_object_set_int_member(object, "pid", reply->pid);
-    json_object_set_int_member(object, "start-time", (gint64)reply->start_time);
-    json_object_set_string_member(object, "message", message);
-    json_node_take_object(node, object);
-    return json_to_string(node, FALSE);
+    return check_header(&request->header, APMIG_FENCE_REQUEST_MAGIC, length, sizeof *request, error) &&
+           check_number("verb", request->verb, APMIG_N_FENCE_VERBS - 1, error) &&
+           check_number("direction", request->direction, APMIG_N_FENCE_DIRECTIONS - 1, error) &&
+           check_number("fenced", request->fenced, 1, error) &&
+           check_uuid("uuid", request->uuid, sizeof request->uuid, error) &&
+           check_uuid("device", request->device, sizeof request->device, error) &&
+           check_name(request, error) && check_process(request, error);
 }
 
 gboolean
-apmig_fence_reply_parse(const char *text, gsize length, ApmigFenceReply *ret_reply, GError **error)
+apmig_fence_reply_check(const ApmigFenceReply *reply, gsize length, GError **error)
 {
-    g_autoptr(JsonObject) object = parse_object(text, length, "reply", reply_members, error);
-    ApmigFenceReply reply = {0};
-    guint result = 0, before = 0, after = 0;
-    gint64 number = 0, start_time = 0;
-    const char *message = NULL;
-
-    if (!object || !get_word(object, "result", results, APMIG_FENCE_UNAVAILABLE, &result, error) ||
-        !get_word(object, "state-before", states, APMIG_N_VFIO_STATES, &before, error) ||
-        !get_word(object, "state-after", states, APMIG_N_VFIO_STATES, &after, error) ||
-        !get_boolean(object, "held-data", &reply.held_data, error) ||
-        !get_integer(object, "frozen-usec", MAX_INTEGER, &reply.frozen_usec, error) ||
-        !get_integer(object, "errno", 4095, &number, error) ||
-        !get_integer(object, "pid", MAX_PID, &reply.pid, error) ||
-        !get_integer(object, "start-time", MAX_INTEGER, &start_time, error) ||
-        !get_text(object, "message", MAX_MESSAGE, &message, error))
-        return FALSE;
-    reply.result = (ApmigFenceResult)result;
-    reply.before = (ApmigVfioState)before;
-    reply.after = (ApmigVfioState)after;
-    reply.error_number = (int)number;
-    reply.start_time = (guint64)start_time;
-    reply.message = g_strdup(message);
-    *ret_reply = reply;
-    return TRUE;
+    return check_header(&reply->header, APMIG_FENCE_REPLY_MAGIC, length, sizeof *reply, error) &&
+           check_number("result", reply->result, APMIG_FENCE_UNAVAILABLE - 1, error) &&
+           check_number("before", reply->before, APMIG_N_VFIO_STATES - 1, error) &&
+           check_number("after", reply->after, APMIG_N_VFIO_STATES - 1, error) &&
+           check_number("held_data", reply->held_data, 1, error) &&
+           check_number("error_number", reply->error_number, MAX_ERRNO, error) &&
+           check_number("pid", reply->pid, MAX_PID, error) &&
+           check_number("frozen_usec", reply->frozen_usec, MAX_FROZEN_USEC, error) &&
+           check_text("message", reply->message, sizeof reply->message, sizeof reply->message - 1, error);
 }
+
+/* --- the outcome --------------------------------------------------------------------------------- */
 
 gboolean
 apmig_fence_reply_set(ApmigFenceReply *reply, ApmigFenceResult result, int error_number, const char *format,
                       ...)
 {
-    char *earlier = reply->message; /* may be among the arguments */
+    g_autofree char *text = NULL, *shown = NULL;
     va_list args;
 
     va_start(args, format);
-    reply->message = g_strdup_vprintf(format, args);
+    text = g_strdup_vprintf(format, args);
     va_end(args);
-    g_free(earlier);
+    shown = apmig_text_escape(text, sizeof reply->message - 1);
+    memset(reply->message, 0, sizeof reply->message);
+    memcpy(reply->message, shown, strlen(shown));
     reply->result = result;
     reply->error_number = error_number;
     return FALSE;
-}
-
-void
-apmig_fence_reply_clear(ApmigFenceReply *reply)
-{
-    g_free(reply->message);
-    *reply = (ApmigFenceReply){.before = APMIG_VFIO_UNKNOWN, .after = APMIG_VFIO_UNKNOWN};
 }

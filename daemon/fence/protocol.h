@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What apmigd and its helper apmigd-fence say to each other: one request and one reply, each a JSON object in one
- * packet of a SOCK_SEQPACKET socket, after which the helper is gone. Both sides read strictly: every member has to
- * be there, none else. Any thread.
+ * What apmigd and its helper apmigd-fence say to each other: one request and one reply, each a struct in one packet of
+ * a SOCK_SEQPACKET socket, after which the helper is gone. Both are on one host, so that numbers are in its byte order.
+ * Both sides check strictly what they receive; whatever changes below is another version. Any thread.
  */
 #pragma once
 
 #include <glib.h>
 
-#define APMIG_FENCE_VERSION   1
-#define APMIG_FENCE_MAX_BYTES 4096 /* of a packet, either way */
-#define APMIG_FENCE_MAX_NAME  251  /* bytes of a guest's name: with ".pid" it is the name of a file */
+#define APMIG_FENCE_VERSION  1
+#define APMIG_FENCE_MAX_NAME 251 /* bytes of a guest's name: with ".pid" it is the name of a file */
 
 typedef enum {
     APMIG_FENCE_INSPECT,       /* "inspect": look, touch nothing */
@@ -53,29 +52,46 @@ typedef enum {
 
 #define APMIG_N_FENCE_RESULTS (APMIG_FENCE_UNAVAILABLE + 1)
 
+/* The same in every version, so that each side can name the other's. */
 typedef struct {
-    ApmigFenceVerb verb;
-    const char *uuid;              /* of the guest, 36 characters */
-    const char *name;              /* of the guest; libvirt's pid file is called after it */
-    gint64 pid;                    /* of its QEMU; 0 with "inspect": what libvirt's pid file says */
-    guint64 start_time;            /* field 22 of /proc/PID/stat, clock ticks; 0 with "inspect": not known */
-    const char *device;            /* UUID of the mediated device */
-    ApmigFenceDirection direction; /* as the daemon believes */
-    gboolean fenced; /* the daemon knows that an earlier "fence" has acted on this QEMU and device */
-    char *owned;     /* what a parsed request's texts point into; NULL in one that is to be sent */
+    guint32 magic;
+    guint32 version;
+} ApmigFenceHeader;
+
+#define APMIG_FENCE_REQUEST_MAGIC 0x61706d71
+#define APMIG_FENCE_REPLY_MAGIC   0x61706d72
+
+/* Texts are terminated, and zero after their end. One that was cut to fit its array is too long to pass the check. */
+typedef struct {
+    ApmigFenceHeader header;
+    guint32 verb;       /* ApmigFenceVerb */
+    guint32 direction;  /* ApmigFenceDirection, as the daemon believes */
+    guint32 fenced;     /* 1: an earlier "fence" has acted on this QEMU and device */
+    gint32 pid;         /* of its QEMU; 0 with "inspect": what libvirt's pid file says */
+    guint64 start_time; /* field 22 of /proc/PID/stat, clock ticks; 0 with "inspect": not known */
+    char uuid[40];      /* of the guest, 36 characters */
+    char device[40];    /* UUID of the mediated device */
+    char name[256];     /* of the guest; libvirt's pid file is called after it */
 } ApmigFenceRequest;
 
 typedef struct {
-    ApmigFenceResult result;
-    ApmigVfioState before;
-    ApmigVfioState after;
-    gboolean held_data; /* QEMU held the descriptor of a migration data session */
-    gint64 frozen_usec; /* 0: never frozen */
-    int error_number;   /* errno; 0: none */
-    gint64 pid;         /* of the QEMU that was looked at; 0: none was proven */
-    guint64 start_time; /* its start, for requests to come */
-    char *message;      /* a sentence */
+    ApmigFenceHeader header;
+    guint32 result;      /* ApmigFenceResult */
+    guint32 before;      /* ApmigVfioState */
+    guint32 after;       /* ApmigVfioState */
+    guint32 held_data;   /* 1: QEMU held the descriptor of a migration data session */
+    gint32 error_number; /* errno; 0: none */
+    gint32 pid;          /* of the QEMU that was looked at; 0: none was proven */
+    gint64 frozen_usec;  /* 0: never frozen */
+    guint64 start_time;  /* of that QEMU, for requests to come */
+    char message[1024];  /* a sentence */
 } ApmigFenceReply;
+
+#define APMIG_FENCE_REPLY_INIT                                                                               \
+    {                                                                                                        \
+        .header = {APMIG_FENCE_REPLY_MAGIC, APMIG_FENCE_VERSION}, .before = APMIG_VFIO_UNKNOWN,              \
+        .after = APMIG_VFIO_UNKNOWN                                                                          \
+    }
 
 const char *apmig_fence_verb_to_string(ApmigFenceVerb verb);
 const char *apmig_fence_direction_to_string(ApmigFenceDirection direction);
@@ -85,33 +101,23 @@ const char *apmig_vfio_state_to_string(ApmigVfioState state);
 /* @value: as the kernel gave it. Returns: %APMIG_VFIO_UNKNOWN for a number that is not known. */
 ApmigVfioState apmig_vfio_state_from_kernel(guint32 value);
 
-/* Returns: (transfer full): the request as JSON. */
-char *apmig_fence_request_to_json(const ApmigFenceRequest *request);
-
 /**
- * apmig_fence_request_parse:
- * @text: a packet, not terminated
- * @ret_request: (out caller-allocates): set only on success; free with apmig_fence_request_clear()
- * @error: #APMIG_ERROR_INVALID_OPTION
+ * apmig_fence_request_check:
+ * @request: as received; zero where nothing was
+ * @length: bytes of the packet, which may be more than there is room for in @request
+ * @error: #APMIG_ERROR_INVALID_OPTION; of a request of another version it names both
  */
-gboolean apmig_fence_request_parse(const char *text, gsize length, ApmigFenceRequest *ret_request,
+gboolean apmig_fence_request_check(const ApmigFenceRequest *request, gsize length,
                                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Only for one that was parsed. */
-void apmig_fence_request_clear(ApmigFenceRequest *request);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ApmigFenceRequest, apmig_fence_request_clear)
-
-/* Returns: (transfer full): the reply as JSON, of at most %APMIG_FENCE_MAX_BYTES. */
-char *apmig_fence_reply_to_json(const ApmigFenceReply *reply);
-
-/* Like apmig_fence_request_parse(). */
-gboolean apmig_fence_reply_parse(const char *text, gsize length, ApmigFenceReply *ret_reply,
+/* Like apmig_fence_request_check(). */
+gboolean apmig_fence_reply_check(const ApmigFenceReply *reply, gsize length,
                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_fence_reply_set:
  * @error_number: errno, or 0
- * @format: the sentence
+ * @format: the sentence; it is escaped, and cut where it is too long
  *
  * Puts the outcome into @reply, in place of an earlier one; what was measured stays.
  *
@@ -119,6 +125,3 @@ gboolean apmig_fence_reply_parse(const char *text, gsize length, ApmigFenceReply
  */
 gboolean apmig_fence_reply_set(ApmigFenceReply *reply, ApmigFenceResult result, int error_number,
                                const char *format, ...) G_GNUC_PRINTF(4, 5);
-
-void apmig_fence_reply_clear(ApmigFenceReply *reply);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ApmigFenceReply, apmig_fence_reply_clear)

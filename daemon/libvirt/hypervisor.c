@@ -14,10 +14,16 @@
 #define MAX_PAUSE_S    30
 #define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
 
+static void
+tell(const LibvirtHypervisor *self, const ApmigEvent *event)
+{
+    self->callbacks.told(event, self->user_data);
+}
+
 /* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
 
 typedef struct {
-    guint64 token;
+    ApmigToken token;
     char *error;
     GArray *guests; /* of ApmigGuestName; NULL with @error */
 } Listing;
@@ -41,17 +47,16 @@ hand_on_list(gpointer owner, gpointer data)
     Listing *listing = data;
 
     if (self != NULL && listing->guests != NULL)
-        self->callbacks.listed(listing->token, NULL, (const ApmigGuestName *)listing->guests->data,
-                               listing->guests->len, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, NULL, (const ApmigGuestName *)listing->guests->data, listing->guests->len}});
     else if (self != NULL)
-        self->callbacks.listed(listing->token, listing->error, NULL, 0, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {listing->token, listing->error, NULL, 0}});
     g_clear_pointer(&listing->guests, g_array_unref);
     g_free(listing->error);
     g_free(listing);
 }
 
 static void
-list_guests(ApmigHypervisor *vtable, guint64 token)
+list_guests(ApmigHypervisor *vtable, ApmigToken token)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     Listing *listing = g_new0(Listing, 1);
@@ -62,7 +67,7 @@ list_guests(ApmigHypervisor *vtable, guint64 token)
 
 /* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
 typedef struct {
-    guint64 token; /* of the question */
+    ApmigToken token; /* of the question */
     ApmigGuest *guest;
 } Known;
 
@@ -77,7 +82,7 @@ known_free(gpointer data)
 
 /* Answers may overtake each other: the newest question counts. */
 static void
-remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGuest *guest)
+remember(LibvirtHypervisor *self, const char *uuid, ApmigToken token, const ApmigGuest *guest)
 {
     const Known *earlier = g_hash_table_lookup(self->known, uuid);
     Known *known;
@@ -91,7 +96,7 @@ remember(LibvirtHypervisor *self, const char *uuid, guint64 token, const ApmigGu
 }
 
 typedef struct {
-    guint64 token;
+    ApmigToken token;
     char *uuid;
     gboolean want_facts;
     ApmigGuest *known; /* (nullable) */
@@ -135,7 +140,7 @@ hand_on_answer(gpointer owner, gpointer data)
     if (self != NULL && query->want_facts && reading->guest != NULL)
         remember(self, query->uuid, query->token, reading->guest);
     if (self != NULL)
-        self->callbacks.answered(&answer, self->user_data);
+        tell(self, &answer);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
     g_free(query->sysfs_root);
@@ -144,7 +149,7 @@ hand_on_answer(gpointer owner, gpointer data)
 }
 
 static void
-query_guest(ApmigHypervisor *vtable, guint64 token, const char *uuid, gboolean want_facts)
+query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolean want_facts)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);
@@ -187,7 +192,7 @@ hand_on_step(gpointer owner, gpointer data)
     StepCall *call = data;
 
     if (self != NULL)
-        self->callbacks.step_finished(call->op, call->outcome, call->message, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {call->op, call->outcome, call->message}});
     g_free(call->message);
     g_free(call->uuid);
     g_free(call);
@@ -249,7 +254,7 @@ on_lost(const char *reason, gpointer owner)
     g_hash_table_remove_all(self->known);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     self->retry_source = g_timeout_add(pause_ms(self), connect_now, self);
-    self->callbacks.view_lost(reason, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
     libvirt_fail_look_ups(look_ups, reason);
     apmig_libvirt_session_give_up(lost, 0);
 }
@@ -259,7 +264,7 @@ on_guest_changed(const char *uuid, ApmigGuestChange change, gpointer owner)
 {
     const LibvirtHypervisor *self = owner;
 
-    self->callbacks.guest_changed(uuid, change, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
 }
 
 static void
@@ -268,7 +273,7 @@ on_guest_stopped(const char *uuid, gboolean migrated, gpointer owner)
     LibvirtHypervisor *self = owner;
 
     g_hash_table_remove(self->known, uuid);
-    self->callbacks.guest_stopped(uuid, migrated, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
 }
 
 static void
@@ -276,7 +281,7 @@ on_hint(const char *uuid, gpointer owner)
 {
     const LibvirtHypervisor *self = owner;
 
-    self->callbacks.hint(uuid, NULL, self->user_data);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
 }
 
 static const ApmigLibvirtSessionEvents session_events = {
@@ -295,7 +300,7 @@ on_status_change(const char *name, gpointer user_data)
     const LibvirtHypervisor *self = user_data;
 
     if (self->connected)
-        self->callbacks.hint(NULL, name, self->user_data);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
 }
 
 /* libvirt's default prints every error to standard error. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A hypervisor: active guests, their job states, and the one call that ends an outgoing migration. libvirt is
- * one implementation (libvirt-hypervisor.c); the test suites bring a scripted one. Every function is called in
+ * one implementation (hypervisor.c); the test suites bring a scripted one. Every function is called in
  * the main loop's thread and returns at once; every callback comes in that thread, never from within the call.
  */
 #pragma once
@@ -15,19 +15,11 @@ typedef struct {
     /* Connected, events registered: from here on nothing is missed. @has_hook: it is the QEMU driver, whose
      * hook script gates what comes in. */
     void (*view_started)(const char *uri, gboolean has_hook, gpointer user_data);
-    /* Also after each failed attempt to connect; every question under way is void, a late answer is ignored. */
-    void (*view_lost)(const char *reason, gpointer user_data);
-    /* @error NULL: complete. @guests is borrowed. */
-    void (*listed)(guint64 token, const char *error, const ApmigGuestName *guests, guint n_guests,
-                   gpointer user_data);
-    /* @answer: an event of type APMIG_EVENT_GUEST_ANSWERED without its times; borrowed. */
-    void (*answered)(const ApmigEvent *answer, gpointer user_data);
-    void (*step_finished)(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data);
-    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer user_data);
-    void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer user_data);
-    void (*hint)(const char *uuid, const char *name, gpointer user_data);
-    void (*stamp_finished)(guint64 op, ApmigStamping result, const char *message, gpointer user_data);
-    /* Found before a stamp was written; comes before stamp_finished(). */
+    /* VIEW_LOST (also after each failed attempt to connect: every question under way is void, a late answer is ignored),
+     * GUESTS_LISTED, GUEST_ANSWERED, STEP_FINISHED, GUEST_CHANGED, GUEST_STOPPED, HINT, STAMP_FINISHED. @event: borrowed,
+     * without its times. */
+    void (*told)(const ApmigEvent *event, gpointer user_data);
+    /* Found before a stamp was written; comes before STAMP_FINISHED. */
     void (*other_keys)(const ApmigOtherKeys *other, gpointer user_data);
 } ApmigHypervisorCallbacks;
 
@@ -61,11 +53,11 @@ typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_dat
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
     /* Asks for a list of the active guests. */
-    void (*list_guests)(ApmigHypervisor *self, guint64 token);
+    void (*list_guests)(ApmigHypervisor *self, ApmigToken token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
      * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
      * scope varies are told with every answer. */
-    void (*query_guest)(ApmigHypervisor *self, guint64 token, const char *uuid, gboolean want_facts);
+    void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
     /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a

@@ -141,7 +141,7 @@ hand_on_stamp(gpointer owner, gpointer data)
     if (self != NULL && call->other_keys != NULL)
         self->callbacks.other_keys(call->other_keys, self->user_data);
     if (self != NULL)
-        self->callbacks.stamp_finished(call->op, call->result, call->message, self->user_data);
+        self->callbacks.told(&(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {call->op, call->result, call->message}}, self->user_data);
     apmig_other_keys_free(call->other_keys);
     g_free(call->message);
     g_free(call->uuid);

@@ -104,13 +104,13 @@ apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now
 {
     ApmigStampOrder *order = g_new0(ApmigStampOrder, 1);
 
-    order->form = action->form;
-    order->change = action->change;
+    order->form = action->stamp.form;
+    order->change = action->stamp.change;
     order->host_id = g_strdup(host_id);
     order->now = now;
     order->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
-    for (guint i = 0; i < action->locks->len; i++)
-        g_ptr_array_add(order->locks, apmig_lock_record_copy(action->locks->pdata[i]));
+    for (guint i = 0; i < action->stamp.locks->len; i++)
+        g_ptr_array_add(order->locks, apmig_lock_record_copy(action->stamp.locks->pdata[i]));
     order->evidence = copy_evidence(evidence);
     return order;
 }

@@ -12,16 +12,8 @@
 
 typedef struct ApmigStore ApmigStore;
 
-/* @error NULL: durable. */
-typedef void (*ApmigStoreFunc)(guint64 op, const char *error, gpointer user_data);
-
-typedef struct {
-    ApmigStoreFunc lock_persisted;
-    ApmigStoreFunc lock_removed;
-    ApmigStoreFunc admission_persisted;
-    ApmigStoreFunc declared_persisted;
-    ApmigStoreFunc permit_written; /* given, used, or removed with an op */
-} ApmigStoreCallbacks;
+/* @event: LOCK_PERSISTED and its like, with the op of the action that it answers; borrowed, without its times. */
+typedef void (*ApmigStoreFunc)(const ApmigEvent *event, gpointer user_data);
 
 /**
  * apmig_store_open:
@@ -66,19 +58,13 @@ GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNU
 GPtrArray *apmig_store_load_permits(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Starts the writer thread. */
-void apmig_store_start(ApmigStore *store, const ApmigStoreCallbacks *callbacks, gpointer user_data);
+void apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data);
 
-/* @record, @admission: copied. */
-void apmig_store_persist_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
-void apmig_store_remove_lock(ApmigStore *store, guint64 op, const ApmigLockRecord *record);
-void apmig_store_persist_admission(ApmigStore *store, guint64 op, const ApmigAdmission *admission);
-void apmig_store_remove_admission(ApmigStore *store, const char *uuid);
-/* @permit: copied. A removal with @op 0 is not answered. */
-void apmig_store_persist_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
-void apmig_store_use_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
-void apmig_store_remove_permit(ApmigStore *store, guint64 op, const ApmigPermit *permit);
-/* @records: (element-type ApmigEvidenceRecord): all that is declared, in place of what was; copied. */
-void apmig_store_persist_declared(ApmigStore *store, guint64 op, const GPtrArray *records);
+/**
+ * apmig_store_carry_out: in the main loop's thread; returns at once
+ * @action: (transfer full): one of the first group in action.h. One with op 0 is not answered.
+ */
+void apmig_store_carry_out(ApmigStore *store, ApmigAction *action);
 
 /* Returns: (transfer full): an id that no lock file on disk has. */
 char *apmig_store_new_lock_id(ApmigStore *store);

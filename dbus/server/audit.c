@@ -12,10 +12,9 @@ static void
 log_call(const ApmigCall *call, ApmigLog log, int priority, const char *request, const char *guest,
          const char *message)
 {
-    apmig_log_request(&(ApmigAction){.type = APMIG_ACTION_LOG,
-                                     .log = log,
+    apmig_log_request(&(ApmigLogEntry){.log = log,
                                      .priority = priority,
-                                     .id = call->lock_id,
+                                     .lock_id = call->lock_id,
                                      .change_id = call->change_id,
                                      .guest = (char *)guest,
                                      .message = (char *)message},

@@ -85,16 +85,6 @@ apmig_call_fail(ApmigCall *call, const GError *error)
 }
 
 void
-apmig_call_finish(ApmigCall *call, const GError *error)
-{
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "");
-}
-
-void
 apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r)
 {
     if (r >= 0)
@@ -116,6 +106,30 @@ apmig_call_reply(ApmigCall *call, const char *signature, ...)
         r = sd_bus_message_appendv(reply, signature, arguments);
     va_end(arguments);
     apmig_call_send(call, reply, r);
+}
+
+/* --- what the core is asked for ---------------------------------------------------------------------- */
+
+void
+apmig_call_replied(const ApmigAction *reply, gpointer user_data)
+{
+    ApmigCall *call = user_data;
+    g_autoptr(GError) error = apmig_reply_get_error(reply);
+
+    call->caller = 0;
+    if (error)
+        apmig_call_fail(call, error);
+    else if (call->answered)
+        call->answered(call, reply);
+    else
+        apmig_call_reply(call, "");
+}
+
+void
+apmig_call_request(ApmigCall *call, ApmigAnswerFunc answered)
+{
+    call->answered = answered;
+    call->caller = apmig_core_request(call->server->core, &call->event, apmig_call_replied, call);
 }
 
 /* --- who is calling ---------------------------------------------------------------------------------- */
@@ -256,8 +270,8 @@ watch_caller(ApmigCall *call)
 /* --- the steps --------------------------------------------------------------------------------------- */
 
 int
-apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
-                 ApmigCallFunc next)
+apmig_call_start_request(ApmigServer *server, sd_bus_message *message, const ApmigEvent *event, gpointer data,
+                         GDestroyNotify free_data, ApmigCallFunc next)
 {
     ApmigCall *call = g_new0(ApmigCall, 1);
     int r = 0;
@@ -266,6 +280,7 @@ apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GD
     call->message = sd_bus_message_ref(message);
     call->rule = apmig_method_rule(message);
     call->request = call->rule ? call->rule->request : NULL;
+    call->event = *event;
     call->next = next;
     call->data = data;
     call->free_data = free_data;
@@ -286,6 +301,13 @@ apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GD
     if (r < 0)
         apmig_call_free(call);
     return r < 0 ? r : 1;
+}
+
+int
+apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
+                 ApmigCallFunc next)
+{
+    return apmig_call_start_request(server, message, &(ApmigEvent){0}, data, free_data, next);
 }
 
 static void

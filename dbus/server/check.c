@@ -10,50 +10,17 @@
 
 #define FINDINGS_MAX 1000
 
-/* An answer of the core cannot be called off: it finds here whether somebody still waits for it. */
-typedef struct {
-    ApmigCall *call; /* NULL: nobody */
-} Wait;
-
-static void
-forget_wait(gpointer data)
-{
-    ((Wait *)data)->call = NULL;
-}
-
-static Wait *
-begin_wait(ApmigCall *call)
-{
-    Wait *wait = g_new0(Wait, 1);
-
-    wait->call = call;
-    call->data = wait;
-    call->free_data = forget_wait;
-    return wait;
-}
-
-/* Returns: (transfer none) (nullable): who waits, and the wait is over. */
-static ApmigCall *
-end_wait(Wait *wait)
-{
-    ApmigCall *call = wait->call;
-
-    if (call)
-        call->free_data = NULL;
-    g_free(wait);
-    return call;
-}
-
 /* --- DescribeGuest ------------------------------------------------------------------------------------ */
 
 static void
 on_described(const char *xml, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = end_wait(user_data);
+    ApmigCall *call = user_data;
 
-    if (call && xml)
+    call->caller = 0;
+    if (xml)
         apmig_call_reply(call, "s", xml);
-    else if (call)
+    else
         apmig_call_fail(call, error);
 }
 
@@ -64,7 +31,7 @@ describe_identified(ApmigCall *call, const GError *denied)
 
     (void)sd_bus_message_rewind(call->message, TRUE);
     (void)sd_bus_message_read(call->message, "s", &guest);
-    apmig_core_describe_guest(call->server->core, guest, on_described, begin_wait(call));
+    call->caller = apmig_core_describe_guest(call->server->core, guest, on_described, call);
 }
 
 int
@@ -120,13 +87,12 @@ append_findings(sd_bus_message *reply, const GPtrArray *findings)
 static void
 on_checked(const ApmigArrivalCheck *check, const GError *error, gpointer user_data)
 {
-    ApmigCall *call = end_wait(user_data);
+    ApmigCall *call = user_data;
     g_autofree char *reason = apmig_bus_text(check ? check->refusal : NULL);
     g_autoptr(sd_bus_message) reply = NULL;
     int r;
 
-    if (!call)
-        return;
+    call->caller = 0;
     if (!check) {
         apmig_call_fail(call, error);
         return;
@@ -161,7 +127,7 @@ check_migration_identified(ApmigCall *call, const GError *denied)
     ApmigGuest *guest = read_guest(call->message, &error);
 
     if (guest)
-        apmig_core_check_arrival(call->server->core, guest, on_checked, begin_wait(call));
+        call->caller = apmig_core_check_arrival(call->server->core, guest, on_checked, call);
     else
         apmig_call_fail(call, error);
 }

@@ -2,27 +2,6 @@
 /* ListGuests: the guests of this host that a lock of some scope would concern. */
 #include "server/private.h"
 
-/* The hypervisor's answer cannot be called off: it finds here whether somebody still waits for it. */
-typedef struct {
-    ApmigCall *call; /* NULL: nobody */
-    ApmigScope *scope;
-} Wait;
-
-static void
-wait_free(gpointer data)
-{
-    Wait *wait = data;
-
-    apmig_scope_unref(wait->scope);
-    g_free(wait);
-}
-
-static void
-forget_wait(gpointer data)
-{
-    ((Wait *)data)->call = NULL;
-}
-
 /* --- dictionaries ------------------------------------------------------------------------------------ */
 
 static int
@@ -125,7 +104,7 @@ is_listed(const GPtrArray *guests, const char *uuid)
 
 /* The XML of a guest that comes in cannot be read: of that one its migration knows. */
 static int
-append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const Wait *wait, const GPtrArray *guests,
+append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope, const GPtrArray *guests,
                 const GPtrArray *migrations)
 {
     int r = 0;
@@ -135,14 +114,14 @@ append_arriving(sd_bus_message *reply, const ApmigEngine *engine, const Wait *wa
         const ApmigGuestDevices guest = {migration->uuid, migration->guest, migration->devices,
                                          migration->scope};
 
-        if (!is_listed(guests, migration->uuid) && apmig_scope_overlaps(wait->scope, migration->scope))
+        if (!is_listed(guests, migration->uuid) && apmig_scope_overlaps(scope, migration->scope))
             r = append_guest(reply, engine, &guest, migration);
     }
     return r;
 }
 
 static int
-append_guests(sd_bus_message *reply, const ApmigEngine *engine, const Wait *wait, const GPtrArray *guests)
+append_guests(sd_bus_message *reply, const ApmigEngine *engine, const ApmigScope *scope, const GPtrArray *guests)
 {
     g_autoptr(GPtrArray) migrations = apmig_engine_list_migrations(engine);
     int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
@@ -150,11 +129,11 @@ append_guests(sd_bus_message *reply, const ApmigEngine *engine, const Wait *wait
     for (guint i = 0; r >= 0 && i < guests->len; i++) {
         const ApmigGuestDevices *guest = g_ptr_array_index(guests, i);
 
-        if (apmig_scope_overlaps(wait->scope, guest->scope))
+        if (apmig_scope_overlaps(scope, guest->scope))
             r = append_guest(reply, engine, guest, find_migration(migrations, guest->uuid));
     }
     if (r >= 0)
-        r = append_arriving(reply, engine, wait, guests, migrations);
+        r = append_arriving(reply, engine, scope, guests, migrations);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -163,36 +142,34 @@ append_guests(sd_bus_message *reply, const ApmigEngine *engine, const Wait *wait
 static void
 on_guests(const GPtrArray *guests, gpointer user_data)
 {
-    Wait *wait = user_data;
-    ApmigCall *call = wait->call;
+    ApmigCall *call = user_data;
+    g_autoptr(GError) error = NULL;
     g_autoptr(sd_bus_message) reply = NULL;
     int r;
 
-    if (call)
-        call->free_data = NULL;
-    if (call && !guests) {
-        g_autoptr(GError) error =
-            g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
-                                "The hypervisor has not told which guests it has: try again.");
-
+    call->caller = 0;
+    if (!guests) {
+        error = g_error_new_literal(APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                                    "The hypervisor has not told which guests it has: try again.");
         apmig_call_fail(call, error);
-    } else if (call) {
-        r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-            r = append_guests(reply, apmig_core_engine(call->server->core), wait, guests);
-        apmig_call_send(call, reply, r);
+        return;
     }
-    wait_free(wait);
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0)
+        r = append_guests(reply, apmig_core_engine(call->server->core), call->data, guests);
+    apmig_call_send(call, reply, r);
 }
 
 static void
 list_identified(ApmigCall *call, const GError *denied)
 {
-    Wait *wait = call->data;
+    call->caller = apmig_core_list_guests(call->server->core, on_guests, call);
+}
 
-    wait->call = call;
-    call->free_data = forget_wait;
-    apmig_core_list_guests(call->server->core, on_guests, wait);
+static void
+scope_free(gpointer scope)
+{
+    apmig_scope_unref(scope);
 }
 
 int
@@ -201,18 +178,13 @@ apmig_method_list_guests(sd_bus_message *message, void *user_data, sd_bus_error 
     ApmigOption options[] = {{NULL}};
     g_autoptr(GError) error = NULL;
     const char *text = NULL;
-    ApmigScope *scope;
-    Wait *wait;
+    g_autoptr(ApmigScope) scope = NULL;
     int r = sd_bus_message_read(message, "s", &text);
 
     if (r < 0)
         return r;
     scope = apmig_scope_parse(text, &error);
-    if (!scope || !apmig_options_read(message, options, &error)) {
-        apmig_scope_unref(scope);
+    if (!scope || !apmig_options_read(message, options, &error))
         return apmig_reply_error(message, error);
-    }
-    wait = g_new0(Wait, 1);
-    wait->scope = scope;
-    return apmig_call_start(user_data, message, wait, wait_free, list_identified);
+    return apmig_call_start(user_data, message, g_steal_pointer(&scope), scope_free, list_identified);
 }

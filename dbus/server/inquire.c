@@ -7,22 +7,6 @@
 
 /* --- Lock.Check --------------------------------------------------------------------------------------- */
 
-typedef struct {
-    char *id;
-    gint64 limit_usec;
-} Check;
-
-static void
-check_free(gpointer data)
-{
-    Check *check = data;
-
-    g_free(check->id);
-    g_free(check);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Check, check_free)
-
 /* A lock stands although the hook was taken away since: who asks has to know. */
 static int
 append_warning(sd_bus_message *reply, const ApmigCore *core)
@@ -36,13 +20,13 @@ append_warning(sd_bus_message *reply, const ApmigCore *core)
 }
 
 static int
-append_verdict(sd_bus_message *reply, const ApmigVerdict *verdict, const ApmigCore *core)
+append_verdict(sd_bus_message *reply, const ApmigReply *verdict, const ApmigCore *core)
 {
-    g_autofree char *reason = apmig_bus_text(verdict->reason);
+    g_autofree char *reason = apmig_bus_text(verdict->message);
     int r = sd_bus_message_open_container(reply, 'a', "{sv}");
 
     if (r >= 0)
-        r = sd_bus_message_append(reply, "{sv}{sv}{sv}", "ready", "b", (int)verdict->ready, "reason", "s",
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}", "ready", "b", (int)verdict->allowed, "reason", "s",
                                   reason, "read-at", "t", (guint64)verdict->read_at);
     if (r >= 0)
         r = append_warning(reply, core);
@@ -50,45 +34,35 @@ append_verdict(sd_bus_message *reply, const ApmigVerdict *verdict, const ApmigCo
 }
 
 static void
-on_checked(const ApmigVerdict *verdict, const GError *error, gpointer user_data)
+checked(ApmigCall *call, const ApmigAction *verdict)
 {
-    ApmigCall *call = user_data;
     g_autoptr(sd_bus_message) reply = NULL;
-    int r;
+    int r = sd_bus_message_new_method_return(call->message, &reply);
 
-    call->caller = 0;
-    if (error) {
-        apmig_call_fail(call, error);
-        return;
-    }
-    r = sd_bus_message_new_method_return(call->message, &reply);
     if (r >= 0)
-        r = append_verdict(reply, verdict, call->server->core);
+        r = append_verdict(reply, &verdict->reply, call->server->core);
     apmig_call_send(call, reply, r);
 }
 
 static void
 check_identified(ApmigCall *call, const GError *denied)
 {
-    const Check *check = call->data;
-
-    call->caller = apmig_core_check_lock(call->server->core, check->id, check->limit_usec, on_checked, call);
+    apmig_call_request(call, checked);
 }
 
 int
-apmig_check_lock(ApmigServer *server, sd_bus_message *message, const char *id)
+apmig_check_lock(ApmigServer *server, sd_bus_message *message)
 {
     ApmigOption options[] = {{"timeout-usec", "t"}, {NULL}};
+    ApmigEvent event = {.type = APMIG_EVENT_CHECK, .check.id = apmig_message_lock_id(message)};
     g_autoptr(GError) error = NULL;
-    g_autoptr(Check) check = g_new0(Check, 1);
 
-    check->id = g_strdup(id);
     if (!apmig_options_read(message, options, &error) ||
         !apmig_option_is_duration(&options[0], MAX_LIMIT_USEC, &error) ||
-        !apmig_server_find_living_lock(server, id, &error))
+        !apmig_server_find_living_lock(server, event.check.id, &error))
         return apmig_reply_error(message, error);
-    check->limit_usec = options[0].given ? (gint64)options[0].number : DEFAULT_LIMIT_USEC;
-    return apmig_call_start(server, message, g_steal_pointer(&check), check_free, check_identified);
+    event.check.limit_usec = options[0].given ? (gint64)options[0].number : DEFAULT_LIMIT_USEC;
+    return apmig_call_start_request(server, message, &event, NULL, NULL, check_identified);
 }
 
 /* --- RehearseLock ------------------------------------------------------------------------------------- */
@@ -131,32 +105,25 @@ append_finding(sd_bus_message *reply, const ApmigRehearsed *finding)
 }
 
 static int
-append_rehearsal(sd_bus_message *reply, const ApmigVerdict *verdict)
+append_rehearsal(sd_bus_message *reply, const ApmigReply *verdict)
 {
-    g_autofree char *reason = apmig_bus_text(verdict->reason);
-    int r = sd_bus_message_append(reply, "bs", (int)verdict->ready, reason);
+    g_autofree char *reason = apmig_bus_text(verdict->message);
+    int r = sd_bus_message_append(reply, "bs", (int)verdict->allowed, reason);
 
     if (r >= 0)
         r = sd_bus_message_open_container(reply, 'a', "a{sv}");
     for (guint i = 0; r >= 0 && verdict->findings && i < verdict->findings->len; i++)
-        r = append_finding(reply, verdict->findings->pdata[i]);
+        r = append_finding(reply, g_ptr_array_index(verdict->findings, i));
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 void
-apmig_rehearsal_answer(const ApmigVerdict *verdict, const GError *error, gpointer user_data)
+apmig_rehearsal_answered(ApmigCall *call, const ApmigAction *verdict)
 {
-    ApmigCall *call = user_data;
     g_autoptr(sd_bus_message) reply = NULL;
-    int r;
+    int r = sd_bus_message_new_method_return(call->message, &reply);
 
-    call->caller = 0;
-    if (error) {
-        apmig_call_fail(call, error);
-        return;
-    }
-    r = sd_bus_message_new_method_return(call->message, &reply);
     if (r >= 0)
-        r = append_rehearsal(reply, verdict);
+        r = append_rehearsal(reply, &verdict->reply);
     apmig_call_send(call, reply, r);
 }

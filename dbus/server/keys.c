@@ -8,37 +8,6 @@
 
 #include <string.h>
 
-/* A reading cannot be called off: it finds here whether somebody still waits for it. */
-typedef struct {
-    ApmigCall *call; /* NULL: nobody */
-    ApmigScope *scope;
-    gboolean fresh;
-} Wait;
-
-static void
-wait_free(Wait *wait)
-{
-    apmig_scope_unref(wait->scope);
-    g_free(wait);
-}
-
-static void
-forget_wait(gpointer data)
-{
-    ((Wait *)data)->call = NULL;
-}
-
-/* Returns: (transfer none) (nullable): who waits, and the wait is over. */
-static ApmigCall *
-end_wait(Wait *wait)
-{
-    ApmigCall *call = wait->call;
-
-    if (call)
-        call->free_data = NULL;
-    return call;
-}
-
 static void
 fail_unread(ApmigCall *call, const char *problem)
 {
@@ -140,14 +109,11 @@ append_queue(sd_bus_message *reply, const ApmigApHost *host, const ApmigApQueue 
 static void
 on_queues(const ApmigApHost *host, const GPtrArray *guests, const char *problem, gpointer user_data)
 {
-    Wait *wait = user_data;
-    ApmigCall *call = end_wait(wait);
+    ApmigCall *call = user_data;
     g_autoptr(sd_bus_message) reply = NULL;
     int r;
 
-    wait_free(wait);
-    if (!call)
-        return;
+    call->caller = 0;
     if (!host) {
         fail_unread(call, problem);
         return;
@@ -165,12 +131,7 @@ on_queues(const ApmigApHost *host, const GPtrArray *guests, const char *problem,
 static void
 list_queues_identified(ApmigCall *call, const GError *denied)
 {
-    Wait *wait = g_new0(Wait, 1);
-
-    wait->call = call;
-    call->data = wait;
-    call->free_data = forget_wait;
-    apmig_core_list_queues(call->server->core, on_queues, wait);
+    call->caller = apmig_core_list_queues(call->server->core, on_queues, call);
 }
 
 int
@@ -180,6 +141,20 @@ apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error 
 }
 
 /* --- ListKeys ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    ApmigScope *scope;
+    gboolean fresh;
+} KeyQuestion;
+
+static void
+key_question_free(gpointer data)
+{
+    KeyQuestion *question = data;
+
+    apmig_scope_unref(question->scope);
+    g_free(question);
+}
 
 typedef struct {
     sd_bus_message *reply;
@@ -316,16 +291,13 @@ static void
 on_keys(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
         const char *problem, gpointer user_data)
 {
-    Wait *wait = user_data;
-    ApmigCall *call = end_wait(wait);
-    g_autoptr(ApmigScope) scope = apmig_scope_ref(wait->scope);
+    ApmigCall *call = user_data;
+    const KeyQuestion *question = call->data;
     g_autoptr(sd_bus_message) reply = NULL;
     g_autoptr(GPtrArray) records = NULL;
     int r;
 
-    wait_free(wait);
-    if (!call)
-        return;
+    call->caller = 0;
     if (!host) {
         fail_unread(call, problem);
         return;
@@ -337,7 +309,7 @@ on_keys(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence 
     for (guint i = 0; r >= 0 && i < host->queues->len; i++) {
         const ApmigApQueue *queue = g_ptr_array_index(host->queues, i);
 
-        if (apmig_scope_contains(scope, queue->adapter, queue->domain))
+        if (apmig_scope_contains(question->scope, queue->adapter, queue->domain))
             r = append_keys(&(Answer){reply, host, evidence, records}, queue);
     }
     if (r >= 0)
@@ -348,17 +320,10 @@ on_keys(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence 
 static void
 list_keys_identified(ApmigCall *call, const GError *denied)
 {
-    Wait *wait = call->data;
+    const KeyQuestion *question = call->data;
 
-    wait->call = call;
-    call->free_data = forget_wait;
-    apmig_core_read_keys(call->server->core, wait->scope, wait->fresh, on_keys, wait);
-}
-
-static void
-free_unused_wait(gpointer data)
-{
-    wait_free(data);
+    call->caller =
+        apmig_core_read_keys(call->server->core, question->scope, question->fresh, on_keys, call);
 }
 
 int
@@ -368,7 +333,7 @@ apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *r
     g_autoptr(ApmigScope) scope = NULL;
     g_autoptr(GError) error = NULL;
     const char *text = NULL;
-    Wait *wait;
+    KeyQuestion *question;
     int r = sd_bus_message_read(message, "s", &text);
 
     if (r < 0)
@@ -376,8 +341,8 @@ apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *r
     scope = apmig_scope_parse(text, &error);
     if (!scope || !apmig_options_read(message, options, &error))
         return apmig_reply_error(message, error);
-    wait = g_new0(Wait, 1);
-    wait->scope = g_steal_pointer(&scope);
-    wait->fresh = options[0].flag;
-    return apmig_call_start(user_data, message, wait, free_unused_wait, list_keys_identified);
+    question = g_new0(KeyQuestion, 1);
+    question->scope = g_steal_pointer(&scope);
+    question->fresh = options[0].flag;
+    return apmig_call_start(user_data, message, question, key_question_free, list_keys_identified);
 }

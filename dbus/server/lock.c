@@ -142,7 +142,7 @@ method_release(sd_bus_message *message, void *user_data, sd_bus_error *ret_error
 {
     ApmigObject *object = user_data;
 
-    return apmig_release_lock(object->server, message, object->id);
+    return apmig_release_lock(object->server, message, apmig_message_lock_id(message));
 }
 
 static int
@@ -150,7 +150,7 @@ method_take_over(sd_bus_message *message, void *user_data, sd_bus_error *ret_err
 {
     const ApmigObject *object = user_data;
 
-    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_OWNER);
+    return apmig_amend_lock(object->server, message, APMIG_AMEND_OWNER);
 }
 
 static int
@@ -158,7 +158,7 @@ method_extend(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
 {
     const ApmigObject *object = user_data;
 
-    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_DURATION);
+    return apmig_amend_lock(object->server, message, APMIG_AMEND_DURATION);
 }
 
 static int
@@ -166,7 +166,7 @@ method_annotate(sd_bus_message *message, void *user_data, sd_bus_error *ret_erro
 {
     const ApmigObject *object = user_data;
 
-    return apmig_amend_lock(object->server, message, object->id, APMIG_AMEND_REASON);
+    return apmig_amend_lock(object->server, message, APMIG_AMEND_REASON);
 }
 
 static int
@@ -174,7 +174,7 @@ method_check(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
 {
     const ApmigObject *object = user_data;
 
-    return apmig_check_lock(object->server, message, object->id);
+    return apmig_check_lock(object->server, message);
 }
 
 static const sd_bus_vtable lock_vtable[] = {

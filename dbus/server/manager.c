@@ -108,18 +108,16 @@ append_device_map(sd_bus_message *reply, GHashTable *map)
 }
 
 static void
-on_admitted(gboolean allowed, const char *reason, GHashTable *device_map, gpointer user_data)
+admitted(ApmigCall *call, const ApmigAction *answer)
 {
-    ApmigCall *call = user_data;
-    g_autofree char *text = apmig_bus_text(reason);
+    g_autofree char *text = apmig_bus_text(answer->reply.message);
     g_autoptr(sd_bus_message) reply = NULL;
     int r = sd_bus_message_new_method_return(call->message, &reply);
 
-    call->caller = 0;
     if (r >= 0)
-        r = sd_bus_message_append(reply, "bs", (int)allowed, text);
+        r = sd_bus_message_append(reply, "bs", (int)answer->reply.allowed, text);
     if (r >= 0)
-        r = append_device_map(reply, device_map);
+        r = append_device_map(reply, answer->reply.device_map);
     apmig_call_send(call, reply, r);
 }
 
@@ -179,7 +177,9 @@ admit_identified(ApmigCall *call, const GError *denied)
 
     /* With a vfio-ap device its scope is all unless its stamp tells, whatever queues the device has here: its configuration
      * is replaced by that of the source when its state is loaded. */
-    call->caller = apmig_core_admit(call->server->core, g_steal_pointer(&guest), restore, on_admitted, call);
+    call->answered = admitted;
+    call->caller =
+        apmig_core_admit(call->server->core, g_steal_pointer(&guest), restore, apmig_call_replied, call);
 }
 
 static int
@@ -189,17 +189,6 @@ method_admit_migration(sd_bus_message *message, void *user_data, sd_bus_error *r
 }
 
 /* --- CheckGuest: the dry run -------------------------------------------------------------------------- */
-
-/* The hypervisor's answer cannot be called off: it finds here whether somebody still waits for it. */
-typedef struct {
-    ApmigCall *call; /* NULL: nobody */
-} FactsWait;
-
-static void
-forget_facts_wait(gpointer data)
-{
-    ((FactsWait *)data)->call = NULL;
-}
 
 static int
 append_checked(sd_bus_message *reply, const ApmigEngine *engine, const char *guest,
@@ -230,28 +219,23 @@ reply_checked(ApmigCall *call, const ApmigGuestFacts *facts)
 static void
 on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
 {
-    FactsWait *wait = user_data;
-    ApmigCall *call = wait->call;
+    ApmigCall *call = user_data;
 
-    if (call && facts)
+    call->caller = 0;
+    if (facts)
         reply_checked(call, facts);
-    else if (call)
+    else
         apmig_call_fail(call, error);
-    g_free(wait);
 }
 
 static void
 check_identified(ApmigCall *call, const GError *denied)
 {
-    FactsWait *wait = g_new0(FactsWait, 1);
     const char *guest = NULL;
 
-    wait->call = call;
-    call->data = wait;
-    call->free_data = forget_facts_wait;
     (void)sd_bus_message_rewind(call->message, TRUE);
     (void)sd_bus_message_read(call->message, "s", &guest);
-    apmig_core_look_up_facts(call->server->core, guest, on_facts, wait);
+    call->caller = apmig_core_look_up_facts(call->server->core, guest, on_facts, call);
 }
 
 static int

@@ -225,7 +225,7 @@ apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, A
     return TRUE;
 }
 
-char *
+const char *
 apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code, GError **error)
 {
     const char *text = NULL;
@@ -234,5 +234,5 @@ apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, Apmi
         g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read.");
         return NULL;
     }
-    return apmig_text_is_presentable(text, max_bytes, what, code, error) ? g_strdup(text) : NULL;
+    return apmig_text_is_presentable(text, max_bytes, what, code, error) ? text : NULL;
 }

@@ -3,6 +3,13 @@
 #include "server/private.h"
 
 #include <gio/gio.h>
+#include <string.h>
+
+const char *
+apmig_message_lock_id(sd_bus_message *message)
+{
+    return sd_bus_message_get_path(message) + strlen(APMIG_BUS_LOCK_PREFIX "/");
+}
 
 const ApmigLock *
 apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error)

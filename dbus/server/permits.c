@@ -2,41 +2,20 @@
 /* PermitMigration, RevokePermit and ListPermits: what may go through a lock, once. */
 #include "server/private.h"
 
-/* A permit, or only whose. */
-typedef struct {
-    char *guest;
-    char *reason;    /* (nullable): NULL: it is to be revoked */
-    char *change_id; /* (nullable): for the journal */
-    gint64 duration_usec;
-} Permit;
-
-static void
-permit_free(gpointer data)
-{
-    Permit *permit = data;
-
-    g_free(permit->guest);
-    g_free(permit->reason);
-    g_free(permit->change_id);
-    g_free(permit);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Permit, permit_free)
-
 /* --- arguments --------------------------------------------------------------------------------------- */
 
-static gboolean
-read_guest(Permit *permit, sd_bus_message *message, GError **error)
+/* Returns: (nullable): borrowed from @message; else @error is set. */
+static const char *
+read_guest(sd_bus_message *message, GError **error)
 {
-    permit->guest = apmig_text_read(message, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
-                                    APMIG_ERROR_INVALID_GUEST, error);
-    return permit->guest != NULL;
+    return apmig_text_read(message, APMIG_PERMIT_GUEST_MAX_LENGTH, "The guest's name",
+                           APMIG_ERROR_INVALID_GUEST, error);
 }
 
 static gboolean
-read_duration(Permit *permit, const ApmigOption *option, GError **error)
+read_duration(ApmigEvent *event, const ApmigOption *option, GError **error)
 {
-    permit->duration_usec = option->given ? (gint64)option->number : APMIG_PERMIT_DEFAULT_USEC;
+    event->permit.duration_usec = option->given ? (gint64)option->number : APMIG_PERMIT_DEFAULT_USEC;
     if (!option->given ||
         (option->number >= APMIG_PERMIT_MIN_USEC && option->number <= APMIG_PERMIT_MAX_USEC))
         return TRUE;
@@ -47,79 +26,61 @@ read_duration(Permit *permit, const ApmigOption *option, GError **error)
     return FALSE;
 }
 
+/* @ret_change_id: (out) (nullable): borrowed from @message */
 static gboolean
-read_permit(Permit *permit, sd_bus_message *message, GError **error)
+read_permit(ApmigEvent *event, const char **ret_change_id, sd_bus_message *message, GError **error)
 {
     ApmigOption options[] = {{"duration-usec", "t"}, {"change-id", "s"}, {NULL}};
     const ApmigOption *change = &options[1];
 
-    if (!read_guest(permit, message, error))
+    event->permit.name = read_guest(message, error);
+    if (!event->permit.name)
         return FALSE;
-    permit->reason =
+    event->permit.reason =
         apmig_text_read(message, APMIG_REASON_MAX_LENGTH, "The reason", APMIG_ERROR_INVALID_REASON, error);
-    if (!permit->reason || !apmig_options_read(message, options, error) ||
-        !read_duration(permit, &options[0], error))
+    if (!event->permit.reason || !apmig_options_read(message, options, error) ||
+        !read_duration(event, &options[0], error))
         return FALSE;
-    permit->change_id = g_strdup(change->given ? change->text : NULL);
+    *ret_change_id = change->given ? change->text : NULL;
     return !change->given ||
            apmig_text_is_presentable(change->text, APMIG_CHANGE_MAX_LENGTH, "Option \"change-id\"",
                                      APMIG_ERROR_INVALID_OPTION, error);
 }
 
-/* --- steps ------------------------------------------------------------------------------------------- */
+/* --- giving ------------------------------------------------------------------------------------------ */
 
 static void
-on_permitted(const ApmigPermit *permit, const GError *error, gpointer user_data)
+permitted(ApmigCall *call, const ApmigAction *reply)
 {
-    ApmigCall *call = user_data;
-
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "t", (guint64)permit->until);
-}
-
-static void
-on_revoked(const ApmigPermit *permit, const GError *error, gpointer user_data)
-{
-    apmig_call_finish(user_data, error);
+    apmig_call_reply(call, "t", (guint64)reply->reply.permit->until);
 }
 
 static void
 permit_with_name(const char *name, gpointer user_data)
 {
     ApmigCall *call = user_data;
-    const Permit *permit = call->data;
-    const ApmigPermitRequest request = {
-        permit->guest, permit->reason, call->uid, call->requester.login_uid, name, permit->duration_usec,
-    };
+    const char *guest = call->event.permit.name;
+    g_autofree char *id = apmig_core_new_id(call->server->core);
+    g_autofree char *lower = g_ascii_strdown(guest, -1);
+    gint64 login_uid = call->requester.login_uid;
 
-    apmig_call_log_request(call, call->request, permit->guest,
-                           "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"",
-                           permit->guest, permit->duration_usec / G_USEC_PER_SEC, permit->reason);
-    call->caller = apmig_core_permit_migration(call->server->core, &request, on_permitted, call);
-}
-
-static void
-begin_revoking(ApmigCall *call)
-{
-    const Permit *permit = call->data;
-
-    apmig_call_log_request(call, call->request, permit->guest, "revoke the permit of guest '%s'",
-                           permit->guest);
-    call->caller = apmig_core_revoke_permit(call->server->core, permit->guest, on_revoked, call);
+    apmig_call_log_request(call, call->request, guest,
+                           "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"", guest,
+                           call->event.permit.duration_usec / G_USEC_PER_SEC, call->event.permit.reason);
+    call->event.permit.id = id;
+    call->event.permit.uuid = g_uuid_string_is_valid(lower) ? lower : "";
+    call->event.permit.name = g_uuid_string_is_valid(lower) ? "" : guest;
+    call->event.permit.uid = call->uid;
+    call->event.permit.login_uid = login_uid >= 0 ? (guint32)login_uid : APMIG_PERMIT_NO_LOGIN;
+    call->event.permit.user = name;
+    apmig_call_request(call, permitted);
 }
 
 static void
 permit_authorized(ApmigCall *call, const GError *denied)
 {
-    const Permit *permit = call->data;
-
     if (denied)
         apmig_call_fail(call, denied);
-    else if (!permit->reason)
-        begin_revoking(call);
     else
         apmig_call_look_up_name(call, permit_with_name);
 }
@@ -127,30 +88,52 @@ permit_authorized(ApmigCall *call, const GError *denied)
 static void
 permit_identified(ApmigCall *call, const GError *denied)
 {
-    call->change_id = g_strdup(((const Permit *)call->data)->change_id);
+    call->change_id = g_strdup(call->data);
     apmig_call_authorize(call, call->rule->action, permit_authorized);
 }
 
 int
 apmig_method_permit_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
 {
+    ApmigEvent event = {.type = APMIG_EVENT_PERMIT};
+    const char *change_id = NULL;
     g_autoptr(GError) error = NULL;
-    g_autoptr(Permit) permit = g_new0(Permit, 1);
 
-    if (!read_permit(permit, message, &error))
+    if (!read_permit(&event, &change_id, message, &error))
         return apmig_reply_error(message, error);
-    return apmig_call_start(user_data, message, g_steal_pointer(&permit), permit_free, permit_identified);
+    return apmig_call_start_request(user_data, message, &event, (char *)change_id, NULL, permit_identified);
+}
+
+/* --- revoking ---------------------------------------------------------------------------------------- */
+
+static void
+revoke_authorized(ApmigCall *call, const GError *denied)
+{
+    const char *guest = call->event.revoke.guest;
+
+    if (denied) {
+        apmig_call_fail(call, denied);
+        return;
+    }
+    apmig_call_log_request(call, call->request, guest, "revoke the permit of guest '%s'", guest);
+    apmig_call_request(call, NULL);
+}
+
+static void
+revoke_identified(ApmigCall *call, const GError *denied)
+{
+    apmig_call_authorize(call, call->rule->action, revoke_authorized);
 }
 
 int
 apmig_method_revoke_permit(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(Permit) permit = g_new0(Permit, 1);
+    ApmigEvent event = {.type = APMIG_EVENT_REVOKE, .revoke.guest = read_guest(message, &error)};
 
-    if (!read_guest(permit, message, &error))
+    if (!event.revoke.guest)
         return apmig_reply_error(message, error);
-    return apmig_call_start(user_data, message, g_steal_pointer(&permit), permit_free, permit_identified);
+    return apmig_call_start_request(user_data, message, &event, NULL, NULL, revoke_identified);
 }
 
 /* --- the list ---------------------------------------------------------------------------------------- */

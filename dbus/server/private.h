@@ -5,6 +5,7 @@
 #pragma once
 
 #include "server/authorize.h"
+#include "base/requester.h"
 #include "names.h"
 #include "server/server.h"
 #include "base/text.h"
@@ -28,7 +29,7 @@ struct ApmigServer {
     GSourceFunc lost_func;
     gpointer lost_data;
     guint lost_id;
-    gint64 refusals_since; /* server-audit.c: monotonic */
+    gint64 refusals_since; /* audit.c: monotonic */
     guint refusals;        /* told in the journal since then */
     guint refusals_untold;
 };
@@ -55,7 +56,7 @@ void apmig_migration_object_refresh(ApmigServer *server, const char *id);
 /* Returns: (transfer none): its canonical scope; what is not known counts as all. */
 const char *apmig_migration_scope_text(const ApmigMigration *migration);
 
-/* --- objects and texts (server-objects.c) ------------------------------------------------------------ */
+/* --- objects and texts (objects.c) ------------------------------------------------------------ */
 
 /* Returns: (transfer full): a table of the server for objects of one kind. */
 GHashTable *apmig_objects_new(void);
@@ -90,7 +91,7 @@ int apmig_append_text(sd_bus_message *message, const char *text);
 /* Appends an "ao". @locks: of ApmigLock */
 int apmig_append_lock_paths(sd_bus_message *message, GPtrArray *locks);
 
-/* --- method calls that are answered later (server-call.c) ------------------------------------------- */
+/* --- method calls that are answered later (call.c) ------------------------------------------- */
 
 #define APMIG_GUEST_NAME_MAX_BYTES 1024
 
@@ -99,9 +100,13 @@ typedef struct ApmigCall ApmigCall;
 /* The next step of a call; @denied NULL: go on. It is the step's duty to answer a denied call. */
 typedef void (*ApmigCallFunc)(ApmigCall *call, const GError *denied);
 
+/* What a request came to. @reply: of the kind that was asked for, never an error, which the call has been failed with */
+typedef void (*ApmigAnswerFunc)(ApmigCall *call, const ApmigAction *reply);
+
 struct ApmigCall {
     ApmigServer *server;
     sd_bus_message *message;
+    ApmigEvent event; /* of a request: what is asked for; its texts are borrowed from @message, its scope from @data */
     const ApmigMethodRule *rule;
     gboolean identified;
     guint32 uid;
@@ -109,7 +114,7 @@ struct ApmigCall {
     const char *request; /* (nullable): its rule's; what the journal is told of it, with the next two */
     char *lock_id;       /* (nullable) */
     char *change_id;     /* (nullable) */
-    guint32 owner_uid;   /* of lock_id's lock, when the polkit action was chosen; with the next server-owner.c's */
+    guint32 owner_uid;   /* of lock_id's lock, when the polkit action was chosen; with the next owner.c's */
     ApmigCallFunc owner_next;
     sd_bus_slot *identity;             /* the question to the bus whose the caller is */
     sd_bus_slot *watch;                /* of the caller's connection */
@@ -118,7 +123,8 @@ struct ApmigCall {
     ApmigUserNameFunc name_func;
     ApmigCallFunc next;
     ApmigCaller caller; /* the core's number while it works for the call, else 0 */
-    gpointer data;      /* the method's own */
+    ApmigAnswerFunc answered;
+    gpointer data; /* the method's own */
     GDestroyNotify free_data;
 };
 
@@ -133,6 +139,15 @@ struct ApmigCall {
 int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
                      ApmigCallFunc next);
 
+/* As apmig_call_start(), of a method that has the engine decide. @event: what is asked for, as far as its arguments say */
+int apmig_call_start_request(ApmigServer *server, sd_bus_message *message, const ApmigEvent *event,
+                             gpointer data, GDestroyNotify free_data, ApmigCallFunc next);
+
+/* Hands the call's event to the core. @answered: it is to end the call; NULL: there is nothing to say */
+void apmig_call_request(ApmigCall *call, ApmigAnswerFunc answered);
+/* An ApmigReplyFunc for @call, which calls what apmig_call_request() was given. */
+void apmig_call_replied(const ApmigAction *reply, gpointer call);
+
 /* @action: polkit's, from the call's rule. @next may be called from within. */
 void apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next);
 
@@ -145,8 +160,6 @@ void apmig_call_reply(ApmigCall *call, const char *signature, ...);
 /* @r: negative when @reply could not be made. */
 void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
 void apmig_call_fail(ApmigCall *call, const GError *error);
-/* What the core was asked for is done, and there is nothing to say of it. @error: (nullable): it is not */
-void apmig_call_finish(ApmigCall *call, const GError *error);
 /* Frees it without an answer. */
 void apmig_call_free(ApmigCall *call);
 
@@ -156,7 +169,7 @@ int apmig_reply_error(sd_bus_message *message, const GError *error);
  * say so; then @error is set. */
 gboolean apmig_method_is_free(sd_bus_message *message, GError **error);
 
-/* --- what the journal is told of calls that change something (server-audit.c) ----------------------- */
+/* --- what the journal is told of calls that change something (audit.c) ----------------------- */
 
 /* That @call, which is allowed, asks for @request now. @guest: (nullable); @format: a clause after "user N asks to" */
 void apmig_call_log_request(const ApmigCall *call, const char *request, const char *guest, const char *format,
@@ -164,7 +177,7 @@ void apmig_call_log_request(const ApmigCall *call, const char *request, const ch
 /* That nothing came of it. Of users other than root only so many are told: whoever may call could fill the journal. */
 void apmig_call_log_refusal(const ApmigCall *call, const GError *error);
 
-/* --- calls about a lock (server-owner.c) ------------------------------------------------------------- */
+/* --- calls about a lock (owner.c) ------------------------------------------------------------- */
 
 /* @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
 const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
@@ -183,7 +196,10 @@ void apmig_call_authorize_for_lock(ApmigCall *call, const char *id, ApmigCallFun
  * be another's (APMIG_ERROR_NOT_OWNER). */
 const ApmigLock *apmig_call_find_same_lock(const ApmigCall *call, GError **error);
 
-/* --- arguments (server-options.c) ------------------------------------------------------------------- */
+/* Returns: (transfer none): the id in the path of a lock's object that @message is for; as long as the message. */
+const char *apmig_message_lock_id(sd_bus_message *message);
+
+/* --- arguments (options.c) ------------------------------------------------------------------- */
 
 /* One option of a method; arrays of them end with a name of NULL. */
 typedef struct {
@@ -208,8 +224,9 @@ gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GE
  * separators. @what: subject of the sentence in @error, which has @code. */
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
-/* Reads an "s". Returns: (transfer full) (nullable): it, when it is presentable; else @error is set, as above. */
-char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
+/* Reads an "s". Returns: (transfer none) (nullable): it, as long as @message, when it is presentable; else @error is set, as
+ * above. */
+const char *apmig_text_read(sd_bus_message *message, gsize max_bytes, const char *what, ApmigError code,
                       GError **error);
 
 /* --- methods of their own files -------------------------------------------------------------------------- */
@@ -221,11 +238,11 @@ int apmig_method_list_guests(sd_bus_message *message, void *user_data, sd_bus_er
 int apmig_method_remove_stamps(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
-/* server-check.c: the same */
+/* check.c: the same */
 int apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
-/* server-permits.c: the same */
+/* permits.c: the same */
 int apmig_method_permit_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_revoke_permit(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_list_permits(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
@@ -236,20 +253,20 @@ char *apmig_permits_text(const ApmigServer *server);
 char *apmig_server_check_guest(const ApmigEngine *engine, const char *guest, const ApmigGuestFacts *facts,
                                gboolean *ret_allowed, GPtrArray **ret_locks);
 
-/* server-keys.c: handlers of sd-bus, with the server as userdata. */
+/* keys.c: handlers of sd-bus, with the server as userdata. */
 int apmig_method_list_queues(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_list_keys(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 
-/* server-amend.c: Lock.TakeOver, Lock.Extend and Lock.Annotate. @id: of the lock; @message: not read yet */
-int apmig_amend_lock(ApmigServer *server, sd_bus_message *message, const char *id, ApmigAmendment what);
+/* amend.c: Lock.TakeOver, Lock.Extend and Lock.Annotate. @message: not read yet */
+int apmig_amend_lock(ApmigServer *server, sd_bus_message *message, ApmigAmendment what);
 
-/* server-inquire.c: Lock.Check, as apmig_amend_lock(); and the answer to Manager.RehearseLock, whose @call is. */
-int apmig_check_lock(ApmigServer *server, sd_bus_message *message, const char *id);
-void apmig_rehearsal_answer(const ApmigVerdict *verdict, const GError *error, gpointer call);
+/* inquire.c: Lock.Check, as apmig_amend_lock(); and the answer to Manager.RehearseLock. */
+int apmig_check_lock(ApmigServer *server, sd_bus_message *message);
+void apmig_rehearsal_answered(ApmigCall *call, const ApmigAction *reply);
 
 /**
- * apmig_release_lock: server-release.c: ReleaseLock and Lock.Release from their options on
- * @id: of the lock
+ * apmig_release_lock: release.c: ReleaseLock and Lock.Release from their options on
+ * @id: of the lock; borrowed from @message
  * @message: read up to its options
  */
 int apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id);

@@ -6,60 +6,44 @@
 #include <gio/gio.h>
 #include <string.h>
 
+/* What is declared with it, and what came of that. */
 typedef struct {
-    char *id;
-    gboolean force;
     GPtrArray *declarations; /* of ApmigDeclaration */
     char *warnings;          /* (nullable): to them, once they are made */
-} Release;
+} Declared;
 
 static void
-release_free(gpointer data)
+declared_free(gpointer data)
 {
-    Release *release = data;
+    Declared *declared = data;
 
-    g_free(release->id);
-    g_free(release->warnings);
-    g_ptr_array_unref(release->declarations);
-    g_free(release);
+    g_free(declared->warnings);
+    g_ptr_array_unref(declared->declarations);
+    g_free(declared);
 }
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Release, release_free)
-
-static void
-on_released(const char *id, const GError *error, gpointer user_data)
-{
-    apmig_call_finish(user_data, error);
-}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Declared, declared_free)
 
 static void
 release_declared(ApmigCall *call)
 {
-    const Release *release = call->data;
+    const Declared *declared = call->data;
     g_autoptr(GError) error = NULL;
 
     if (!apmig_call_find_same_lock(call, &error)) {
         apmig_call_fail(call, error);
         return;
     }
-    apmig_call_log_request(call, call->request, NULL, "release lock %s%s", release->id,
-                           release->force ? " by force" : "");
-    call->caller = apmig_core_release_lock(call->server->core, release->id, release->force, release->warnings,
-                                           on_released, call);
+    apmig_call_log_request(call, call->request, NULL, "release lock %s%s", call->event.release.id,
+                           call->event.release.force ? " by force" : "");
+    call->event.release.warnings = declared->warnings;
+    apmig_call_request(call, NULL);
 }
 
 static void
-on_declared(const GPtrArray *warnings, const GError *error, gpointer user_data)
+on_declared(ApmigCall *call, const ApmigAction *reply)
 {
-    ApmigCall *call = user_data;
-    Release *release = call->data;
-
-    call->caller = 0;
-    if (error) {
-        apmig_call_fail(call, error);
-        return;
-    }
-    release->warnings = apmig_sentence_few(warnings, " ");
+    ((Declared *)call->data)->warnings = apmig_sentence_few(reply->reply.warnings, " ");
     release_declared(call);
 }
 
@@ -67,7 +51,7 @@ static void
 declare_with_name(const char *name, gpointer user_data)
 {
     ApmigCall *call = user_data;
-    const Release *release = call->data;
+    const Declared *declared = call->data;
     g_autoptr(GError) error = NULL;
     const ApmigLock *lock = apmig_call_find_same_lock(call, &error);
 
@@ -76,22 +60,23 @@ declare_with_name(const char *name, gpointer user_data)
         return;
     }
     apmig_call_log_request(call, "declare", NULL, "declare master keys with the release of lock %s",
-                           release->id);
+                           lock->record->id);
+    call->answered = on_declared;
     call->caller = apmig_core_declare_keys(
         call->server->core,
-        &(ApmigDeclarationRequest){release->declarations, lock->record->scope, call->uid, name,
+        &(ApmigDeclarationRequest){declared->declarations, lock->record->scope, call->uid, name,
                                    lock->record->id, lock->record->change_id},
-        on_declared, call);
+        apmig_call_replied, call);
 }
 
 static void
 release_now(ApmigCall *call, const GError *denied)
 {
-    const Release *release = call->data;
+    const Declared *declared = call->data;
 
     if (denied)
         apmig_call_fail(call, denied);
-    else if (release->declarations->len == 0)
+    else if (declared->declarations->len == 0)
         release_declared(call);
     else
         apmig_call_look_up_name(call, declare_with_name);
@@ -100,9 +85,7 @@ release_now(ApmigCall *call, const GError *denied)
 static void
 release_owner_settled(ApmigCall *call, const GError *denied)
 {
-    Release *release = call->data;
-
-    if (!denied && release->force)
+    if (!denied && call->event.release.force)
         apmig_call_authorize(call, call->rule->force_action, release_now);
     else
         release_now(call, denied);
@@ -111,11 +94,9 @@ release_owner_settled(ApmigCall *call, const GError *denied)
 static void
 release_identified(ApmigCall *call, const GError *denied)
 {
-    const Release *release = call->data;
-
-    if (release->force)
+    if (call->event.release.force)
         call->request = "force-release";
-    apmig_call_authorize_for_lock(call, release->id, release_owner_settled);
+    apmig_call_authorize_for_lock(call, call->event.release.id, release_owner_settled);
 }
 
 enum {
@@ -126,15 +107,15 @@ enum {
 
 /* @pairs: (nullable) */
 static gboolean
-read_declarations(Release *release, const GPtrArray *pairs, GError **error)
+read_declarations(Declared *declared, const GPtrArray *pairs, GError **error)
 {
     for (guint i = 0; pairs && i + 1 < pairs->len; i += 2) {
         ApmigDeclaration *declaration =
-            apmig_declaration_parse_pair(pairs->pdata[i], pairs->pdata[i + 1], error);
+            apmig_declaration_parse_pair(g_ptr_array_index(pairs, i), g_ptr_array_index(pairs, i + 1), error);
 
         if (!declaration)
             return FALSE;
-        g_ptr_array_add(release->declarations, declaration);
+        g_ptr_array_add(declared->declarations, declaration);
     }
     return TRUE;
 }
@@ -148,15 +129,16 @@ apmig_release_lock(ApmigServer *server, sd_bus_message *message, const char *id)
     };
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) pairs = NULL;
-    g_autoptr(Release) release = g_new0(Release, 1);
+    g_autoptr(Declared) declared = g_new0(Declared, 1);
+    ApmigEvent event = {.type = APMIG_EVENT_RELEASE, .release.id = id};
 
-    release->id = g_strdup(id);
-    release->declarations = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_declaration_free);
+    declared->declarations = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_declaration_free);
     if (!apmig_options_read(message, options, &error))
         return apmig_reply_error(message, error);
     pairs = options[OPTION_DECLARE].pairs;
-    release->force = options[OPTION_FORCE].flag;
-    if (!read_declarations(release, pairs, &error) || !apmig_server_find_living_lock(server, id, &error))
+    event.release.force = options[OPTION_FORCE].flag;
+    if (!read_declarations(declared, pairs, &error) || !apmig_server_find_living_lock(server, id, &error))
         return apmig_reply_error(message, error);
-    return apmig_call_start(server, message, g_steal_pointer(&release), release_free, release_identified);
+    return apmig_call_start_request(server, message, &event, g_steal_pointer(&declared), declared_free,
+                                    release_identified);
 }

@@ -2,44 +2,28 @@
 /* RemoveStamps: what apmigd wrote into guests' metadata is taken away. */
 #include "server/private.h"
 
-/* The hypervisor's answer cannot be called off: it finds here whether somebody still waits for it. */
-typedef struct {
-    ApmigCall *call; /* NULL: nobody */
-} RemovalWait;
-
-static void
-forget_wait(gpointer data)
-{
-    ((RemovalWait *)data)->call = NULL;
-}
-
 static void
 on_removed(guint n_removed, const GError *error, gpointer user_data)
 {
-    RemovalWait *wait = user_data;
-    ApmigCall *call = wait->call;
+    ApmigCall *call = user_data;
 
-    if (call && error)
+    call->caller = 0;
+    if (error)
         apmig_call_fail(call, error);
-    else if (call)
+    else
         apmig_call_reply(call, "u", n_removed);
-    g_free(wait);
 }
 
 static void
 remove_identified(ApmigCall *call, const GError *denied)
 {
-    RemovalWait *wait = g_new0(RemovalWait, 1);
     const char *guest = NULL;
 
-    wait->call = call;
-    call->data = wait;
-    call->free_data = forget_wait;
     (void)sd_bus_message_rewind(call->message, TRUE);
     (void)sd_bus_message_read(call->message, "s", &guest);
     apmig_call_log_request(call, call->request, guest, "take away the stamp%s%s",
                            *guest ? " of guest " : "s of all guests", guest);
-    apmig_core_remove_stamps(call->server->core, guest, on_removed, wait);
+    call->caller = apmig_core_remove_stamps(call->server->core, guest, on_removed, call);
 }
 
 int

@@ -9,28 +9,7 @@
 #define MAX_TIMEOUT_USEC           (30 * USEC_PER_DAY)
 #define MAX_EXPECTED_DURATION_USEC (3652 * USEC_PER_DAY)
 
-/* --- TakeLock: arguments ------------------------------------------------------------------------------ */
-
-/* An ApmigTakeRequest that owns what it points to. */
-typedef struct {
-    ApmigTakeRequest request;
-    char *reason;
-    char *change_id;
-    gboolean rehearse;
-} Take;
-
-static void
-take_free(gpointer data)
-{
-    Take *take = data;
-
-    g_clear_pointer(&take->request.scope, apmig_scope_unref);
-    g_free(take->reason);
-    g_free(take->change_id);
-    g_free(take);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Take, take_free)
+/* --- arguments ---------------------------------------------------------------------------------------- */
 
 enum {
     OPTION_ON_BUSY,
@@ -57,7 +36,7 @@ read_on_busy(const ApmigOption *option, ApmigOnBusy *ret_on_busy, GError **error
 }
 
 static gboolean
-take_read_options(Take *take, sd_bus_message *message, GError **error)
+read_options(ApmigEvent *event, gboolean *ret_allow_missing_hook, sd_bus_message *message, GError **error)
 {
     ApmigOption options[N_OPTIONS + 1] = {
         [OPTION_ON_BUSY] = {"on-busy", "s"},
@@ -67,84 +46,92 @@ take_read_options(Take *take, sd_bus_message *message, GError **error)
         [OPTION_ALLOW_MISSING_HOOK] = {"allow-missing-hook", "b"},
         [OPTION_CHANGE_ID] = {"change-id", "s"},
     };
-    const char *change_id;
+    const ApmigOption *change = &options[OPTION_CHANGE_ID];
 
     if (!apmig_options_read(message, options, error) ||
-        !read_on_busy(&options[OPTION_ON_BUSY], &take->request.on_busy, error) ||
+        !read_on_busy(&options[OPTION_ON_BUSY], &event->take.on_busy, error) ||
         !apmig_option_is_duration(&options[OPTION_TIMEOUT], MAX_TIMEOUT_USEC, error) ||
         !apmig_option_is_duration(&options[OPTION_EXPECTED_DURATION], MAX_EXPECTED_DURATION_USEC, error))
         return FALSE;
-
-    change_id = options[OPTION_CHANGE_ID].given ? options[OPTION_CHANGE_ID].text : "";
-    if (options[OPTION_CHANGE_ID].given &&
-        !apmig_text_is_presentable(change_id, APMIG_CHANGE_MAX_LENGTH, "Option \"change-id\"",
-                                   APMIG_ERROR_INVALID_OPTION, error))
-        return FALSE;
-
-    take->change_id = g_strdup(change_id);
-    take->request.timeout_usec = (gint64)options[OPTION_TIMEOUT].number;
-    take->request.expected_duration_usec = (gint64)options[OPTION_EXPECTED_DURATION].number;
-    take->request.no_wait = options[OPTION_NO_WAIT].flag;
-    take->request.allow_missing_hook = options[OPTION_ALLOW_MISSING_HOOK].flag;
-    return TRUE;
+    event->take.change_id = change->given ? change->text : "";
+    event->take.timeout_usec = (gint64)options[OPTION_TIMEOUT].number;
+    event->take.expected_duration_usec = (gint64)options[OPTION_EXPECTED_DURATION].number;
+    event->take.no_wait = options[OPTION_NO_WAIT].flag;
+    *ret_allow_missing_hook = options[OPTION_ALLOW_MISSING_HOOK].flag;
+    return !change->given ||
+           apmig_text_is_presentable(change->text, APMIG_CHANGE_MAX_LENGTH, "Option \"change-id\"",
+                                     APMIG_ERROR_INVALID_OPTION, error);
 }
 
+/* What is not in the event itself. */
+typedef struct {
+    ApmigScope *scope;
+    gboolean allow_missing_hook;
+} Take;
+
+static void
+take_free(gpointer data)
+{
+    Take *take = data;
+
+    apmig_scope_unref(take->scope);
+    g_free(take);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Take, take_free)
+
 static Take *
-take_read(sd_bus_message *message, GError **error)
+take_read(ApmigEvent *event, sd_bus_message *message, GError **error)
 {
     g_autoptr(Take) take = g_new0(Take, 1);
     const char *scope = NULL;
-    const char *reason = NULL;
-    int r = sd_bus_message_read(message, "ss", &scope, &reason);
+    int r = sd_bus_message_read(message, "ss", &scope, &event->take.reason);
 
     if (r < 0) {
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, "The arguments cannot be read (%s).",
                     g_strerror(-r));
         return NULL;
     }
-
-    take->request.scope = apmig_scope_parse(scope, error);
-    if (!take->request.scope || !apmig_text_is_presentable(reason, APMIG_REASON_MAX_LENGTH, "The reason",
-                                                           APMIG_ERROR_INVALID_REASON, error))
-        return NULL;
-
-    take->reason = g_strdup(reason);
-    if (!take_read_options(take, message, error))
+    take->scope = event->take.scope = apmig_scope_parse(scope, error);
+    if (!take->scope ||
+        !apmig_text_is_presentable(event->take.reason, APMIG_REASON_MAX_LENGTH, "The reason",
+                                   APMIG_ERROR_INVALID_REASON, error) ||
+        !read_options(event, &take->allow_missing_hook, message, error))
         return NULL;
     return g_steal_pointer(&take);
 }
 
-/* --- TakeLock: steps ---------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------------------- */
 
 static void
-on_taken(const char *id, const GError *error, gpointer user_data)
+taken(ApmigCall *call, const ApmigAction *reply)
 {
-    ApmigCall *call = user_data;
-    g_autofree char *path = g_strconcat(APMIG_BUS_LOCK_PREFIX "/", id, NULL);
+    g_autofree char *path = g_strconcat(APMIG_BUS_LOCK_PREFIX "/", reply->reply.id, NULL);
 
-    call->caller = 0;
-    if (error)
-        apmig_call_fail(call, error);
-    else
-        apmig_call_reply(call, "o", path);
+    apmig_call_reply(call, "o", path);
 }
 
 static void
 take_with_name(const char *name, gpointer user_data)
 {
     ApmigCall *call = user_data;
-    Take *take = call->data;
+    const Take *take = call->data;
+    ApmigCore *core = call->server->core;
+    g_autofree char *id = apmig_core_new_id(core);
+    g_autofree char *problem = take->allow_missing_hook ? NULL : apmig_core_describe_hook_problem(core);
 
-    take->request.reason = take->reason;
-    take->request.change_id = take->change_id;
-    take->request.uid = call->uid;
-    take->request.user = name;
-    take->request.requester = &call->requester;
-    if (take->rehearse)
-        call->caller =
-            apmig_core_rehearse_lock(call->server->core, &take->request, apmig_rehearsal_answer, call);
-    else
-        call->caller = apmig_core_take_lock(call->server->core, &take->request, on_taken, call);
+    call->event.take.id = id;
+    call->event.take.uid = call->uid;
+    call->event.take.user = name;
+    call->event.take.hook_problem = problem;
+    if (call->event.take.rehearse) {
+        apmig_call_request(call, apmig_rehearsal_answered);
+        return;
+    }
+    call->lock_id = g_strdup(id);
+    apmig_call_log_request(call, call->request, NULL, "take lock %s of scope %s: \"%s\"", id,
+                           apmig_scope_to_string(take->scope), call->event.take.reason);
+    apmig_call_request(call, taken);
 }
 
 static void
@@ -159,22 +146,21 @@ take_authorized(ApmigCall *call, const GError *denied)
 static void
 take_identified(ApmigCall *call, const GError *denied)
 {
-    const Take *take = call->data;
-
-    call->change_id = g_strdup(take->change_id);
+    call->change_id = g_strdup(call->event.take.change_id);
     apmig_call_authorize(call, call->rule->action, take_authorized);
 }
 
 static int
 start_take(ApmigServer *server, sd_bus_message *message, gboolean rehearse)
 {
+    ApmigEvent event = {.type = APMIG_EVENT_TAKE,
+                        .take = {.origin = APMIG_LOCK_BY_REQUEST, .rehearse = rehearse}};
     g_autoptr(GError) error = NULL;
-    Take *take = take_read(message, &error);
+    Take *take = take_read(&event, message, &error);
 
     if (!take)
         return apmig_reply_error(message, error);
-    take->rehearse = rehearse;
-    return apmig_call_start(server, message, take, take_free, take_identified);
+    return apmig_call_start_request(server, message, &event, take, take_free, take_identified);
 }
 
 int

@@ -34,11 +34,11 @@ typedef enum {
 
 typedef struct {
     guint adapter;
-    char *type;           /* "CEX8C"; "" when it cannot be read */
-    char *serial;         /* "" when it was not read */
-    guint hwtype;         /* the compatible type; 0: unknown */
-    guint raw_hwtype;     /* as the hardware says: what a migration compares; 0: unknown */
-    guint32 functions;    /* bits 0..31 of GR2 of TAPQ, without those that the card's file masks out */
+    char *type;        /* "CEX8C"; "" when it cannot be read */
+    char *serial;      /* "" when it was not read */
+    guint hwtype;      /* the compatible type; 0: unknown */
+    guint raw_hwtype;  /* as the hardware says: what a migration compares; 0: unknown */
+    guint32 functions; /* bits 0..31 of GR2 of TAPQ, without those that the card's file masks out */
     ApmigKnown has_functions;
     ApmigKnown online, config, chkstop;
 } ApmigApCard;
@@ -71,14 +71,15 @@ typedef struct {
 } ApmigApDevice;
 
 typedef struct {
-    gboolean present;             /* there is an AP bus */
-    GPtrArray *cards;             /* of ApmigApCard, by adapter */
-    GPtrArray *queues;            /* of ApmigApQueue, by adapter and domain */
-    GPtrArray *devices;           /* of ApmigApDevice, by UUID */
-    ApmigApMask usage_domains;    /* that this partition may use */
-    ApmigApMask control_domains;  /* that it may administer */
-    ApmigKnown has_masks;         /* whether both could be read; APMIG_NO: the machine has no such facility */
-    ApmigApMask adapters_default, domains_default; /* apmask and aqmask: both set: reserved for the host's drivers */
+    gboolean present;            /* there is an AP bus */
+    GPtrArray *cards;            /* of ApmigApCard, by adapter */
+    GPtrArray *queues;           /* of ApmigApQueue, by adapter and domain */
+    GPtrArray *devices;          /* of ApmigApDevice, by UUID */
+    ApmigApMask usage_domains;   /* that this partition may use */
+    ApmigApMask control_domains; /* that it may administer */
+    ApmigKnown has_masks;        /* whether both could be read; APMIG_NO: the machine has no such facility */
+    /* apmask and aqmask: both set: reserved for the host's drivers */
+    ApmigApMask adapters_default, domains_default;
     ApmigKnown has_default_masks;
     gboolean can_migrate; /* vfio_ap's features name "migratable" */
 } ApmigApHost;

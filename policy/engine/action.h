@@ -29,34 +29,41 @@ void apmig_rehearsed_free(ApmigRehearsed *finding);
 /* "end", "wait", "refuse". */
 const char *apmig_treatment_to_string(ApmigTreatment treatment);
 
+/* An action with an op is answered with it, by the event that is named. */
 typedef enum {
-    APMIG_ACTION_PERSIST_LOCK, /* op, record; then LOCK_PERSISTED. Carried out in order with REMOVE_LOCK */
-    APMIG_ACTION_REMOVE_LOCK,  /* op, record; then LOCK_REMOVED */
+    /* Carried out by the store, in order. */
+    APMIG_ACTION_PERSIST_LOCK,      /* op, lock; then LOCK_PERSISTED */
+    APMIG_ACTION_REMOVE_LOCK,       /* op, lock; then LOCK_REMOVED */
     APMIG_ACTION_PERSIST_ADMISSION, /* op, admission; then ADMISSION_PERSISTED */
-    APMIG_ACTION_REMOVE_ADMISSION,  /* admission->uuid; no answer */
-    APMIG_ACTION_PERSIST_PERMIT, /* op, permit; then PERMIT_WRITTEN, as of the next. Carried out in order with admissions */
-    APMIG_ACTION_USE_PERMIT,     /* op, permit: notes by whom it is used */
-    APMIG_ACTION_REMOVE_PERMIT,  /* op, permit, used or not; no answer when op is 0 */
-    APMIG_ACTION_LIST_GUESTS,       /* token; then GUESTS_LISTED */
-    APMIG_ACTION_QUERY_GUEST,       /* token, uuid, want_facts; then GUEST_ANSWERED */
-    APMIG_ACTION_RUN_STEP,    /* op, step, migration_id, uuid, guest, device, outgoing; then STEP_FINISHED */
-    APMIG_ACTION_READ_KEYS,   /* op, id of the lock, scope, limit_usec; then KEYS_READ */
-    APMIG_ACTION_STAMP_GUEST, /* op, uuid, change, form, locks: see apmig_stamp_choose_lock(); then STAMP_FINISHED */
-    APMIG_ACTION_READ_USES, /* op, id of the lock, limit_usec: reads the AP bus from now on; then USES_READ */
-    APMIG_ACTION_REPLY_TAKEN, /* caller, id */
-    APMIG_ACTION_REPLY_RELEASED,    /* caller */
-    APMIG_ACTION_REPLY_AMENDED,     /* caller, id */
-    APMIG_ACTION_REPLY_VERDICT, /* caller, allowed, message (why not; ""), read_at; findings of a rehearsal */
-    APMIG_ACTION_REPLY_PERMIT,      /* caller, permit: it was given, or revoked */
-    APMIG_ACTION_REPLY_ADMIT,       /* caller, allowed, message (the reason; "" when allowed), device_map */
-    APMIG_ACTION_REPLY_ERROR,       /* caller, code, message */
-    APMIG_ACTION_PUBLISH_LOCK,      /* id: look it up; new, changed or just ended */
-    APMIG_ACTION_FORGET_LOCK,       /* id: an ended lock is no longer readable */
-    APMIG_ACTION_PUBLISH_MIGRATION, /* id */
-    APMIG_ACTION_FORGET_MIGRATION,  /* id */
-    APMIG_ACTION_PUBLISH_PERMITS,   /* there are others now */
-    APMIG_ACTION_PUBLISH_VIEW,      /* the hypervisor state changed */
-    APMIG_ACTION_LOG, /* log, message, lock id, change id, migration id, uuid, guest, result; locks: others it concerns */
+    APMIG_ACTION_REMOVE_ADMISSION,  /* admission, of which the UUID counts; no answer */
+    APMIG_ACTION_PERSIST_PERMIT,    /* op, permit; then PERMIT_WRITTEN, as of the next two */
+    APMIG_ACTION_USE_PERMIT,        /* op, permit: notes by whom it is used */
+    APMIG_ACTION_REMOVE_PERMIT,     /* op, permit, used or not; no answer when op is 0 */
+    APMIG_ACTION_PERSIST_DECLARED,  /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
+    /* Asked of the hypervisor and of the cards. */
+    APMIG_ACTION_LIST_GUESTS, /* query; then GUESTS_LISTED */
+    APMIG_ACTION_QUERY_GUEST, /* query; then GUEST_ANSWERED */
+    APMIG_ACTION_RUN_STEP,    /* op, step; then STEP_FINISHED */
+    APMIG_ACTION_READ_KEYS,   /* op, reading; then KEYS_READ */
+    APMIG_ACTION_READ_USES,   /* op, reading: the AP bus, from now on; then USES_READ */
+    APMIG_ACTION_STAMP_GUEST, /* op, stamp; then STAMP_FINISHED */
+    /* Said to a caller: reply. */
+    APMIG_ACTION_REPLY_TAKEN,    /* id */
+    APMIG_ACTION_REPLY_RELEASED,
+    APMIG_ACTION_REPLY_AMENDED,  /* id */
+    APMIG_ACTION_REPLY_VERDICT,  /* allowed, message (why not; ""), read_at; findings of a rehearsal */
+    APMIG_ACTION_REPLY_PERMIT,   /* permit: it was given, or revoked */
+    APMIG_ACTION_REPLY_ADMIT,    /* allowed, message (the reason; "" when allowed), device_map */
+    APMIG_ACTION_REPLY_DECLARED, /* warnings. The core's own */
+    APMIG_ACTION_REPLY_ERROR,    /* code, message */
+    /* Told to who listens: id, to look it up by. */
+    APMIG_ACTION_PUBLISH_LOCK,      /* new, changed or just ended */
+    APMIG_ACTION_FORGET_LOCK,       /* an ended lock is no longer readable */
+    APMIG_ACTION_PUBLISH_MIGRATION,
+    APMIG_ACTION_FORGET_MIGRATION,
+    APMIG_ACTION_PUBLISH_PERMITS, /* there are others now */
+    APMIG_ACTION_PUBLISH_VIEW,    /* the hypervisor state changed */
+    APMIG_ACTION_LOG,             /* entry */
 } ApmigActionType;
 
 /* What happened, for the journal: one message id each. */
@@ -98,38 +105,79 @@ typedef enum {
 
 #define APMIG_N_LOGS (APMIG_LOG_PERMIT_ENDED + 1)
 
+/* An entry of the journal; what is NULL or 0 is left out. */
 typedef struct {
-    ApmigActionType type;
-    guint64 op; /* numbers an action that is answered */
-    guint64 token;
-    ApmigCaller caller;
-    ApmigError code;
-    gboolean allowed;
-    gboolean want_facts;
-    ApmigStep step;
     ApmigLog log;
-    int priority; /* of a log entry: LOG_ERR .. LOG_INFO of syslog(3) */
-    char *id;     /* of a lock, or of a migration for those actions that concern one */
-    ApmigScope *scope;
-    gint64 limit_usec; /* an answer after that comes too late */
-    char *change_id;   /* (nullable): of the lock, in a log entry */
+    int priority; /* LOG_ERR .. LOG_INFO of syslog(3) */
+    char *message;
+    char *lock_id;
+    char *change_id; /* of the lock */
     char *migration_id;
     char *uuid;
     char *guest;
-    char *device; /* (nullable): a mediated device of the guest */
-    gboolean outgoing;
+    char *result;     /* of the lock, migration or permit that has ended */
+    GPtrArray *locks; /* of ApmigLockRecord: others that it concerns */
+} ApmigLogEntry;
+
+/* What a caller is told; which members count is said with the type of the action. */
+typedef struct {
+    ApmigCaller caller;
+    ApmigError code;
+    gboolean allowed;
+    char *id; /* of a lock */
     char *message;
-    char *result; /* (nullable): of the lock, migration or permit that has ended, in a log entry */
-    ApmigLockRecord *record;
-    ApmigAdmission *admission;
-    ApmigPermit *permit;
-    ApmigStampForm form; /* off: what stamp there is is taken away */
-    GPtrArray *locks;    /* of ApmigLockRecord, oldest first */
+    gint64 read_at;         /* realtime: what is said is of after that */
+    GPtrArray *findings;    /* (nullable): of ApmigRehearsed */
+    GPtrArray *warnings;    /* (nullable): of sentences */
     GHashTable *device_map; /* (nullable): UUID of the guest's mediated device -> of the one in its place */
-    gint64 read_at;      /* realtime: what is said is of after that */
-    GPtrArray *findings; /* (nullable): of ApmigRehearsed */
-    ApmigGuestChange change; /* the cause of a stamp */
+    ApmigPermit *permit;
+} ApmigReply;
+
+typedef struct {
+    ApmigActionType type;
+    guint64 op; /* numbers an action that is answered */
+    union {
+        ApmigLockRecord *lock;
+        ApmigAdmission *admission;
+        ApmigPermit *permit;
+        GPtrArray *declared; /* of ApmigEvidenceRecord */
+        struct {
+            ApmigToken token;
+            char *uuid; /* with QUERY_GUEST, as the next */
+            gboolean want_facts;
+        } query;
+        struct {
+            ApmigStep kind;
+            char *migration_id;
+            char *uuid;
+            char *guest;
+            char *device; /* (nullable): a mediated device of the guest */
+            gboolean outgoing;
+        } step;
+        struct {
+            char *lock_id;
+            ApmigScope *scope; /* with READ_KEYS */
+            gint64 limit_usec; /* an answer after that comes too late */
+        } reading;
+        struct {
+            char *uuid;
+            ApmigStampForm form; /* off: what stamp there is is taken away */
+            ApmigGuestChange change; /* its cause */
+            GPtrArray *locks;        /* of ApmigLockRecord, oldest first: see apmig_stamp_choose_lock() */
+        } stamp;
+        ApmigReply reply;
+        char *id;
+        ApmigLogEntry entry;
+    };
 } ApmigAction;
+
+/**
+ * apmig_reply_get_error:
+ * @reply: an APMIG_ACTION_REPLY_* of whatever kind
+ *
+ * Returns: (transfer full) (nullable): what an APMIG_ACTION_REPLY_ERROR says; NULL: it is an answer.
+ */
+GError *apmig_reply_get_error(const ApmigAction *reply);
 
 /**
  * apmig_stamp_choose_lock:

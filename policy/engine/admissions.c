@@ -13,28 +13,24 @@ pending_admission_free(PendingAdmission *pending)
     g_free(pending);
 }
 
-static void
+static ApmigReply *
 reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const char *reason)
 {
-    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_ADMIT);
+    ApmigReply *reply = engine_reply(engine, APMIG_ACTION_REPLY_ADMIT, caller);
 
-    reply->caller = caller;
     reply->allowed = allowed;
     reply->message = g_strdup(reason);
+    return reply;
 }
 
 static void
 deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock,
      const char *reason)
 {
-    ApmigAction *entry;
-
     reply_admit(engine, caller, FALSE, reason);
-    engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL, "guest %s was not let in: %s",
-               name, reason);
-    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-    entry->uuid = g_strdup(uuid);
-    entry->guest = g_strdup(name);
+    entry_set_guest(engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL,
+                               "guest %s was not let in: %s", name, reason),
+                    uuid, name);
 }
 
 static void
@@ -108,7 +104,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     action->admission->scope = apmig_scope_ref(migration->pub.scope);
     action->admission->devices = g_strdupv(migration->pub.devices);
     action->admission->admitted_at = engine->now;
-    pending->caller = event->admit.caller;
+    pending->caller = event->caller;
     pending->permitted = permitted;
     pending->uuid = g_strdup(event->admit.uuid);
     pending->scope = apmig_scope_ref((ApmigScope *)scope);
@@ -139,29 +135,29 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     g_autoptr(ApmigArrivalCheck) check = NULL;
 
     if (!engine->loaded) {
-        reply_admit(engine, event->admit.caller, FALSE, APMIG_NOT_LOADED);
+        reply_admit(engine, event->caller, FALSE, APMIG_NOT_LOADED);
         return;
     }
     if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
         if (!event->admit.restore)
             expect_unaffected(engine, event->admit.uuid, event->admit.name);
-        reply_admit(engine, event->admit.caller, TRUE, "");
+        reply_admit(engine, event->caller, TRUE, "");
         return;
     }
     g_hash_table_remove(engine->arrivals, event->admit.uuid);
     check = engine_check_arrival(engine, event);
     if (check->refusal) {
-        deny(engine, event->admit.caller, event->admit.uuid, event->admit.name,
+        deny(engine, event->caller, event->admit.uuid, event->admit.name,
              engine_overlapping_lock(engine, scope), check->refusal);
         return;
     }
     engine_log_doubts(engine, event, check);
     if (event->admit.restore) {
-        reply_admit(engine, event->admit.caller, TRUE, "");
+        reply_admit(engine, event->caller, TRUE, "");
         return;
     }
     if (engine_admissions_are_full(engine)) {
-        reply_admit(engine, event->admit.caller, FALSE, APMIG_ADMISSIONS_FULL);
+        reply_admit(engine, event->caller, FALSE, APMIG_ADMISSIONS_FULL);
         return;
     }
     begin_admission(engine, event, scope, check->device);
@@ -195,15 +191,13 @@ static void
 grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending)
 {
     g_autofree char *exchange = engine_describe_device_map(pending->device_map);
+    ApmigReply *reply;
 
     migration->grants++;
     migration->admitted_until = engine->now + migration->settings.admission_usec;
-    reply_admit(engine, pending->caller, TRUE, "");
-    if (pending->device_map) {
-        ApmigAction *reply = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-
+    reply = reply_admit(engine, pending->caller, TRUE, "");
+    if (pending->device_map)
         reply->device_map = g_hash_table_ref(pending->device_map);
-    }
     engine_log(engine, APMIG_LOG_ADMISSION_ALLOWED, LOG_INFO, NULL, migration, "guest %s was let in%s",
                migration->pub.guest, exchange);
 }

@@ -142,7 +142,6 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
 {
     Amendment *amendment = g_queue_pop_head(&lock->amendments);
     g_autoptr(ApmigLockRecord) before = NULL;
-    ApmigAction *reply;
 
     if (error) {
         engine_reply_error(engine, amendment->caller, APMIG_ERROR_STATE_FAILURE, error);
@@ -157,9 +156,7 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
         lock_expect_end(engine, lock, amendment->until - lock->pub.record->expected_duration_usec);
     }
     lock->dirty = TRUE;
-    reply = engine_act(engine, APMIG_ACTION_REPLY_AMENDED);
-    reply->caller = amendment->caller;
-    reply->id = g_strdup(before->id);
+    engine_reply(engine, APMIG_ACTION_REPLY_AMENDED, amendment->caller)->id = g_strdup(before->id);
     log_amended(engine, lock, amendment, before);
     amendment_free(amendment);
     if (lock->pub.record->breaches != before->breaches) { /* one was counted while this was written */
@@ -237,11 +234,11 @@ engine_amend(ApmigEngine *engine, const ApmigEvent *event)
     Amendment *amendment;
 
     if (refusal) {
-        engine_reply_error(engine, event->amend.caller, code, refusal);
+        engine_reply_error(engine, event->caller, code, refusal);
         return;
     }
     amendment = g_new0(Amendment, 1);
-    amendment->caller = event->amend.caller;
+    amendment->caller = event->caller;
     amendment->what = event->amend.what;
     amendment->uid = event->amend.uid;
     amendment->user = g_strdup(event->amend.user);

@@ -12,8 +12,7 @@ engine_view_started(ApmigEngine *engine)
     engine->list_asked = 0;
     engine->list_token = 0;
     engine_stamps_view_started(engine);
-    engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor");
-    engine_log_concerns(engine, NULL);
+    entry_add_locks(engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor"), engine, NULL);
     engine_hurry(engine);
 }
 
@@ -21,9 +20,8 @@ void
 engine_view_lost(ApmigEngine *engine, const char *reason)
 {
     if (engine->connected || g_strcmp0(reason, engine->view_trouble) != 0) {
-        engine_log(engine, APMIG_LOG_VIEW_LOST, engine->locks->len ? LOG_WARNING : LOG_INFO, NULL, NULL,
-                   "the hypervisor is not reachable: %s", reason);
-        engine_log_concerns(engine, NULL);
+        entry_add_locks(engine_log(engine, APMIG_LOG_VIEW_LOST, engine->locks->len ? LOG_WARNING : LOG_INFO, NULL, NULL,
+                   "the hypervisor is not reachable: %s", reason), engine, NULL);
     }
     engine->connected = FALSE;
     g_free(engine->view_trouble);
@@ -36,7 +34,7 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
 }
 
 static void
-see_guest(ApmigEngine *engine, const ApmigGuestName *seen, guint64 token)
+see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, seen->uuid);
 
@@ -56,7 +54,7 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, guint64 token)
 
 /* Whoever was active when last heard of, and is not in the list of @token. */
 static void
-miss_guests(ApmigEngine *engine, guint64 token)
+miss_guests(ApmigEngine *engine, ApmigToken token)
 {
     g_autoptr(GPtrArray) missed = g_ptr_array_new_with_free_func(g_free);
     GHashTableIter iter;

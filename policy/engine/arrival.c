@@ -228,14 +228,9 @@ apmig_engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event)
 void
 engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check)
 {
-    for (guint i = 0; i < check->doubts->len; i++) {
-        ApmigAction *entry;
-
-        engine_log(engine, APMIG_LOG_ADMISSION_DOUBTFUL, LOG_WARNING, NULL, NULL,
-                   "nothing forbids guest %s to come in, but: %s", event->admit.name,
-                   (const char *)check->doubts->pdata[i]);
-        entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-        entry->uuid = g_strdup(event->admit.uuid);
-        entry->guest = g_strdup(event->admit.name);
-    }
+    for (guint i = 0; i < check->doubts->len; i++)
+        entry_set_guest(engine_log(engine, APMIG_LOG_ADMISSION_DOUBTFUL, LOG_WARNING, NULL, NULL,
+                                   "nothing forbids guest %s to come in, but: %s", event->admit.name,
+                                   (const char *)g_ptr_array_index(check->doubts, i)),
+                        event->admit.uuid, event->admit.name);
 }

@@ -27,7 +27,7 @@ engine_ask_list(ApmigEngine *engine)
 {
     ApmigAction *action = engine_act(engine, APMIG_ACTION_LIST_GUESTS);
 
-    action->token = engine->list_asked = ++engine->last_token;
+    action->query.token = engine->list_asked = ++engine->last_token;
     engine->list_again = FALSE;
 }
 
@@ -36,9 +36,9 @@ engine_ask_guest(ApmigEngine *engine, Guest *guest)
 {
     ApmigAction *action = engine_act(engine, APMIG_ACTION_QUERY_GUEST);
 
-    action->token = guest->asked = ++engine->last_token;
-    action->uuid = g_strdup(guest->uuid);
-    action->want_facts = guest->affected == APMIG_AFFECTED_UNKNOWN ||
+    action->query.token = guest->asked = ++engine->last_token;
+    action->query.uuid = g_strdup(guest->uuid);
+    action->query.want_facts = guest->affected == APMIG_AFFECTED_UNKNOWN ||
                          (guest->scope_varies && guest->told_token < guest->answer_token);
     guest->asked_at = engine->now;
     guest->ask_again = FALSE;

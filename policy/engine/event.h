@@ -64,6 +64,7 @@ typedef enum {
     APMIG_EVENT_LOCK_REMOVED,
     APMIG_EVENT_ADMISSION_PERSISTED,
     APMIG_EVENT_PERMIT_WRITTEN,
+    APMIG_EVENT_DECLARED_PERSISTED, /* the core's own */
     APMIG_EVENT_VIEW_STARTED,
     APMIG_EVENT_VIEW_LOST,
     APMIG_EVENT_GUESTS_LISTED,
@@ -111,10 +112,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigAdmission, apmig_admission_free)
  * the reply action carries it. */
 typedef guint64 ApmigCaller;
 
+/* Numbers a question to the hypervisor; grows with each that is put, so that it tells which was put before which. What an answer
+ * proves, it proves of the time after its question was put. 0: no question. The table in HACKING.md says what each is for. */
+typedef guint64 ApmigToken;
+
 typedef struct {
     ApmigEventType type;
     gint64 now;      /* boot time (CLOCK_BOOTTIME), usec: never goes back */
     gint64 realtime; /* usec; may jump */
+    ApmigCaller caller; /* of a request, and of CALLER_GONE: who is answered */
     union {
         struct {
             GPtrArray *locks;      /* of ApmigLockRecord; a damaged one comes as APMIG_LOCK_RECOVERED */
@@ -122,7 +128,6 @@ typedef struct {
             GPtrArray *permits;    /* (nullable): of ApmigPermit */
         } store_loaded;
         struct {
-            ApmigCaller caller;
             const char *id; /* fresh: in no lock that is on disk or readable */
             ApmigScope *scope;
             const char *reason;
@@ -140,13 +145,11 @@ typedef struct {
                                          allowed a missing hook or the driver has none */
         } take;
         struct {
-            ApmigCaller caller;
             const char *id;
             gboolean force;
             const char *warnings; /* (nullable): sentences: what is odd about what was declared with it */
         } release; /* the caller is authorized already */
         struct {
-            ApmigCaller caller;
             const char *id;
             ApmigAmendment what;
             guint32 uid; /* the caller's */
@@ -157,12 +160,10 @@ typedef struct {
             gint64 duration_usec; /* DURATION: from now */
         } amend;                  /* the caller is authorized already */
         struct {
-            ApmigCaller caller;
             const char *id;
             gint64 limit_usec; /* of the reading that answers it */
         } check;
         struct {
-            ApmigCaller caller;
             const char *id;   /* fresh, as of a lock */
             const char *uuid; /* of the guest; "": not known, as the next, but not both */
             const char *name;
@@ -173,14 +174,9 @@ typedef struct {
             gint64 duration_usec;
         } permit; /* the caller is authorized already */
         struct {
-            ApmigCaller caller;
             const char *guest; /* its name or UUID */
         } revoke;              /* the caller is authorized already */
         struct {
-            ApmigCaller caller;
-        } caller_gone;
-        struct {
-            ApmigCaller caller;
             const char *uuid;
             const char *name;
             gboolean restore; /* else a migration */
@@ -195,13 +191,13 @@ typedef struct {
             const char *reason; /* why, as a clause: "libvirtd closed the connection" */
         } view_lost;
         struct {
-            guint64 token;
+            ApmigToken token;
             const char *error; /* (nullable): NULL is success */
             const ApmigGuestName *guests;
             guint n_guests;
         } listed;
         struct {
-            guint64 token;
+            ApmigToken token;
             const char *uuid;
             ApmigJob job;
             gboolean postcopy;

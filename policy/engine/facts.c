@@ -172,7 +172,7 @@ engine_guest_is_active(const ApmigEngine *engine, const char *uuid)
 }
 
 void
-guest_forget_facts(Guest *guest, guint64 token)
+guest_forget_facts(Guest *guest, ApmigToken token)
 {
     g_clear_pointer(&guest->scope, apmig_scope_unref);
     g_clear_pointer(&guest->devices, g_strfreev);

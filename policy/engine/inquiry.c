@@ -43,12 +43,11 @@ engine_forget_inquiries(ApmigEngine *engine, ApmigCaller caller)
             g_ptr_array_remove_index(engine->inquiries, i - 1);
 }
 
-static ApmigAction *
+static ApmigReply *
 reply_verdict(ApmigEngine *engine, const Inquiry *inquiry, const char *why_not)
 {
-    ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_VERDICT);
+    ApmigReply *reply = engine_reply(engine, APMIG_ACTION_REPLY_VERDICT, inquiry->caller);
 
-    reply->caller = inquiry->caller;
     reply->allowed = !*why_not;
     reply->message = g_strdup(why_not);
     reply->read_at = inquiry->asked_at;
@@ -129,7 +128,7 @@ settle_check(ApmigEngine *engine, const Inquiry *inquiry)
 void
 engine_check(ApmigEngine *engine, const ApmigEvent *event)
 {
-    inquiry_new(engine, event->check.caller, event->check.limit_usec)->id = g_strdup(event->check.id);
+    inquiry_new(engine, event->caller, event->check.limit_usec)->id = g_strdup(event->check.id);
 }
 
 /* --- what would a lock do? ------------------------------------------------------------------------ */
@@ -157,7 +156,7 @@ static void
 reply_rehearsed(ApmigEngine *engine, const Inquiry *inquiry)
 {
     g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_rehearsed_free);
-    ApmigAction *reply;
+    ApmigReply *reply;
 
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
@@ -189,7 +188,7 @@ void
 engine_rehearse(ApmigEngine *engine, const ApmigEvent *event)
 {
     gint64 limit = event->take.timeout_usec ? event->take.timeout_usec : engine->policy->request_timeout_usec;
-    Inquiry *inquiry = inquiry_new(engine, event->take.caller, limit);
+    Inquiry *inquiry = inquiry_new(engine, event->caller, limit);
 
     inquiry->scope = apmig_scope_ref(event->take.scope);
     inquiry->on_busy =

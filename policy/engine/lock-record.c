@@ -9,7 +9,7 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
         engine_act(engine, write == WRITE_REMOVE ? APMIG_ACTION_REMOVE_LOCK : APMIG_ACTION_PERSIST_LOCK);
 
     action->op = ++engine->last_op;
-    action->record =
+    action->lock =
         apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
     lock->op = action->op;
     if (write == WRITE_CREATE)

@@ -48,18 +48,12 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
 static void
 lock_created(ApmigEngine *engine, Lock *lock)
 {
-    ApmigAction *reply;
-
     lock->durable = TRUE;
     lock->proof_token = engine->last_token;
     lock_set_standing(lock, APMIG_LOCK_DRAINING);
     engine_hurry(engine);
-    if (!lock->no_wait || !lock->taker)
-        return;
-    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
-    reply->caller = lock->taker;
-    reply->id = g_strdup(lock->pub.record->id);
-    lock->taker = 0;
+    if (lock->no_wait)
+        engine_reply_taken(engine, lock);
 }
 
 static void
@@ -71,13 +65,7 @@ lock_adopted(ApmigEngine *engine, Lock *lock)
     lock->pub.overdue = FALSE;
     lock_expect_end(engine, lock, engine->now);
     lock->dirty = TRUE;
-    if (lock->taker) {
-        ApmigAction *reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
-
-        reply->caller = lock->taker;
-        reply->id = g_strdup(lock->pub.record->id);
-    }
-    lock->taker = 0;
+    engine_reply_taken(engine, lock);
     engine_log(engine, APMIG_LOG_LOCK_ADOPTED, LOG_NOTICE, lock, NULL, "lock %s was adopted by %s: \"%s\"",
                lock->pub.record->id, lock->pub.record->owner_name, lock->pub.record->reason);
 }
@@ -252,8 +240,6 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
 static void
 lock_be_held(ApmigEngine *engine, Lock *lock)
 {
-    ApmigAction *reply;
-
     if (lock->standing == APMIG_LOCK_BREACHED)
         engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
                    "no migration is in progress under lock %s", lock->pub.record->id);
@@ -266,12 +252,7 @@ lock_be_held(ApmigEngine *engine, Lock *lock)
                    apmig_scope_to_string(lock->pub.record->scope));
     lock_set_standing(lock, APMIG_LOCK_HELD);
     lock->deadline = 0;
-    if (!lock->taker)
-        return;
-    reply = engine_act(engine, APMIG_ACTION_REPLY_TAKEN);
-    reply->caller = lock->taker;
-    reply->id = g_strdup(lock->pub.record->id);
-    lock->taker = 0;
+    engine_reply_taken(engine, lock);
 }
 
 /* It is held again when a reading that begins now shows nothing any more. */
@@ -380,7 +361,7 @@ engine_publish_locks(ApmigEngine *engine)
         for (guint j = 0; j < blockers->len; j++)
             g_ptr_array_add(lock->blockers, g_strdup(((Migration *)g_ptr_array_index(blockers, j))->pub.id));
         lock->dirty = FALSE;
-        engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
+        engine_publish(engine, APMIG_ACTION_PUBLISH_LOCK, lock->pub.record->id);
     }
 }
 

@@ -40,9 +40,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_revoke(engine, event);
         break;
     case APMIG_EVENT_CALLER_GONE:
-        engine_forget_inquiries(engine, event->caller_gone.caller);
-        engine_forget_permit_callers(engine, event->caller_gone.caller);
-        engine_caller_gone(engine, event->caller_gone.caller);
+        engine_forget_inquiries(engine, event->caller);
+        engine_forget_permit_callers(engine, event->caller);
+        engine_caller_gone(engine, event->caller);
         break;
     case APMIG_EVENT_ADMIT:
         engine_admit(engine, event);
@@ -98,6 +98,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_POLICY_CHANGED:
         handle_policy_changed(engine, event->policy);
         break;
+    case APMIG_EVENT_DECLARED_PERSISTED:
     case APMIG_EVENT_DEADLINE:
         break;
     }
@@ -111,7 +112,7 @@ forget_ended(ApmigEngine *engine)
 
         if (engine->ended_locks->len <= RETAIN_MAX && engine->now < lock->ended_at + RETAIN_USEC)
             break;
-        engine_act(engine, APMIG_ACTION_FORGET_LOCK)->id = g_strdup(lock->pub.record->id);
+        engine_publish(engine, APMIG_ACTION_FORGET_LOCK, lock->pub.record->id);
         g_ptr_array_remove_index(engine->ended_locks, 0);
     }
     while (engine->ended_migrations->len) {
@@ -119,7 +120,7 @@ forget_ended(ApmigEngine *engine)
 
         if (engine->ended_migrations->len <= RETAIN_MAX && engine->now < migration->ended_at + RETAIN_USEC)
             break;
-        engine_act(engine, APMIG_ACTION_FORGET_MIGRATION)->id = g_strdup(migration->pub.id);
+        engine_publish(engine, APMIG_ACTION_FORGET_MIGRATION, migration->pub.id);
         g_ptr_array_remove_index(engine->ended_migrations, 0);
     }
 }
@@ -133,7 +134,7 @@ publish(ApmigEngine *engine)
         Migration *migration = g_ptr_array_index(engine->migrations, i);
 
         if (migration->dirty)
-            engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
+            engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
         migration->dirty = FALSE;
     }
     engine_publish_locks(engine);

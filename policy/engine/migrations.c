@@ -71,7 +71,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
                NULL, migration, "migration %s of guest %s ended: %s%s%s",
                apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
                message);
-    engine_act(engine, APMIG_ACTION_PUBLISH_MIGRATION)->id = g_strdup(migration->pub.id);
+    engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
     if (!migration->pub.outgoing) {
         ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
 
@@ -85,7 +85,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
 /* --- what answers say ---------------------------------------------------------------------------- */
 
 static void
-incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, guint64 token)
+incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, ApmigToken token)
 {
     gboolean newer = token > migration->admit_token;
 
@@ -116,7 +116,7 @@ incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
 }
 
 static void
-incoming_absent(ApmigEngine *engine, Migration *migration, guint64 token)
+incoming_absent(ApmigEngine *engine, Migration *migration, ApmigToken token)
 {
     if (migration->incoming_seen && token <= migration->seen_token)
         return;
@@ -243,7 +243,7 @@ engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigE
 }
 
 void
-engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token)
+engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, ApmigToken token)
 {
     Migration *incoming = engine_find_migration(engine, uuid, FALSE);
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);

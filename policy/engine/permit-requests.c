@@ -11,13 +11,8 @@
 static void
 reply_permit(ApmigEngine *engine, ApmigCaller caller, const ApmigPermit *record)
 {
-    ApmigAction *reply;
-
-    if (!caller) /* it is gone */
-        return;
-    reply = engine_act(engine, APMIG_ACTION_REPLY_PERMIT);
-    reply->caller = caller;
-    reply->permit = apmig_permit_copy(record);
+    if (caller) /* else it is gone */
+        engine_reply(engine, APMIG_ACTION_REPLY_PERMIT, caller)->permit = apmig_permit_copy(record);
 }
 
 /* --- giving -------------------------------------------------------------------------------------- */
@@ -112,12 +107,12 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
     complete(engine, record);
     refusal = refuse_permit(engine, record, &code);
     if (refusal) {
-        engine_reply_error(engine, event->permit.caller, code, refusal);
+        engine_reply_error(engine, event->caller, code, refusal);
         return;
     }
     permit = g_new0(Permit, 1);
     permit->pub = g_steal_pointer(&record);
-    permit->giver = event->permit.caller;
+    permit->giver = event->caller;
     permit->op = ++engine->last_op;
     g_ptr_array_add(engine->permits, permit);
     action = engine_act(engine, APMIG_ACTION_PERSIST_PERMIT);
@@ -178,20 +173,20 @@ engine_revoke(ApmigEngine *engine, const ApmigEvent *event)
     Permit *permit = permit_find_named(engine, guest);
 
     if (!engine->loaded) {
-        engine_reply_error(engine, event->revoke.caller, APMIG_ERROR_STATE_FAILURE, NOT_LOADED);
+        engine_reply_error(engine, event->caller, APMIG_ERROR_STATE_FAILURE, NOT_LOADED);
     } else if (!permit) {
         message =
             g_strdup_printf("there is no permit for guest '%s', or not any more: see apmigctl status", guest);
-        engine_reply_error(engine, event->revoke.caller, APMIG_ERROR_NO_SUCH_PERMIT, message);
+        engine_reply_error(engine, event->caller, APMIG_ERROR_NO_SUCH_PERMIT, message);
     } else if (permit->pub->used_by) {
         message =
             g_strdup_printf("guest '%s' is migrating with its permit, which ends with that migration; to end "
                             "that, on its source host: virsh domjobabort %s",
                             guest, guest);
-        engine_reply_error(engine, event->revoke.caller, APMIG_ERROR_BUSY, message);
+        engine_reply_error(engine, event->caller, APMIG_ERROR_BUSY, message);
     } else {
         permit->ending = TRUE;
-        permit->revoker = event->revoke.caller;
+        permit->revoker = event->caller;
         permit->op = ++engine->last_op;
         permit_remove_file(engine, permit->pub, permit->op);
         engine->permits_dirty = TRUE;
@@ -226,9 +221,8 @@ note_trouble(ApmigEngine *engine, Permit *permit, const char *error)
     permit->trouble = g_strdup_printf(
         "the permit could not be noted as used (%s): mend apmigd's runtime folder and give another one",
         error);
-    engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, NULL, NULL, "guest %s: %s",
-               apmig_permit_guest(permit->pub), permit->trouble);
-    engine_log_concerns(engine, NULL);
+    entry_add_locks(engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, NULL, NULL, "guest %s: %s",
+               apmig_permit_guest(permit->pub), permit->trouble), engine, NULL);
 }
 
 void

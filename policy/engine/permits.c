@@ -145,16 +145,13 @@ void
 permit_log(ApmigEngine *engine, ApmigLog log, const ApmigPermit *record, const Migration *migration,
            const char *result, const char *message)
 {
-    ApmigAction *entry;
+    ApmigLogEntry *entry = engine_log(engine, log, LOG_NOTICE, NULL, migration, "%s", message);
 
-    engine_log(engine, log, LOG_NOTICE, NULL, migration, "%s", message);
-    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
     entry->result = g_strdup(result);
     if (migration)
         return;
-    entry->uuid = *record->uuid ? g_strdup(record->uuid) : NULL;
-    entry->guest = g_strdup(apmig_permit_guest(record));
-    engine_log_concerns(engine, NULL);
+    entry_set_guest(entry, *record->uuid ? record->uuid : NULL, apmig_permit_guest(record));
+    entry_add_locks(entry, engine, NULL);
 }
 
 static void

@@ -44,22 +44,22 @@ typedef struct {
     ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
     GQueue amendments;     /* of Amendment (engine-amend.c); the first is being written with WRITE_AMEND */
     gboolean durable;
-    gboolean never_written; /* its creation failed */
-    gboolean was_held;      /* whatever migrates under it is a breach */
-    guint64 request_token;  /* questions above it were put after the request */
-    guint64 proof_token;    /* questions above it count for held */
-    gint64 deadline;        /* boot time; 0: none */
-    gint64 overdue_from;    /* boot time since which its expected duration counts; may be before this boot */
-    gint64 overdue_at;      /* boot time; 0: none */
-    gint64 overdue_again;   /* boot time when it is said again; 0: not */
-    gboolean busy_known;    /* every migration older than the request has been seen, and none refuses it */
-    guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
-    gint64 keys_until;      /* boot time: when that is no longer waited for */
-    gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
-    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
-    gint64 uses_again_at;   /* boot time: not before */
-    gboolean uses_clear;    /* no stranger has its queues */
-    char *uses_trouble;     /* (nullable): why not, as a clause */
+    gboolean never_written;   /* its creation failed */
+    gboolean was_held;        /* whatever migrates under it is a breach */
+    ApmigToken request_token; /* questions above it were put after the request */
+    ApmigToken proof_token;   /* questions above it count for held */
+    gint64 deadline;          /* boot time; 0: none */
+    gint64 overdue_from;  /* boot time since which its expected duration counts; may be before this boot */
+    gint64 overdue_at;    /* boot time; 0: none */
+    gint64 overdue_again; /* boot time when it is said again; 0: not */
+    gboolean busy_known;  /* every migration older than the request has been seen, and none refuses it */
+    guint64 keys_op;      /* of the reading of keys for its release; 0: none is under way */
+    gint64 keys_until;    /* boot time: when that is no longer waited for */
+    gint64 hold_again_at; /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;      /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at; /* boot time: not before */
+    gboolean uses_clear;  /* no stranger has its queues */
+    char *uses_trouble;   /* (nullable): why not, as a clause */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
@@ -86,17 +86,17 @@ typedef struct {
 typedef struct {
     ApmigMigration pub;
     ApmigGuestSettings settings; /* the policy's for its guest */
-    guint64 seen_token;          /* outgoing: the newest question whose answer showed it */
-    guint64 began_after;         /* outgoing: it began after this question was put; 0: not known */
+    ApmigToken seen_token;       /* outgoing: the newest question whose answer showed it */
+    ApmigToken began_after;      /* outgoing: it began after this question was put; 0: not known */
     gboolean incoming_seen;
-    guint grants;           /* how often the hook was told yes */
-    gint64 admitted_until;  /* boot time; 0: no admission is open */
-    guint64 admit_token;    /* questions above it were put after the newest admission */
-    guint64 expiry_token;   /* admitted_until has passed: questions above it decide; 0: it has not */
-    gboolean bindable;      /* a guest seen now can only be the one admitted last */
-    GHashTable *promised;   /* set of UUIDs: the devices of all its admissions, which nobody else gets */
-    guint64 stop_token;     /* questions above it were put after that */
-    gboolean stopped_known; /* libvirt has told how the guest stopped */
+    guint grants;            /* how often the hook was told yes */
+    gint64 admitted_until;   /* boot time; 0: no admission is open */
+    ApmigToken admit_token;  /* questions above it were put after the newest admission */
+    ApmigToken expiry_token; /* admitted_until has passed: questions above it decide; 0: it has not */
+    gboolean bindable;       /* a guest seen now can only be the one admitted last */
+    GHashTable *promised;    /* set of UUIDs: the devices of all its admissions, which nobody else gets */
+    ApmigToken stop_token;   /* questions above it were put after that */
+    gboolean stopped_known;  /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
@@ -112,19 +112,19 @@ typedef struct {
     ApmigScope *scope; /* never NULL */
     gboolean scope_varies;
     GStrv devices;
-    GStrv told_devices;    /* (nullable): @devices as they were told last; NULL: never */
-    guint64 facts_token;   /* only questions above it may tell the facts */
-    guint64 told_token;    /* the newest question whose answer told them */
-    guint64 present_token; /* the newest question that found it active */
-    guint64 asked;         /* the question under way; 0: none */
+    GStrv told_devices;       /* (nullable): @devices as they were told last; NULL: never */
+    ApmigToken facts_token;   /* only questions above it may tell the facts */
+    ApmigToken told_token;    /* the newest question whose answer told them */
+    ApmigToken present_token; /* the newest question that found it active */
+    ApmigToken asked;         /* the question under way; 0: none */
     gint64 asked_at;
     gboolean ask_again;
-    guint64 answer_token;
+    ApmigToken answer_token;
     ApmigJob job;
-    guint64 clear_token; /* the newest question that found it without a migration, or not there */
-    gboolean stopped;    /* libvirt has told so, and no question put after that found it active */
-    guint64 stop_token;  /* questions above it were put after that */
-    char *trouble;       /* (nullable): why its state is unknown */
+    ApmigToken clear_token; /* the newest question that found it without a migration, or not there */
+    gboolean stopped;       /* libvirt has told so, and no question put after that found it active */
+    ApmigToken stop_token;  /* questions above it were put after that */
+    char *trouble;          /* (nullable): why its state is unknown */
 } Guest;
 
 typedef struct {
@@ -149,12 +149,12 @@ typedef struct {
 /* A question that a reading answers which begins after it. */
 typedef struct {
     ApmigCaller caller;
-    char *id;            /* of the lock that is asked about; NULL: a rehearsal */
-    ApmigScope *scope;   /* of a rehearsal, as the next */
-    ApmigOnBusy on_busy; /* never UNSET */
-    guint64 proof_token; /* questions above it were put after the inquiry */
-    gint64 asked_at;     /* realtime */
-    gint64 deadline;     /* boot time */
+    char *id;               /* of the lock that is asked about; NULL: a rehearsal */
+    ApmigScope *scope;      /* of a rehearsal, as the next */
+    ApmigOnBusy on_busy;    /* never UNSET */
+    ApmigToken proof_token; /* questions above it were put after the inquiry */
+    gint64 asked_at;        /* realtime */
+    gint64 deadline;        /* boot time */
 } Inquiry;
 
 struct ApmigEngine {
@@ -168,7 +168,7 @@ struct ApmigEngine {
     GPtrArray *ended_migrations; /* of Migration, oldest first */
     GPtrArray *pending;          /* of PendingAdmission */
     guint64 last_op;
-    guint64 last_token;
+    ApmigToken last_token;
 
     gboolean has_guest_queues;
     gboolean connected;
@@ -177,10 +177,10 @@ struct ApmigEngine {
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
-    guint64 list_asked; /* the question under way; 0: none */
+    ApmigToken list_asked; /* the question under way; 0: none */
     gboolean list_again;
-    guint64 list_token; /* the newest question whose list is in guests; 0: none since the view started */
-    gint64 next_sweep;  /* boot time; 0: at once */
+    ApmigToken list_token; /* the newest question whose list is in guests; 0: none since the view started */
+    gint64 next_sweep;     /* boot time; 0: at once */
     const char *published_view;
 
     GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
@@ -200,22 +200,22 @@ struct ApmigEngine {
 
 void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-take.c */
+/* take.c */
 void engine_take(ApmigEngine *engine, const ApmigEvent *event);
 void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 
-/* engine-admissions.c */
+/* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 
-/* engine-permit-requests.c */
+/* permit-requests.c */
 void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
 void engine_permit_written(ApmigEngine *engine, guint64 op, const char *error);
 void engine_forget_permit_callers(ApmigEngine *engine, ApmigCaller caller);
 
-/* engine-inquiry.c */
+/* inquiry.c */
 GPtrArray *engine_new_inquiries(void);
 void engine_forget_inquiries(ApmigEngine *engine, ApmigCaller caller);
 void engine_check(ApmigEngine *engine, const ApmigEvent *event);
@@ -224,7 +224,7 @@ void engine_rehearse(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_inquiries(ApmigEngine *engine);
 gint64 engine_inquiries_next_deadline(const ApmigEngine *engine);
 
-/* engine-answers.c */
+/* answers.c */
 void engine_view_started(ApmigEngine *engine);
 void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
@@ -232,7 +232,7 @@ void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
 void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
 void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
 
-/* engine-migrations.c */
+/* migrations.c */
 void migration_free(Migration *migration);
 /* The policy has changed, or what is known of the guest. */
 void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
@@ -245,11 +245,11 @@ void migration_end(ApmigEngine *engine, Migration *migration, const char *result
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */
-void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, guint64 token);
+void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, ApmigToken token);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
-/* engine-steps.c */
+/* steps.c */
 /* What comes in is another QEMU. */
 void migration_begin_steps_anew(Migration *migration);
 void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
@@ -261,7 +261,7 @@ void engine_settle_steps(ApmigEngine *engine, Migration *migration);
 /* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
 gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
 
-/* engine-locks.c */
+/* locks.c */
 void lock_free(Lock *lock);
 /* @record: (transfer full). Returns: (transfer none): one more of the engine's. */
 Lock *lock_new(ApmigEngine *engine, ApmigLockRecord *record);
@@ -272,7 +272,7 @@ void engine_settle_lock(ApmigEngine *engine, Lock *lock);
 void engine_publish_locks(ApmigEngine *engine);
 gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-release.c */
+/* release.c */
 /* Has it removed, unless that is being done already. @code, @message: for who waits for it to be held */
 void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
                     const char *message);
@@ -281,7 +281,7 @@ void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);
 void engine_release(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-amend.c */
+/* amend.c */
 void lock_clear_amendments(Lock *lock);
 /* Whether it is just getting another owner. */
 gboolean lock_changes_hands(const Lock *lock);
@@ -292,7 +292,7 @@ void lock_fail_amendments(ApmigEngine *engine, Lock *lock);
 void engine_settle_amendments(ApmigEngine *engine, Lock *lock);
 void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-stamps.c */
+/* stamps.c */
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
@@ -304,7 +304,7 @@ void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
 void engine_stamps_view_started(ApmigEngine *engine);
 void engine_stamps_view_lost(ApmigEngine *engine);
 
-/* engine-unplug.c */
+/* unplug.c */
 void plugged_free(gpointer plugged);
 /* What was just told of @guest is in it; what it had and counts as having is added. */
 void engine_unplug_learned(ApmigEngine *engine, Guest *guest);
@@ -313,19 +313,19 @@ void engine_unplug_lock_requested(ApmigEngine *engine);
 void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
 void engine_settle_unplugged(ApmigEngine *engine);
 
-/* engine-view.c */
+/* view.c */
 void guest_free(Guest *guest);
 /* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
 gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
 /* Whether every guest that may overlap has told of its migration since the lock was durable. */
 gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
 /* Whether questions above @proof_token have told what guests with queues of @scope do, whatever that is. */
-gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token);
+gboolean engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token);
 /* Appends a sentence for what is lacking of that. */
-void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token,
+void engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token,
                           GString *text);
 
-/* engine-uses.c */
+/* uses.c */
 void engine_hardware_changed(ApmigEngine *engine, gboolean has_guest_queues);
 /* Whether no stranger has queues of @lock: asks, unless that is known. For when the view is clear. */
 gboolean engine_uses_are_clear(ApmigEngine *engine, Lock *lock);
@@ -335,13 +335,13 @@ void engine_describe_uses(const ApmigEngine *engine, const Lock *lock, GString *
 /* Returns: boot time; 0: nothing is due. */
 gint64 lock_next_reading_of_uses(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-arrival.c */
+/* arrival.c */
 /* Compares an affected guest that comes in with the locks here and with what this host knows. Returns: (transfer full) */
 ApmigArrivalCheck *engine_check_arrival(const ApmigEngine *engine, const ApmigEvent *event);
 /* Logs what may go wrong with a guest that nothing forbids to come in. */
 void engine_log_doubts(ApmigEngine *engine, const ApmigEvent *event, const ApmigArrivalCheck *check);
 
-/* engine-remap.c */
+/* remap.c */
 /* Nobody else gets the devices of @devices as long as @migration is in progress. */
 void migration_promise(Migration *migration, const char *const *devices);
 /**
@@ -360,7 +360,7 @@ GHashTable *engine_device_map_new(const char *own, const char *device);
 /* @map: (nullable). Returns: (transfer full): for the end of a sentence; "" for none. */
 char *engine_describe_device_map(GHashTable *map);
 
-/* engine-arriving.c */
+/* arriving.c */
 /* What is said of the stamp of a guest that comes in. */
 ApmigStampPolicy engine_stamp_policy(const ApmigEngine *engine, const ApmigEvent *event);
 gboolean engine_arrival_tells_of_device(const ApmigArrival *arrival);
@@ -369,7 +369,7 @@ gboolean engine_arrival_has_view(const ApmigEngine *engine, const ApmigEvent *ev
 /* Returns: (transfer full): the queues that a guest has which comes in, as far as they are known. */
 ApmigScope *engine_arrival_scope(const ApmigEngine *engine, const ApmigEvent *event);
 
-/* engine-permits.c */
+/* permits.c */
 void permit_free(gpointer permit);
 gboolean permit_is_open(const ApmigEngine *engine, const Permit *permit);
 /* Returns: (nullable): the open permit for the guest of that UUID and name. */
@@ -402,18 +402,18 @@ void engine_publish_permits(ApmigEngine *engine);
 /* Returns: (transfer full): the open permits that may bring a migration under @lock; "" if there are none. */
 char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-overdue.c */
+/* overdue.c */
 /* @from: boot time at which it begins to count how old the lock is */
 void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
 /* The policy has changed. */
 void engine_locks_heed_policy(ApmigEngine *engine);
 void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 
-/* engine-describe.c */
+/* describe.c */
 /* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
 char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
 
-/* engine-ask.c */
+/* ask.c */
 /* Whether what @guest does is to be known. One whose queues change without an event is asked about under any lock: it may
  * overlap by now. */
 gboolean engine_guest_matters(const ApmigEngine *engine, const Guest *guest);
@@ -428,22 +428,30 @@ void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 
-/* engine-lock-record.c */
+/* lock-record.c */
 void lock_write(ApmigEngine *engine, Lock *lock, Write write);
 /* Writes what nobody waits for. */
 void lock_update(ApmigEngine *engine, Lock *lock);
 
-/* engine-actions.c */
+/* actions.c */
 ApmigAction *engine_act(ApmigEngine *engine, ApmigActionType type);
-void engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock, const Migration *migration,
-                const char *format, ...) G_GNUC_PRINTF(6, 7);
-/* The entry logged last concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
-void engine_log_concerns(ApmigEngine *engine, const ApmigScope *scope);
+/* Tells who listens of the object of that id. */
+void engine_publish(ApmigEngine *engine, ApmigActionType type, const char *id);
+/* Returns: (transfer none): the entry, to say more in it before the next action. */
+ApmigLogEntry *engine_log(ApmigEngine *engine, ApmigLog log, int priority, const Lock *lock,
+                          const Migration *migration, const char *format, ...) G_GNUC_PRINTF(6, 7);
+/* It concerns the living locks that overlap @scope (nullable: all): it is found by their ids. */
+void entry_add_locks(ApmigLogEntry *entry, const ApmigEngine *engine, const ApmigScope *scope);
+void entry_set_guest(ApmigLogEntry *entry, const char *uuid, const char *name);
+/* Returns: (transfer none): to be filled in before the next action. */
+ApmigReply *engine_reply(ApmigEngine *engine, ApmigActionType type, ApmigCaller caller);
+/* To who waits for @lock, if anybody does: he waits no longer. */
+void engine_reply_taken(ApmigEngine *engine, Lock *lock);
 void engine_reply_error(ApmigEngine *engine, ApmigCaller caller, ApmigError code, const char *message);
 /* The earlier of the two, where 0 stands for never. */
 void engine_earlier(gint64 *deadline, gint64 candidate);
 
-/* engine-facts.c */
+/* facts.c */
 Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
 /* Returns: (nullable): the oldest living lock that overlaps @scope. */
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
@@ -477,6 +485,6 @@ const Guest *engine_find_guest(const ApmigEngine *engine, const char *uuid, cons
 /* Whether a guest of that UUID was active when last heard of. */
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 /* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
-void guest_forget_facts(Guest *guest, guint64 token);
+void guest_forget_facts(Guest *guest, ApmigToken token);
 /* Whether what a guest with these queues does is asked for. */
 gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

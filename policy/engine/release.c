@@ -46,13 +46,12 @@ lock_finish(ApmigEngine *engine, Lock *lock, ApmigError taker_code, const char *
     lock->ended_at = engine->now;
     engine_log(engine, APMIG_LOG_LOCK_ENDED, LOG_NOTICE, lock, NULL, "lock %s ended: %s: %s",
                lock->pub.record->id, lock->pub.result, lock->pub.message);
-    engine_act(engine, APMIG_ACTION_PUBLISH_LOCK)->id = g_strdup(lock->pub.record->id);
+    engine_publish(engine, APMIG_ACTION_PUBLISH_LOCK, lock->pub.record->id);
     if (lock->taker)
         engine_reply_error(engine, lock->taker, taker_code, taker_message);
     lock->taker = 0;
     for (guint i = 0; i < lock->releasers->len; i++)
-        engine_act(engine, APMIG_ACTION_REPLY_RELEASED)->caller =
-            g_array_index(lock->releasers, ApmigCaller, i);
+        engine_reply(engine, APMIG_ACTION_REPLY_RELEASED, g_array_index(lock->releasers, ApmigCaller, i));
     if (g_ptr_array_find(engine->locks, lock, &index))
         g_ptr_array_add(engine->ended_locks, g_ptr_array_steal_index(engine->locks, index));
 }
@@ -123,9 +122,9 @@ begin_verifying(ApmigEngine *engine, Lock *lock)
     ApmigAction *action = engine_act(engine, APMIG_ACTION_READ_KEYS);
 
     action->op = lock->keys_op = ++engine->last_op;
-    action->id = g_strdup(lock->pub.record->id);
-    action->scope = apmig_scope_ref(lock->pub.record->scope);
-    action->limit_usec = engine->policy->release_verify_usec;
+    action->reading.lock_id = g_strdup(lock->pub.record->id);
+    action->reading.scope = apmig_scope_ref(lock->pub.record->scope);
+    action->reading.limit_usec = engine->policy->release_verify_usec;
     lock->keys_until = engine->now + engine->policy->release_verify_usec;
     lock->pub.state = APMIG_LOCK_VERIFYING;
     lock->dirty = TRUE;
@@ -228,14 +227,14 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
     g_autofree char *refusal = refuse_request(lock, event, &code);
 
     if (refusal) {
-        engine_reply_error(engine, event->release.caller, code, refusal);
+        engine_reply_error(engine, event->caller, code, refusal);
         return;
     }
     if (event->release.warnings) {
         g_free(lock->pub.warnings);
         lock->pub.warnings = g_strdup(event->release.warnings);
     }
-    g_array_append_val(lock->releasers, event->release.caller);
+    g_array_append_val(lock->releasers, event->caller);
     if (lock->ending || (lock->keys_op && !event->release.force))
         return; /* it joins */
     if (!lock->was_held)

@@ -176,10 +176,10 @@ write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
     ApmigAction *action = engine_act(engine, APMIG_ACTION_STAMP_GUEST);
 
     action->op = stamp->op = ++engine->last_op;
-    action->uuid = g_strdup(uuid);
-    action->form = engine->policy->stamp;
-    action->locks = copy_locks(engine);
-    action->change = stamp->handed_on = stamp->change;
+    action->stamp.uuid = g_strdup(uuid);
+    action->stamp.form = engine->policy->stamp;
+    action->stamp.locks = copy_locks(engine);
+    action->stamp.change = stamp->handed_on = stamp->change;
     stamp->change = APMIG_CHANGE_OTHER;
     stamp->again = FALSE;
 }
@@ -229,18 +229,15 @@ log_failure(ApmigEngine *engine, const char *uuid, const char *message)
 {
     const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     const char *name = guest ? guest->name : uuid;
-    ApmigAction *entry;
-
-    engine_log(
+    ApmigLogEntry *entry = engine_log(
         engine, APMIG_LOG_STAMP_FAILED, LOG_WARNING, NULL, NULL,
         "the stamp of guest %s could not be written, so the hosts where it goes do not learn what this host "
         "knows: %s",
         name, message ? message : "no reason given");
+
+    entry_set_guest(entry, uuid, name);
     if (guest)
-        engine_log_concerns(engine, guest->scope);
-    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-    entry->uuid = g_strdup(uuid);
-    entry->guest = g_strdup(name);
+        entry_add_locks(entry, engine, guest->scope);
 }
 
 /* Returns: whether it is to be written again. */
@@ -326,12 +323,12 @@ apmig_engine_plan_stamp(const ApmigEngine *engine)
     ApmigAction *action = g_new0(ApmigAction, 1);
 
     action->type = APMIG_ACTION_STAMP_GUEST;
-    action->form = engine->policy->stamp == APMIG_STAMP_OFF ? APMIG_STAMP_FULL : engine->policy->stamp;
-    action->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    action->stamp.form = engine->policy->stamp == APMIG_STAMP_OFF ? APMIG_STAMP_FULL : engine->policy->stamp;
+    action->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     for (guint i = 0; i < engine->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(engine->locks, i);
 
-        g_ptr_array_add(action->locks, apmig_lock_record_copy(lock->pub.record));
+        g_ptr_array_add(action->stamp.locks, apmig_lock_record_copy(lock->pub.record));
     }
     return action;
 }

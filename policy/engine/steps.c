@@ -266,12 +266,12 @@ start_step(ApmigEngine *engine, Migration *migration, ApmigStep step)
     ApmigAction *action = engine_act(engine, APMIG_ACTION_RUN_STEP);
 
     action->op = state->op = ++engine->last_op;
-    action->step = step;
-    action->migration_id = g_strdup(migration->pub.id);
-    action->uuid = g_strdup(migration->pub.uuid);
-    action->guest = g_strdup(migration->pub.guest);
-    action->device = g_strdup(migration->pub.devices[0]);
-    action->outgoing = migration->pub.outgoing;
+    action->step.kind = step;
+    action->step.migration_id = g_strdup(migration->pub.id);
+    action->step.uuid = g_strdup(migration->pub.uuid);
+    action->step.guest = g_strdup(migration->pub.guest);
+    action->step.device = g_strdup(migration->pub.devices[0]);
+    action->step.outgoing = migration->pub.outgoing;
     state->begun_at = engine->now;
     if (!state->first_at) {
         state->first_at = engine->now;

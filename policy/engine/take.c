@@ -72,7 +72,7 @@ take_deadline(const ApmigEngine *engine, const ApmigEvent *event)
 static void
 lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
-    lock->taker = event->take.caller;
+    lock->taker = event->caller;
     lock->no_wait = event->take.no_wait;
     lock_expect_end(engine, lock, engine->now);
 }
@@ -83,7 +83,7 @@ adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
     lock->heir = apmig_lock_record_copy(lock->pub.record);
     lock_fill(lock->heir, event);
-    lock->taker = event->take.caller;
+    lock->taker = event->caller;
     lock->no_wait = event->take.no_wait;
     lock_write(engine, lock, WRITE_ADOPT);
 }
@@ -114,7 +114,7 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     }
     refusal = refuse_take(engine, event, &code);
     if (refusal) {
-        engine_reply_error(engine, event->take.caller, code, refusal);
+        engine_reply_error(engine, event->caller, code, refusal);
         return;
     }
     if (event->take.rehearse) {

@@ -174,25 +174,112 @@ apmig_step_record_free(ApmigStepRecord *record)
     g_free(record);
 }
 
+GError *
+apmig_reply_get_error(const ApmigAction *reply)
+{
+    return reply->type == APMIG_ACTION_REPLY_ERROR
+               ? g_error_new_literal(APMIG_ERROR, reply->reply.code, reply->reply.message)
+               : NULL;
+}
+
+static void
+clear_reply(ApmigReply *reply)
+{
+    g_free(reply->id);
+    g_free(reply->message);
+    g_clear_pointer(&reply->findings, g_ptr_array_unref);
+    g_clear_pointer(&reply->warnings, g_ptr_array_unref);
+    g_clear_pointer(&reply->device_map, g_hash_table_unref);
+    apmig_permit_free(reply->permit);
+}
+
+static void
+clear_entry(ApmigLogEntry *entry)
+{
+    g_free(entry->message);
+    g_free(entry->lock_id);
+    g_free(entry->change_id);
+    g_free(entry->migration_id);
+    g_free(entry->uuid);
+    g_free(entry->guest);
+    g_free(entry->result);
+    g_clear_pointer(&entry->locks, g_ptr_array_unref);
+}
+
+static void
+clear_step(ApmigAction *action)
+{
+    g_free(action->step.migration_id);
+    g_free(action->step.uuid);
+    g_free(action->step.guest);
+    g_free(action->step.device);
+}
+
+static void
+action_clear(ApmigAction *action)
+{
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+    case APMIG_ACTION_REMOVE_LOCK:
+        apmig_lock_record_free(action->lock);
+        break;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        apmig_admission_free(action->admission);
+        break;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
+        apmig_permit_free(action->permit);
+        break;
+    case APMIG_ACTION_PERSIST_DECLARED:
+        g_clear_pointer(&action->declared, g_ptr_array_unref);
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+    case APMIG_ACTION_QUERY_GUEST:
+        g_free(action->query.uuid);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        clear_step(action);
+        break;
+    case APMIG_ACTION_READ_KEYS:
+    case APMIG_ACTION_READ_USES:
+        g_free(action->reading.lock_id);
+        apmig_scope_unref(action->reading.scope);
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        g_free(action->stamp.uuid);
+        g_clear_pointer(&action->stamp.locks, g_ptr_array_unref);
+        break;
+    case APMIG_ACTION_REPLY_TAKEN:
+    case APMIG_ACTION_REPLY_RELEASED:
+    case APMIG_ACTION_REPLY_AMENDED:
+    case APMIG_ACTION_REPLY_VERDICT:
+    case APMIG_ACTION_REPLY_PERMIT:
+    case APMIG_ACTION_REPLY_ADMIT:
+    case APMIG_ACTION_REPLY_DECLARED:
+    case APMIG_ACTION_REPLY_ERROR:
+        clear_reply(&action->reply);
+        break;
+    case APMIG_ACTION_PUBLISH_LOCK:
+    case APMIG_ACTION_FORGET_LOCK:
+    case APMIG_ACTION_PUBLISH_MIGRATION:
+    case APMIG_ACTION_FORGET_MIGRATION:
+    case APMIG_ACTION_PUBLISH_PERMITS:
+    case APMIG_ACTION_PUBLISH_VIEW:
+        g_free(action->id);
+        break;
+    case APMIG_ACTION_LOG:
+        clear_entry(&action->entry);
+        break;
+    }
+}
+
 void
 apmig_action_free(ApmigAction *action)
 {
-    if (action == NULL)
+    if (!action)
         return;
-    g_free(action->id);
-    apmig_scope_unref(action->scope);
-    g_free(action->change_id);
-    g_free(action->migration_id);
-    g_free(action->uuid);
-    g_free(action->guest);
-    g_free(action->device);
-    g_free(action->message);
-    g_free(action->result);
-    apmig_lock_record_free(action->record);
-    apmig_admission_free(action->admission);
-    apmig_permit_free(action->permit);
-    g_clear_pointer(&action->locks, g_ptr_array_unref);
-    g_clear_pointer(&action->device_map, g_hash_table_unref);
-    g_clear_pointer(&action->findings, g_ptr_array_unref);
+    action_clear(action);
     g_free(action);
 }

@@ -76,16 +76,12 @@ keep(const ApmigEngine *engine, Guest *guest)
 static void
 log_replug(ApmigEngine *engine, const Guest *guest, const char *device, const Lock *lock)
 {
-    ApmigAction *entry;
-
-    engine_log(
-        engine, APMIG_LOG_GUEST_REPLUGGED, LOG_ERR, lock, NULL,
-        "guest %s was given mediated device %s while lock %s is held over its AP queues: its keys may be "
-        "others already, or become so",
-        guest->name, device, lock->pub.record->id);
-    entry = g_ptr_array_index(engine->actions, engine->actions->len - 1);
-    entry->uuid = g_strdup(guest->uuid);
-    entry->guest = g_strdup(guest->name);
+    entry_set_guest(
+        engine_log(engine, APMIG_LOG_GUEST_REPLUGGED, LOG_ERR, lock, NULL,
+                   "guest %s was given mediated device %s while lock %s is held over its AP queues: its keys "
+                   "may be others already, or become so",
+                   guest->name, device, lock->pub.record->id),
+        guest->uuid, guest->name);
 }
 
 /* Of a guest that was never told of before it is not known whether it had the device all the time. */

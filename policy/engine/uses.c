@@ -33,8 +33,8 @@ ask(ApmigEngine *engine, Lock *lock)
     ApmigAction *action = engine_act(engine, APMIG_ACTION_READ_USES);
 
     action->op = lock->uses_op = ++engine->last_op;
-    action->id = g_strdup(lock->pub.record->id);
-    action->limit_usec = LIMIT_USEC;
+    action->reading.lock_id = g_strdup(lock->pub.record->id);
+    action->reading.limit_usec = LIMIT_USEC;
 }
 
 gboolean

@@ -26,7 +26,7 @@ guest_free(Guest *guest)
 
 /* A guest that comes in is judged by its migration, which knows its scope from the hook: its XML cannot be read. */
 static gboolean
-guest_is_clear(const ApmigEngine *engine, const Guest *guest, guint64 proof_token)
+guest_is_clear(const ApmigEngine *engine, const Guest *guest, ApmigToken proof_token)
 {
     if (guest->answer_token <= proof_token)
         return FALSE;
@@ -72,7 +72,7 @@ engine_view_has_told(const ApmigEngine *engine, const Lock *lock)
 
 /* Whether it may have queues of @scope, and no question above @proof_token has told what it does. */
 static gboolean
-guest_is_unread(const Guest *guest, const ApmigScope *scope, guint64 proof_token)
+guest_is_unread(const Guest *guest, const ApmigScope *scope, ApmigToken proof_token)
 {
     gboolean varied = guest->scope_varies && guest->told_token <= proof_token;
 
@@ -80,7 +80,7 @@ guest_is_unread(const Guest *guest, const ApmigScope *scope, guint64 proof_token
 }
 
 gboolean
-engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token)
+engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token)
 {
     GHashTableIter iter;
     Guest *guest;
@@ -95,7 +95,7 @@ engine_view_is_read(const ApmigEngine *engine, const ApmigScope *scope, guint64 
 }
 
 void
-engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, guint64 proof_token, GString *text)
+engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigToken proof_token, GString *text)
 {
     GHashTableIter iter;
     Guest *guest;

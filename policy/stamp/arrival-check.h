@@ -13,7 +13,7 @@
 typedef struct {
     GPtrArray *findings; /* of ApmigFinding, in the order in which an admission looks at things */
     char *refusal;       /* why the guest may not come in: of the first thing that forbids it; NULL: it may */
-    char *device;        /* UUID of the mediated device here that takes the place of its own; NULL: its own, or none */
+    char *device;        /* UUID of the mediated device here in place of its own; NULL: its own, or none */
     GPtrArray *doubts;   /* of sentences: what may go wrong nevertheless, were it let in */
 } ApmigArrivalCheck;
 

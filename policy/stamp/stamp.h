@@ -109,7 +109,8 @@ typedef struct {
 typedef struct {
     ApmigStampAnswer answer;
     char *sentence; /* or several, also when it is allowed; "" when keys are known to agree */
-    GPtrArray *findings; /* of ApmigFinding: what was compared, also what agrees; the weightiest is the answer */
+    /* of ApmigFinding: what was compared, also what agrees; the weightiest is the answer */
+    GPtrArray *findings;
 } ApmigStampVerdict;
 
 /**
@@ -134,6 +135,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampVerdict, apmig_stamp_verdict_free)
 
 /* --- what names a lock, in stamps and everywhere else ---------------------------------------------- */
 
-#define APMIG_LOCK_ID_LENGTH    8 /* lower-case hexadecimal digits */
+#define APMIG_LOCK_ID_LENGTH 8 /* lower-case hexadecimal digits */
 /* Whether @text has the form of a lock's id: exactly APMIG_LOCK_ID_LENGTH lower-case hexadecimal digits. */
 gboolean apmig_lock_id_is_valid(const char *text);

@@ -61,14 +61,14 @@ static void
 carry_out(Host *host, ApmigAction *action)
 {
     const ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED,
-                               .answered = {.token = action->token,
-                                            .uuid = action->uuid,
+                               .answered = {.token = action->query.token,
+                                            .uuid = action->query.uuid,
                                             .job = APMIG_JOB_NONE,
                                             .facts_read = TRUE,
                                             .facts = {.affected = APMIG_AFFECTED_YES, .scope = host->keys}}};
 
     if (action->type == APMIG_ACTION_LIST_GUESTS)
-        list_guests(host, action->token);
+        list_guests(host, action->query.token);
     else if (action->type == APMIG_ACTION_QUERY_GUEST)
         tell(host, answer);
     else if (action->type == APMIG_ACTION_PERSIST_LOCK)
@@ -108,8 +108,7 @@ take(Host *host, guint64 caller)
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
     tell(host, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                            .take = {.caller = caller,
-                                     .id = id,
+                            .caller = caller, .take = {.id = id,
                                      .scope = all,
                                      .reason = "AES rotation",
                                      .change_id = "",
@@ -123,7 +122,7 @@ release(Host *host, guint64 caller)
 {
     g_autofree char *id = g_strdup_printf("%08" G_GINT64_MODIFIER "x", caller);
 
-    tell(host, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {.caller = caller, .id = id}});
+    tell(host, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = caller, .release = {.id = id}});
 }
 
 /* --- the ways -------------------------------------------------------------------------------------- */
@@ -144,8 +143,7 @@ static void
 admit(Host *host, ApmigCaller caller)
 {
     tell(host, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                            .admit = {.caller = caller,
-                                      .uuid = "1b826c23-8767-47ad-a6b5-c83a88277f71",
+                            .caller = caller, .admit = {.uuid = "1b826c23-8767-47ad-a6b5-c83a88277f71",
                                       .name = "g1",
                                       .facts = {.affected = APMIG_AFFECTED_YES, .scope = host->keys}}});
 }

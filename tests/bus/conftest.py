@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 import rig
+from journal import Journal
 
 
 @pytest.fixture
@@ -57,8 +58,7 @@ def ctl(root):
 @pytest.fixture
 def daemon(bus, folder):
     """apmigd-scripted, not started yet."""
-    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor",
-                        "--fence-socket", folder / "fence")
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor")
     yield daemon
     try:
         daemon.close()
@@ -86,6 +86,21 @@ def disk(daemon, bus):
 @pytest.fixture
 def running(daemon, hypervisor):
     """apmigd-scripted, running; with nothing to see yet."""
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def journal(folder):
+    journal = Journal(folder / "journal")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def journaled(daemon, hypervisor, journal):
+    """apmigd-scripted, running, with its journal."""
+    journal.attach(daemon)
     daemon.start()
     return daemon
 

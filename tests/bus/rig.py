@@ -292,6 +292,8 @@ class Bus:
         """more: of its configuration, after everything else"""
         self.folder = folder
         self.address = f"unix:path={folder}/bus"
+        # Of a daemon; also for apmigctl, which would look into the machine's own without them.
+        self.folders = {"STATE_DIRECTORY": f"{folder}/state", "RUNTIME_DIRECTORY": f"{folder}/run"}
         self.processes = []
         (folder / "bus.conf").write_text(BUS_CONFIG.format(folder=folder, source=SOURCE, more=more))
         self.log = open(folder / "bus.log", "wb")
@@ -302,7 +304,7 @@ class Bus:
     def start(self, *command, environment=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
         process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True,
-            env={**os.environ, **ENVIRONMENT, "DBUS_SYSTEM_BUS_ADDRESS": self.address, **(environment or {})},
+            env={**os.environ, **ENVIRONMENT, "DBUS_SYSTEM_BUS_ADDRESS": self.address, **self.folders, **(environment or {})},
             **options)
         self.processes.append(process)
         return process
@@ -446,7 +448,8 @@ class Daemon:
 
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, "--sysfs-root", self.sysfs, "--evidence-dir", self.evidence_dir, *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, "--evidence-dir", self.evidence_dir, "--fence-socket",
+                self.folder / "fence", *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""

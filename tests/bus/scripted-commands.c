@@ -163,7 +163,7 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
     gboolean migrated = json_object_get_boolean_member_with_default(command, "migrated", FALSE);
 
     if (g_str_equal(what, "hint")) {
-        self->callbacks.hint(uuid, get_text(command, "name"), self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {uuid, get_text(command, "name")}});
         return TRUE;
     }
     if (uuid == NULL) {
@@ -171,14 +171,14 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
         return FALSE;
     }
     if (g_str_equal(what, "changed"))
-        self->callbacks.guest_changed(uuid, change_of(get_text(command, "change")), self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change_of(get_text(command, "change"))}});
     if (g_str_equal(what, "remove"))
         json_object_remove_member(self->guests, uuid);
     if (g_str_equal(what, "stopped"))
-        self->callbacks.guest_stopped(uuid, migrated, self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
     if (g_str_equal(what, "remove") && stopped != NULL) {
-        self->callbacks.guest_stopped(uuid, g_str_equal(stopped, "migrated"), self->user_data);
-        self->callbacks.hint(uuid, NULL, self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, g_str_equal(stopped, "migrated")}});
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
     }
     return TRUE;
 }

@@ -86,6 +86,12 @@ get_job(const ScriptedHypervisor *self, JsonObject *guest)
     return g_str_equal(job, "unknown") ? APMIG_JOB_UNKNOWN : APMIG_JOB_NONE;
 }
 
+void
+apmig_scripted_tell(const ScriptedHypervisor *self, const ApmigEvent *event)
+{
+    self->callbacks.told(event, self->user_data);
+}
+
 static void
 get_facts(const ScriptedHypervisor *self, JsonObject *guest, ApmigGuestFacts *ret_facts)
 {
@@ -233,10 +239,9 @@ give_list(Pending *pending)
             g_array_append_val(names, name);
     }
     if (pending->error != NULL)
-        self->callbacks.listed(pending->number, pending->error, NULL, 0, self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {pending->number, pending->error, NULL, 0}});
     else
-        self->callbacks.listed(pending->number, NULL, (const ApmigGuestName *)names->data, names->len,
-                               self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {pending->number, NULL, (const ApmigGuestName *)names->data, names->len}});
 }
 
 static void
@@ -280,7 +285,7 @@ give_answer(Pending *pending)
         event.answered.facts_read = facts.affected != APMIG_AFFECTED_UNKNOWN;
         event.answered.facts = facts;
     }
-    self->callbacks.answered(&event, self->user_data);
+    apmig_scripted_tell(self, &event);
     clear_facts(&facts);
 }
 
@@ -321,8 +326,8 @@ complete_migration(Pending *pending)
     json_object_remove_member(self->guests, pending->uuid);
     if (!self->connected)
         return;
-    self->callbacks.guest_stopped(pending->uuid, TRUE, self->user_data);
-    self->callbacks.hint(pending->uuid, NULL, self->user_data);
+    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {pending->uuid, TRUE}});
+    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = pending->uuid}});
 }
 
 static void
@@ -337,10 +342,9 @@ give_step(Pending *pending)
     const ScriptedHypervisor *self = pending->hypervisor;
 
     if (pending->error != NULL)
-        self->callbacks.step_finished(pending->number, APMIG_STEP_FAILED, pending->error, self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {pending->number, APMIG_STEP_FAILED, pending->error}});
     else
-        self->callbacks.step_finished(pending->number, pending->outcome, messages[pending->outcome],
-                                      self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {pending->number, pending->outcome, messages[pending->outcome]}});
 }
 
 /* Has the step do what it was told to. Returns: what it says. */
@@ -386,7 +390,7 @@ give_stamp(Pending *pending)
     ScriptedHypervisor *self = pending->hypervisor;
 
     if (self->connected)
-        self->callbacks.stamp_finished(pending->number, APMIG_STAMPING_DONE, NULL, self->user_data);
+        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {pending->number, APMIG_STAMPING_DONE, NULL}});
 }
 
 static void
@@ -578,7 +582,7 @@ apmig_scripted_lose(ScriptedHypervisor *self, const char *reason)
 {
     self->stays_lost = TRUE;
     self->connected = FALSE;
-    self->callbacks.view_lost(reason, self->user_data);
+    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {reason}});
 }
 
 /* --- its life ------------------------------------------------------------------------------------ */

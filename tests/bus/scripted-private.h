@@ -28,7 +28,9 @@ typedef struct {
     guint start_source;
 } ScriptedHypervisor;
 
-/* scripted-hypervisor.c. Returns: how many were given. @kind: "list", "query", "step", "look-up", or "effect" of
+/* scripted-hypervisor.c: to the core. */
+void apmig_scripted_tell(const ScriptedHypervisor *self, const ApmigEvent *event);
+/* Returns: how many were given. @kind: "list", "query", "step", "look-up", or "effect" of
  * a step; @kind, @uuid: (nullable): any. */
 guint apmig_scripted_release(ScriptedHypervisor *self, const char *kind, const char *uuid);
 guint apmig_scripted_count_withheld(const ScriptedHypervisor *self);

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import rig
-from journal import IDS, journal, journaled  # noqa: F401 (fixtures)
+from journal import IDS
 from rig import BusError, domain, uuid_of
 
 G1 = uuid_of(1)

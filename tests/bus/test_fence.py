@@ -1,17 +1,39 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What apmigd asks its helper apmigd-fence for, and what it makes of the answers. The helper here is a fake, which
 answers as it is told to: there is no VFIO device on a private bus. The real one has its own tests."""
-import json
 import os
 import socket
+import struct
 import threading
 
 import pytest
-from rig import domain, until, uuid_of
+from rig import LIMIT, domain, until, uuid_of
 
 G1 = uuid_of(1)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
 PID, START = 4711, 123456
+
+
+# The structs of daemon/fence/protocol.h, and what their numbers stand for.
+VERSION, REQUEST_MAGIC, REPLY_MAGIC = 1, 0x61706d71, 0x61706d72
+REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=6IiiqQ1024s")
+REQUEST_FIELDS = ("magic", "version", "verb", "direction", "fenced", "pid", "start_time", "uuid", "device", "name")
+VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming"), ("out", "in")
+RESULTS = ("done", "nothing-to-do", "not-abortable", "refused", "failed", "unavailable")
+STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P", "UNKNOWN")
+
+
+def request_of(packet):
+    request = dict(zip(REQUEST_FIELDS, REQUEST.unpack(packet)))
+    assert (request["magic"], request["version"]) == (REQUEST_MAGIC, VERSION)
+    request.update(verb=VERBS[request["verb"]], direction=DIRECTIONS[request["direction"]])
+    return request | {name: request[name].rstrip(b"\0").decode() for name in ("uuid", "device", "name")}
+
+
+def reply_packet(result="done", before="RESUMING", after="RESUMING", held_data=1, frozen_usec=0, pid=PID, message="As told.",
+                 version=VERSION, surplus=b""):
+    return REPLY.pack(REPLY_MAGIC, version, RESULTS.index(result), STATES.index(before), STATES.index(after), held_data, 0,
+                      pid, frozen_usec, START, message.encode()) + surplus
 
 
 class FakeFence:
@@ -19,6 +41,7 @@ class FakeFence:
 
     def __init__(self, path):
         self.asked, self.replies = [], {}
+        self.hold = lambda request: None  # called before a request is answered; others are answered meanwhile
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self.listener.bind(str(path))
         os.chmod(path, 0o666)
@@ -32,16 +55,17 @@ class FakeFence:
                 connection = self.listener.accept()[0]
             except OSError:
                 return
-            with connection:
-                request = json.loads(connection.recv(4096))
-                self.asked.append(request)
-                reply = {"version": 1, "result": "done", "state-before": "RESUMING", "state-after": "RESUMING",
-                         "held-data": True, "frozen-usec": 0, "errno": 0, "pid": PID, "start-time": START,
-                         "message": "As told."}
-                connection.send(json.dumps({**reply, **self.replies.get(request["request"], {})}).encode())
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection):
+        with connection:
+            request = request_of(connection.recv(REQUEST.size + 1))
+            self.asked.append(request)
+            self.hold(request)
+            connection.send(reply_packet(**self.replies.get(request["verb"], {})))
 
     def requests(self, kind):
-        return [request for request in self.asked if request["request"] == kind]
+        return [request for request in self.asked if request["verb"] == kind]
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -82,14 +106,14 @@ def outcomes(root, migration):
 
 
 def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"state-after": "STOP", "frozen-usec": 2500}
+    fence.replies["fence"] = {"after": "STOP", "frozen_usec": 2500}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
     until(lambda: fence.requests("kill-incoming"), "kill-incoming")
     inspected, fenced, killed = fence.requests("inspect"), fence.requests("fence"), fence.requests("kill-incoming")
     assert (inspected[0]["pid"], inspected[0]["name"], inspected[0]["device"]) == (0, "g1", DEVICE)
     for request in (fenced[0], killed[0]):
-        assert (request["uuid"], request["pid"], request["start-time"], request["direction"]) == (G1, PID, START, "in")
+        assert (request["uuid"], request["pid"], request["start_time"], request["direction"]) == (G1, PID, START, "in")
     assert not fenced[0]["fenced"] and killed[0]["fenced"]
     hypervisor.do("remove", uuid=G1, stopped="failed")
     lock = taking.answer()[0]
@@ -98,6 +122,49 @@ def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
     assert outcomes(root, migration)[:2] == [("vfio-state", "requested"), ("kill-incoming", "requested")]
     assert "RESUMING -> STOP, frozen for 3 ms" in ended["Steps"][0][3]
     assert hypervisor.calls("step") == []  # libvirt's abort is the source's
+
+
+def test_fence_is_not_forgotten_when_the_helper_is_slow(quick, fence, hypervisor, root):
+    """vfio-state is late, so that both steps look for the QEMU: who fenced it is known when the second one finds it again."""
+    found, finding = threading.Event(), threading.Event()
+    fence.hold = lambda request: (request is fence.asked[0] and finding.wait(LIMIT)) or (
+        request["verb"] == "inspect" and request is not fence.asked[0] and found.wait(LIMIT))
+    migration = come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: len(fence.requests("inspect")) == 2, "both to look")
+    finding.set()
+    until(lambda: fence.requests("fence"), "the fence")
+    found.set()
+    assert until(lambda: fence.requests("kill-incoming"), "kill-incoming")[0]["fenced"]
+    assert outcomes(root, migration)[0] == ("vfio-state", "late")
+    hypervisor.do("remove", uuid=G1, stopped="failed")
+    taking.answer()
+
+
+def test_fence_that_comes_before_the_kill_is_told(quick, fence, hypervisor, root):
+    """The kill was on its way when the fence was set: the helper takes a fence that it was not told of for the end of the
+    load. It is asked again, and told."""
+    finding, fenced = threading.Event(), threading.Event()
+
+    def hold(request):
+        if request is fence.asked[0]:
+            finding.wait(LIMIT)
+        elif request["verb"] == "kill-incoming" and not request["fenced"]:
+            finding.set()
+            fenced.wait(LIMIT)
+            fence.replies["kill-incoming"] = {"result": "not-abortable", "held_data": 0}
+        else:
+            fence.replies.pop("kill-incoming", None)
+
+    fence.hold = hold
+    come_in(hypervisor, root)
+    taking = root.start_take()
+    until(lambda: fence.requests("fence"), "the fence")
+    root.manager()  # its answer has been heard of
+    fenced.set()
+    until(lambda: [request for request in fence.requests("kill-incoming") if request["fenced"]], "the kill to be told")
+    hypervisor.do("remove", uuid=G1, stopped="failed")
+    taking.answer()
 
 
 def test_incoming_is_left_alone_when_waiting_was_asked_for(quick, fence, hypervisor, root):
@@ -115,8 +182,8 @@ def test_incoming_without_a_device_is_waited_for(quick, fence, hypervisor, root)
 
 
 def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"result": "not-abortable", "held-data": False}
-    fence.replies["kill-incoming"] = {"result": "not-abortable", "held-data": False, "message": "The load is complete."}
+    fence.replies["fence"] = {"result": "not-abortable", "held_data": 0}
+    fence.replies["kill-incoming"] = {"result": "not-abortable", "held_data": 0, "message": "The load is complete."}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
     until(lambda: ("kill-incoming", "not-abortable") in outcomes(root, migration), "the answer")
@@ -127,7 +194,7 @@ def test_past_the_point_of_no_return(quick, fence, hypervisor, root):
 
 
 def test_outgoing_has_both_steps_at_once(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"result": "nothing-to-do", "state-before": "RUNNING", "state-after": "RUNNING"}
+    fence.replies["fence"] = {"result": "nothing-to-do", "before": "RUNNING", "after": "RUNNING"}
     leave(hypervisor, step="nothing")
     taking = root.start_take()
     until(lambda: fence.requests("fence") and hypervisor.calls("step"), "both steps")
@@ -154,8 +221,8 @@ def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
     assert len(fence.requests("inspect")) == len(fence.requests("fence"))
 
 
-@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "perhaps"}, {"pid": -1}, {"surplus": 1}])
-def test_an_answer_that_does_not_read_is_a_failure(quick, fence, hypervisor, root, reply):
+@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
+def test_an_answer_that_cannot_be_understood_is_a_failure(quick, fence, hypervisor, root, reply):
     fence.replies["inspect"] = fence.replies["fence"] = reply
     migration = come_in(hypervisor, root)
     root.start_take()

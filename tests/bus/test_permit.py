@@ -7,7 +7,7 @@ import time
 
 import pytest
 import rig
-from journal import IDS, journal, journaled  # noqa: F401 (fixtures)
+from journal import IDS
 from rig import APMIGCTL, MANAGER, ROOT_PATH, domain, until, uuid_of
 
 G1, G2 = uuid_of(1), uuid_of(2)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import rig
-from journal import IDS, journal, journaled  # noqa: F401 (fixtures)
+from journal import IDS
 from rig import APMIGCTL, domain, uuid_of
 
 G1 = uuid_of(1)

@@ -113,6 +113,16 @@ def test_fence_unit(tree, tmp_path):
         instance.unlink()
 
 
+def test_fence_loads_few_libraries(tree):
+    """It holds CAP_SYS_PTRACE: GLib and what GLib and the compiler need, and nothing of apmigd's many others."""
+    done = run("ldd", tree / "usr/libexec/apmigd-fence")
+    assert done.returncode == 0, done.stderr
+    loaded = set(re.findall(r"^\s*lib(\S+?)\.so", done.stdout, re.MULTILINE))
+    assert "glib-2.0" in loaded
+    unwanted = ("json", "gobject", "gio", "mount", "selinux", "blkid", "systemd", "xml2", "virt")
+    assert [name for name in sorted(loaded) if name.startswith(unwanted)] == []
+
+
 def test_unit_is_sandboxed(unit):
     assert exposure(unit, EXPOSURE_LIMIT) == ""
 

@@ -2,6 +2,7 @@
 """What the tests of this folder assert again and again, about both hosts at once."""
 
 import re
+import time
 
 from host import wait_for
 
@@ -68,16 +69,36 @@ def take_held(host, **options):
     return taken.lock_id
 
 
+def lock_state(host, lock_id):
+    """None when there is no such lock."""
+    return next((lock["state"] for lock in host.locks() if lock["id"] == lock_id), None)
+
+
 def wait_state(host, lock_id, state, timeout=20):
-    def seen():
-        return {lock["id"]: lock["state"] for lock in host.locks()}.get(lock_id) == state
-
-    wait_for(seen, f"lock {lock_id} on {host.name} to be {state}", timeout)
+    wait_for(lambda: lock_state(host, lock_id) == state, f"lock {lock_id} on {host.name} to be {state}", timeout)
 
 
-def only_lock(host, timeout=10):
-    """The id of the one lock there is, or will be in a moment."""
-    return wait_for(host.locks, f"a lock on {host.name}", timeout)[0]["id"]
+def only_lock(host, state=None, timeout=20):
+    """The id of the one lock there is, or will be in a moment; once it is in @state, if one is named. A lock is listed as soon
+    as it is asked for, before it is durable: what is to be read of it by then is named here."""
+    lock_id = wait_for(host.locks, f"a lock on {host.name}", timeout)[0]["id"]
+    if state:
+        wait_state(host, lock_id, state, timeout)
+    return lock_id
+
+
+def assert_waits(host, take, lock_id, seconds):
+    """The request is draining, or will be in a moment, and from then on waits for so long at least."""
+    wait_state(host, lock_id, "draining")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert lock_state(host, lock_id) == "draining" and not take.answered
+        time.sleep(0.05)
+
+
+def digest(host):
+    """Until its apmigd, which holds a lock, has read the hypervisor anew: whatever happened before this, it has counted."""
+    host.run("apmigctl", "ready", check=False)
 
 
 def wait_stamp(host, guest, *parts, without=()):

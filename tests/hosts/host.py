@@ -91,7 +91,7 @@ class Process:
 
 
 class Host:
-    """@install: the folder `meson install --destdir` filled, or None."""
+    """@install: the folder `meson install --destdir` filled; "/" where apmigd is installed on the machine; or None."""
 
     def __init__(self, root, name, address, neighbours, install):
         self.name, self.address, self.install = name, address, install
@@ -370,9 +370,10 @@ class Host:
             self.apmigd.end(number, timeout)
 
     def forget_apmigd(self):
-        """Removes what it keeps on disk; it must not be running."""
+        """Removes what it keeps; it must not be running."""
         self.set_policy(None)
-        self.run("rm", "-rf", "/var/lib/apmigd", "/run/apmigd", "/var/log/apmigd.log")
+        self.run("find", "/var/lib/apmigd", "/run/apmigd", "-mindepth", "1", "-delete")
+        self.path("/var/log/apmigd.log").unlink()
 
     def hide(self, path):
         """Takes a file or socket away, until restore_install()."""

@@ -14,6 +14,7 @@ and, at any time, {"exited": PID, "status": N} (negative: the signal).
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +22,23 @@ import sys
 from pathlib import Path
 
 # Empty at first, whatever the machine has there.
-FRESH = ["/run", "/var/log", "/var/lib/libvirt", "/var/cache/libvirt", "/etc/libvirt/qemu"]
+FRESH = ["/run", "/var/log", "/var/lib/apmigd", "/var/lib/libvirt", "/var/cache/libvirt"]
+# Of these it has what is installed on it, and nothing that the machine's administrators have put there: policy, hooks,
+# guests, and whom polkit lets do what.
+OWN = {"/etc": ["apmigd", "libvirt", "polkit-1/rules.d"]}
+OPAQUE = ("trusted.overlay.opaque", b"y")  # nothing of the layers below is seen in that folder
 
 
 def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True, stdin=subprocess.DEVNULL)
+
+
+def make_own(folder, installed):
+    """Makes a @folder of an upper layer that has a copy of what is @installed, and hides all below."""
+    folder.mkdir(parents=True)
+    os.setxattr(folder, *OPAQUE)
+    if installed.is_dir():
+        shutil.copytree(installed, folder, symlinks=True, dirs_exist_ok=True)
 
 
 def overlay(folder, state, install):
@@ -34,9 +47,11 @@ def overlay(folder, state, install):
     upper, work = Path(state, name, "upper"), Path(state, name, "work")
     upper.mkdir(parents=True)
     work.mkdir()
-    layers = [folder]
-    if install and Path(install, name).is_dir():
-        layers.insert(0, str(Path(install, name)))
+    layers, installed = [folder], Path(install or "/nothing", name)
+    if installed.is_dir() and installed != Path(folder):
+        layers.insert(0, str(installed))
+    for own in OWN.get(folder, ()):
+        make_own(upper / own, installed / own)
     mount("-t", "overlay", "-o", f"lowerdir={':'.join(layers)},upperdir={upper},workdir={work}", "overlay", folder)
 
 

@@ -133,7 +133,7 @@ def test_killed_before_yes_is_told(rig, a, b):
     wait_death(b)
     assert_runs_at(rig, guest, a, b)
     restart(b)
-    assert uuids(b.migrations()) == {guest.uuid}
+    wait_for(lambda: uuids(b.migrations()) == {guest.uuid}, "the admission to be known again")
     take = b.take(timeout_usec=1000000).wait()
     assert take.error == "Timeout" and guest.name in take.message
     assert_unlocked(b)
@@ -146,8 +146,7 @@ def test_killed_after_yes(rig, a, b):
     crash(rig, b)
     restart(b)
     take = b.take(timeout_usec=60000000)
-    lock = only_lock(b)
-    wait_state(b, lock, "draining")
+    lock = only_lock(b, "draining")
     wait_for(lambda: uuids(b.migrations()) == {guest.uuid}, "the incoming migration to be known again")
     assert not take.answered and a.is_migrating_out(guest.name)
     rig.finish_migration(guest, a)
@@ -187,8 +186,7 @@ def test_libvirtd_restarted_while_draining(rig, a, b, number):
     migration = rig.migrate(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     take = a.take(on_busy="wait", timeout_usec=120000000)
-    lock = only_lock(a)
-    wait_state(a, lock, "draining")
+    lock = only_lock(a, "draining")
     a.libvirtd.send(number)
     wait_for(lambda: a.hypervisor_state() == "disconnected", "the loss to be seen")
     assert not take.answered
@@ -254,13 +252,10 @@ def test_source_qemu_killed(rig, a, b):
     migration = rig.migrate(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     takes = [host.take(on_busy="wait", timeout_usec=60000000) for host in (a, b)]
-    locks = [only_lock(host) for host in (a, b)]
-    for host, lock in zip((a, b), locks):
-        wait_state(host, lock, "draining")
+    locks = [only_lock(host, "draining") for host in (a, b)]
     assert a.kill(a.qemu_pid(guest.name))
     assert not migration.wait()
     for host, take, lock in zip((a, b), takes, locks):
         assert take.wait().lock_id == lock
         assert_held(host, lock)
-        assert host.guests() == []
-        assert host.migrations() == []
+        wait_for(lambda host=host: not host.guests() and not host.migrations(), f"{host.name} to have forgotten the guest")

@@ -3,6 +3,7 @@
 is no crypto hardware here (see fake_ap_tree.py). The cards are asked twice a second."""
 
 import json
+import math
 import time
 
 import pytest
@@ -77,13 +78,15 @@ def test_lock_of_one_domain(rig, a, b, trees):
     assert "ADMISSION_DOUBTFUL" not in a.apmigd_log() + b.apmigd_log()
 
 
-def denials(rig, guest, a, b):
-    """The quickest of several, in seconds, and its message."""
-    migrations = []
+def denials(rig, guests, a, b):
+    """Of each guest the quickest of several, in seconds, and its message. They take turns, as the machine may be busy."""
+    quickest = [None] * len(guests)
     for _ in range(TRIES):
-        migrations.append(rig.migrate(guest, a, b))
-        assert not migrations[-1].wait()
-    return min(migration.duration for migration in migrations), migrations[-1].message
+        for number, guest in enumerate(guests):
+            migration = rig.migrate(guest, a, b)
+            assert not migration.wait()
+            quickest[number] = min(quickest[number] or (math.inf,), (migration.duration, migration.message))
+    return quickest
 
 
 def test_other_keys_at_the_destination(rig, a, b, trees, record_property):
@@ -96,16 +99,15 @@ def test_other_keys_at_the_destination(rig, a, b, trees, record_property):
     for stamped in (guest, other):
         wait_stamp(a, stamped, "verified", AES)
 
-    seconds, message = denials(rig, guest, a, b)
+    lock = take_held(b, scope=OTHER_QUEUE)
+    (seconds, message), (plain, of_lock) = denials(rig, (guest, other), a, b)
+    assert lock in of_lock and lock not in message
     for part in ("Master keys differ", f"AP queue {QUEUE}", f"AES CUR is 0x{AES} on the source (verified)",
                  f"0x{NEW_AES} on this host (verified)"):
         assert part in message
     assert guest.name not in b.guests()
     assert_at_rest(rig, guest, a)
 
-    lock = take_held(b, scope=OTHER_QUEUE)
-    plain, message = denials(rig, other, a, b)
-    assert lock in message
     b.release(lock)
     record_property("refused for its keys, and for a lock, seconds:", f"{seconds:.2f} {plain:.2f}")
     assert seconds < 1.5 * plain

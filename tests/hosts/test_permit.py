@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A host that dies must be emptied: a guest with a permit goes through locks on both hosts, once."""
 
-from checks import KEYS, assert_at_rest, assert_held, assert_refused_by, take_held, wait_state
+from checks import KEYS, assert_at_rest, assert_held, assert_refused_by, digest, take_held, wait_state
 
 
 def permit(host, guest):
@@ -13,6 +13,7 @@ def test_leaves_and_arrives_in_spite_of_locks(rig, a, b):
     guest = rig.start_guest("g1", a, scope=KEYS)
     locks = {host: take_held(host) for host in (a, b)}
     assert_refused_by(rig.migrate(guest, a, b), locks[b])
+    digest(a)
     wait_state(a, locks[a], "held")
     breaches = a.lock_property(locks[a], "Breaches")
     for host in (a, b):

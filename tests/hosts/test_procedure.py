@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checks import KEYS, assert_aborted, assert_at_rest, assert_refused_by, migrate_back_and_forth
+from checks import KEYS, assert_aborted, assert_at_rest, assert_refused_by, migrate_back_and_forth, wait_state
 from host import wait_for
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -91,7 +91,7 @@ def test_key_change(rig, a, b, journal, people):
     watch = begin_watch(a, "dora")
     assert_aborted(rig.migrate(staying, a, b, bandwidth=1))
     assert watch.wait() == BREACH and "g2" in watch.output
-    wait_for(lambda: a.lock_property(lock, "State") == "held", "the breach to be over")
+    wait_state(a, lock, "held")
     assert_at_rest(rig, staying, a)
     assert types(a, "dora", "ready").startswith("GO")
 
@@ -108,7 +108,7 @@ def test_key_change(rig, a, b, journal, people):
     permitted = rig.migrate(leaving, a, b)
     assert permitted.wait(), permitted.message
     assert_at_rest(rig, leaving, b)
-    wait_for(lambda: a.lock_property(lock, "State") == "held", "the permitted guest to have left")
+    wait_state(a, lock, "held")
     assert a.lock_property(lock, "Breaches") == 2
     assert types(a, "emil", "ready").startswith("GO")
     assert_refused_by(rig.migrate(leaving, b, a), lock, REASON, owner="emil")

@@ -8,6 +8,7 @@ from checks import (KEYS, assert_aborted, assert_at_rest, assert_held, assert_un
 from host import wait_for
 
 SECONDS = 3  # how long a slow script holds a moment open
+MANY_PAGES = 5120  # 20 MiB, which take ten seconds at 2 MiB/s
 
 
 def slow_hook(host, operation):
@@ -114,15 +115,13 @@ def test_take_at_any_moment(rig, a, b):
 
 def test_postcopy_is_waited_for(rig, a, b):
     """The guest runs at the destination already: nothing may be aborted any more."""
-    guest = rig.start_guest("g1", a, scope=KEYS)
+    guest = rig.start_guest("g1", a, scope=KEYS, pages=MANY_PAGES)
     migration = rig.migrate(guest, a, b, "--postcopy", "--postcopy-bandwidth", "2", bandwidth=1)
     rig.wait_migrating(guest, a)
     a.virsh("migrate-postcopy", guest.name)
     wait_for(lambda: "post-copy" in a.state_of(guest.name), "post-copy")
     takes = [host.take(timeout_usec=60000000) for host in (a, b)]
-    locks = [only_lock(host) for host in (a, b)]
-    for host, lock in zip((a, b), locks):
-        wait_state(host, lock, "draining")
+    locks = [only_lock(host, "draining") for host in (a, b)]
     watched = wait_for(lambda: a.lock_property(locks[0], "Blockers"), "the migration to be seen")[0]
     assert migration.wait()
     for host, take, lock in zip((a, b), takes, locks):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from checks import (KEYS, REASON, STAMP, assert_at_rest, assert_held, assert_refused_by, assert_unlocked, host_id,
-                    only_lock, take_held, uuids, wait_stamp, wait_state)
+                    only_lock, take_held, uuids, wait_stamp)
 from host import wait_for
 
 OTHER_KEYS = "05.0012"
@@ -98,8 +98,7 @@ def test_lock_that_waits_for_a_guest_is_not_delayed(rig, a, b):
     migration = rig.migrate(moving, a, b, bandwidth=1)
     rig.wait_migrating(moving, a)
     take = a.take(on_busy="wait", timeout_usec=60000000)
-    lock = only_lock(a)
-    wait_state(a, lock, "draining")
+    lock = only_lock(a, "draining")
     rig.finish_migration(moving, a)
     assert migration.wait()
     arrived = time.monotonic()

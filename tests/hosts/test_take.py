@@ -6,7 +6,7 @@ import re
 
 import pytest
 from checks import (KEYS, REASON, assert_aborted, assert_at_rest, assert_held, assert_refused_by, assert_unlocked,
-                    migrate_back_and_forth, only_lock, take_held, uuids, wait_state)
+                    migrate_back_and_forth, only_lock, take_held, uuids)
 from host import wait_for
 
 MODES = pytest.mark.parametrize("direct", [False, True], ids=["p2p", "direct"])
@@ -55,9 +55,8 @@ def test_one_incoming_is_waited_for(rig, a, b, direct):
     migration = rig.migrate(guest, b, a, bandwidth=1, direct=direct)
     rig.wait_migrating(guest, b)
     take = a.take()
-    lock = only_lock(a)
-    wait_state(a, lock, "draining")
-    blockers = a.lock_property(lock, "Blockers")
+    lock = only_lock(a, "draining")
+    blockers = wait_for(lambda: a.lock_property(lock, "Blockers"), "the guest to be in the way")
     assert [a.get_property(path, "Migration", "Guest") for path in blockers] == [guest.name]
     assert not take.answered and not migration.ended
 
@@ -147,8 +146,7 @@ def test_on_busy_wait(rig, a, b):
     migration = rig.migrate(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     take = a.take(on_busy="wait", timeout_usec=60000000)
-    lock = only_lock(a)
-    wait_state(a, lock, "draining")
+    lock = only_lock(a, "draining")
     late = rig.start_guest("g2", b, scope=KEYS)
     assert_refused_by(rig.migrate(late, b, a), lock)  # the gate is closed while it drains
     assert not take.answered and a.is_migrating_out(guest.name)
@@ -179,7 +177,7 @@ def test_caller_that_vanishes_cancels(rig, a, b):
     migration = rig.migrate(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     take = a.take(on_busy="wait", timeout_usec=60000000)
-    wait_state(a, only_lock(a), "draining")
+    only_lock(a, "draining")
     take.vanish()
     wait_for(lambda: a.locks() == [], "the lock to be gone with its caller")
     rig.finish_migration(guest, a)

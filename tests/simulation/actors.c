@@ -218,7 +218,7 @@ take(Sim *sim)
     caller->timeout = event.take.timeout_usec;
     if (!caller->timeout && !caller->no_wait)
         caller->timeout = sim->policy->request_timeout_usec;
-    event.take.caller = caller->number;
+    event.caller = caller->number;
     event.take.id = id;
     daemon_deliver(sim, &event);
 }
@@ -238,7 +238,7 @@ release(Sim *sim, Lock *lock, gboolean force)
         lock->release_asked = TRUE;
         release_begins(sim, caller);
     }
-    event.release.caller = caller->number;
+    event.caller = caller->number;
     event.release.id = lock ? lock->id : "00000000";
     event.release.force = force;
     daemon_deliver(sim, &event);
@@ -340,7 +340,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
         migration->caller = caller->number;
         note_asked(sim, guest);
     }
-    event.admit.caller = caller->number;
+    event.caller = caller->number;
     event.admit.uuid = guest->uuid;
     event.admit.name = guest->name;
     event.admit.restore = !migration;

@@ -219,8 +219,8 @@ cards_read(Sim *sim, const ApmigAction *action)
     gint64 delay = 0;
 
     reading->op = action->op;
-    reading->lock = g_strdup(action->id);
-    reading->mask = known_lock(sim, action->id)->mask;
+    reading->lock = g_strdup(action->reading.lock_id);
+    reading->mask = known_lock(sim, action->reading.lock_id)->mask;
     reading->incarnation = sim->incarnation;
     reading->fails = !sim->calm && dice_chance(&sim->dice, profile->failing_cards);
     for (guint i = 0; i < N_QUEUES; i++) {

@@ -57,7 +57,7 @@ daemon_caller_gone(Sim *sim, ApmigCaller number)
     }
     caller->gone = TRUE;
     caller->migration = NULL;
-    event.caller_gone.caller = number;
+    event.caller = number;
     daemon_deliver(sim, &event);
 }
 
@@ -66,19 +66,17 @@ daemon_caller_gone(Sim *sim, ApmigCaller number)
 static void
 answer_hook(Sim *sim, const ApmigAction *action)
 {
-    Caller *caller = daemon_find_caller(sim, action->caller);
+    Caller *caller = daemon_find_caller(sim, action->reply.caller);
     Migration *migration = caller ? caller->migration : NULL;
 
-    daemon_close_caller(sim, action->caller);
+    daemon_close_caller(sim, action->reply.caller);
     if (migration)
-        migration_answered(sim, migration, action->type == APMIG_ACTION_REPLY_ADMIT && action->allowed);
+        migration_answered(sim, migration, action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed);
 }
 
 static void
 carry_out(Sim *sim, const ApmigAction *action)
 {
-    Guest *guest = guest_by_uuid(sim, action->uuid);
-
     switch (action->type) {
     case APMIG_ACTION_PERSIST_LOCK:
     case APMIG_ACTION_REMOVE_LOCK:
@@ -90,16 +88,17 @@ carry_out(Sim *sim, const ApmigAction *action)
         disk_write(sim, action);
         break;
     case APMIG_ACTION_LIST_GUESTS:
-        hypervisor_list(sim, action->token);
+        hypervisor_list(sim, action->query.token);
         break;
     case APMIG_ACTION_QUERY_GUEST:
-        hypervisor_query(sim, action->token, guest, action->want_facts);
+        hypervisor_query(sim, action->query.token, guest_by_uuid(sim, action->query.uuid),
+                         action->query.want_facts);
         break;
     case APMIG_ACTION_RUN_STEP:
-        if (action->step == APMIG_STEP_LIBVIRT_ABORT)
-            hypervisor_step(sim, action->op, guest);
+        if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT)
+            hypervisor_step(sim, action->op, guest_by_uuid(sim, action->step.uuid));
         else
-            helper_run(sim, action, guest);
+            helper_run(sim, action, guest_by_uuid(sim, action->step.uuid));
         break;
     case APMIG_ACTION_READ_KEYS:
         cards_read(sim, action);
@@ -115,7 +114,7 @@ carry_out(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_REPLY_AMENDED:
     case APMIG_ACTION_REPLY_VERDICT:
     case APMIG_ACTION_REPLY_PERMIT:
-        daemon_close_caller(sim, action->caller);
+        daemon_close_caller(sim, action->reply.caller);
         break;
     case APMIG_ACTION_REPLY_ADMIT:
     case APMIG_ACTION_REPLY_ERROR:

@@ -193,9 +193,12 @@ disk_write(Sim *sim, const ApmigAction *action)
 
     write->type = action->type;
     write->op = action->op;
-    write->record = action->record ? apmig_lock_record_copy(action->record) : NULL;
-    write->admission = action->admission ? apmig_admission_copy(action->admission) : NULL;
-    write->permit = action->permit ? apmig_permit_copy(action->permit) : NULL;
+    if (action->type == APMIG_ACTION_PERSIST_LOCK || action->type == APMIG_ACTION_REMOVE_LOCK)
+        write->record = apmig_lock_record_copy(action->lock);
+    else if (action->type == APMIG_ACTION_PERSIST_ADMISSION || action->type == APMIG_ACTION_REMOVE_ADMISSION)
+        write->admission = apmig_admission_copy(action->admission);
+    else
+        write->permit = apmig_permit_copy(action->permit);
     write->incarnation = sim->incarnation;
     g_queue_push_tail(sim->writes, write);
     if (g_queue_get_length(sim->writes) == 1)

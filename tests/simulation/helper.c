@@ -289,11 +289,11 @@ helper_run(Sim *sim, const ApmigAction *action, Guest *guest)
     gboolean slow = has_accident(sim, sim->profile.slow_helper);
 
     call->op = action->op;
-    call->step = action->step;
-    call->direction = action->outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN;
+    call->step = action->step.kind;
+    call->direction = action->step.outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN;
     call->guest = guest;
-    call->migration_id = g_strdup(action->migration_id);
-    call->device = g_strdup(action->device);
+    call->migration_id = g_strdup(action->step.migration_id);
+    call->device = g_strdup(action->step.device);
     call->incarnation = sim->incarnation;
     if (sim->profile.no_helper) {
         sim_cover(sim, COVER_HELPER_MISSING);

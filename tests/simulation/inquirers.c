@@ -27,7 +27,7 @@ amend(Sim *sim)
     caller->what = (ApmigAmendment)dice_roll(&sim->dice, APMIG_AMEND_OWNER, APMIG_AMEND_REASON);
     caller->uid = (guint32)dice_roll(&sim->dice, 0, 2);
     caller->timeout = 20 * SECOND; /* the cards may be asked for its release: so long at most */
-    event.amend.caller = caller->number;
+    event.caller = caller->number;
     event.amend.id = lock->id;
     event.amend.what = caller->what;
     event.amend.uid = caller->uid;
@@ -51,7 +51,7 @@ check(Sim *sim)
     caller = daemon_new_caller(sim, CALLER_CHECK);
     caller->lock = lock;
     caller->timeout = dice_spread(&sim->dice, 100 * MSEC, 20 * SECOND);
-    event.check.caller = caller->number;
+    event.caller = caller->number;
     event.check.id = lock->id;
     event.check.limit_usec = caller->timeout;
     daemon_deliver(sim, &event);
@@ -69,7 +69,7 @@ rehearse(Sim *sim)
     caller = daemon_new_caller(sim, CALLER_REHEARSE);
     caller->mask = mask;
     caller->timeout = dice_spread(&sim->dice, 100 * MSEC, 20 * SECOND);
-    event.take.caller = caller->number;
+    event.caller = caller->number;
     event.take.rehearse = TRUE;
     event.take.id = "00000000";
     event.take.scope = sim_scope(sim, mask);
@@ -231,8 +231,8 @@ check_go(Sim *sim, const Caller *caller)
 static gboolean
 is_found(const ApmigAction *action, const Guest *guest)
 {
-    for (guint i = 0; i < action->findings->len; i++)
-        if (g_str_equal(((const ApmigRehearsed *)g_ptr_array_index(action->findings, i))->uuid, guest->uuid))
+    for (guint i = 0; i < action->reply.findings->len; i++)
+        if (g_str_equal(((const ApmigRehearsed *)g_ptr_array_index(action->reply.findings, i))->uuid, guest->uuid))
             return TRUE;
     return FALSE;
 }
@@ -240,7 +240,7 @@ is_found(const ApmigAction *action, const Guest *guest)
 void
 check_verdict(Sim *sim, const Caller *caller, const ApmigAction *action)
 {
-    if (caller->kind == CALLER_CHECK && action->allowed)
+    if (caller->kind == CALLER_CHECK && action->reply.allowed)
         check_go(sim, caller);
     else if (caller->kind == CALLER_CHECK)
         sim_cover(sim, COVER_NO_GO);

@@ -104,7 +104,7 @@ give(Sim *sim)
     permit->guest = guest;
     g_ptr_array_add(sim->permits, permit);
     caller->guest = guest;
-    event.permit.caller = caller->number;
+    event.caller = caller->number;
     event.permit.id = permit->id;
     event.permit.uuid = by_name ? "" : guest->uuid;
     event.permit.name = by_name || dice_chance(dice, 700) ? guest->name : "";
@@ -132,7 +132,7 @@ revoke_any(Sim *sim)
 
         permit->revoke_asked |= permit->guest == guest && permit->stand != PERMIT_ASKED;
     }
-    event.revoke.caller = caller->number;
+    event.caller = caller->number;
     caller->by_uuid = dice_chance(dice, 500);
     event.revoke.guest = caller->by_uuid ? guest->uuid : guest->name;
     daemon_deliver(sim, &event);
@@ -354,10 +354,10 @@ check_permits(Sim *sim)
 void
 check_breach_logged(Sim *sim, const ApmigAction *entry)
 {
-    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, entry->migration_id);
+    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, entry->entry.migration_id);
 
     if (!migration || guest_uses_permit(sim, guest_by_uuid(sim, migration->uuid), migration->outgoing))
-        sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach", entry->guest);
+        sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach", entry->entry.guest);
 }
 
 gboolean
@@ -380,8 +380,8 @@ permits_may_concern(const Sim *sim, guint mask)
 void
 check_permit_reply(Sim *sim, const Caller *caller, const ApmigAction *action)
 {
-    const ApmigPermit *record = g_hash_table_lookup(sim->durable_permits, action->permit->id);
-    const Permit *permit = find(sim, action->permit->id);
+    const ApmigPermit *record = g_hash_table_lookup(sim->durable_permits, action->reply.permit->id);
+    const Permit *permit = find(sim, action->reply.permit->id);
 
     if (!permit || permit->guest != caller->guest)
         sim_violation(sim, "I6", "somebody is told of the permit of another guest");

@@ -45,19 +45,19 @@ release_over(Lock *lock)
 void
 check_read_keys(Sim *sim, const ApmigAction *action)
 {
-    Lock *lock = known_lock(sim, action->id);
+    Lock *lock = known_lock(sim, action->reading.lock_id);
 
     if (!lock || !lock->living || !lock->release_asked || lock->removing)
         sim_violation(sim, "keys", "the cards are asked for lock %s, which nobody wants released",
-                      action->id);
+                      action->reading.lock_id);
     else if (lock->reading)
-        sim_violation(sim, "keys", "the cards are asked for lock %s before they have answered", action->id);
-    else if (!apmig_scope_equal(action->scope, sim_scope(sim, lock->mask)))
-        sim_violation(sim, "keys", "the cards are asked for %s", apmig_scope_to_string(action->scope));
+        sim_violation(sim, "keys", "the cards are asked for lock %s before they have answered", action->reading.lock_id);
+    else if (!apmig_scope_equal(action->reading.scope, sim_scope(sim, lock->mask)))
+        sim_violation(sim, "keys", "the cards are asked for %s", apmig_scope_to_string(action->reading.scope));
     else if (lock->trusted)
         sim_violation(sim, "keys", "the cards are asked, and the policy is to trust");
     else if (!lock->hold_decided)
-        sim_violation(sim, "keys", "the cards are asked for lock %s, which was never held", action->id);
+        sim_violation(sim, "keys", "the cards are asked for lock %s, which was never held", action->reading.lock_id);
     if (sim->violation)
         return;
     forget_reading(lock);

@@ -270,21 +270,21 @@ check_denied(Sim *sim, Caller *caller)
 static void
 check_reply(Sim *sim, const ApmigAction *action)
 {
-    Caller *caller = daemon_find_caller(sim, action->caller);
+    Caller *caller = daemon_find_caller(sim, action->reply.caller);
     gboolean fails = action->type == APMIG_ACTION_REPLY_ERROR;
 
     if (!caller) {
         sim_violation(sim, "I6", "caller %" G_GUINT64_FORMAT " is answered, and nobody of that number waits",
-                      action->caller);
+                      action->reply.caller);
         return;
     }
     if (caller->gone)
         return;
-    if ((fails || (action->type == APMIG_ACTION_REPLY_ADMIT && !action->allowed)) &&
-        (!action->message || !*action->message))
+    if ((fails || (action->type == APMIG_ACTION_REPLY_ADMIT && !action->reply.allowed)) &&
+        (!action->reply.message || !*action->reply.message))
         sim_violation(sim, "I6", "a refusal without a reason");
     if (action->type == APMIG_ACTION_REPLY_TAKEN && caller->kind == CALLER_TAKE)
-        check_taken(sim, caller, action->id);
+        check_taken(sim, caller, action->reply.id);
     else if (action->type == APMIG_ACTION_REPLY_RELEASED && caller->kind == CALLER_RELEASE)
         check_released(sim, caller);
     else if (action->type == APMIG_ACTION_REPLY_AMENDED && caller->kind == CALLER_AMEND)
@@ -295,20 +295,20 @@ check_reply(Sim *sim, const ApmigAction *action)
              (caller->kind == CALLER_PERMIT || caller->kind == CALLER_REVOKE))
         check_permit_reply(sim, caller, action);
     else if (fails && (caller->kind == CALLER_PERMIT || caller->kind == CALLER_REVOKE))
-        check_permit_error(sim, caller, action->code);
+        check_permit_error(sim, caller, action->reply.code);
     else if (fails && caller->kind >= CALLER_AMEND)
-        check_inquirer_error(sim, caller, action->code);
+        check_inquirer_error(sim, caller, action->reply.code);
     else if (fails && caller->kind == CALLER_TAKE)
-        check_take_error(sim, caller, action->code);
+        check_take_error(sim, caller, action->reply.code);
     else if (fails && caller->kind == CALLER_RELEASE)
-        check_release_error(sim, caller, action->code);
-    else if (action->type == APMIG_ACTION_REPLY_ADMIT && action->allowed && caller->kind == CALLER_ADMIT)
+        check_release_error(sim, caller, action->reply.code);
+    else if (action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed && caller->kind == CALLER_ADMIT)
         check_allowed(sim, caller);
     else if (caller->kind == CALLER_ADMIT && (fails || action->type == APMIG_ACTION_REPLY_ADMIT))
         check_denied(sim, caller);
     else
         sim_violation(sim, "I6", "caller %" G_GUINT64_FORMAT " gets the answer to another question",
-                      action->caller);
+                      action->reply.caller);
 }
 
 /* --- what is asked of the hypervisor ------------------------------------------------------------------ */
@@ -325,7 +325,7 @@ has_open(const Sim *sim)
 static void
 check_question(Sim *sim, const ApmigAction *action)
 {
-    Guest *guest = guest_by_uuid(sim, action->uuid);
+    Guest *guest = guest_by_uuid(sim, action->query.uuid);
 
     if (!sim->was_open && !has_open(sim))
         sim_violation(sim, "I5", "the hypervisor is asked, and there is no lock and no migration");
@@ -340,10 +340,10 @@ check_action(Sim *sim, const ApmigAction *action)
 {
     switch (action->type) {
     case APMIG_ACTION_PERSIST_LOCK:
-        check_persist(sim, action->record);
+        check_persist(sim, action->lock);
         break;
     case APMIG_ACTION_REMOVE_LOCK:
-        check_remove(sim, action->record->id);
+        check_remove(sim, action->lock->id);
         break;
     case APMIG_ACTION_READ_KEYS:
         check_read_keys(sim, action);
@@ -362,7 +362,7 @@ check_action(Sim *sim, const ApmigAction *action)
         check_remove_permit(sim, action->permit);
         break;
     case APMIG_ACTION_LOG:
-        if (action->log == APMIG_LOG_LOCK_BREACHED)
+        if (action->entry.log == APMIG_LOG_LOCK_BREACHED)
             check_breach_logged(sim, action);
         break;
     case APMIG_ACTION_RUN_STEP:

@@ -70,7 +70,8 @@ pop(Sim *sim)
 
 /* --- reporting ----------------------------------------------------------------------------------- */
 
-static void G_GNUC_PRINTF(2, 0)
+G_GNUC_PRINTF(2, 0)
+static void
 add_line(Sim *sim, const char *format, va_list args)
 {
     g_autofree char *text = g_strdup_vprintf(format, args);

@@ -101,7 +101,7 @@ typedef struct {
     guint mask;
     char device[37];
     gboolean varies;
-    gboolean kept; /* it counts as having what it had: see unplug.c */
+    gboolean kept;     /* it counts as having what it had: see unplug.c */
     gboolean current;  /* the facts are of a question put after the last news that they have changed */
     gint64 stopped_at; /* when news came that it has stopped, and no later answer yet; 0: none came */
     ApmigJob job;
@@ -187,13 +187,13 @@ typedef struct {
     gboolean out_of_step;          /* what they have was so all the time while they were read */
     gboolean removal_failed;
     gboolean write_failed;
-    gboolean hold_decided; /* a record with held_at was given to the disk */
-    gint64 durable_at;     /* virtual; 0: not */
-    gint64 counts_from;    /* answers to questions put before it prove nothing for this lock */
-    gint64 held_at;        /* realtime, as durable; 0: never */
-    gboolean was_held;     /* the engine said so, or found it on disk */
+    gboolean hold_decided;  /* a record with held_at was given to the disk */
+    gint64 durable_at;      /* virtual; 0: not */
+    gint64 counts_from;     /* answers to questions put before it prove nothing for this lock */
+    gint64 held_at;         /* realtime, as durable; 0: never */
+    gboolean was_held;      /* the engine said so, or found it on disk */
     guint uses_incarnation; /* of the daemon that was told that no stranger uses its queues; 0: none was */
-    gboolean listed;       /* what the engine said of it after the last event: */
+    gboolean listed;        /* what the engine said of it after the last event: */
     ApmigLockState state;
     guint breaches;
     gboolean overdue;

@@ -180,13 +180,13 @@ check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
         sim_violation(sim, "I5", "a step is run on %s, which was not seen coming in", guest->name);
     else if (!guest->in_mask)
         sim_violation(sim, "I5", "a step is run on %s, of which the hook said nothing", guest->name);
-    else if (action->step == APMIG_STEP_LIBVIRT_ABORT)
+    else if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT)
         sim_violation(sim, "I5", "the job of %s, which comes in, is aborted", guest->name);
     if (!is_here(sim, guest))
         return;
     if (migration->hookless || guest->kind != APMIG_AFFECTED_YES)
         sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
-    else if (g_strcmp0(action->device, guest->device.uuid) != 0)
+    else if (g_strcmp0(action->step.device, guest->device.uuid) != 0)
         sim_violation(sim, "I5", "a step is run on %s with the device of an earlier life", guest->name);
 }
 
@@ -197,18 +197,18 @@ check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Gue
     const ApmigPolicyStep *fence = apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE);
     gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
 
-    if (effort->op[action->step])
-        sim_violation(sim, "I7", "%s is run on %s while another one is", apmig_step_to_string(action->step),
+    if (effort->op[action->step.kind])
+        sim_violation(sim, "I7", "%s is run on %s while another one is", apmig_step_to_string(action->step.kind),
                       guest->name);
-    if (effort->over[action->step])
+    if (effort->over[action->step.kind])
         sim_violation(sim, "I7", "%s is run on %s, which is known not to be abortable",
-                      apmig_step_to_string(action->step), guest->name);
-    if (action->step != APMIG_STEP_LIBVIRT_ABORT && !(action->device && *action->device))
-        sim_violation(sim, "I5", "%s is run on %s, which has no device", apmig_step_to_string(action->step),
+                      apmig_step_to_string(action->step.kind), guest->name);
+    if (action->step.kind != APMIG_STEP_LIBVIRT_ABORT && !(action->step.device && *action->step.device))
+        sim_violation(sim, "I5", "%s is run on %s, which has no device", apmig_step_to_string(action->step.kind),
                       guest->name);
-    if (action->step != APMIG_STEP_KILL_INCOMING)
+    if (action->step.kind != APMIG_STEP_KILL_INCOMING)
         return;
-    if (action->outgoing)
+    if (action->step.outgoing)
         sim_violation(sim, "I7", "%s is to be killed at its source", guest->name);
     else if (!first_at)
         sim_violation(sim, "I7", "%s is to be killed, and was never fenced", guest->name);
@@ -220,22 +220,22 @@ static void
 note_step(Sim *sim, Effort *effort, const ApmigAction *action, Guest *guest)
 {
     const ApmigGuestSettings settings = settings_of(sim, guest);
-    const ApmigPolicyStep *step = apmig_guest_settings_find_step(&settings, action->step);
+    const ApmigPolicyStep *step = apmig_guest_settings_find_step(&settings, action->step.kind);
 
     if (!step)
         sim_violation(sim, "I5", "a step is run on %s that the policy does without", guest->name);
     else
-        effort->late_at[action->step] = sim->now + step->deadline_usec;
+        effort->late_at[action->step.kind] = sim->now + step->deadline_usec;
     if (settings.rule)
         sim_cover(sim, COVER_STEP_BY_RULE);
     sim_cover(sim, COVER_STEP);
     if (!sim->connected)
         sim_cover(sim, COVER_STEP_BLIND);
-    if (guest->migration && !guest->migration->outgoing == !action->outgoing)
+    if (guest->migration && !guest->migration->outgoing == !action->step.outgoing)
         guest->migration->steps++;
-    effort->op[action->step] = action->op;
-    if (!effort->first_at[action->step])
-        effort->first_at[action->step] = sim->now;
+    effort->op[action->step.kind] = action->op;
+    if (!effort->first_at[action->step.kind])
+        effort->first_at[action->step.kind] = sim->now;
     if (effort->op[APMIG_STEP_LIBVIRT_ABORT] && effort->op[APMIG_STEP_VFIO_STATE])
         sim_cover(sim, COVER_SIDE_BY_SIDE);
 }
@@ -243,23 +243,23 @@ note_step(Sim *sim, Effort *effort, const ApmigAction *action, Guest *guest)
 void
 check_step(Sim *sim, const ApmigAction *action)
 {
-    Guest *guest = guest_by_uuid(sim, action->uuid);
-    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, action->migration_id);
-    Effort *effort = steps_effort(sim, action->migration_id);
+    Guest *guest = guest_by_uuid(sim, action->step.uuid);
+    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, action->step.migration_id);
+    Effort *effort = steps_effort(sim, action->step.migration_id);
     gboolean reason = FALSE;
 
-    if (guest_uses_permit(sim, guest, action->outgoing))
+    if (guest_uses_permit(sim, guest, action->step.outgoing))
         sim_violation(sim, "I5", "a step is run on %s, whose migration is permitted", guest->name);
-    if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->outgoing)
+    if (!migration || migration->phase == APMIG_MIGRATION_ENDED || !migration->outgoing != !action->step.outgoing)
         sim_violation(sim, "I5", "a step is run on %s for a migration that is none", guest->name);
-    if (action->step == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
+    if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT && !sim->connected)
         sim_violation(sim, "I5", "the job of %s is aborted without a connection", guest->name);
-    if (action->outgoing)
+    if (action->step.outgoing)
         check_outgoing(sim, guest);
     else
         check_incoming(sim, guest, action);
     for (guint i = 0; i < sim->locks->len && !reason; i++)
-        reason = is_reason(sim, g_ptr_array_index(sim->locks, i), guest, action->outgoing);
+        reason = is_reason(sim, g_ptr_array_index(sim->locks, i), guest, action->step.outgoing);
     if (!reason)
         sim_violation(sim, "I5", "a step is run on %s, and no lock is a reason to", guest->name);
     check_order(sim, effort, action, guest);

@@ -135,11 +135,11 @@ strangers_read(Sim *sim, const ApmigAction *action)
 {
     Look *look = g_rc_box_new0(Look);
     gboolean slow = !sim->calm && dice_chance(&sim->strange_dice, 100);
-    gint64 before = dice_spread(&sim->strange_dice, 1, slow ? action->limit_usec / 2 : 5 * MSEC);
-    gint64 after = dice_spread(&sim->strange_dice, 1, slow ? action->limit_usec / 2 : 50 * MSEC);
+    gint64 before = dice_spread(&sim->strange_dice, 1, slow ? action->reading.limit_usec / 2 : 5 * MSEC);
+    gint64 after = dice_spread(&sim->strange_dice, 1, slow ? action->reading.limit_usec / 2 : 50 * MSEC);
 
     look->op = action->op;
-    look->lock = g_strdup(action->id);
+    look->lock = g_strdup(action->reading.lock_id);
     look->incarnation = sim->incarnation;
     look->fails = !sim->calm && dice_chance(&sim->strange_dice, 50);
     sim_queue(sim, before, look_now, look, (guint64)after, look_unref);

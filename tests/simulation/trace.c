@@ -18,6 +18,7 @@ static const char *const event_names[] = {
     "LOCK_REMOVED",
     "ADMISSION_PERSISTED",
     "PERMIT_WRITTEN",
+    "DECLARED_PERSISTED",
     "VIEW_STARTED",
     "VIEW_LOST",
     "GUESTS_LISTED",
@@ -34,12 +35,35 @@ static const char *const event_names[] = {
     "DEADLINE",
 };
 static const char *const action_names[] = {
-    "persist-lock",  "remove-lock",   "persist-admission", "remove-admission", "persist-permit",
-    "use-permit",    "remove-permit", "list-guests",       "query-guest",      "run-step",
-    "read-keys",     "stamp-guest",   "read-uses",         "reply-taken",      "reply-released",
-    "reply-amended", "reply-verdict", "reply-permit",      "reply-admit",      "reply-error",
-    "publish-lock",  "forget-lock",   "publish-migration", "forget-migration", "publish-permits",
-    "publish-view",  "log",
+    [APMIG_ACTION_PERSIST_LOCK] = "persist-lock",
+    [APMIG_ACTION_REMOVE_LOCK] = "remove-lock",
+    [APMIG_ACTION_PERSIST_ADMISSION] = "persist-admission",
+    [APMIG_ACTION_REMOVE_ADMISSION] = "remove-admission",
+    [APMIG_ACTION_PERSIST_PERMIT] = "persist-permit",
+    [APMIG_ACTION_USE_PERMIT] = "use-permit",
+    [APMIG_ACTION_REMOVE_PERMIT] = "remove-permit",
+    [APMIG_ACTION_LIST_GUESTS] = "list-guests",
+    [APMIG_ACTION_QUERY_GUEST] = "query-guest",
+    [APMIG_ACTION_RUN_STEP] = "run-step",
+    [APMIG_ACTION_READ_KEYS] = "read-keys",
+    [APMIG_ACTION_STAMP_GUEST] = "stamp-guest",
+    [APMIG_ACTION_READ_USES] = "read-uses",
+    [APMIG_ACTION_REPLY_TAKEN] = "reply-taken",
+    [APMIG_ACTION_REPLY_RELEASED] = "reply-released",
+    [APMIG_ACTION_REPLY_AMENDED] = "reply-amended",
+    [APMIG_ACTION_REPLY_VERDICT] = "reply-verdict",
+    [APMIG_ACTION_REPLY_PERMIT] = "reply-permit",
+    [APMIG_ACTION_REPLY_ADMIT] = "reply-admit",
+    [APMIG_ACTION_REPLY_ERROR] = "reply-error",
+    [APMIG_ACTION_PUBLISH_LOCK] = "publish-lock",
+    [APMIG_ACTION_FORGET_LOCK] = "forget-lock",
+    [APMIG_ACTION_PUBLISH_MIGRATION] = "publish-migration",
+    [APMIG_ACTION_FORGET_MIGRATION] = "forget-migration",
+    [APMIG_ACTION_PUBLISH_PERMITS] = "publish-permits",
+    [APMIG_ACTION_PUBLISH_VIEW] = "publish-view",
+    [APMIG_ACTION_LOG] = "log",
+    [APMIG_ACTION_PERSIST_DECLARED] = "persist-declared",
+    [APMIG_ACTION_REPLY_DECLARED] = "reply-declared",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
 static const char *const affected_names[] = {"unknown", "unaffected", "affected"};
@@ -68,7 +92,7 @@ describe_take(GString *text, const ApmigEvent *event)
 {
     g_string_append_printf(
         text, " caller %" G_GUINT64_FORMAT " lock %s scope %s on-busy '%s' timeout %" G_GINT64_FORMAT "%s%s",
-        event->take.caller, event->take.id, apmig_scope_to_string(event->take.scope),
+        event->caller, event->take.id, apmig_scope_to_string(event->take.scope),
         apmig_on_busy_to_string(event->take.on_busy), event->take.timeout_usec,
         event->take.no_wait ? " no-wait" : "",
         event->take.rehearse                         ? " rehearsed"
@@ -98,32 +122,32 @@ trace_event(Sim *sim, const ApmigEvent *event)
         describe_take(text, event);
         break;
     case APMIG_EVENT_RELEASE:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s%s", event->release.caller,
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s%s", event->caller,
                                event->release.id, event->release.force ? " force" : "");
         break;
     case APMIG_EVENT_AMEND:
         g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s what %d uid %u",
-                               event->amend.caller, event->amend.id, event->amend.what, event->amend.uid);
+                               event->caller, event->amend.id, event->amend.what, event->amend.uid);
         break;
     case APMIG_EVENT_CHECK:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s", event->check.caller,
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " lock %s", event->caller,
                                event->check.id);
         break;
     case APMIG_EVENT_CALLER_GONE:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller_gone.caller);
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, event->caller);
         break;
     case APMIG_EVENT_PERMIT:
         g_string_append_printf(text,
                                " caller %" G_GUINT64_FORMAT " permit %s for '%s' '%.8s', %" G_GINT64_FORMAT,
-                               event->permit.caller, event->permit.id, event->permit.name, event->permit.uuid,
+                               event->caller, event->permit.id, event->permit.name, event->permit.uuid,
                                event->permit.duration_usec);
         break;
     case APMIG_EVENT_REVOKE:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s", event->revoke.caller,
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s", event->caller,
                                event->revoke.guest);
         break;
     case APMIG_EVENT_ADMIT:
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s facts %s%s", event->admit.caller,
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT " %s facts %s%s", event->caller,
                                event->admit.name, facts_text(&event->admit.facts),
                                event->admit.restore ? " restore" : "");
         break;
@@ -165,6 +189,98 @@ trace_event(Sim *sim, const ApmigEvent *event)
     sim_trace(sim, "%s", text->str);
 }
 
+static void
+append_reply(GString *text, const ApmigAction *action)
+{
+    const ApmigReply *reply = &action->reply;
+
+    if (reply->caller)
+        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, reply->caller);
+    if (action->type == APMIG_ACTION_REPLY_ERROR)
+        g_string_append_printf(text, " %s", apmig_error_name(reply->code));
+    if (action->type == APMIG_ACTION_REPLY_ADMIT || action->type == APMIG_ACTION_REPLY_VERDICT)
+        g_string_append(text, reply->allowed ? " yes" : " no");
+    if (reply->permit)
+        g_string_append_printf(text, " permit %s%s", reply->permit->id, reply->permit->used_by ? " used" : "");
+    if (reply->id)
+        g_string_append_printf(text, " %s", reply->id);
+    if (reply->message)
+        g_string_append_printf(text, ": %s", reply->message);
+}
+
+static void
+append_entry(GString *text, const ApmigLogEntry *entry)
+{
+    if (entry->uuid)
+        g_string_append_printf(text, " %.8s", entry->uuid);
+    if (entry->lock_id)
+        g_string_append_printf(text, " %s", entry->lock_id);
+    if (entry->message)
+        g_string_append_printf(text, ": %s", entry->message);
+}
+
+static void
+append_step(GString *text, const ApmigAction *action)
+{
+    g_string_append_printf(text, " %.8s %s %s of %s, device %.8s", action->step.uuid,
+                           apmig_step_to_string(action->step.kind), action->step.outgoing ? "out" : "in",
+                           action->step.migration_id, action->step.device ? action->step.device : "-");
+}
+
+static void
+append_action(GString *text, const ApmigAction *action)
+{
+    switch (action->type) {
+    case APMIG_ACTION_PERSIST_LOCK:
+    case APMIG_ACTION_REMOVE_LOCK:
+        g_string_append_printf(text, " lock %s held-at %" G_GINT64_FORMAT " breaches %u", action->lock->id,
+                               action->lock->held_at, action->lock->breaches);
+        break;
+    case APMIG_ACTION_PERSIST_ADMISSION:
+    case APMIG_ACTION_REMOVE_ADMISSION:
+        g_string_append_printf(text, " %.8s", action->admission->uuid);
+        break;
+    case APMIG_ACTION_PERSIST_PERMIT:
+    case APMIG_ACTION_USE_PERMIT:
+    case APMIG_ACTION_REMOVE_PERMIT:
+        g_string_append_printf(text, " permit %s%s", action->permit->id,
+                               action->permit->used_by ? " used" : "");
+        break;
+    case APMIG_ACTION_LIST_GUESTS:
+    case APMIG_ACTION_QUERY_GUEST:
+        g_string_append_printf(text, " token %" G_GUINT64_FORMAT, action->query.token);
+        if (action->query.uuid)
+            g_string_append_printf(text, " %.8s", action->query.uuid);
+        break;
+    case APMIG_ACTION_RUN_STEP:
+        append_step(text, action);
+        break;
+    case APMIG_ACTION_READ_KEYS:
+    case APMIG_ACTION_READ_USES:
+        g_string_append_printf(text, " %s", action->reading.lock_id);
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        g_string_append_printf(text, " %.8s", action->stamp.uuid);
+        break;
+    case APMIG_ACTION_LOG:
+        append_entry(text, &action->entry);
+        break;
+    case APMIG_ACTION_PUBLISH_LOCK:
+    case APMIG_ACTION_FORGET_LOCK:
+    case APMIG_ACTION_PUBLISH_MIGRATION:
+    case APMIG_ACTION_FORGET_MIGRATION:
+        g_string_append_printf(text, " %s", action->id);
+        break;
+    case APMIG_ACTION_PUBLISH_PERMITS:
+    case APMIG_ACTION_PUBLISH_VIEW:
+    case APMIG_ACTION_PERSIST_DECLARED:
+        break;
+    default:
+        append_reply(text, action);
+        break;
+    }
+}
+
 void
 trace_action(Sim *sim, const ApmigAction *action)
 {
@@ -176,29 +292,6 @@ trace_action(Sim *sim, const ApmigAction *action)
     g_string_append(text, action_names[action->type]);
     if (action->op)
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT, action->op);
-    if (action->token)
-        g_string_append_printf(text, " token %" G_GUINT64_FORMAT, action->token);
-    if (action->caller)
-        g_string_append_printf(text, " caller %" G_GUINT64_FORMAT, action->caller);
-    if (action->type == APMIG_ACTION_REPLY_ERROR)
-        g_string_append_printf(text, " %s", apmig_error_name(action->code));
-    if (action->type == APMIG_ACTION_REPLY_ADMIT || action->type == APMIG_ACTION_REPLY_VERDICT)
-        g_string_append(text, action->allowed ? " yes" : " no");
-    if (action->record)
-        g_string_append_printf(text, " lock %s held-at %" G_GINT64_FORMAT " breaches %u", action->record->id,
-                               action->record->held_at, action->record->breaches);
-    if (action->permit)
-        g_string_append_printf(text, " permit %s%s", action->permit->id,
-                               action->permit->used_by ? " used" : "");
-    if (action->uuid || action->admission)
-        g_string_append_printf(text, " %.8s", action->uuid ? action->uuid : action->admission->uuid);
-    if (action->type == APMIG_ACTION_RUN_STEP)
-        g_string_append_printf(text, " %s %s of %s, device %.8s", apmig_step_to_string(action->step),
-                               action->outgoing ? "out" : "in", action->migration_id,
-                               action->device ? action->device : "-");
-    if (action->id)
-        g_string_append_printf(text, " %s", action->id);
-    if (action->message)
-        g_string_append_printf(text, ": %s", action->message);
+    append_action(text, action);
     sim_trace(sim, "%s", text->str);
 }

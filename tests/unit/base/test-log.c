@@ -18,11 +18,10 @@
 #define CATALOG SOURCE_DIR "/systemd/apmigd.catalog"
 #define JOURNAL "/run/systemd/journal"
 
-static const ApmigAction entry = {
-    .type = APMIG_ACTION_LOG,
+static const ApmigLogEntry entry = {
     .log = APMIG_LOG_LOCK_HELD,
     .priority = LOG_NOTICE,
-    .id = (char *)"deadbeef",
+    .lock_id = (char *)"deadbeef",
     .migration_id = (char *)"1-2",
     .guest = (char *)"g\n1",
     .message = (char *)"held \x1b[2J\nMESSAGE_ID=forged",
@@ -229,7 +228,7 @@ listen_as_journal(void)
 static void
 receive_request(int fd)
 {
-    ApmigAction request = entry;
+    ApmigLogEntry request = entry;
     ApmigRequester requester = {.uid = 1000, .login_uid = 0, .pid = -1, .unit = (char *)"a\nLOCK_ID=forged"};
     g_autofree char *message = NULL;
 
@@ -252,12 +251,12 @@ receive_concerned(int fd)
     ApmigLockRecord first = {.id = (char *)"00000001", .change_id = (char *)"CHG1"};
     ApmigLockRecord second = {.id = (char *)"00000002", .change_id = (char *)""};
     g_autoptr(GPtrArray) locks = g_ptr_array_new();
-    ApmigAction migration = entry;
+    ApmigLogEntry migration = entry;
     g_autofree char *message = NULL;
 
     g_ptr_array_add(locks, &first);
     g_ptr_array_add(locks, &second);
-    migration.id = NULL;
+    migration.lock_id = NULL;
     migration.locks = locks;
     apmig_log_entry(&migration);
     message = receive(fd);

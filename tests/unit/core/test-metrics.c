@@ -49,8 +49,7 @@ take(ApmigEngine *engine)
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
     handle(engine, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                                .take = {.caller = 1,
-                                         .id = "00000001",
+                                .caller = 1, .take = {.id = "00000001",
                                          .scope = all,
                                          .reason = "\"} 5\n",
                                          .change_id = "",

@@ -83,13 +83,26 @@ take_lock(Story *story, const char *id, const char *scope_text, ApmigEvent event
 
 /* --- what the engine does ------------------------------------------------------------------------ */
 
+/* Returns: (nullable): of which guest it is. */
+static const char *
+uuid_of(const ApmigAction *action)
+{
+    if (action->type == APMIG_ACTION_QUERY_GUEST)
+        return action->query.uuid;
+    if (action->type == APMIG_ACTION_RUN_STEP)
+        return action->step.uuid;
+    if (action->type == APMIG_ACTION_STAMP_GUEST)
+        return action->stamp.uuid;
+    return action->type == APMIG_ACTION_LOG ? action->entry.uuid : NULL;
+}
+
 ApmigAction *
 next_about(Story *story, ApmigActionType type, const char *uuid)
 {
     for (guint i = 0; i < story->actions->len; i++) {
         const ApmigAction *action = story->actions->pdata[i];
 
-        if (action->type == type && (!uuid || g_strcmp0(action->uuid, uuid) == 0))
+        if (action->type == type && (!uuid || g_strcmp0(uuid_of(action), uuid) == 0))
             return g_ptr_array_steal_index(story->actions, i);
     }
     return NULL;
@@ -123,9 +136,9 @@ expect_error(Story *story, ApmigCaller caller, ApmigError code, const char *part
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ERROR);
 
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpstr(apmig_error_name(reply->code), ==, apmig_error_name(code));
-    assert_says(reply->message, part);
+    g_assert_cmpuint(reply->reply.caller, ==, caller);
+    g_assert_cmpstr(apmig_error_name(reply->reply.code), ==, apmig_error_name(code));
+    assert_says(reply->reply.message, part);
 }
 
 void
@@ -134,9 +147,9 @@ expect_log(Story *story, ApmigLog log, const char *part)
     for (;;) {
         g_autoptr(ApmigAction) entry = expect(story, APMIG_ACTION_LOG);
 
-        if (entry->log != log)
+        if (entry->entry.log != log)
             continue;
-        assert_says(entry->message, part);
+        assert_says(entry->entry.message, part);
         return;
     }
 }
@@ -166,7 +179,7 @@ answer_list(Story *story, const ApmigGuestName *guests, guint n_guests)
     if (!action)
         return FALSE;
     tell(story,
-         (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->token, NULL, guests, n_guests}});
+         (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {action->query.token, NULL, guests, n_guests}});
     return TRUE;
 }
 
@@ -179,9 +192,9 @@ answer_query_about(Story *story, const char *uuid, const char *scope_text, Apmig
     if (!action)
         return FALSE;
     event.type = APMIG_EVENT_GUEST_ANSWERED;
-    event.answered.token = action->token;
-    event.answered.uuid = action->uuid;
-    event.answered.facts_read = action->want_facts && event.answered.job != APMIG_JOB_INCOMING &&
+    event.answered.token = action->query.token;
+    event.answered.uuid = action->query.uuid;
+    event.answered.facts_read = action->query.want_facts && event.answered.job != APMIG_JOB_INCOMING &&
                                 event.answered.job != APMIG_JOB_GONE;
     event.answered.facts.affected = scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO;
     event.answered.facts.scope = scope;

@@ -6,13 +6,13 @@ take(Story *story, ApmigCaller caller, const char *id, const char *scope, ApmigO
      gboolean no_wait)
 {
     take_lock(story, id, scope,
-              (ApmigEvent){.take = {.caller = caller, .on_busy = on_busy, .no_wait = no_wait}});
+              (ApmigEvent){.caller = caller, .take = {.on_busy = on_busy, .no_wait = no_wait}});
 }
 
 void
 release(Story *story, ApmigCaller caller, const char *id, gboolean force)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, id, force}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = caller, .release = {id, force}});
 }
 
 void
@@ -35,8 +35,7 @@ admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text
     g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .admit = {.caller = caller,
-                                       .uuid = uuid,
+                             .caller = caller, .admit = {.uuid = uuid,
                                        .name = "g1",
                                        .restore = restore,
                                        .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, scope}}});
@@ -47,8 +46,8 @@ expect_admit(Story *story, gboolean allowed, const char *needle)
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ADMIT);
 
-    g_assert_cmpint(reply->allowed, ==, allowed);
-    g_assert_nonnull(strstr(reply->message, needle));
+    g_assert_cmpint(reply->reply.allowed, ==, allowed);
+    g_assert_nonnull(strstr(reply->reply.message, needle));
 }
 
 void

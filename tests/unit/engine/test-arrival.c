@@ -12,8 +12,8 @@ come(Fixture *fixture, gboolean restore)
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story,
          (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                      .admit = {.caller = 7,
-                                .uuid = G1,
+                      .caller = 7,
+                      .admit = {.uuid = G1,
                                 .name = "g1",
                                 .restore = restore,
                                 .facts = {APMIG_AFFECTED_YES, fixture->scope ? fixture->scope : all},
@@ -26,7 +26,7 @@ find(const Fixture *fixture, ApmigActionType type, ApmigLog log)
     for (guint i = 0; i < fixture->story.actions->len; i++) {
         const ApmigAction *action = fixture->story.actions->pdata[i];
 
-        if (action->type == type && (type != APMIG_ACTION_LOG || action->log == log))
+        if (action->type == type && (type != APMIG_ACTION_LOG || action->entry.log == log))
             return action;
     }
     return NULL;
@@ -43,9 +43,9 @@ assert_let_in(Fixture *fixture, const char *doubt)
     g_assert_cmpint(entry != NULL, ==, doubt != NULL);
     if (!entry)
         return;
-    assert_says(entry->message, doubt);
-    g_assert_cmpstr(entry->uuid, ==, G1);
-    g_assert_cmpint(entry->priority, ==, LOG_WARNING);
+    assert_says(entry->entry.message, doubt);
+    g_assert_cmpstr(entry->entry.uuid, ==, G1);
+    g_assert_cmpint(entry->entry.priority, ==, LOG_WARNING);
 }
 
 static void
@@ -57,8 +57,8 @@ assert_denied(Fixture *fixture, const char *reason)
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
     g_assert_null(find(fixture, APMIG_ACTION_PERSIST_ADMISSION, 0));
     g_assert_nonnull(reply);
-    g_assert_false(reply->allowed);
-    assert_says(reply->message, reason);
+    g_assert_false(reply->reply.allowed);
+    assert_says(reply->reply.message, reason);
     g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DENIED));
 }
 
@@ -72,10 +72,10 @@ assert_restored(Fixture *fixture, gboolean allowed, const char *doubt)
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
     entry = find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DOUBTFUL);
     g_assert_nonnull(reply);
-    g_assert_cmpint(reply->allowed, ==, allowed);
+    g_assert_cmpint(reply->reply.allowed, ==, allowed);
     g_assert_cmpint(entry != NULL, ==, doubt != NULL);
     if (entry)
-        assert_says(entry->message, doubt);
+        assert_says(entry->entry.message, doubt);
 }
 
 static ApmigStampLock *
@@ -285,8 +285,8 @@ come_as(Fixture *fixture, const char *uuid, gboolean restore)
 
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                                       .admit = {.caller = 7,
-                                                 .uuid = uuid,
+                                       .caller = 7,
+                                       .admit = {.uuid = uuid,
                                                  .name = "g1",
                                                  .restore = restore,
                                                  .facts = {APMIG_AFFECTED_YES, fixture->scope, devices},
@@ -311,9 +311,10 @@ assert_gets(Fixture *fixture, const char *uuid, const char *device)
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {op, NULL}});
     reply = find(fixture, APMIG_ACTION_REPLY_ADMIT, 0);
-    g_assert_true(reply && reply->allowed);
-    g_assert_cmpstr(reply->device_map ? g_hash_table_lookup(reply->device_map, MDEV) : MDEV, ==, device);
-    g_assert_cmpuint(reply->device_map ? g_hash_table_size(reply->device_map) : 0, ==,
+    g_assert_true(reply && reply->reply.allowed);
+    g_assert_cmpstr(reply->reply.device_map ? g_hash_table_lookup(reply->reply.device_map, MDEV) : MDEV, ==,
+                    device);
+    g_assert_cmpuint(reply->reply.device_map ? g_hash_table_size(reply->reply.device_map) : 0, ==,
                      !g_str_equal(device, MDEV));
 }
 
@@ -333,10 +334,10 @@ test_remap(Fixture *fixture, gconstpointer data)
 {
     allow_remap(fixture);
     assert_gets(fixture, G1, OTHER);
-    assert_says(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_ALLOWED)->message,
+    assert_says(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_ALLOWED)->entry.message,
                 "with mediated device " OTHER " in the place of " MDEV);
     come_as(fixture, G2, TRUE); /* a restore */
-    g_assert_null(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->device_map);
+    g_assert_null(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->reply.device_map);
     fixture->arrival.device = NULL;
     assert_gets(fixture, G2, MDEV);
 }
@@ -366,7 +367,7 @@ test_remap_to_nobody_elses(Fixture *fixture, gconstpointer data)
 
     fixture->arrival.device = OTHER; /* the one of that UUID is here, and promised */
     come_as(fixture, "c7a5fdbd-edaf-9455-926a-d65c16db1811", FALSE);
-    g_assert_false(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->allowed);
+    g_assert_false(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->reply.allowed);
 
     fixture->arrival.device = MDEV;
     fixture->arrival.in_use = in_use;
@@ -384,10 +385,10 @@ test_remap_while_another_arrives(Fixture *fixture, gconstpointer data)
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
     assert_gets(fixture, G1, OTHER);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
-    token = find(fixture, APMIG_ACTION_LIST_GUESTS, 0)->token;
+    token = find(fixture, APMIG_ACTION_LIST_GUESTS, 0)->query.token;
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {token, NULL, &g1, 1}});
-    token = find(fixture, APMIG_ACTION_QUERY_GUEST, 0)->token;
+    token = find(fixture, APMIG_ACTION_QUERY_GUEST, 0)->query.token;
     g_ptr_array_set_size(fixture->story.actions, 0);
     tell(&fixture->story,
          (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED, .answered = {token, G1, APMIG_JOB_NONE}});
@@ -420,14 +421,14 @@ test_remap_without_what_it_needs(Fixture *fixture, gconstpointer data)
     allow_remap(fixture);
     restamp(fixture, REALTIME - 91 * DAY, NULL);
     come_as(fixture, G1, FALSE);
-    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "without a stamp that counts");
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->reply.message, "without a stamp that counts");
     restamp(fixture, REALTIME - DAY, make_lock());
     come_as(fixture, G1, FALSE);
-    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "lock 0123456f of anna");
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->reply.message, "lock 0123456f of anna");
     restamp(fixture, REALTIME - DAY, NULL);
     fixture->arrival.host = NULL;
     come_as(fixture, G1, FALSE);
-    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->message, "was not read in time");
+    assert_says(find(fixture, APMIG_ACTION_REPLY_ADMIT, 0)->reply.message, "was not read in time");
     g_assert_nonnull(find(fixture, APMIG_ACTION_LOG, APMIG_LOG_ADMISSION_DENIED));
 }
 
@@ -462,13 +463,13 @@ test_permit(Fixture *fixture, gconstpointer data)
     restamp(fixture, REALTIME, make_lock());
     assert_denied(fixture, "locked at the source");
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                               .permit = {.caller = 8,
-                                          .id = "aaaaaaaa",
-                                          .uuid = G1,
-                                          .name = "",
-                                          .reason = "host dies",
-                                          .user = "dora",
-                                          .duration_usec = 60 * G_USEC_PER_SEC}});
+                                       .caller = 8,
+                                       .permit = {.id = "aaaaaaaa",
+                                                  .uuid = G1,
+                                                  .name = "",
+                                                  .reason = "host dies",
+                                                  .user = "dora",
+                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
     write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
     g_assert_nonnull(write);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {write->op, NULL}});

@@ -9,10 +9,10 @@ answered_with_queues(Story *story, ApmigJob job, const char *scope_text)
     g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
     g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse_stored(scope_text, NULL) : NULL;
 
-    g_assert_cmpstr(action->uuid, ==, G1);
+    g_assert_cmpstr(action->query.uuid, ==, G1);
     tell(story,
          (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                      .answered = {.token = action->token,
+                      .answered = {.token = action->query.token,
                                    .uuid = G1,
                                    .job = job,
                                    .facts_read = scope != NULL,
@@ -134,9 +134,9 @@ test_queues_that_are_not_told(void)
     {
         g_autoptr(ApmigAction) action = expect(&story, APMIG_ACTION_QUERY_GUEST);
 
-        g_assert_true(action->want_facts);
+        g_assert_true(action->query.want_facts);
         tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                                  .answered = {.token = action->token, .uuid = G1, .job = APMIG_JOB_NONE}});
+                                  .answered = {.token = action->query.token, .uuid = G1, .job = APMIG_JOB_NONE}});
     }
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* it does not migrate, whatever it has */
     expect_state(&story, "bbbbbbbb", "held");
@@ -155,10 +155,10 @@ test_change_while_queues_are_read(void)
     hold_beside_device(&story);
     pass(&story, story.policy->held_interval_usec);
     under_way = expect(&story, APMIG_ACTION_QUERY_GUEST);
-    g_assert_false(under_way->want_facts);
+    g_assert_false(under_way->query.want_facts);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1}});
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                              .answered = {.token = under_way->token,
+                              .answered = {.token = under_way->query.token,
                                            .uuid = G1,
                                            .job = APMIG_JOB_OUTGOING,
                                            .facts_read = TRUE,
@@ -168,7 +168,7 @@ test_change_while_queues_are_read(void)
     {
         g_autoptr(ApmigAction) action = expect(&story, APMIG_ACTION_QUERY_GUEST);
 
-        g_assert_true(action->want_facts);
+        g_assert_true(action->query.want_facts);
     }
     end(&story);
 }

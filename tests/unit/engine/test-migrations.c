@@ -14,7 +14,7 @@ test_outgoing_is_aborted_and_held_when_gone(void)
     listed(&story, 1);
     answered(&story, APMIG_JOB_OUTGOING, "04.0012");
     step = expect(&story, APMIG_ACTION_RUN_STEP);
-    g_assert_cmpstr(step->uuid, ==, G1);
+    g_assert_cmpstr(step->step.uuid, ==, G1);
     tell(&story,
          (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
     answered(&story, APMIG_JOB_OUTGOING, NULL); /* a yes proves nothing */
@@ -63,7 +63,7 @@ test_postcopy_is_left_alone(void)
         g_autoptr(ApmigScope) scope = apmig_scope_new_all();
 
         tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                                  .answered = {.token = query->token,
+                                  .answered = {.token = query->query.token,
                                                .uuid = G1,
                                                .job = APMIG_JOB_OUTGOING,
                                                .postcopy = TRUE,
@@ -126,19 +126,19 @@ test_wait_acts_only_on_the_later_one(void)
         g_autoptr(ApmigAction) second = expect(&story, APMIG_ACTION_QUERY_GUEST);
         g_autoptr(ApmigScope) scope = apmig_scope_new_all();
         ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = first->token,
-                                          .uuid = first->uuid,
+                             .answered = {.token = first->query.token,
+                                          .uuid = first->query.uuid,
                                           .job = APMIG_JOB_OUTGOING,
                                           .facts_read = TRUE,
                                           .facts = {APMIG_AFFECTED_YES, scope}}};
 
         tell(&story, answer);
         expect_none(&story, APMIG_ACTION_RUN_STEP);
-        answer.answered.token = second->token;
-        answer.answered.uuid = second->uuid;
+        answer.answered.token = second->query.token;
+        answer.answered.uuid = second->query.uuid;
         answer.answered.job = APMIG_JOB_NONE;
         tell(&story, answer);
-        tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {second->uuid, NULL}});
+        tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {second->query.uuid, NULL}});
     }
     answered(&story, APMIG_JOB_OUTGOING, NULL); /* the second began after the request */
     apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));

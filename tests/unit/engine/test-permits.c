@@ -79,7 +79,7 @@ go_on(Fixture *fixture, gint64 usec)
 static void
 take(Fixture *fixture, ApmigOnBusy on_busy)
 {
-    take_lock(&fixture->story, LOCK, "04.*", (ApmigEvent){.take = {.caller = 1, .on_busy = on_busy}});
+    take_lock(&fixture->story, LOCK, "04.*", (ApmigEvent){.caller = 1, .take = {.on_busy = on_busy}});
     written(&fixture->story, APMIG_ACTION_PERSIST_LOCK, NULL);
     answer_all(fixture);
 }
@@ -99,8 +99,7 @@ static void
 ask_permit(Story *story, const char *id, const char *uuid, const char *name)
 {
     tell(story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                             .permit = {.caller = 2,
-                                        .id = id,
+                             .caller = 2, .permit = {.id = id,
                                         .uuid = uuid,
                                         .name = name,
                                         .reason = "host dies",
@@ -119,14 +118,14 @@ permit(Story *story, const char *id, const char *uuid, const char *name)
     expect_none(story, APMIG_ACTION_REPLY_PERMIT);
     written(story, APMIG_ACTION_PERSIST_PERMIT, NULL);
     reply = expect(story, APMIG_ACTION_REPLY_PERMIT);
-    g_assert_cmpint(reply->permit->until, ==, STORY_REALTIME + story->now + 15 * MINUTE);
+    g_assert_cmpint(reply->reply.permit->until, ==, STORY_REALTIME + story->now + 15 * MINUTE);
     expect_log(story, APMIG_LOG_PERMIT_GIVEN, "says dora (uid 1001): \"host dies\"");
 }
 
 static void
 ask_revoke(Story *story, const char *guest)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_REVOKE, .revoke = {3, guest}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_REVOKE, .caller = 3, .revoke = {guest}});
 }
 
 static void
@@ -135,8 +134,7 @@ admit(Story *story, const char *uuid, const char *name, gboolean restore)
     g_autoptr(ApmigScope) scope = scope_of("04.0012");
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .admit = {.caller = 4,
-                                       .uuid = uuid,
+                             .caller = 4, .admit = {.uuid = uuid,
                                        .name = name,
                                        .restore = restore,
                                        .facts = {APMIG_AFFECTED_YES, scope, NULL}}});
@@ -147,8 +145,8 @@ expect_admitted(Story *story, gboolean allowed, const char *part)
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ADMIT);
 
-    g_assert_cmpint(reply->allowed, ==, allowed);
-    assert_says(reply->message, part);
+    g_assert_cmpint(reply->reply.allowed, ==, allowed);
+    assert_says(reply->reply.message, part);
 }
 
 /* Returns: (transfer full): why the keys may not be changed; "": they may. */
@@ -157,11 +155,11 @@ ask_ready(Fixture *fixture)
 {
     g_autoptr(ApmigAction) reply = NULL;
 
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_CHECK, .check = {5, LOCK, 5 * SECOND}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_CHECK, .caller = 5, .check = {LOCK, 5 * SECOND}});
     answer_all(fixture);
     reply = expect(&fixture->story, APMIG_ACTION_REPLY_VERDICT);
-    g_assert_cmpint(reply->allowed, ==, *reply->message == '\0');
-    return g_steal_pointer(&reply->message);
+    g_assert_cmpint(reply->reply.allowed, ==, *reply->reply.message == '\0');
+    return g_steal_pointer(&reply->reply.message);
 }
 
 static void
@@ -246,7 +244,7 @@ test_breach_of_another_guest_wins(Fixture *fixture, gconstpointer data)
 
         if (!step)
             break;
-        g_assert_cmpstr(step->guest, ==, "g2");
+        g_assert_cmpstr(step->step.guest, ==, "g2");
     }
     fixture->jobs[1] = APMIG_JOB_NONE;
     go_on(fixture, 50000);

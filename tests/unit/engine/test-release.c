@@ -18,7 +18,7 @@
 static void
 release(Story *story, ApmigCaller caller, gboolean force)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {caller, LOCK, force}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = caller, .release = {LOCK, force}});
 }
 
 /* Returns: the number of the reading that was asked for. */
@@ -27,8 +27,8 @@ expect_reading(Story *story)
 {
     g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_READ_KEYS);
 
-    g_assert_cmpstr(action->id, ==, LOCK);
-    g_assert_cmpstr(apmig_scope_to_string(action->scope), ==, "*.0012");
+    g_assert_cmpstr(action->reading.lock_id, ==, LOCK);
+    g_assert_cmpstr(apmig_scope_to_string(action->reading.scope), ==, "*.0012");
     return action->op;
 }
 
@@ -85,7 +85,7 @@ expect_released(Story *story, ApmigCaller caller)
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_RELEASED);
 
-    g_assert_cmpuint(reply->caller, ==, caller);
+    g_assert_cmpuint(reply->reply.caller, ==, caller);
 }
 
 static void
@@ -253,7 +253,7 @@ test_others_join(void)
     release(&story, 8, FALSE);
     op = expect_reading(&story);
     release(&story, 9, FALSE);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {8}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller = 8});
     expect_none(&story, APMIG_ACTION_READ_KEYS);
     answer(&story, op, STEADY, CHANGED);
     expect_error(&story, 8, APMIG_ERROR_KEYS_DIFFER, "04.0012");
@@ -323,8 +323,7 @@ test_lock_is_in_force(void)
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
     expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                              .take = {.caller = 2,
-                                       .id = "bbbbbbbb",
+                              .caller = 2, .take = {.id = "bbbbbbbb",
                                        .scope = scope,
                                        .reason = "x",
                                        .change_id = "",
@@ -332,9 +331,9 @@ test_lock_is_in_force(void)
     expect_error(&story, 2, APMIG_ERROR_LOCKED, "verifying");
     tell(&story, (ApmigEvent){
                      .type = APMIG_EVENT_ADMIT,
-                     .admit = {.caller = 3, .uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
+                     .caller = 3, .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
     reply = expect(&story, APMIG_ACTION_REPLY_ADMIT);
-    g_assert_false(reply->allowed);
+    g_assert_false(reply->reply.allowed);
     end(&story);
 }
 
@@ -369,8 +368,7 @@ ask_to_adopt(Story *story)
     g_autoptr(ApmigScope) scope = scope_of("*.0012");
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                             .take = {.caller = 2,
-                                      .id = "bbbbbbbb",
+                             .caller = 2, .take = {.id = "bbbbbbbb",
                                       .scope = scope,
                                       .reason = "AES rotation",
                                       .change_id = "",
@@ -416,8 +414,7 @@ test_lock_that_was_never_held(void)
     tell(&story,
          (ApmigEvent){
              .type = APMIG_EVENT_TAKE,
-             .take = {
-                 .caller = 2, .id = LOCK, .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
+             .caller = 2, .take = {.id = LOCK, .scope = scope, .reason = "x", .change_id = "", .user = "root"}});
     release(&story, 8, FALSE);
     expect_none(&story, APMIG_ACTION_READ_KEYS);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
@@ -435,7 +432,7 @@ test_lock_that_was_nearly_held(void)
 
     begin(&story);
     open_view(&story);
-    take_lock(&story, LOCK, "all", (ApmigEvent){.take = {.caller = 2}});
+    take_lock(&story, LOCK, "all", (ApmigEvent){.caller = 2, .take = {}});
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     while (answer_list(&story, NULL, 0))
         ;
@@ -443,7 +440,7 @@ test_lock_that_was_nearly_held(void)
     written(&story, APMIG_ACTION_PERSIST_LOCK, "no space");
     written(&story, APMIG_ACTION_REMOVE_LOCK, "no space");
     update = expect(&story, APMIG_ACTION_PERSIST_LOCK);
-    g_assert_cmpint(update->record->held_at, ==, 0);
+    g_assert_cmpint(update->lock->held_at, ==, 0);
     g_assert_cmpint(apmig_engine_lookup_lock(story.engine, LOCK)->record->held_at, ==, 0);
     expect_state(&story, LOCK, "draining");
     end(&story);

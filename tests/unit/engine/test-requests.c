@@ -16,8 +16,8 @@ expect_amended(Story *story, ApmigCaller caller)
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_AMENDED);
 
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpstr(reply->id, ==, LOCK);
+    g_assert_cmpuint(reply->reply.caller, ==, caller);
+    g_assert_cmpstr(reply->reply.id, ==, LOCK);
 }
 
 static const ApmigLock *
@@ -33,7 +33,7 @@ record_written(Story *story, const char *error)
     g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_PERSIST_LOCK);
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {action->op, error}});
-    return g_steal_pointer(&action->record);
+    return g_steal_pointer(&action->lock);
 }
 
 static gboolean
@@ -75,8 +75,7 @@ static void
 take(Story *story, ApmigCaller caller, const char *scope, ApmigOnBusy on_busy, gboolean rehearse)
 {
     take_lock(story, LOCK, scope,
-              (ApmigEvent){.take = {.caller = caller,
-                                    .on_busy = on_busy,
+              (ApmigEvent){.caller = caller, .take = {.on_busy = on_busy,
                                     .expected_duration_usec = 60 * SECOND,
                                     .rehearse = rehearse}});
 }
@@ -111,8 +110,7 @@ static void
 amend(Story *story, ApmigCaller caller, ApmigAmendment what, const char *text, gint64 duration_usec)
 {
     tell(story, (ApmigEvent){.type = APMIG_EVENT_AMEND,
-                             .amend = {.caller = caller,
-                                       .id = LOCK,
+                             .caller = caller, .amend = {.id = LOCK,
                                        .what = what,
                                        .uid = 1001,
                                        .user = "dora",
@@ -133,7 +131,7 @@ test_take_over_is_durable_before_the_answer(void)
     amend(&story, 2, APMIG_AMEND_OWNER, "shift ends", 0);
     expect_none(&story, APMIG_ACTION_REPLY_AMENDED);
     g_assert_cmpuint(the_lock(&story)->record->owner_uid, ==, 1000);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {3, LOCK}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 3, .release = {LOCK}});
     expect_error(&story, 3, APMIG_ERROR_NOT_OWNER, "dora"); /* it was cora who was asked for that */
     record = record_written(&story, NULL);
     expect_amended(&story, 2);
@@ -221,8 +219,7 @@ test_reason_grows_as_far_as_it_may(void)
     expect_error(&story, 2, APMIG_ERROR_INVALID_REASON, "270 bytes: at most 256");
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_AMEND,
-                              .amend = {.caller = 3,
-                                        .id = LOCK,
+                              .caller = 3, .amend = {.id = LOCK,
                                         .what = APMIG_AMEND_REASON,
                                         .uid = 0,
                                         .user = "root",
@@ -259,7 +256,7 @@ test_change_waits_for_the_cards(void)
     Story story;
 
     hold(&story);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, LOCK}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {LOCK}});
     reading = expect(&story, APMIG_ACTION_READ_KEYS);
     amend(&story, 3, APMIG_AMEND_OWNER, "shift ends", 0);
     expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
@@ -317,7 +314,7 @@ test_nothing_of_damage_is_changed(void)
 static void
 check(Story *story, ApmigCaller caller)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_CHECK, .check = {caller, LOCK, 10 * SECOND}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_CHECK, .caller = caller, .check = {LOCK, 10 * SECOND}});
 }
 
 static void
@@ -325,9 +322,9 @@ expect_verdict(Story *story, ApmigCaller caller, gboolean ready, const char *par
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_VERDICT);
 
-    g_assert_cmpuint(reply->caller, ==, caller);
-    g_assert_cmpint(reply->allowed, ==, ready);
-    assert_says(reply->message, part);
+    g_assert_cmpuint(reply->reply.caller, ==, caller);
+    g_assert_cmpint(reply->reply.allowed, ==, ready);
+    assert_says(reply->reply.message, part);
 }
 
 static void
@@ -347,9 +344,9 @@ test_go_rests_on_a_reading_of_its_own(void)
     story.now += SECOND;
     answered(&story, APMIG_JOB_NONE, FALSE);
     reply = expect(&story, APMIG_ACTION_REPLY_VERDICT);
-    g_assert_true(reply->allowed);
-    g_assert_cmpstr(reply->message, ==, "");
-    g_assert_cmpint(reply->read_at, ==, STORY_REALTIME + story.now - SECOND);
+    g_assert_true(reply->reply.allowed);
+    g_assert_cmpstr(reply->reply.message, ==, "");
+    g_assert_cmpint(reply->reply.read_at, ==, STORY_REALTIME + story.now - SECOND);
     end(&story);
 }
 
@@ -374,7 +371,7 @@ test_silence_proves_nothing(void)
     hold(&story);
     check(&story, 2);
     check(&story, 3);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {3}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller = 3});
     listed(&story);
     pass(&story, 9 * SECOND);
     expect_none(&story, APMIG_ACTION_REPLY_ERROR);
@@ -395,7 +392,7 @@ test_lock_that_ends_is_no_lock(void)
 
     hold(&story);
     check(&story, 2);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {3, LOCK, TRUE}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 3, .release = {LOCK, TRUE}});
     listed(&story);
     answered(&story, APMIG_JOB_NONE, FALSE);
     expect_verdict(&story, 2, FALSE, "release of lock aaaaaaaa is under way");
@@ -426,8 +423,8 @@ rehearse(Story *story, ApmigOnBusy on_busy, ApmigJob job, gboolean postcopy)
 static const ApmigRehearsed *
 the_finding(const ApmigAction *reply)
 {
-    g_assert_cmpuint(reply->findings->len, ==, 1);
-    return g_ptr_array_index(reply->findings, 0);
+    g_assert_cmpuint(reply->reply.findings->len, ==, 1);
+    return g_ptr_array_index(reply->reply.findings, 0);
 }
 
 static void
@@ -438,7 +435,7 @@ test_rehearsal_tells_the_steps_and_takes_none(void)
     g_autoptr(ApmigAction) reply = rehearse(&story, APMIG_ON_BUSY_ABORT, APMIG_JOB_OUTGOING, FALSE);
     const ApmigRehearsed *finding = the_finding(reply);
 
-    g_assert_true(reply->allowed);
+    g_assert_true(reply->reply.allowed);
     g_assert_cmpstr(finding->guest, ==, "g1");
     g_assert_true(finding->outgoing);
     g_assert_cmpstr(apmig_treatment_to_string(finding->treatment), ==, "end");
@@ -447,14 +444,13 @@ test_rehearsal_tells_the_steps_and_takes_none(void)
     g_assert_cmpint(finding->steps[1], ==, APMIG_STEP_VFIO_STATE);
     /* The gate is open, and the migration goes on. */
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                              .admit = {.caller = 3,
-                                        .uuid = "22222222-2222-4222-8222-222222222222",
+                              .caller = 3, .admit = {.uuid = "22222222-2222-4222-8222-222222222222",
                                         .name = "g2",
                                         .restore = TRUE,
                                         .facts = {APMIG_AFFECTED_YES, scope}}});
     g_autoptr(ApmigAction) admitted = expect(&story, APMIG_ACTION_REPLY_ADMIT);
 
-    g_assert_true(admitted->allowed);
+    g_assert_true(admitted->reply.allowed);
     pass(&story, 60 * SECOND);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
     end(&story);
@@ -466,7 +462,7 @@ test_rehearsal_of_what_cannot_be_ended(void)
     Story story;
     g_autoptr(ApmigAction) reply = rehearse(&story, APMIG_ON_BUSY_ABORT, APMIG_JOB_OUTGOING, TRUE);
 
-    g_assert_true(reply->allowed);
+    g_assert_true(reply->reply.allowed);
     g_assert_cmpstr(apmig_treatment_to_string(the_finding(reply)->treatment), ==, "wait");
     assert_says(the_finding(reply)->why, "post-copy");
     end(&story);
@@ -480,13 +476,13 @@ test_rehearsal_heeds_on_busy(void)
     g_autoptr(ApmigAction) wait = rehearse(&waiting, APMIG_ON_BUSY_WAIT, APMIG_JOB_OUTGOING, FALSE);
     g_autoptr(ApmigAction) nothing = rehearse(&idle, APMIG_ON_BUSY_REFUSE, APMIG_JOB_NONE, FALSE);
 
-    g_assert_false(refusal->allowed);
-    assert_says(refusal->message, "a migration is in progress");
+    g_assert_false(refusal->reply.allowed);
+    assert_says(refusal->reply.message, "a migration is in progress");
     g_assert_cmpstr(apmig_treatment_to_string(the_finding(refusal)->treatment), ==, "refuse");
-    g_assert_true(wait->allowed);
+    g_assert_true(wait->reply.allowed);
     g_assert_cmpstr(apmig_treatment_to_string(the_finding(wait)->treatment), ==, "wait");
-    g_assert_true(nothing->allowed);
-    g_assert_cmpuint(nothing->findings->len, ==, 0);
+    g_assert_true(nothing->reply.allowed);
+    g_assert_cmpuint(nothing->reply.findings->len, ==, 0);
     /* And then nothing is asked any more, as without a lock. */
     g_assert_cmpint(apmig_engine_next_deadline(idle.engine), ==, G_MAXINT64);
     end(&refused);

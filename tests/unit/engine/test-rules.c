@@ -54,7 +54,7 @@ take(Story *story, ApmigOnBusy on_busy, gint64 expected_duration)
 {
     take_lock(
         story, "aaaaaaaa", "all",
-        (ApmigEvent){.take = {.caller = 1, .on_busy = on_busy, .expected_duration_usec = expected_duration}});
+        (ApmigEvent){.caller = 1, .take = {.on_busy = on_busy, .expected_duration_usec = expected_duration}});
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     list(story);
 }
@@ -69,10 +69,10 @@ answer(Story *story, const char *uuid, ApmigJob job, const char *scope)
     g_assert_nonnull(query);
     tell(story,
          (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                      .answered = {.token = query->token,
-                                   .uuid = query->uuid,
+                      .answered = {.token = query->query.token,
+                                   .uuid = query->query.uuid,
                                    .job = job,
-                                   .facts_read = query->want_facts,
+                                   .facts_read = query->query.want_facts,
                                    .facts = {scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_UNKNOWN, queues}}});
 }
 
@@ -82,7 +82,7 @@ expect_step(Story *story, const char *uuid)
     g_autoptr(ApmigAction) step = next_about(story, APMIG_ACTION_RUN_STEP, uuid);
 
     g_assert_nonnull(step);
-    g_assert_cmpint(step->step, ==, APMIG_STEP_LIBVIRT_ABORT);
+    g_assert_cmpint(step->step.kind, ==, APMIG_STEP_LIBVIRT_ABORT);
 }
 
 static void
@@ -242,11 +242,11 @@ test_admission_time(void)
     tell(&story,
          (ApmigEvent){
              .type = APMIG_EVENT_ADMIT,
-             .admit = {.caller = 1, .uuid = WEB, .name = "web-1", .facts = {APMIG_AFFECTED_YES, scope}}});
+             .caller = 1, .admit = {.uuid = WEB, .name = "web-1", .facts = {APMIG_AFFECTED_YES, scope}}});
     persist = next(&story, APMIG_ACTION_PERSIST_ADMISSION);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {persist->op, NULL}});
     reply = next(&story, APMIG_ACTION_REPLY_ADMIT);
-    g_assert_true(reply->allowed);
+    g_assert_true(reply->reply.allowed);
     g_assert_cmpint(apmig_engine_next_deadline(story.engine), ==, story.now + 600 * SECOND);
     end(&story);
 }
@@ -261,7 +261,7 @@ count_overdue(Story *story)
     ApmigAction *action;
 
     while ((action = next(story, APMIG_ACTION_LOG))) {
-        count += action->log == APMIG_LOG_LOCK_OVERDUE;
+        count += action->entry.log == APMIG_LOG_LOCK_OVERDUE;
         apmig_action_free(action);
     }
     return count;

@@ -32,8 +32,8 @@ expect_stamp(Story *story, const char *uuid, const char *lock)
     g_autoptr(ApmigStampLock) chosen = NULL;
 
     g_assert_nonnull(action);
-    g_assert_cmpstr(action->uuid, ==, uuid);
-    chosen = apmig_stamp_choose_lock(action->locks, scope);
+    g_assert_cmpstr(action->stamp.uuid, ==, uuid);
+    chosen = apmig_stamp_choose_lock(action->stamp.locks, scope);
     g_assert_cmpstr(chosen ? chosen->id : NULL, ==, lock);
     if (chosen)
         g_assert_cmpstr(chosen->reason, ==, "AES rotation");
@@ -82,15 +82,15 @@ answer(Story *story, ApmigJob job)
 
     if (list)
         tell(story,
-             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, NULL, guests, 2}});
+             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->query.token, NULL, guests, 2}});
     if (!query)
         return list != NULL;
-    scope = apmig_scope_parse(g_str_equal(query->uuid, G1) ? "04.0012" : "05.0013", NULL);
+    scope = apmig_scope_parse(g_str_equal(query->query.uuid, G1) ? "04.0012" : "05.0013", NULL);
     tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = query->token,
-                                          .uuid = query->uuid,
+                             .answered = {.token = query->query.token,
+                                          .uuid = query->query.uuid,
                                           .job = job,
-                                          .facts_read = query->want_facts,
+                                          .facts_read = query->query.want_facts,
                                           .facts = {APMIG_AFFECTED_YES, scope}}});
     return TRUE;
 }
@@ -98,7 +98,7 @@ answer(Story *story, ApmigJob job)
 static void
 request(Story *story, const char *id, const char *scope, gboolean no_wait)
 {
-    take_lock(story, id, scope, (ApmigEvent){.take = {.caller = 1, .no_wait = no_wait}});
+    take_lock(story, id, scope, (ApmigEvent){.caller = 1, .take = {.no_wait = no_wait}});
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
 }
 
@@ -115,7 +115,7 @@ hold(Story *story, const char *id, const char *scope)
 static void
 release(Story *story, const char *id)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, id, TRUE}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {id, TRUE}});
     written(story, APMIG_ACTION_REMOVE_LOCK, NULL);
 }
 
@@ -235,7 +235,7 @@ test_list_that_fails(Story *story, gconstpointer data)
         g_assert_nonnull(list);
         expect_none(story, APMIG_ACTION_LIST_GUESTS);
         tell(story,
-             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, "it hangs", NULL, 0}});
+             (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->query.token, "it hangs", NULL, 0}});
     }
     go_on(story, 5 * G_USEC_PER_SEC);
     g_assert_true(answer(story, APMIG_JOB_NONE));
@@ -264,7 +264,7 @@ test_busy(Story *story, gconstpointer data)
     {
         g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
 
-        g_assert_true(!action || !g_str_equal(action->uuid, G1)); /* it is gone */
+        g_assert_true(!action || !g_str_equal(action->stamp.uuid, G1)); /* it is gone */
     }
 }
 
@@ -281,18 +281,18 @@ test_failure(Story *story, gconstpointer data)
         g_autoptr(ApmigAction) action = next(story, APMIG_ACTION_STAMP_GUEST);
 
         g_assert_nonnull(action);
-        g_assert_cmpint(action->form, ==, APMIG_STAMP_DIGEST);
+        g_assert_cmpint(action->stamp.form, ==, APMIG_STAMP_DIGEST);
         finish(story, action->op, APMIG_STAMPING_FAILED);
     }
     for (;;) {
         g_autoptr(ApmigAction) entry = next(story, APMIG_ACTION_LOG);
 
         g_assert_nonnull(entry);
-        if (entry->log != APMIG_LOG_STAMP_FAILED)
+        if (entry->entry.log != APMIG_LOG_STAMP_FAILED)
             continue;
-        g_assert_nonnull(strstr(entry->message, "it hangs"));
-        g_assert_cmpstr(entry->uuid, ==, G1);
-        g_assert_cmpint(entry->priority, ==, LOG_WARNING);
+        g_assert_nonnull(strstr(entry->entry.message, "it hangs"));
+        g_assert_cmpstr(entry->entry.uuid, ==, G1);
+        g_assert_cmpint(entry->entry.priority, ==, LOG_WARNING);
         break;
     }
 }
@@ -334,7 +334,7 @@ arrive(Story *story)
 
     tell(story, (ApmigEvent){
                     .type = APMIG_EVENT_ADMIT,
-                    .admit = {.caller = 5, .uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
+                    .caller = 5, .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope}}});
     {
         g_autoptr(ApmigAction) admission = next(story, APMIG_ACTION_PERSIST_ADMISSION);
 
@@ -351,13 +351,13 @@ arrive(Story *story)
             if (!list)
                 break;
             tell(story,
-                 (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->token, NULL, guests, 1}});
+                 (ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED, .listed = {list->query.token, NULL, guests, 1}});
         }
         expect_none(story, APMIG_ACTION_STAMP_GUEST);
         query = next(story, APMIG_ACTION_QUERY_GUEST);
         g_assert_nonnull(query);
         tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                                 .answered = {.token = query->token, .uuid = G1, .job = jobs[i]}});
+                                 .answered = {.token = query->query.token, .uuid = G1, .job = jobs[i]}});
         tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1}});
     }
     go_on(story, G_USEC_PER_SEC);
@@ -380,7 +380,7 @@ test_arrival_without_stamps(Story *story, gconstpointer data)
     arrive(story);
     action = next(story, APMIG_ACTION_STAMP_GUEST);
     g_assert_nonnull(action);
-    g_assert_cmpint(action->form, ==, APMIG_STAMP_OFF);
+    g_assert_cmpint(action->stamp.form, ==, APMIG_STAMP_OFF);
 }
 
 static void

@@ -13,8 +13,8 @@ answered_with_device(Story *story, ApmigJob job, const char *scope_text)
     g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
-                             .answered = {.token = action->token,
-                                          .uuid = action->uuid,
+                             .answered = {.token = action->query.token,
+                                          .uuid = action->query.uuid,
                                           .job = job,
                                           .facts_read = job != APMIG_JOB_INCOMING,
                                           .facts = {APMIG_AFFECTED_YES, scope, devices}}});
@@ -27,8 +27,7 @@ admit_with_device(Story *story, const char *device, const char *scope_text)
     g_autoptr(ApmigScope) scope = apmig_scope_parse(scope_text, NULL);
 
     tell(story, (ApmigEvent){.type = APMIG_EVENT_ADMIT,
-                             .admit = {.caller = 2,
-                                       .uuid = G1,
+                             .caller = 2, .admit = {.uuid = G1,
                                        .name = "g1",
                                        .facts = {APMIG_AFFECTED_YES, scope, its_devices}}});
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
@@ -40,12 +39,12 @@ expect_step(Story *story, ApmigStep step, gboolean outgoing)
 {
     g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_RUN_STEP);
 
-    g_assert_cmpstr(apmig_step_to_string(action->step), ==, apmig_step_to_string(step));
-    g_assert_cmpint(action->outgoing, ==, outgoing);
-    g_assert_cmpstr(action->uuid, ==, G1);
-    g_assert_cmpstr(action->guest, ==, "g1");
-    g_assert_cmpstr(action->migration_id, ==, "5708_1");
-    g_assert_cmpstr(action->device, ==, D1);
+    g_assert_cmpstr(apmig_step_to_string(action->step.kind), ==, apmig_step_to_string(step));
+    g_assert_cmpint(action->step.outgoing, ==, outgoing);
+    g_assert_cmpstr(action->step.uuid, ==, G1);
+    g_assert_cmpstr(action->step.guest, ==, "g1");
+    g_assert_cmpstr(action->step.migration_id, ==, "5708_1");
+    g_assert_cmpstr(action->step.device, ==, D1);
     return action->op;
 }
 

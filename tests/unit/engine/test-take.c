@@ -44,7 +44,7 @@ test_caller_gone_cancels(void)
     load(&story, NULL, NULL);
     take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller_gone = {1}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller = 1});
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
     g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "aaaaaaaa")->result, ==, "cancelled");
     end(&story);
@@ -96,8 +96,7 @@ test_hook_missing(void)
     begin(&story);
     load(&story, NULL, NULL);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_TAKE,
-                              .take = {.caller = 1,
-                                       .id = "aaaaaaaa",
+                              .caller = 1, .take = {.id = "aaaaaaaa",
                                        .scope = scope,
                                        .reason = "AES rotation",
                                        .user = "root",

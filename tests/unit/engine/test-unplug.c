@@ -59,7 +59,7 @@ tear_down(Fixture *fixture, gconstpointer data)
 static void
 hold(Fixture *fixture, const char *id, const char *scope)
 {
-    take_lock(&fixture->story, id, scope, (ApmigEvent){.take = {.caller = 1, .no_wait = TRUE}});
+    take_lock(&fixture->story, id, scope, (ApmigEvent){.caller = 1, .take = {.no_wait = TRUE}});
     settle(fixture);
     g_assert_cmpint(apmig_engine_lookup_lock(fixture->story.engine, id)->state, ==, APMIG_LOCK_HELD);
 }
@@ -67,7 +67,7 @@ hold(Fixture *fixture, const char *id, const char *scope)
 static void
 release(Fixture *fixture, const char *id)
 {
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, id, TRUE}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {id, TRUE}});
     settle(fixture);
     g_assert_nonnull(apmig_engine_lookup_lock(fixture->story.engine, id)->result);
 }
@@ -90,9 +90,9 @@ count_logs(Fixture *fixture, ApmigLog log)
     for (guint i = fixture->story.actions->len; i > 0; i--) {
         const ApmigAction *action = fixture->story.actions->pdata[i - 1];
 
-        if (action->type != APMIG_ACTION_LOG || action->log != log)
+        if (action->type != APMIG_ACTION_LOG || action->entry.log != log)
             continue;
-        g_assert_cmpstr(action->uuid, ==, G1);
+        g_assert_cmpstr(action->entry.uuid, ==, G1);
         g_ptr_array_remove_index(fixture->story.actions, i - 1);
         n++;
     }
@@ -112,7 +112,7 @@ is_aborted(Fixture *fixture)
 {
     g_autoptr(ApmigAction) step = next(&fixture->story, APMIG_ACTION_RUN_STEP);
 
-    return step && step->step == APMIG_STEP_LIBVIRT_ABORT;
+    return step && step->step.kind == APMIG_STEP_LIBVIRT_ABORT;
 }
 
 /* --- taken away ---------------------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ test_migration_outlives_the_lock(Fixture *fixture, gconstpointer data)
     hold(fixture, "aaaaaaaa", "04.*");
     plug(fixture, NULL);
     migrate(fixture);
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {2, "aaaaaaaa", TRUE}});
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .caller = 2, .release = {"aaaaaaaa", TRUE}});
     g_assert_true(answer_write(&fixture->story));
     migrations = apmig_engine_list_migrations(fixture->story.engine);
     g_assert_cmpuint(migrations->len, ==, 1);

@@ -46,7 +46,7 @@ read_uses(Fixture *fixture, const char *error)
 {
     g_autoptr(ApmigAction) action = expect(&fixture->story, APMIG_ACTION_READ_USES);
 
-    g_assert_cmpint(action->limit_usec, >, 0);
+    g_assert_cmpint(action->reading.limit_usec, >, 0);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_USES_READ,
                                        .uses_read = {action->op, error ? NULL : fixture->host, error}});
     settle(fixture);
@@ -78,7 +78,7 @@ tear_down(Fixture *fixture, gconstpointer data)
 static void
 request(Fixture *fixture, const char *id, const char *scope)
 {
-    take_lock(&fixture->story, id, scope, (ApmigEvent){.take = {.caller = 1}});
+    take_lock(&fixture->story, id, scope, (ApmigEvent){.caller = 1, .take = {}});
     expect_none(&fixture->story, APMIG_ACTION_READ_USES); /* before the guests were read */
     settle(fixture);
 }

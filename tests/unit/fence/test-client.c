@@ -8,7 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const ApmigFenceRequest request = {.verb = APMIG_FENCE_FENCE,
+static const ApmigFenceRequest request = {.header = {APMIG_FENCE_REQUEST_MAGIC, APMIG_FENCE_VERSION},
+                                          .verb = APMIG_FENCE_FENCE,
                                           .uuid = "6b1f8a2e-3c4d-4e5f-8a9b-0c1d2e3f4a5b",
                                           .name = "g1",
                                           .pid = 42,
@@ -21,10 +22,10 @@ typedef struct {
     char *folder;
     char *path;
     int listener;
-    const char *answer; /* NULL: ends without one */
+    gconstpointer answer; /* NULL: ends without one */
     gsize answer_length;
     gboolean silent;
-    char received[APMIG_FENCE_MAX_BYTES];
+    ApmigFenceRequest received;
     gssize n_received;
     int connection;
     GMainLoop *loop;
@@ -59,7 +60,6 @@ tear_down(Fixture *f)
     g_free(f->path);
     g_free(f->folder);
     g_main_loop_unref(f->loop);
-    apmig_fence_reply_clear(&f->reply);
 }
 
 static gpointer
@@ -68,7 +68,7 @@ serve(gpointer user_data)
     Fixture *f = user_data;
 
     f->connection = accept(f->listener, NULL, NULL);
-    f->n_received = recv(f->connection, f->received, sizeof f->received, 0);
+    f->n_received = recv(f->connection, &f->received, sizeof f->received, MSG_TRUNC);
     if (f->silent)
         return NULL;
     if (f->answer)
@@ -86,7 +86,6 @@ on_reply(const ApmigFenceReply *reply, gpointer user_data)
     g_assert_false(f->called);
     f->called = TRUE;
     f->reply = *reply;
-    f->reply.message = g_strdup(reply->message);
     g_main_loop_quit(f->loop);
 }
 
@@ -122,26 +121,22 @@ call(Fixture *f, gboolean with_server)
 static void
 test_answer(void)
 {
-    ApmigFenceReply sent = {
-        APMIG_FENCE_DONE, APMIG_VFIO_RESUMING, APMIG_VFIO_STOP, TRUE, 1234, 0, 42, 7, NULL};
-    g_autofree char *json = NULL;
-    g_autofree char *asked = apmig_fence_request_to_json(&request);
+    ApmigFenceReply sent = APMIG_FENCE_REPLY_INIT;
     Fixture f;
 
+    sent.before = APMIG_VFIO_RESUMING;
+    sent.after = APMIG_VFIO_STOP;
+    sent.held_data = TRUE;
+    sent.frozen_usec = 1234;
+    sent.pid = 42;
+    sent.start_time = 7;
     apmig_fence_reply_set(&sent, APMIG_FENCE_DONE, 0, "It was done.");
-    json = apmig_fence_reply_to_json(&sent);
     set_up(&f);
-    f.answer = json;
-    f.answer_length = strlen(json);
+    f.answer = &sent;
+    f.answer_length = sizeof sent;
     call(&f, TRUE);
-    g_assert_cmpmem(f.received, (gsize)f.n_received, asked, strlen(asked));
-    g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_DONE);
-    g_assert_cmpint(f.reply.before, ==, APMIG_VFIO_RESUMING);
-    g_assert_cmpint(f.reply.after, ==, APMIG_VFIO_STOP);
-    g_assert_true(f.reply.held_data);
-    g_assert_cmpint(f.reply.frozen_usec, ==, 1234);
-    g_assert_cmpstr(f.reply.message, ==, "It was done.");
-    apmig_fence_reply_clear(&sent);
+    g_assert_cmpmem(&f.received, (gsize)f.n_received, &request, sizeof request);
+    g_assert_cmpmem(&f.reply, sizeof f.reply, &sent, sizeof sent);
     tear_down(&f);
 }
 
@@ -167,21 +162,32 @@ test_no_answer(void)
 }
 
 static void
+assert_not_understood(gconstpointer answer, gsize length, const char *words)
+{
+    Fixture f;
+
+    set_up(&f);
+    f.answer = answer;
+    f.answer_length = length;
+    call(&f, TRUE);
+    assert_failed(&f, EBADMSG, "cannot be understood");
+    g_assert_nonnull(strstr(f.reply.message, words));
+    tear_down(&f);
+}
+
+static void
 test_bad_answers(void)
 {
-    g_autofree char *huge = g_strnfill(APMIG_FENCE_MAX_BYTES + 100, 'x');
-    const char *const answers[] = {"{}", "\n", "nonsense", huge};
+    ApmigFenceReply two[2] = {APMIG_FENCE_REPLY_INIT, APMIG_FENCE_REPLY_INIT};
 
-    for (guint i = 0; i < G_N_ELEMENTS(answers); i++) {
-        Fixture f;
-
-        set_up(&f);
-        f.answer = answers[i];
-        f.answer_length = strlen(answers[i]);
-        call(&f, TRUE);
-        assert_failed(&f, EBADMSG, "cannot be understood");
-        tear_down(&f);
-    }
+    assert_not_understood("{}", 2, "nothing that apmigd and apmigd-fence say");
+    assert_not_understood(two, sizeof two[0] - 1, "It has 1071 bytes");
+    assert_not_understood(two, sizeof two[0] + 1, "not 1072");
+    assert_not_understood(two, sizeof two, "not 1072");
+    two[0].result = APMIG_FENCE_UNAVAILABLE;
+    assert_not_understood(two, sizeof two[0], "\"result\"");
+    two[0].header.version = 2;
+    assert_not_understood(two, sizeof two, "It is of version 2, not 1");
 }
 
 static void
@@ -223,7 +229,6 @@ test_unavailable(void)
     call(&f, FALSE);
     g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_UNAVAILABLE);
     g_assert_nonnull(strstr(f.reply.message, "apmigd-fence.socket"));
-    apmig_fence_reply_clear(&f.reply);
     f.called = FALSE;
     g_unlink(f.path); /* never installed */
     call(&f, FALSE);

@@ -40,7 +40,6 @@ tear_down(Fixture *f)
 {
     close(f->proc);
     close(f->proc_root);
-    apmig_fence_reply_clear(&f->reply);
     guest_end(&f->guest);
 }
 

@@ -264,9 +264,9 @@ test_wrong_process(void)
     f.request.start_time++;
     assert_refused(&f, "has been used again");
     f.request.start_time--;
-    f.request.uuid = OTHER;
+    g_strlcpy(f.request.uuid, OTHER, sizeof f.request.uuid);
     assert_refused(&f, "its command line does not name it");
-    f.request.uuid = UUID;
+    g_strlcpy(f.request.uuid, UUID, sizeof f.request.uuid);
     f.request.pid = 4194303;
     assert_refused(&f, "There is no process");
     f.request.pid = f.guest.pid;
@@ -274,9 +274,9 @@ test_wrong_process(void)
     assert_refused(&f, "According to libvirt's pid file");
     set_pid_file(&f, 0);
     assert_refused(&f, "holds no pid");
-    f.request.name = "g2";
+    g_strlcpy(f.request.name, "g2", sizeof f.request.name);
     assert_refused(&f, "could not be read");
-    f.request.name = "g1";
+    g_strlcpy(f.request.name, "g1", sizeof f.request.name);
     set_pid_file(&f, f.guest.pid); /* and all of it is right again */
     f.request.verb = APMIG_FENCE_INSPECT;
     ask(&f);
@@ -319,9 +319,9 @@ test_wrong_device(void)
 
     set_up(&f);
     be_loading(&f);
-    f.request.device = OTHER;
+    g_strlcpy(f.request.device, OTHER, sizeof f.request.device);
     assert_refused(&f, "There is no mediated device");
-    f.request.device = MDEV;
+    g_strlcpy(f.request.device, MDEV, sizeof f.request.device);
     set_descriptor(&f, 8, "/dev/vfio/13", LOADING);
     assert_refused(&f, "but not the IOMMU group");
     set_descriptor(&f, 8, "/dev/vfio/12", LOADING);
@@ -444,24 +444,35 @@ test_peer(void)
 }
 
 static void
+assert_not_understood(Fixture *f, gconstpointer packet, gsize length, const char *words)
+{
+    int status = send_packet(f, packet, length);
+
+    g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILURE);
+    assert_reply(f, APMIG_FENCE_REFUSED, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_nonnull(strstr(f->reply.message, words));
+    g_assert_cmpint(f->reply.pid, ==, 0);
+    assert_untouched(f);
+}
+
+static void
 test_malformed(void)
 {
-    g_autofree char *json = NULL, *twice = NULL, *huge = g_strnfill(3 * APMIG_FENCE_MAX_BYTES, ' ');
+    guint8 large[2 * sizeof(ApmigFenceRequest)] = {0};
     Fixture f;
 
     set_up(&f);
     be_loading(&f);
-    json = apmig_fence_request_to_json(&f.request);
-    twice = g_strdup_printf("{\"version\":1,%s", json + 1);
-    memcpy(huge, json, strlen(json));
-    for (int i = 0; i < 5; i++) {
-        const char *const texts[] = {"x", "{}", twice, huge, "\n"};
-
-        ask_text(&f, texts[i], strlen(texts[i]));
-        assert_reply(&f, APMIG_FENCE_REFUSED, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
-        assert_untouched(&f);
-    }
-    g_assert_cmpint(f.reply.pid, ==, 0);
+    memcpy(large, &f.request, sizeof f.request);
+    assert_not_understood(&f, "{}", 2, "nothing that apmigd and apmigd-fence say");
+    assert_not_understood(&f, large, sizeof f.request - 1, "It has 367 bytes, not 368");
+    assert_not_understood(&f, large, sizeof large, "It has 736 bytes, not 368");
+    f.request.verb = APMIG_N_FENCE_VERBS;
+    assert_not_understood(&f, &f.request, sizeof f.request, "\"verb\"");
+    f.request.verb = APMIG_FENCE_FENCE;
+    f.request.header.version = 7;
+    assert_not_understood(&f, &f.request, sizeof f.request, "It is of version 7, not 1");
+    assert_not_understood(&f, &f.request.header, sizeof f.request.header, "It is of version 7, not 1");
     tear_down(&f);
 }
 
@@ -477,6 +488,7 @@ test_no_socket(void)
         g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
     g_assert_cmpint(status, !=, 0);
     g_assert_nonnull(strstr(errors, "is started by systemd"));
+    g_assert_true(g_str_has_prefix(errors, "<4>")); /* a warning, to the journal */
     g_clear_pointer(&errors, g_free);
     g_assert_true(
         g_spawn_sync(NULL, (char **)bad, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
@@ -505,16 +517,14 @@ static void
 test_ends_while_frozen(gconstpointer signal)
 {
     Fixture f;
-    g_autofree char *json = NULL;
     int status;
 
     set_up(&f);
     be_loading(&f);
     f.device[0]->set_msec = 10000;
     for (int tries = 0; tries < 5 && !f.device[0]->in_set; tries++) {
-        json = (g_free(json), apmig_fence_request_to_json(&f.request));
         start_helper(&f);
-        g_assert_cmpint(send(f.connection, json, strlen(json), MSG_NOSIGNAL), >, 0);
+        g_assert_cmpint(send(f.connection, &f.request, sizeof f.request, MSG_NOSIGNAL), >, 0);
         for (int i = 0; i < 500 && !f.device[0]->in_set; i++)
             g_usleep(1000);
         if (!f.device[0]->in_set) /* a loaded test machine: it could not be frozen in time */

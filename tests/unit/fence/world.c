@@ -138,7 +138,8 @@ set_up_with(Fixture *f, const char *const *args)
     make_proc(f);
     make_sys(f);
     set_pid_file(f, f->guest.pid);
-    f->request = (ApmigFenceRequest){.verb = APMIG_FENCE_FENCE,
+    f->request = (ApmigFenceRequest){.header = {APMIG_FENCE_REQUEST_MAGIC, APMIG_FENCE_VERSION},
+                                     .verb = APMIG_FENCE_FENCE,
                                      .uuid = UUID,
                                      .name = "g1",
                                      .pid = f->guest.pid,
@@ -180,7 +181,6 @@ tear_down(Fixture *f)
     remove_tree(f->root);
     g_free(f->root);
     g_free(f->cdev);
-    apmig_fence_reply_clear(&f->reply);
 }
 
 /* --- the helper ----------------------------------------------------------------------------------- */
@@ -238,35 +238,31 @@ end_helper(Fixture *f)
 }
 
 int
-ask_text(Fixture *f, const char *text, gsize length)
+send_packet(Fixture *f, gconstpointer packet, gsize length)
 {
-    char packet[APMIG_FENCE_MAX_BYTES + 1];
     g_autoptr(GError) error = NULL;
     ssize_t n;
 
-    apmig_fence_reply_clear(&f->reply);
     start_helper(f);
-    g_assert_cmpint(send(f->connection, text, length, MSG_NOSIGNAL), ==, (gssize)length);
-    n = recv(f->connection, packet, sizeof packet, 0);
+    g_assert_cmpint(send(f->connection, packet, length, MSG_NOSIGNAL), ==, (gssize)length);
+    n = recv(f->connection, &f->reply, sizeof f->reply, MSG_TRUNC);
     g_assert_cmpint(n, >, 0);
-    g_assert_true(apmig_fence_reply_parse(packet, (gsize)n, &f->reply, &error));
+    g_assert_true(apmig_fence_reply_check(&f->reply, (gsize)n, &error));
     g_assert_no_error(error);
     g_assert_true(g_str_has_suffix(f->reply.message, "."));
-    g_assert_cmpint(recv(f->connection, packet, sizeof packet, 0), ==, 0); /* one reply, then the end */
+    g_assert_cmpint(recv(f->connection, &(char){0}, 1, 0), ==, 0); /* one reply, then the end */
     return end_helper(f);
 }
 
 void
 ask(Fixture *f)
 {
-    g_autofree char *json = apmig_fence_request_to_json(&f->request);
-
-    ask_text(f, json, strlen(json));
+    send_packet(f, &f->request, sizeof f->request);
     if (f->reply.result == APMIG_FENCE_FAILED && f->reply.error_number == ETIMEDOUT) {
         g_test_message("asked again: %s", f->reply.message); /* a loaded test machine */
         for (int i = 0; i < 2; i++)
             f->device[i]->n_gets = 0;
-        ask_text(f, json, strlen(json));
+        send_packet(f, &f->request, sizeof f->request);
     }
 }
 

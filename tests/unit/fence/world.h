@@ -51,8 +51,8 @@ void start_helper(Fixture *f);
 /* Returns: how the helper ended. */
 int end_helper(Fixture *f);
 
-/* One request and its reply. Returns: how the helper ended. */
-int ask_text(Fixture *f, const char *text, gsize length);
+/* One packet and the reply to it. Returns: how the helper ended. */
+int send_packet(Fixture *f, gconstpointer packet, gsize length);
 /* Once more, if a loaded test machine could not freeze the guest in time. */
 void ask(Fixture *f);
 

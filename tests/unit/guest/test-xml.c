@@ -218,7 +218,7 @@ test_replaced_device(void)
     static const char before[] =
         "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"kvm\" id=\"7\">\n "
         " " IDENTITY "\n  <metadata>\n    <app:x xmlns:app=\"urn:x\" "
-                     "a=\"&lt;&amp;&#10;&quot;\"><![CDATA[<&]]>\xc3\xbc &gt;</app:x>"
+        "a=\"&lt;&amp;&#10;&quot;\"><![CDATA[<&]]>\xc3\xbc &gt;</app:x>"
         "\n  </metadata><!-- a: " MDEV " -->\n  <?pi " MDEV "?>\n  <devices>\n"
         "    <graphics type=\"vnc\" passwd=\"geheim\"/>\n"
         "    <hostdev mode=\"subsystem\" type=\"mdev\" managed=\"no\" model=\"vfio-ap\">\n"

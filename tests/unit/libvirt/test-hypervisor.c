@@ -176,18 +176,30 @@ on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
     g_string_append(world->told, "\n");
 }
 
-static const ApmigHypervisorCallbacks callbacks = {
-    .view_started = view_started,
-    .view_lost = view_lost,
-    .listed = listed,
-    .answered = answered,
-    .step_finished = step_finished,
-    .guest_changed = guest_changed,
-    .guest_stopped = guest_stopped,
-    .hint = hint,
-    .stamp_finished = stamp_finished,
-    .other_keys = other_keys,
-};
+static void
+told(const ApmigEvent *event, gpointer user_data)
+{
+    if (event->type == APMIG_EVENT_VIEW_LOST)
+        view_lost(event->view_lost.reason, user_data);
+    else if (event->type == APMIG_EVENT_GUESTS_LISTED)
+        listed(event->listed.token, event->listed.error, event->listed.guests, event->listed.n_guests, user_data);
+    else if (event->type == APMIG_EVENT_GUEST_ANSWERED)
+        answered(event, user_data);
+    else if (event->type == APMIG_EVENT_STEP_FINISHED)
+        step_finished(event->step.op, event->step.outcome, event->step.message, user_data);
+    else if (event->type == APMIG_EVENT_GUEST_CHANGED)
+        guest_changed(event->changed.uuid, event->changed.change, user_data);
+    else if (event->type == APMIG_EVENT_GUEST_STOPPED)
+        guest_stopped(event->stopped.uuid, event->stopped.migrated, user_data);
+    else if (event->type == APMIG_EVENT_HINT)
+        hint(event->hint.uuid, event->hint.name, user_data);
+    else if (event->type == APMIG_EVENT_STAMP_FINISHED)
+        stamp_finished(event->stamping.op, event->stamping.result, event->stamping.message, user_data);
+    else
+        g_assert_not_reached();
+}
+
+static const ApmigHypervisorCallbacks callbacks = {view_started, told, other_keys};
 
 static World *
 world_new_on(const char *uri, const char *status_dir, const char *sysfs_root)
@@ -512,10 +524,10 @@ stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
     record->reason = g_strdup(reason);
     record->owner_name = g_strdup("anna");
     record->scope = apmig_scope_parse("04.*", NULL);
-    action->form = form;
-    action->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    action->stamp.form = form;
+    action->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     if (reason != NULL)
-        g_ptr_array_add(action->locks, record);
+        g_ptr_array_add(action->stamp.locks, record);
     else
         apmig_lock_record_free(record);
     world->hypervisor->stamp_guest(world->hypervisor, op, GUEST_UUID,

@@ -36,9 +36,9 @@ set_up(Fixture *fixture, gconstpointer data)
     record->scope = apmig_scope_parse("02.*", NULL);
     record->reason = g_strdup("AES rotation");
     record->owner_name = g_strdup("anna");
-    plan->form = APMIG_STAMP_FULL;
-    plan->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
-    g_ptr_array_add(plan->locks, record);
+    plan->stamp.form = APMIG_STAMP_FULL;
+    plan->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    g_ptr_array_add(plan->stamp.locks, record);
     fixture->host = apmig_stamp_host_new(HOST_A);
     fixture->order = apmig_stamp_order_new(plan, HERE, NOW, nothing);
 }

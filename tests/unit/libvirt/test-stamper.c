@@ -32,8 +32,8 @@ set_up(Fixture *fixture, gconstpointer data)
     fixture->host = apmig_stamp_host_new(HOST_A);
     fixture->evidence = apmig_evidence_new();
     fixture->action = g_new0(ApmigAction, 1);
-    fixture->action->form = APMIG_STAMP_FULL;
-    fixture->action->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
+    fixture->action->stamp.form = APMIG_STAMP_FULL;
+    fixture->action->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
 }
 
 static void
@@ -54,7 +54,7 @@ add_lock(Fixture *fixture, const char *id, const char *scope)
     record->reason = g_strdup("AES rotation");
     record->owner_name = g_strdup("anna");
     record->requested_at = NOW - 5;
-    g_ptr_array_add(fixture->action->locks, record);
+    g_ptr_array_add(fixture->action->stamp.locks, record);
 }
 
 static ApmigGuest *
@@ -174,7 +174,7 @@ test_device(Fixture *fixture, gconstpointer data)
     g_assert_cmpstr(guest->stamp->lock->id, ==, "bbbbbbbb");
     g_assert_nonnull(strstr(locked, "00000000000000a1"));
     g_assert_cmpint(compose(fixture, HERE, locked, AP(DEVICE), NULL), ==, APMIG_STAMP_KEEP);
-    g_ptr_array_set_size(fixture->action->locks, 0);
+    g_ptr_array_set_size(fixture->action->stamp.locks, 0);
     g_assert_cmpint(compose(fixture, HERE, locked, AP(DEVICE), NULL), ==, APMIG_STAMP_WRITE);
 }
 
@@ -189,14 +189,14 @@ test_what_was_there_goes(Fixture *fixture, gconstpointer data)
     g_assert_cmpint(compose(fixture, HERE, other, AP(DEVICE), &own), ==, APMIG_STAMP_WRITE);
     g_assert_cmpint(compose(fixture, HERE, "<s:stamp xmlns:s='urn:apmigd:stamp:1'/>", AP(DEVICE), NULL), ==,
                     APMIG_STAMP_WRITE);
-    fixture->action->form = APMIG_STAMP_DIGEST;
+    fixture->action->stamp.form = APMIG_STAMP_DIGEST;
     g_assert_cmpint(compose(fixture, HERE, own, AP(DEVICE), NULL), ==, APMIG_STAMP_WRITE);
-    fixture->action->form = APMIG_STAMP_OFF;
+    fixture->action->stamp.form = APMIG_STAMP_OFF;
     g_assert_cmpint(compose(fixture, HERE, other, AP(DEVICE), NULL), ==, APMIG_STAMP_REMOVE);
     g_assert_cmpint(compose(fixture, HERE, "<s:stamp xmlns:s='urn:apmigd:stamp:1'/>", AP(DEVICE), NULL), ==,
                     APMIG_STAMP_REMOVE);
     g_assert_cmpint(compose(fixture, HERE, "", AP(DEVICE), NULL), ==, APMIG_STAMP_KEEP);
-    fixture->action->form = APMIG_STAMP_FULL;
+    fixture->action->stamp.form = APMIG_STAMP_FULL;
     g_assert_cmpint(compose(fixture, NULL, other, AP(DEVICE), NULL), ==, APMIG_STAMP_REMOVE);
 }
 
@@ -345,9 +345,9 @@ test_detached_digest(Fixture *fixture, gconstpointer data)
     g_autofree char *first = NULL;
     g_autofree char *second = NULL;
 
-    fixture->action->form = APMIG_STAMP_DIGEST;
+    fixture->action->stamp.form = APMIG_STAMP_DIGEST;
     first = write_stamp(fixture, THERE, "", AP(DEVICE), &before);
-    fixture->action->form = APMIG_STAMP_FULL;
+    fixture->action->stamp.form = APMIG_STAMP_FULL;
     second = write_stamp(fixture, HERE, first, "", &after);
     g_assert_null(after->stamp->keys);
     g_assert_cmpstr(after->stamp->digest, ==, before->stamp->digest);
@@ -410,7 +410,7 @@ test_other_keys(Fixture *fixture, gconstpointer data)
         apmig_evidence_free(fixture->evidence);
         fixture->evidence = apmig_evidence_new();
         know(fixture->evidence, first_queue(before->stamp), cases[i].pattern);
-        fixture->action->change = cases[i].change;
+        fixture->action->stamp.change = cases[i].change;
         order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
         other = apmig_stamp_find_other_keys(guest, order);
         g_assert_cmpint(other != NULL, ==, cases[i].told);

@@ -498,19 +498,24 @@ test_copies(void)
     g_assert_cmpint(admission_copy->admitted_at, ==, 7);
 }
 
+/* What it forgets, the leak check of the sanitizers finds. */
 static void
 test_action_free(void)
 {
-    ApmigAction *action = g_new0(ApmigAction, 1);
+    ApmigAction *reply = g_new0(ApmigAction, 1), *step = g_new0(ApmigAction, 1), *lock = g_new0(ApmigAction, 1);
 
-    action->id = g_strdup("0123456f");
-    action->migration_id = g_strdup("m1");
-    action->uuid = g_strdup("u");
-    action->guest = g_strdup("g7");
-    action->message = g_strdup("a sentence");
-    action->record = g_new0(ApmigLockRecord, 1);
-    action->admission = g_new0(ApmigAdmission, 1);
-    apmig_action_free(action); /* what it forgets, the leak check of the sanitizers finds */
+    reply->type = APMIG_ACTION_REPLY_TAKEN;
+    reply->reply.id = g_strdup("0123456f");
+    reply->reply.message = g_strdup("a sentence");
+    apmig_action_free(reply);
+    step->type = APMIG_ACTION_RUN_STEP;
+    step->step.migration_id = g_strdup("m1");
+    step->step.uuid = g_strdup("u");
+    step->step.guest = g_strdup("g7");
+    apmig_action_free(step);
+    lock->type = APMIG_ACTION_PERSIST_LOCK;
+    lock->lock = g_new0(ApmigLockRecord, 1);
+    apmig_action_free(lock);
     apmig_action_free(NULL);
 }
 

@@ -27,8 +27,7 @@ arrive(const Fixture *fixture)
     return (ApmigEvent){.type = APMIG_EVENT_ADMIT,
                         .now = G_USEC_PER_SEC,
                         .realtime = REALTIME,
-                        .admit = {.caller = 7,
-                                  .uuid = G1,
+                        .caller = 7, .admit = {.uuid = G1,
                                   .name = "g1",
                                   .restore = fixture->restore,
                                   .facts = {fixture->affected,
@@ -59,7 +58,7 @@ count_doubts(const Fixture *fixture)
     for (guint i = 0; i < fixture->story.actions->len; i++) {
         const ApmigAction *action = fixture->story.actions->pdata[i];
 
-        n += action->type == APMIG_ACTION_LOG && action->log == APMIG_LOG_ADMISSION_DOUBTFUL;
+        n += action->type == APMIG_ACTION_LOG && action->entry.log == APMIG_LOG_ADMISSION_DOUBTFUL;
     }
     return n;
 }
@@ -78,10 +77,10 @@ check(Fixture *fixture)
     reply = admit(fixture);
     if (fixture->check->refusal) {
         g_assert_nonnull(reply);
-        g_assert_false(reply->allowed);
-        g_assert_cmpstr(reply->message, ==, fixture->check->refusal);
+        g_assert_false(reply->reply.allowed);
+        g_assert_cmpstr(reply->reply.message, ==, fixture->check->refusal);
     } else {
-        g_assert_true(!reply || reply->allowed);
+        g_assert_true(!reply || reply->reply.allowed);
         g_assert_cmpuint(count_doubts(fixture), ==, fixture->check->doubts->len);
     }
 }
@@ -312,12 +311,12 @@ test_plan_of_a_stamp(Fixture *fixture, gconstpointer data)
     set_policy(fixture);
     take(fixture, "bbbbbbbb", "04.*");
     full = apmig_engine_plan_stamp(fixture->story.engine);
-    g_assert_cmpint(full->form, ==, APMIG_STAMP_FULL);
-    g_assert_cmpuint(full->locks->len, ==, 1);
+    g_assert_cmpint(full->stamp.form, ==, APMIG_STAMP_FULL);
+    g_assert_cmpuint(full->stamp.locks->len, ==, 1);
     fixture->story.policy->stamp = APMIG_STAMP_DIGEST;
     set_policy(fixture);
     digest = apmig_engine_plan_stamp(fixture->story.engine);
-    g_assert_cmpint(digest->form, ==, APMIG_STAMP_DIGEST);
+    g_assert_cmpint(digest->stamp.form, ==, APMIG_STAMP_DIGEST);
 }
 
 int

@@ -75,20 +75,19 @@ fixture_count(Fixture *fixture, const char *folder)
 /* --- the store ----------------------------------------------------------------------------------- */
 
 static void
-note_answer(guint64 op, const char *error, gpointer user_data)
+note_answer(const ApmigEvent *event, gpointer user_data)
 {
     Fixture *fixture = user_data;
 
     fixture->n_answers++;
-    fixture->last_op = op;
+    fixture->last_op = event->persisted.op;
     g_free(fixture->last_error);
-    fixture->last_error = g_strdup(error);
+    fixture->last_error = g_strdup(event->persisted.error);
 }
 
 void
 fixture_open(Fixture *fixture)
 {
-    static const ApmigStoreCallbacks callbacks = {note_answer, note_answer, note_answer, note_answer};
     g_autoptr(GError) error = NULL;
     gboolean loaded;
 
@@ -99,7 +98,7 @@ fixture_open(Fixture *fixture)
     g_assert_no_error(error);
     g_assert_true(loaded);
     fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);
-    apmig_store_start(fixture->store, &callbacks, fixture);
+    apmig_store_start(fixture->store, note_answer, fixture);
 }
 
 void
@@ -126,10 +125,39 @@ fixture_wait(Fixture *fixture, guint n_answers)
         g_main_context_iteration(NULL, TRUE);
 }
 
+ApmigAction *
+test_action_new(ApmigActionType type, guint64 op)
+{
+    ApmigAction *action = g_new0(ApmigAction, 1);
+
+    action->type = type;
+    action->op = op;
+    return action;
+}
+
+void
+fixture_ask_lock(Fixture *fixture, ApmigActionType type, guint64 op, const ApmigLockRecord *record)
+{
+    ApmigAction *action = test_action_new(type, op);
+
+    action->lock = apmig_lock_record_copy(record);
+    apmig_store_carry_out(fixture->store, action);
+}
+
+void
+fixture_ask_removal(Fixture *fixture, const char *uuid)
+{
+    ApmigAction *action = test_action_new(APMIG_ACTION_REMOVE_ADMISSION, 0);
+
+    action->admission = g_new0(ApmigAdmission, 1);
+    action->admission->uuid = g_strdup(uuid);
+    apmig_store_carry_out(fixture->store, action);
+}
+
 const char *
 fixture_persist(Fixture *fixture, const ApmigLockRecord *record)
 {
-    apmig_store_persist_lock(fixture->store, fixture->last_op + 1, record);
+    fixture_ask_lock(fixture, APMIG_ACTION_PERSIST_LOCK, fixture->last_op + 1, record);
     fixture_wait(fixture, fixture->n_answers + 1);
     return fixture->last_error;
 }
@@ -137,7 +165,7 @@ fixture_persist(Fixture *fixture, const ApmigLockRecord *record)
 const char *
 fixture_remove(Fixture *fixture, const ApmigLockRecord *record)
 {
-    apmig_store_remove_lock(fixture->store, fixture->last_op + 1, record);
+    fixture_ask_lock(fixture, APMIG_ACTION_REMOVE_LOCK, fixture->last_op + 1, record);
     fixture_wait(fixture, fixture->n_answers + 1);
     return fixture->last_error;
 }
@@ -145,7 +173,10 @@ fixture_remove(Fixture *fixture, const ApmigLockRecord *record)
 const char *
 fixture_persist_admission(Fixture *fixture, const ApmigAdmission *admission)
 {
-    apmig_store_persist_admission(fixture->store, fixture->last_op + 1, admission);
+    ApmigAction *action = test_action_new(APMIG_ACTION_PERSIST_ADMISSION, fixture->last_op + 1);
+
+    action->admission = apmig_admission_copy(admission);
+    apmig_store_carry_out(fixture->store, action);
     fixture_wait(fixture, fixture->n_answers + 1);
     return fixture->last_error;
 }

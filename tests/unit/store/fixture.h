@@ -25,6 +25,12 @@ void fixture_open(Fixture *fixture);
 void fixture_close(Fixture *fixture);
 void fixture_reopen(Fixture *fixture);
 
+ApmigAction *test_action_new(ApmigActionType type, guint64 op);
+/* Each returns at once. @type: PERSIST_LOCK or REMOVE_LOCK */
+void fixture_ask_lock(Fixture *fixture, ApmigActionType type, guint64 op, const ApmigLockRecord *record);
+/* Of the admission of a guest. */
+void fixture_ask_removal(Fixture *fixture, const char *uuid);
+
 /* Each waits for the answer. Returns: the error, or NULL; until the next one. */
 const char *fixture_persist(Fixture *fixture, const ApmigLockRecord *record);
 const char *fixture_remove(Fixture *fixture, const ApmigLockRecord *record);

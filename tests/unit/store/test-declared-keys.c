@@ -39,11 +39,20 @@ records_new(void)
 }
 
 static void
-persist(Fixture *fixture, const GPtrArray *records)
+persist_declared(Fixture *fixture, guint64 op, GPtrArray *records)
+{
+    ApmigAction *action = test_action_new(APMIG_ACTION_PERSIST_DECLARED, op);
+
+    action->declared = g_ptr_array_ref(records);
+    apmig_store_carry_out(fixture->store, action);
+}
+
+static void
+persist(Fixture *fixture, GPtrArray *records)
 {
     guint n = fixture->n_answers;
 
-    apmig_store_persist_declared(fixture->store, 7, records);
+    persist_declared(fixture, 7, records);
     fixture_wait(fixture, n + 1);
     g_assert_cmpstr(fixture->last_error, ==, NULL);
     g_assert_cmpuint(fixture->last_op, ==, 7);
@@ -135,7 +144,7 @@ test_too_many(Fixture *fixture, gconstpointer data)
     persist(fixture, records);
     for (guint i = 0; i < 20000; i++)
         g_ptr_array_add(many, records->pdata[0]);
-    apmig_store_persist_declared(fixture->store, 8, many);
+    persist_declared(fixture, 8, many);
     fixture_wait(fixture, 2);
     g_assert_nonnull(fixture->last_error);
     fixture_reopen(fixture);

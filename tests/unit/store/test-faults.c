@@ -212,7 +212,7 @@ test_stuck_writer(Fixture *fixture, gconstpointer data)
     fixture_open(fixture);
     g_mutex_lock(&disk_mutex);
     fail_syncs(0, 0);
-    apmig_store_persist_lock(fixture->store, 1, record);
+    fixture_ask_lock(fixture, APMIG_ACTION_PERSIST_LOCK, 1, record);
     while (g_atomic_int_get(&syncs) == 0)
         g_usleep(1000);
     g_assert_true(apmig_store_writer_is_stuck(fixture->store, far, 30 * G_USEC_PER_SEC));

@@ -160,8 +160,8 @@ test_answers_come_in_order(Fixture *fixture, gconstpointer data)
 
     fixture_open(fixture);
     for (guint64 op = 1; op < 41; op += 2) {
-        apmig_store_persist_lock(fixture->store, op, record);
-        apmig_store_remove_lock(fixture->store, op + 1, record);
+        fixture_ask_lock(fixture, APMIG_ACTION_PERSIST_LOCK, op, record);
+        fixture_ask_lock(fixture, APMIG_ACTION_REMOVE_LOCK, op + 1, record);
     }
     g_assert_cmpuint(fixture->n_answers, ==, 0); /* never from within the call */
     for (guint n = 1; n <= 40; n++) {
@@ -182,7 +182,7 @@ test_free_finishes_without_callback(Fixture *fixture, gconstpointer data)
     g_autoptr(ApmigLockRecord) record = test_record_new(ID);
 
     fixture_open(fixture);
-    apmig_store_persist_lock(fixture->store, 1, record);
+    fixture_ask_lock(fixture, APMIG_ACTION_PERSIST_LOCK, 1, record);
     fixture_close(fixture);
     while (g_main_context_iteration(NULL, FALSE))
         ;
@@ -514,7 +514,7 @@ test_admissions_survive(Fixture *fixture, gconstpointer data)
         g_strv_equal((const char *const *)loaded->devices, (const char *const *)admission->devices));
     g_assert_cmpint(loaded->admitted_at, ==, 1);
 
-    apmig_store_remove_admission(fixture->store, TEST_UUID);
+    fixture_ask_removal(fixture, TEST_UUID);
     fixture_reopen(fixture);
     g_assert_cmpuint(fixture->admissions->len, ==, 0);
 }
@@ -543,7 +543,7 @@ good_admission_text(Fixture *fixture)
     fixture_open(fixture);
     g_assert_null(fixture_persist_admission(fixture, admission));
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-    apmig_store_remove_admission(fixture->store, TEST_UUID);
+    fixture_ask_removal(fixture, TEST_UUID);
     fixture_close(fixture);
     return text;
 }
@@ -573,7 +573,7 @@ test_damaged_admissions(Fixture *fixture, gconstpointer data)
         g_assert_cmpstr(loaded->uuid, ==, TEST_UUID);
         g_assert_cmpstr(apmig_scope_to_string(loaded->scope), ==, "all");
         g_assert_cmpint(loaded->admitted_at, >, 1);
-        apmig_store_remove_admission(fixture->store, TEST_UUID);
+        fixture_ask_removal(fixture, TEST_UUID);
         fixture_close(fixture);
         g_assert_cmpuint(fixture_count(fixture, ADMISSIONS), ==, 0);
     }
@@ -599,7 +599,7 @@ test_admissions_of_no_guest(Fixture *fixture, gconstpointer data)
     fixture_open(fixture);
     g_assert_cmpuint(fixture->admissions->len, ==, 0);
     g_assert_cmpuint(fixture->damage->len, ==, 1);
-    apmig_store_remove_admission(fixture->store, "../../state/locks/.in-use"); /* no UUID, no removal */
+    fixture_ask_removal(fixture, "../../state/locks/.in-use"); /* no UUID, no removal */
 }
 
 int

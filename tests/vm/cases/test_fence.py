@@ -45,7 +45,7 @@ def test_destination_driver_refuses(rig, a, b, guest, steps, standin):
     taken = b.take(**PATIENT).wait(90)
     assert_held(b, taken.lock_id)
     assert outcomes(b, seen)[0] == ("vfio-state", "failed")
-    assert ("kill-incoming", "requested") in outcomes(b, seen)
+    wait_outcome(b, seen, "kill-incoming", "requested")
     assert_still_at_source(rig, guest, a, b, migration)
 
 

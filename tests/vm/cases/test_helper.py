@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from checks import assert_held, only_lock
+from checks import assert_held, only_lock, wait_state
 from fencing import (PATIENT, assert_still_at_source, assert_untouched_processes, migration_on, outcomes,
                      wait_outcome)
 from host import wait_for
@@ -74,7 +74,7 @@ def test_both_killed_with_qemu_frozen(rig, a, b, guest, steps):
     b.start_apmigd()
     assert [entry["id"] for entry in b.locks()] == [lock]
     rig.finish_migration(guest, a)
-    wait_for(lambda: b.locks()[0]["state"] == "held", "the lock to be held", 60)
+    wait_state(b, lock, "held", 60)
     if migration.wait(90):
         assert rig.where(guest) is b
     else:

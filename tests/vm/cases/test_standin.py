@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from devices import STANDIN
+from host import wait_for
 
 import vfio
 
@@ -227,7 +228,8 @@ def test_delay(opened, standin):
 
     begin, reader = time.monotonic(), threading.Thread(target=read)
     reader.start()
-    time.sleep(0.3)
+    call = Path(f"/proc/self/task/{reader.native_id}/syscall")
+    wait_for(lambda: call.read_text(encoding="ascii").startswith("0 "), "the thread to be in read(2)")
     opened.set_state(vfio.STOP)
     assert time.monotonic() - begin < 2.5
     reader.join()

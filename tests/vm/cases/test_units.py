@@ -137,7 +137,7 @@ def test_watchdog(apmigd, lock):
     held_at, pid = apmigd.held_at(lock), apmigd.pid()
     apmigd.kill(signal.SIGSTOP)
     wait_for(lambda: apmigd.pid() not in (0, pid), "systemd to start it again", 90, 0.5)
-    assert "Watchdog timeout" in apmigd.journal("-u", UNIT)
+    wait_for(lambda: "Watchdog timeout" in apmigd.journal("-u", UNIT), "the journal to say why", 20, 0.3)
     assert_still_held(apmigd, lock, held_at)
 
 
