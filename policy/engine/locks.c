@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in engine-take.c, how it
- * ends in engine-release.c, what is changed of it meanwhile in engine-amend.c.
+ * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in take.c, how it
+ * ends in release.c, what is changed of it meanwhile in amend.c.
  */
 #include "engine/private.h"
 
