@@ -229,7 +229,7 @@ void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrat
 /* migrations.c */
 void migration_free(Migration *migration);
 /* The policy has changed, or what is known of the guest. */
-void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
+void migration_on_policy_changed(const ApmigEngine *engine, Migration *migration);
 /* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the
  * engine's. */
 Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
@@ -401,7 +401,7 @@ char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
 /* @from: boot time at which it begins to count how old the lock is */
 void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
 /* The policy has changed. */
-void engine_locks_heed_policy(ApmigEngine *engine);
+void engine_locks_on_policy_changed(ApmigEngine *engine);
 void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 
 /* describe.c */
