@@ -64,7 +64,7 @@ core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest)
         .host_id = core->host_id,
     };
 
-    arrival.evidence = core_know_host(core, &arrival.host);
+    arrival.evidence = core_host_facts(core, &arrival.host);
     return arrival;
 }
 
@@ -174,7 +174,7 @@ apmig_core_admit(ApmigCore *core, ApmigGuest *guest, gboolean restore, ApmigRepl
     }
     judge(core, caller, guest, restore, NULL);
     if (!has_ap_device(guest) && guest->stamp && guest->stamp->view)
-        core_freshen_keys(core); /* for the next one: this one has its answer from memory */
+        core_refresh_keys(core); /* for the next one: this one has its answer from memory */
     apmig_guest_free(guest);
     return caller;
 }

@@ -30,7 +30,7 @@ static void
 host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidence *evidence,
           const char *error, gpointer user_data)
 {
-    /* it is there for whoever asks next: see core_know_host() */
+    /* it is there for whoever asks next: see core_host_facts() */
 }
 
 void
@@ -69,7 +69,7 @@ core_read_uses(ApmigCore *core, const ApmigAction *action)
 }
 
 const ApmigEvidence *
-core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware)
+core_host_facts(const ApmigCore *core, const ApmigApHost **ret_hardware)
 {
     if (ret_hardware)
         *ret_hardware = apmig_key_view_host(core->key_view, HOST_MAX_AGE_USEC);

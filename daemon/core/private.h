@@ -87,7 +87,7 @@ void core_carry_out_stamp(ApmigCore *core, ApmigAction *action);
 void core_stamps_lost(ApmigCore *core, const char *reason);
 
 /* Has the cards asked, unless they were in the last evidence interval. */
-void core_freshen_keys(ApmigCore *core);
+void core_refresh_keys(ApmigCore *core);
 /* Their keys may be others now. */
 void core_forget_fresh_keys(ApmigCore *core);
 
@@ -127,12 +127,12 @@ void core_tell_hardware(ApmigCore *core);
 /* As ApmigHypervisorCallbacks has it. */
 void core_other_keys(const ApmigOtherKeys *other, gpointer core);
 
-/* Has this host's crypto hardware read anew, for core_know_host(). */
+/* Has this host's crypto hardware read anew, for core_host_facts(). */
 void core_read_host(ApmigCore *core);
 
 /* What this host knows of itself, to compare with what a guest brings and to tell of in stamps: the one place that says.
  * @ret_hardware: (out) (optional) (transfer none) (nullable) */
-const ApmigEvidence *core_know_host(const ApmigCore *core, const ApmigApHost **ret_hardware);
+const ApmigEvidence *core_host_facts(const ApmigCore *core, const ApmigApHost **ret_hardware);
 
 /* --- watch.c ------------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@ write_stamp(ApmigCore *core, const ApmigAction *action)
 {
     apmig_stamp_queue_write(
         core->stamps, action->op, action->stamp.uuid,
-        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_know_host(core, NULL)));
+        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_host_facts(core, NULL)));
 }
 
 static void
@@ -38,13 +38,13 @@ keys_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvidenc
 
     core->keys_are_read = FALSE;
     if (core->keys_fresh_until == 0 && !g_queue_is_empty(&core->due_stamps))
-        core_freshen_keys(core);
+        core_refresh_keys(core);
     if (!core->keys_are_read)
         write_due_stamps(core);
 }
 
 void
-core_freshen_keys(ApmigCore *core)
+core_refresh_keys(ApmigCore *core)
 {
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
     gint64 now = g_get_monotonic_time();
@@ -69,7 +69,7 @@ core_carry_out_stamp(ApmigCore *core, ApmigAction *action)
 {
     g_queue_push_tail(&core->due_stamps, action);
     if (action->stamp.form != APMIG_STAMP_OFF)
-        core_freshen_keys(core);
+        core_refresh_keys(core);
     if (!core->keys_are_read)
         write_due_stamps(core);
 }

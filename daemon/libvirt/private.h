@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of libvirt's side of the vtable share: libvirt-hypervisor.c has the view and the sessions,
+ * What the files of libvirt's side of the vtable share: hypervisor.c has the view and the sessions,
  * libvirt-requests.c all other questions. In the main loop's thread.
  */
 #pragma once

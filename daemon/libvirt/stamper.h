@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the stamp of a guest is to say: put together from the guest, this host's hardware, what is known of its keys, and
- * the lock that covers it. Whether and when is decided elsewhere (engine-stamps.c).
+ * the lock that covers it. Whether and when is decided elsewhere (stamps.c).
  */
 #pragma once
 

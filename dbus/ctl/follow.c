@@ -21,7 +21,7 @@ is_of_apmigd(const CtlFollow *follow, sd_bus_message *signal)
 }
 
 static void
-heed_manager(CtlFollow *follow, sd_bus_message *signal)
+on_manager_changed(CtlFollow *follow, sd_bus_message *signal)
 {
     const char *interface;
     g_autoptr(JsonNode) node = NULL;
@@ -43,7 +43,7 @@ on_signal(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
         return 0;
     follow->changed = TRUE;
     if (sd_bus_message_is_signal(signal, "org.freedesktop.DBus.Properties", "PropertiesChanged") > 0)
-        heed_manager(follow, signal);
+        on_manager_changed(follow, signal);
     return 0;
 }
 

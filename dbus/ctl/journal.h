@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What apmigd has told the journal (daemon/log.h has its fields).
+ * What apmigd has told the journal (daemon/base/log.h has its fields).
  */
 #pragma once
 

@@ -62,7 +62,7 @@ join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope 
     apmig_scope_unref(migration->pub.scope);
     migration->pub.scope = both;
     migration_set_devices(migration, same ? devices : NULL);
-    migration_heed_policy(engine, migration);
+    migration_on_policy_changed(engine, migration);
     migration_begin_steps_anew(migration);
     migration->bindable = FALSE;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in engine-take.c, how it
- * ends in engine-release.c, what is changed of it meanwhile in engine-amend.c.
+ * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in take.c, how it
+ * ends in release.c, what is changed of it meanwhile in amend.c.
  */
 #include "engine/private.h"
 
@@ -238,7 +238,7 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
 }
 
 static void
-lock_be_held(ApmigEngine *engine, Lock *lock)
+lock_enter_held(ApmigEngine *engine, Lock *lock)
 {
     if (lock->standing == APMIG_LOCK_BREACHED)
         engine_log(engine, APMIG_LOG_BREACH_OVER, LOG_NOTICE, lock, NULL,
@@ -287,7 +287,7 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
         (!lock_has_left_held(lock) && !engine_uses_are_clear(engine, lock)))
         return;
     if (lock->was_held && lock->op == 0)
-        lock_be_held(engine, lock);
+        lock_enter_held(engine, lock);
     else if (lock->op == 0 && engine->now >= lock->hold_again_at) {
         lock->pub.record->held_at = engine->realtime;
         lock_write(engine, lock, WRITE_HOLD);
@@ -307,7 +307,7 @@ describe_refusing_rule(const Lock *lock, const Migration *refusing)
 }
 
 static void
-lock_be_refused(ApmigEngine *engine, Lock *lock, const Migration *refusing)
+lock_refuse(ApmigEngine *engine, Lock *lock, const Migration *refusing)
 {
     g_autofree char *busy = engine_describe_blockers(engine, lock);
     g_autofree char *rule = describe_refusing_rule(lock, refusing);
@@ -333,7 +333,7 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
     if (waits && !lock->was_held && !lock->kept)
         refusing = find_refusing_migration(engine, lock);
     if (refusing) {
-        lock_be_refused(engine, lock, refusing);
+        lock_refuse(engine, lock, refusing);
         return;
     }
     if (waits && !lock->busy_known && apmig_policy_may_refuse(engine->policy))

@@ -9,8 +9,8 @@ handle_policy_changed(ApmigEngine *engine, const ApmigPolicy *policy)
 
     engine->policy = apmig_policy_copy(policy);
     for (guint i = 0; i < engine->migrations->len; i++)
-        migration_heed_policy(engine, g_ptr_array_index(engine->migrations, i));
-    engine_locks_heed_policy(engine);
+        migration_on_policy_changed(engine, g_ptr_array_index(engine->migrations, i));
+    engine_locks_on_policy_changed(engine);
     apmig_policy_free(old); /* now that nothing points into it any more */
 }
 

@@ -23,7 +23,7 @@ migration_free(Migration *migration)
 }
 
 void
-migration_heed_policy(const ApmigEngine *engine, Migration *migration)
+migration_on_policy_changed(const ApmigEngine *engine, Migration *migration)
 {
     const ApmigMigration *pub = &migration->pub;
 
@@ -51,7 +51,7 @@ migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigr
     migration->pub.result = "";
     migration->pub.message = g_strdup("");
     migration->dirty = TRUE;
-    migration_heed_policy(engine, migration);
+    migration_on_policy_changed(engine, migration);
     g_ptr_array_add(engine->migrations, migration);
     return migration;
 }
@@ -192,7 +192,7 @@ follow_scope(const ApmigEngine *engine, Migration *migration, const Guest *guest
     migration->pub.scope = apmig_scope_ref(guest->scope);
     g_strfreev(migration->pub.devices);
     migration->pub.devices = g_strdupv(guest->devices);
-    migration_heed_policy(engine, migration);
+    migration_on_policy_changed(engine, migration);
     migration->dirty = TRUE;
 }
 

@@ -17,7 +17,7 @@ lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from)
 
 /* By the new policy a lock may not be overdue any more. */
 void
-engine_locks_heed_policy(ApmigEngine *engine)
+engine_locks_on_policy_changed(ApmigEngine *engine)
 {
     for (guint i = 0; i < engine->locks->len; i++) {
         Lock *lock = g_ptr_array_index(engine->locks, i);

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the engine's files share. engine.c dispatches events and settles what follows from them;
- * engine-take.c is how a lock comes, engine-locks.c its life, engine-overdue.c its age, engine-release.c its end,
- * engine-amend.c what is changed of it, engine-inquiry.c questions that need a reading; engine-admissions.c is what the hook
- * asks, engine-migrations.c the life of a migration; engine-view.c what is known of the hypervisor's guests and what is to be
- * asked, engine-arrival.c what an arriving guest brings, engine-remap.c which device it gets, engine-stamps.c what guests are
- * given to bring elsewhere, engine-permits.c and engine-permit-requests.c what may go through all the same, engine-unplug.c
- * what guests had that was taken away from them, engine-uses.c queues of QEMUs that nobody here sees.
+ * What the engine's files share, in the order of its floors (HACKING.md): each calls only what stands below it.
  *
  * An event changes facts; settling then derives, from the facts alone, every state change and action that is
  * due. Settling twice does nothing the second time.
@@ -42,7 +36,7 @@ typedef struct {
     guint64 create_op; /* of its creation */
     Write write;
     ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
-    GQueue amendments;     /* of Amendment (engine-amend.c); the first is being written with WRITE_AMEND */
+    GQueue amendments;     /* of Amendment (amend.c); the first is being written with WRITE_AMEND */
     gboolean durable;
     gboolean never_written;   /* its creation failed */
     gboolean was_held;        /* whatever migrates under it is a breach */
@@ -188,8 +182,8 @@ struct ApmigEngine {
     GHashTable *plugged;       /* uuid -> Plugged: guests that had a device under a lock that lives */
     gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */
 
-    GPtrArray *inquiries; /* of Inquiry (engine-inquiry.c): not answered yet */
-    GPtrArray *permits;   /* of Permit (engine-permits.c), in the order they were asked for */
+    GPtrArray *inquiries; /* of Inquiry (inquiry.c): not answered yet */
+    GPtrArray *permits;   /* of Permit (permits.c), in the order they were asked for */
     gboolean permits_dirty;
 
     /* for the time of one event */
@@ -235,7 +229,7 @@ void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrat
 /* migrations.c */
 void migration_free(Migration *migration);
 /* The policy has changed, or what is known of the guest. */
-void migration_heed_policy(const ApmigEngine *engine, Migration *migration);
+void migration_on_policy_changed(const ApmigEngine *engine, Migration *migration);
 /* @scope: (nullable): NULL: not known, so all. @devices: (nullable): UUIDs. Returns: (transfer none): one more of the
  * engine's. */
 Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name, ApmigMigrationPhase phase,
@@ -407,7 +401,7 @@ char *engine_describe_open_permits(const ApmigEngine *engine, const Lock *lock);
 /* @from: boot time at which it begins to count how old the lock is */
 void lock_expect_end(const ApmigEngine *engine, Lock *lock, gint64 from);
 /* The policy has changed. */
-void engine_locks_heed_policy(ApmigEngine *engine);
+void engine_locks_on_policy_changed(ApmigEngine *engine);
 void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 
 /* describe.c */

@@ -188,10 +188,11 @@ def test_migration_found_under_a_lock_that_was_held_is_a_breach(daemon, hypervis
     lock = root.take(options={"on-busy": "wait"})
     daemon.kill()
     hypervisor.disconnect()
-    hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "job": "outgoing", "step-ms": 300})
+    hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "job": "outgoing", "step": "nothing"})
     daemon.start()
     assert root.wait_for_state(lock, "breached")["Breaches"] == 1
     until(lambda: hypervisor.calls("step", G1), "the abort")
+    hypervisor.guest(G1, job="none")
     root.wait_for_state(lock, "held")
 
 

@@ -356,13 +356,13 @@ def test_hints_are_followed(seldom, hypervisor, root, hint):
     hypervisor.guest(G1, job="outgoing")
     assert root.lock(seldom)["State"] == "held"  # nobody has told
     hypervisor.hint(**hint)
-    assert root.wait_for_state(seldom, "breached", 5)["Breaches"] == 1
+    assert root.wait_for_state(seldom, "breached")["Breaches"] == 1
 
 
 def test_hint_of_a_new_guest_is_followed(seldom, hypervisor, root):
     affected(hypervisor, G2, "g2", job="incoming")
     hypervisor.hint(uuid=G2)
-    root.wait_for_state(seldom, "breached", 5)
+    root.wait_for_state(seldom, "breached")
 
 
 # --- callers ----------------------------------------------------------------------------------------
