@@ -293,4 +293,4 @@ def test_what_is_no_admission_is_left_where_it_is(daemon, hypervisor, root):
     (folder / "README").write_text("x")
     daemon.start()
     assert root.migrations() == [] and daemon.admission_files() == ["README"]
-    assert "README is no admission and is ignored" in daemon.read_log()
+    assert "README is not an admission and is ignored" in daemon.read_log()
