@@ -289,7 +289,7 @@ def test_hypervisor_unavailable_for_checking_a_guest(nothing_changes, hypervisor
 
 def test_hypervisor_unavailable_when_a_guest_does_not_answer(nothing_changes, hypervisor, root):
     hypervisor.guest(uuid_of(1), name="g1", affected="yes", query="fail")
-    error = root.start_take(options={"timeout-usec": 200000}).error()
+    error = root.start_take(options={"timeout-usec": 2000000}).error()
     assert error.short == "HypervisorUnavailable"
     assert "'g1': the query was told to fail" in error.message
 
