@@ -35,6 +35,8 @@ find_files()
 
 check_format()
 {
+    # shellcheck disable=SC2086 # a list
+    need_packages $format_packages || return 1
     # Each version breaks some lines in another way.
     version=$("$clang_format" --version | sed 's/.*version \([0-9]*\).*/\1/')
     if [ "$version" != 14 ]; then
@@ -81,7 +83,7 @@ for name; do
     esac
 done
 # shellcheck disable=SC2086 # a list
-need_packages $check_packages
+need_packages $lint_packages
 failed=''
 for name; do
     "check_$name" || failed="$failed $name"

@@ -88,11 +88,18 @@ run_bus()
     run_pytest "$1" "$2" bus -n $(($(nproc) * 2))
 }
 
+# The sources are formatted by one version, which later distributions do not have.
 suite_check()
 {
     # shellcheck disable=SC2086
-    need_packages $check_packages || return 1
+    need_packages $lint_packages || return 1
+    need_packages $format_packages >/dev/null 2>&1 || true
     for name in format shell python layers; do
+        if [ "$name" = format ] && ! command -v clang-format-14 >/dev/null; then
+            echo 'check format: skipped, for there is no clang-format-14 here'
+            count 'check format' 0 0 0 1
+            continue
+        fi
         begin=$(date +%s) passed=1 failed=0
         "$source/tests/check.sh" "$name" || passed=0 failed=1
         count "check $name" $(($(date +%s) - begin)) "$passed" "$failed" 0
