@@ -1,105 +1,98 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/mailbox.h"
 
+/* --- posting ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    ApmigPostFunc func;
+    gpointer data;
+    GDestroyNotify free_data;
+} Post;
+
+static void
+post_free(gpointer data)
+{
+    Post *post = data;
+
+    if (post->free_data)
+        post->free_data(post->data);
+    g_free(post);
+}
+
+static gboolean
+call(gpointer data)
+{
+    const Post *post = data;
+
+    post->func(post->data);
+    return G_SOURCE_REMOVE;
+}
+
+void
+apmig_post(ApmigPostFunc func, gpointer data, GDestroyNotify free_data)
+{
+    GSource *source = g_idle_source_new();
+    Post *post = g_new(Post, 1);
+
+    *post = (Post){func, data, free_data};
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, call, post, post_free);
+    g_source_attach(source, NULL);
+    g_source_unref(source);
+}
+
+/* --- mailboxes ----------------------------------------------------------------------------------- */
+
 struct ApmigMailbox {
     ApmigMailboxFunc func;
     gpointer user_data;
     GDestroyNotify free_item;
-    GSource *source;
-    GMutex mutex; /* for what follows */
-    GQueue items;
-    gboolean is_closed;
+    gboolean is_closed; /* the main loop's alone */
 };
 
-static void
-mailbox_clear(gpointer data)
-{
-    ApmigMailbox *mailbox = data;
-
-    g_queue_clear_full(&mailbox->items, mailbox->free_item);
-    g_source_unref(mailbox->source);
-    g_mutex_clear(&mailbox->mutex);
-}
-
-static gpointer
-take(ApmigMailbox *mailbox)
-{
+typedef struct {
+    ApmigMailbox *mailbox; /* a reference */
     gpointer item;
+} Letter;
 
-    g_mutex_lock(&mailbox->mutex);
-    item = g_queue_pop_head(&mailbox->items);
-    g_mutex_unlock(&mailbox->mutex);
-    return item;
+static void
+letter_free(gpointer data)
+{
+    Letter *letter = data;
+
+    g_atomic_rc_box_release(letter->mailbox);
+    g_free(letter);
 }
 
-/* What is put in meanwhile has its turn after other sources: a busy thread must not keep the main loop. */
-static gboolean
+static void
 hand_on(gpointer data)
 {
-    ApmigMailbox *mailbox = apmig_mailbox_ref(data); /* it may be closed by what it hands on */
-    guint n;
+    Letter *letter = data;
 
-    g_source_set_ready_time(mailbox->source, -1);
-    g_mutex_lock(&mailbox->mutex);
-    n = mailbox->items.length;
-    g_mutex_unlock(&mailbox->mutex);
-    for (guint i = 0; i < n && !mailbox->is_closed; i++)
-        mailbox->func(take(mailbox), mailbox->user_data);
-    apmig_mailbox_unref(mailbox);
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean
-dispatch(GSource *source, GSourceFunc callback, gpointer data)
-{
-    return callback(data);
+    if (letter->mailbox->is_closed)
+        letter->mailbox->free_item(letter->item);
+    else
+        letter->mailbox->func(letter->item, letter->mailbox->user_data);
 }
 
 ApmigMailbox *
-apmig_mailbox_new(const char *name, ApmigMailboxFunc func, gpointer user_data, GDestroyNotify free_item)
+apmig_mailbox_new(ApmigMailboxFunc func, gpointer user_data, GDestroyNotify free_item)
 {
-    static GSourceFuncs funcs = {.dispatch = dispatch};
     ApmigMailbox *mailbox = g_atomic_rc_box_new0(ApmigMailbox);
 
     mailbox->func = func;
     mailbox->user_data = user_data;
     mailbox->free_item = free_item;
-    g_mutex_init(&mailbox->mutex);
-    g_queue_init(&mailbox->items);
-    mailbox->source = g_source_new(&funcs, sizeof(GSource));
-    g_source_set_name(mailbox->source, name);
-    g_source_set_callback(mailbox->source, hand_on, mailbox, NULL);
-    g_source_attach(mailbox->source, g_main_context_get_thread_default());
     return mailbox;
-}
-
-ApmigMailbox *
-apmig_mailbox_ref(ApmigMailbox *mailbox)
-{
-    return g_atomic_rc_box_acquire(mailbox);
-}
-
-void
-apmig_mailbox_unref(ApmigMailbox *mailbox)
-{
-    if (mailbox)
-        g_atomic_rc_box_release_full(mailbox, mailbox_clear);
 }
 
 void
 apmig_mailbox_put(ApmigMailbox *mailbox, gpointer item)
 {
-    gboolean is_closed;
+    Letter *letter = g_new(Letter, 1);
 
-    g_mutex_lock(&mailbox->mutex);
-    is_closed = mailbox->is_closed;
-    if (!is_closed)
-        g_queue_push_tail(&mailbox->items, item);
-    g_mutex_unlock(&mailbox->mutex);
-    if (is_closed)
-        mailbox->free_item(item);
-    else
-        g_source_set_ready_time(mailbox->source, 0);
+    *letter = (Letter){g_atomic_rc_box_acquire(mailbox), item};
+    apmig_post(hand_on, letter, letter_free);
 }
 
 void
@@ -107,10 +100,6 @@ apmig_mailbox_close(ApmigMailbox *mailbox)
 {
     if (!mailbox)
         return;
-    g_mutex_lock(&mailbox->mutex);
     mailbox->is_closed = TRUE;
-    g_queue_clear_full(&mailbox->items, mailbox->free_item);
-    g_mutex_unlock(&mailbox->mutex);
-    g_source_destroy(mailbox->source);
-    apmig_mailbox_unref(mailbox);
+    g_atomic_rc_box_release(mailbox);
 }

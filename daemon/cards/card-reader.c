@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cards/card-reader.h"
 
+#include "base/mailbox.h"
 #include "cards/ap-sysfs.h"
 
 #include <string.h>
@@ -93,7 +94,7 @@ typedef struct {
     char *serial; /* NULL: not the end */
 } News;
 
-static gboolean hand_on(gpointer data);
+static void hand_on(gpointer data);
 
 static void
 news_free(gpointer data)
@@ -109,17 +110,13 @@ news_free(gpointer data)
 static void
 post(Job *job, const ApmigKeyReading *reading, char *serial)
 {
-    GSource *source = g_idle_source_new();
     News *news = g_new0(News, 1);
 
     news->job = g_atomic_rc_box_acquire(job);
     if (reading)
         news->reading = *reading;
     news->serial = serial;
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, hand_on, news, news_free);
-    g_source_attach(source, NULL);
-    g_source_unref(source);
+    apmig_post(hand_on, news, news_free);
 }
 
 /* The kernel shows dashes for what the card did not tell this time, whatever the cause. */
@@ -274,7 +271,7 @@ finish_job(ApmigCardReader *reader, const Job *job, const char *serial)
     start_job(reader, card);
 }
 
-static gboolean
+static void
 hand_on(gpointer data)
 {
     const News *news = data;
@@ -284,7 +281,6 @@ hand_on(gpointer data)
         finish_job(reader, news->job, news->serial);
     else if (reader)
         take_reading(reader, news->job, &news->reading);
-    return G_SOURCE_REMOVE;
 }
 
 /* --- requests ------------------------------------------------------------------------------------ */

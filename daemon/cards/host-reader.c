@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cards/host-reader.h"
 
+#include "base/mailbox.h"
 #include "cards/ap-sysfs.h"
 
 /* What a thread reads. Counted by g_atomic_rc_box: one reference is its thread's, one the reader's. */
@@ -60,14 +61,14 @@ request_free(gpointer data)
 
 static void start_job(ApmigHostReader *reader);
 
-static gboolean
+static void
 job_done(gpointer data)
 {
     const Job *job = data;
     ApmigHostReader *reader = job->reader;
 
     if (!reader)
-        return G_SOURCE_REMOVE;
+        return;
     for (guint i = 0; i < reader->requests->len; i++) {
         Request *request = g_ptr_array_index(reader->requests, i);
 
@@ -80,20 +81,15 @@ job_done(gpointer data)
     if (reader->func)
         reader->func(job->host, job->asked_at, job->began_at, reader->user_data);
     start_job(reader);
-    return G_SOURCE_REMOVE;
 }
 
 static gpointer
 read_host(gpointer data)
 {
     Job *job = data;
-    GSource *source = g_idle_source_new();
 
     job->host = apmig_ap_read_host(job->sysfs_root);
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, job_done, job, job_unref);
-    g_source_attach(source, NULL);
-    g_source_unref(source);
+    apmig_post(job_done, job, job_unref);
     return NULL;
 }
 

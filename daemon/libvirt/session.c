@@ -7,6 +7,7 @@
 #include <libvirt/virterror.h>
 
 #include "base/error.h"
+#include "base/mailbox.h"
 #include "guest/xml.h"
 
 #define MAX_EVENTS 6
@@ -55,18 +56,6 @@ static void
 session_unref(gpointer data)
 {
     g_atomic_rc_box_release_full(data, session_clear);
-}
-
-/* Has @func called in the main loop. (g_main_context_invoke() would call it here when no loop is running.) */
-static void
-post(GSourceFunc func, gpointer data)
-{
-    GSource *source = g_idle_source_new();
-
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, func, data, NULL);
-    g_source_attach(source, NULL);
-    g_source_unref(source);
 }
 
 /* --- events: libvirt calls these in the main loop; the domain is borrowed ------------------------ */
@@ -173,7 +162,7 @@ close_reason_to_string(int reason)
     }
 }
 
-static gboolean
+static void
 on_closed(gpointer data)
 {
     ApmigLibvirtSession *session = data;
@@ -182,7 +171,6 @@ on_closed(gpointer data)
     if (session->owner && session->ready)
         session->report->lost(session->closed, session->owner);
     session_unref(session);
-    return G_SOURCE_REMOVE;
 }
 
 /* In whatever thread finds the connection closed. */
@@ -192,7 +180,7 @@ connection_closed(virConnectPtr connection, int reason, void *data)
     ApmigLibvirtSession *session = data;
 
     g_atomic_int_set(&session->close_reason, reason);
-    post(on_closed, g_atomic_rc_box_acquire(session));
+    apmig_post(on_closed, g_atomic_rc_box_acquire(session), NULL);
 }
 
 /* --- connecting, in a thread of its own ---------------------------------------------------------- */
@@ -294,7 +282,7 @@ close_session(ApmigLibvirtSession *session, gint64 wait_usec)
         apmig_libvirt_pool_close(g_steal_pointer(&session->pools[i]), wait_usec);
 }
 
-static gboolean
+static void
 on_connected(gpointer data)
 {
     ApmigLibvirtSession *session = data;
@@ -311,7 +299,6 @@ on_connected(gpointer data)
         session->report->opened(session->has_hook, session->owner);
     }
     session_unref(session);
-    return G_SOURCE_REMOVE;
 }
 
 static gpointer
@@ -321,7 +308,7 @@ connect_in_thread(gpointer data)
 
     if (!connect_session(session, &session->error))
         disconnect_events(session);
-    post(on_connected, session);
+    apmig_post(on_connected, session, NULL);
     return NULL;
 }
 
@@ -353,14 +340,13 @@ apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec)
     session_unref(session);
 }
 
-static gboolean
+static void
 on_done(gpointer data)
 {
     g_autofree SessionCall *call = data;
 
     call->done(call->session->owner, call->data);
     session_unref(call->session);
-    return G_SOURCE_REMOVE;
 }
 
 static void
@@ -369,7 +355,7 @@ run_call(virConnectPtr connection, const GError *error, gpointer data)
     SessionCall *call = data;
 
     call->call(connection, error, call->data);
-    post(on_done, call);
+    apmig_post(on_done, call, NULL);
 }
 
 void

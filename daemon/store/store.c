@@ -186,7 +186,7 @@ apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data)
 {
     store->func = func;
     store->user_data = user_data;
-    store->answers = apmig_mailbox_new("apmigd store", answer, store, job_free);
+    store->answers = apmig_mailbox_new(answer, store, job_free);
     store->writer = g_thread_new("writer", run_writer, store);
 }
 
