@@ -89,7 +89,7 @@ test_fed_while_alive(Fixture *fixture, gconstpointer data)
 static void
 test_not_fed_when_dead(Fixture *fixture, gconstpointer data)
 {
-    G_GNUC_UNUSED g_autoptr(ApmigWatchdog) watchdog = apmig_watchdog_new(is_alive, fixture);
+    g_autoptr(ApmigWatchdog) watchdog = apmig_watchdog_new(is_alive, fixture);
 
     fixture->alive = FALSE;
     run_until_asked(fixture, 3);

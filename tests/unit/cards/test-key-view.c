@@ -238,7 +238,7 @@ give_dashes_once(gpointer data)
 static void
 test_dashes(Fixture *fixture, gconstpointer data)
 {
-    G_GNUC_UNUSED g_autofree char *path = make_fifo(fixture);
+    g_autofree char *path = make_fifo(fixture);
     GThread *writer = g_thread_new("writer", give_dashes_once, fixture);
 
     g_assert_cmpstr(read_cards(fixture, "all", 0, LONG), ==, "02.0004 0x3333333333333333, 05.0004 -");

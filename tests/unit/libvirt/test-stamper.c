@@ -224,7 +224,7 @@ test_unknown_device(Fixture *fixture, gconstpointer data)
     add_lock(fixture, "aaaaaaaa", "all");
     for (guint i = 0; i < G_N_ELEMENTS(devices); i++) {
         g_autoptr(ApmigGuest) guest = NULL;
-        G_GNUC_UNUSED g_autofree char *element = write_stamp(fixture, HERE, KEYS, devices[i], &guest);
+        g_autofree char *element = write_stamp(fixture, HERE, KEYS, devices[i], &guest);
 
         g_assert_null(guest->stamp->view);
         g_assert_cmpstr(guest->stamp->lock->id, ==, "aaaaaaaa");
