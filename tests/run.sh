@@ -82,10 +82,10 @@ run_pytest()
     account "$title" $(($(date +%s) - begin)) "$status" "$junit"
 }
 
-# run_bus SUITE BUILD: each case has a bus of its own and mostly waits, so that two a processor keep it busy
+# run_bus SUITE BUILD [SLOWER]: each case has a bus of its own and mostly waits, so that two a processor keep it busy
 run_bus()
 {
-    run_pytest "$1" "$2" bus -n $(($(nproc) * 2))
+    APMIGD_TESTS_SLOWER=${3:-${APMIGD_TESTS_SLOWER:-1}} run_pytest "$1" "$2" bus -n $(($(nproc) * 2))
 }
 
 # The sources are formatted by one version, which later distributions do not have.
@@ -122,7 +122,7 @@ suite_sanitize()
 {
     # shellcheck disable=SC2086
     need_packages $build_packages $bus_packages && build_sanitized &&
-        run_meson unit-sanitized sanitized && run_bus bus-sanitized sanitized
+        run_meson unit-sanitized sanitized && run_bus bus-sanitized sanitized 5
 }
 
 suite_hosts()

@@ -19,7 +19,7 @@ bus = Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
 try:
     reply = bus.call_sync("org.apmigd1", "/org/apmigd1", "org.apmigd1.Manager", "AdmitMigration",
                           GLib.Variant("(sssss)", (guest, "migrate", "begin", "-", xml)), None,
-                          Gio.DBusCallFlags.NONE, 20000, None)
+                          Gio.DBusCallFlags.NONE, GLib.MAXINT, None)
     allowed, reason, _device_map = reply.unpack()
     print("allowed" if allowed else f"denied: {reason}")
 except GLib.Error as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What apmigd tells of changes of the AP configuration while it has to stay, on the sample host."""
 import os
+import re
 import threading
 
 import pytest
@@ -130,7 +131,7 @@ def say(path, *words):
 
 @pytest.mark.parametrize("words, told", [("01", False), ("001", True), ("01010", True)], ids=["once", "twice", "to-and-fro"])
 def test_change_counts_when_two_readings_agree(host, root, bus, words, told):
-    """One reading is asked for; those that are needed besides come by themselves."""
+    """One reading is asked for; those that are needed besides come by themselves, and may find that it is as it was."""
     monitor = bus.monitor()
     root.take("05.*")
     read_again(root)
@@ -143,7 +144,7 @@ def test_change_counts_when_two_readings_agree(host, root, bus, words, told):
     else:
         read_again(root)
         read_again(root)
-    assert host.read_log().count("CONFIG_CHANGED") == (1 if told else 0)
+    assert len(re.findall("CONFIG_CHANGED: .* 05.0004 was configured and is deconf", host.read_log())) == (1 if told else 0)
 
 
 def test_second_reading_fails(host, root, bus):
