@@ -45,6 +45,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
         core->hypervisor->query_guest(core->hypervisor, action->query.token, action->query.uuid,
                                       action->query.want_facts);
         break;
+    case APMIG_ACTION_HEARTBEAT:
+        core->hypervisor->heartbeat(core->hypervisor, action->query.token, action->query.uuid);
+        break;
     case APMIG_ACTION_RUN_STEP:
         if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT)
             core->hypervisor->run_step(core->hypervisor, action->op, action->step.kind, action->step.uuid);

@@ -169,7 +169,7 @@ apmig_core_declare_keys(ApmigCore *core, const ApmigDeclarationRequest *request,
 void
 core_other_keys(const ApmigOtherKeys *other, gpointer core)
 {
-    gboolean is_start = other->change == APMIG_CHANGE_STARTED;
+    gboolean is_start = other->change == APMIG_NEWS_STARTED;
     g_autofree char *message =
         g_strdup_printf("guest %s was %s with other master keys than it had: %s", other->name,
                         is_start ? "started" : "given its crypto device", other->sentence);

@@ -331,6 +331,35 @@ apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *
     return describe_domain(domain, sysfs_root, order, error);
 }
 
+/* --- the heartbeat ------------------------------------------------------------------------------- */
+
+/* Returns: (transfer full) (nullable): as of apmig_libvirt_heartbeat(). */
+static char *
+ask_states(virConnectPtr connection)
+{
+    virDomainStatsRecordPtr *records = NULL;
+    int n_records = virConnectGetAllDomainStats(connection, VIR_DOMAIN_STATS_STATE, &records,
+                                                VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
+
+    if (n_records < 0)
+        return virGetLastErrorCode() == VIR_ERR_NO_SUPPORT ? NULL : apmig_libvirt_error_message();
+    virDomainStatsRecordListFree(records);
+    return NULL;
+}
+
+char *
+apmig_libvirt_heartbeat(virConnectPtr connection, const char *uuid)
+{
+    g_autoptr(virDomain) domain = uuid ? virDomainLookupByUUIDString(connection, uuid) : NULL;
+    g_autoptr(ApmigLibvirtReading) reading = g_new0(ApmigLibvirtReading, 1);
+    int operation;
+
+    if (!domain)
+        return ask_states(connection);
+    query_job(domain, reading, &operation);
+    return reading->job == APMIG_JOB_UNKNOWN ? g_steal_pointer(&reading->error) : NULL;
+}
+
 /* --- stamps -------------------------------------------------------------------------------------- */
 
 /* Returns: DONE when there is nothing that could be written to; BUSY; FAILED with @ret_message, or without when the

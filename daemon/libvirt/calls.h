@@ -52,6 +52,17 @@ ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *u
                                          const char *sysfs_root) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
+ * apmig_libvirt_heartbeat: asks what takes a worker of normal priority
+ * @uuid: (nullable): of the guest whose job is asked for; NULL: the states of all are
+ *
+ * Lists, states and look-ups are answered by libvirt's priority workers when nothing else is (remote_protocol.x). A guest
+ * that is not there, or that comes in, is an answer.
+ *
+ * Returns: (transfer full) (nullable): why there was none, as a clause; NULL: it answered.
+ */
+char *apmig_libvirt_heartbeat(virConnectPtr connection, const char *uuid) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
  * apmig_libvirt_abort: ends the outgoing migration of a guest, and nothing else
  * @ret_message: (out) (transfer full): a clause to the outcome
  *

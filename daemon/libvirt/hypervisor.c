@@ -168,6 +168,47 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
 }
 
 typedef struct {
+    ApmigToken token;
+    char *uuid;
+    char *error;
+} Heartbeat;
+
+static void
+make_heartbeat(virConnectPtr connection, const GError *no_connection, gpointer data)
+{
+    Heartbeat *heartbeat = data;
+
+    heartbeat->error =
+        connection ? apmig_libvirt_heartbeat(connection, heartbeat->uuid) : g_strdup(no_connection->message);
+}
+
+static void
+hand_on_heartbeat(gpointer owner, gpointer data)
+{
+    const LibvirtHypervisor *self = owner;
+    Heartbeat *heartbeat = data;
+
+    if (self)
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HEARTBEAT_ANSWERED,
+                                 .heartbeat = {heartbeat->token, heartbeat->error}});
+    g_free(heartbeat->error);
+    g_free(heartbeat->uuid);
+    g_free(heartbeat);
+}
+
+static void
+ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
+{
+    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
+    Heartbeat *heartbeat = g_new0(Heartbeat, 1);
+
+    heartbeat->token = token;
+    heartbeat->uuid = g_strdup(uuid);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_heartbeat, hand_on_heartbeat,
+                               heartbeat);
+}
+
+typedef struct {
     guint64 op;
     ApmigStep step;
     char *uuid;
@@ -265,36 +306,19 @@ on_lost(const char *reason, gpointer owner)
 }
 
 static void
-on_guest_changed(const char *uuid, ApmigGuestChange change, gpointer owner)
-{
-    const LibvirtHypervisor *self = owner;
-
-    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid, change}});
-}
-
-static void
-on_guest_stopped(const char *uuid, gboolean migrated, gpointer owner)
+on_news(const char *uuid, const char *name, ApmigNews what, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
-    g_hash_table_remove(self->known, uuid);
-    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
-}
-
-static void
-on_hint(const char *uuid, gpointer owner)
-{
-    const LibvirtHypervisor *self = owner;
-
-    tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
+    if (apmig_news_is_stop(what))
+        g_hash_table_remove(self->known, uuid);
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {uuid, name, what}});
 }
 
 static const ApmigLibvirtSessionEvents session_events = {
     .opened = on_opened,
     .lost = on_lost,
-    .guest_changed = on_guest_changed,
-    .guest_stopped = on_guest_stopped,
-    .hint = on_hint,
+    .news = on_news,
 };
 
 /* --- its life ------------------------------------------------------------------------------------ */
@@ -367,6 +391,7 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->vtable.start = start;
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
+    self->vtable.heartbeat = ask_heartbeat;
     self->vtable.run_step = run_step;
     self->vtable.stamp_guest = libvirt_stamp_guest;
     self->vtable.remove_stamps = libvirt_remove_stamps;

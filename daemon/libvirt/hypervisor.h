@@ -16,8 +16,8 @@ typedef struct {
      * hook script gates what comes in. */
     void (*view_started)(const char *uri, gboolean has_hook, gpointer user_data);
     /* VIEW_LOST (also after each failed attempt to connect: every question under way is void, a late answer is ignored),
-     * GUESTS_LISTED, GUEST_ANSWERED, STEP_FINISHED, GUEST_CHANGED, GUEST_STOPPED, HINT, STAMP_FINISHED. @event: borrowed,
-     * without its times. */
+     * GUESTS_LISTED, FACTS_READ, GUEST_ANSWERED, HEARTBEAT_ANSWERED, STEP_FINISHED, GUEST_NEWS, HINT, HINTS_CHANGED,
+     * STAMP_FINISHED. @event: borrowed, without its times. */
     void (*told)(const ApmigEvent *event, gpointer user_data);
     /* Found before a stamp was written; comes before STAMP_FINISHED. */
     void (*other_keys)(const ApmigOtherKeys *other, gpointer user_data);
@@ -58,6 +58,9 @@ struct ApmigHypervisor {
      * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
      * scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
+    /* Asks, on a connection of its own, what a worker of normal priority has to answer: the job of a guest, or without
+     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. */
+    void (*heartbeat)(ApmigHypervisor *self, ApmigToken token, const char *uuid);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
     /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a

@@ -60,70 +60,76 @@ session_unref(gpointer data)
 
 /* --- events: libvirt calls these in the main loop; the domain is borrowed ------------------------ */
 
-/* Returns: whom to tell about the guest, with the UUID of @domain; NULL: no one. */
-static gpointer
-listener(const ApmigLibvirtSession *session, virDomainPtr domain, char *ret_uuid)
+static void
+report(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigNews what)
 {
-    if (!session->owner || !session->ready || virDomainGetUUIDString(domain, ret_uuid) < 0)
-        return NULL;
-    return session->owner;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (session->owner && session->ready && virDomainGetUUIDString(domain, uuid) == 0)
+        session->report->news(uuid, virDomainGetName(domain), what, session->owner);
 }
 
-/* One that comes in is seen as what it is by its job, and was compared when the hook asked. */
-static ApmigGuestChange
-change_of_start(int detail)
+static ApmigNews
+news_of_stop(int detail)
 {
-    return detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED ? APMIG_CHANGE_OTHER : APMIG_CHANGE_STARTED;
+    switch (detail) {
+    case VIR_DOMAIN_EVENT_STOPPED_MIGRATED:
+        return APMIG_NEWS_STOPPED_MIGRATED;
+    case VIR_DOMAIN_EVENT_STOPPED_FAILED:
+    case VIR_DOMAIN_EVENT_STOPPED_CRASHED:
+    case VIR_DOMAIN_EVENT_STOPPED_DESTROYED:
+        return APMIG_NEWS_STOPPED_LOST;
+    default:
+        return APMIG_NEWS_STOPPED;
+    }
+}
+
+static ApmigNews
+news_of_lifecycle(int event, int detail)
+{
+    switch (event) {
+    case VIR_DOMAIN_EVENT_DEFINED:
+        return APMIG_NEWS_DEFINED;
+    case VIR_DOMAIN_EVENT_STARTED:
+        return detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED ? APMIG_NEWS_ARRIVING : APMIG_NEWS_STARTED;
+    case VIR_DOMAIN_EVENT_SUSPENDED:
+        return detail == VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED ? APMIG_NEWS_SUSPENDED : APMIG_NEWS_OTHER;
+    case VIR_DOMAIN_EVENT_RESUMED:
+        return detail == VIR_DOMAIN_EVENT_RESUMED_MIGRATED || detail == VIR_DOMAIN_EVENT_RESUMED_POSTCOPY
+                   ? APMIG_NEWS_RESUMED
+                   : APMIG_NEWS_OTHER;
+    case VIR_DOMAIN_EVENT_STOPPED:
+        return news_of_stop(detail);
+    default:
+        return APMIG_NEWS_OTHER;
+    }
 }
 
 static int
 on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data)
 {
-    const ApmigLibvirtSession *session = data;
-    char uuid[VIR_UUID_STRING_BUFLEN];
-    gpointer owner = listener(session, domain, uuid);
-
-    if (!owner)
-        return 0;
-    if (event == VIR_DOMAIN_EVENT_STOPPED)
-        session->report->guest_stopped(uuid, detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED, owner);
-    else if (event == VIR_DOMAIN_EVENT_STARTED)
-        session->report->guest_changed(uuid, change_of_start(detail), owner);
-    session->report->hint(uuid, owner);
+    report(data, domain, news_of_lifecycle(event, detail));
     return 0;
-}
-
-static void
-report_hint(const ApmigLibvirtSession *session, virDomainPtr domain)
-{
-    char uuid[VIR_UUID_STRING_BUFLEN];
-    gpointer owner = listener(session, domain, uuid);
-
-    if (owner)
-        session->report->hint(uuid, owner);
 }
 
 static void
 on_migration_iteration(virConnectPtr connection, virDomainPtr domain, int iteration, void *data)
 {
-    report_hint(data, domain);
+    report(data, domain, APMIG_NEWS_SENDING);
 }
 
 static void
 on_job_completed(virConnectPtr connection, virDomainPtr domain, virTypedParameterPtr params, int n_params,
                  void *data)
 {
-    report_hint(data, domain);
-}
+    int operation = VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
 
-static void
-report_change(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigGuestChange change)
-{
-    char uuid[VIR_UUID_STRING_BUFLEN];
-    gpointer owner = listener(session, domain, uuid);
-
-    if (owner)
-        session->report->guest_changed(uuid, change, owner);
+    if (virTypedParamsGetInt(params, n_params, VIR_DOMAIN_JOB_OPERATION, &operation) != 1)
+        report(data, domain, APMIG_NEWS_OTHER);
+    else
+        report(data, domain,
+               operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT ? APMIG_NEWS_JOB_MIGRATED
+                                                                   : APMIG_NEWS_JOB_SAVED);
 }
 
 /* libvirt names a hostdev hostdevN (qemuAssignDeviceHostdevAlias()), unless the guest's XML names it, with "ua-". */
@@ -132,13 +138,13 @@ on_device_added(virConnectPtr connection, virDomainPtr domain, const char *alias
 {
     gboolean may_be_hostdev = g_str_has_prefix(alias, "hostdev") || g_str_has_prefix(alias, "ua-");
 
-    report_change(data, domain, may_be_hostdev ? APMIG_CHANGE_PLUGGED : APMIG_CHANGE_OTHER);
+    report(data, domain, may_be_hostdev ? APMIG_NEWS_PLUGGED : APMIG_NEWS_CHANGED);
 }
 
 static void
 on_device_removed(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
 {
-    report_change(data, domain, APMIG_CHANGE_OTHER);
+    report(data, domain, APMIG_NEWS_CHANGED);
 }
 
 /* The stamp has a namespace of its own: what apmigd writes is no change. */
@@ -146,7 +152,7 @@ static void
 on_metadata_change(virConnectPtr connection, virDomainPtr domain, int type, const char *uri, void *data)
 {
     if (!uri || strcmp(uri, APMIG_KEYS_NAMESPACE) == 0)
-        report_change(data, domain, APMIG_CHANGE_OTHER);
+        report(data, domain, APMIG_NEWS_CHANGED);
 }
 
 static const char *

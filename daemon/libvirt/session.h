@@ -21,11 +21,8 @@ typedef struct {
     void (*opened)(gboolean has_hook, gpointer owner);
     /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */
     void (*lost)(const char *reason, gpointer owner);
-    /* Started, its devices or apmigd's element in its metadata changed. */
-    void (*guest_changed)(const char *uuid, ApmigGuestChange change, gpointer owner);
-    void (*guest_stopped)(const char *uuid, gboolean migrated, gpointer owner);
-    /* Anything else; follows the two above for starts and stops. */
-    void (*hint)(const char *uuid, gpointer owner);
+    /* Metadata counts with apmigd's element alone. */
+    void (*news)(const char *uuid, const char *name, ApmigNews what, gpointer owner);
 } ApmigLibvirtSessionEvents;
 
 typedef enum {

@@ -281,7 +281,7 @@ apmig_stamp_find_other_keys(const ApmigGuest *guest, const ApmigStampOrder *orde
     ApmigOtherKeys *other;
     ApmigStamp stamp;
 
-    if (order->change == APMIG_CHANGE_OTHER || !names_queues_of_device(guest->stamp) ||
+    if (order->change == APMIG_NEWS_CHANGED || !names_queues_of_device(guest->stamp) ||
         guest->n_ap_devices == 0)
         return NULL;
     stamp = *guest->stamp;

@@ -26,7 +26,7 @@ typedef struct {
     gint64 now;          /* realtime, usec */
     GPtrArray *locks;    /* of ApmigLockRecord: see apmig_stamp_choose_lock() */
     ApmigEvidence *evidence;
-    ApmigGuestChange change; /* that is the cause of it */
+    ApmigNews change; /* that is the cause of it */
 } ApmigStampOrder;
 
 /**
@@ -85,7 +85,7 @@ char *apmig_stamp_describe(const char *xml, const ApmigGuest *guest, ApmigStampH
 /* A guest that runs on other keys than it had. */
 typedef struct {
     char *uuid, *name;
-    ApmigGuestChange change; /* what it did */
+    ApmigNews change; /* what it did */
     char *sentence;
 } ApmigOtherKeys;
 

@@ -41,7 +41,8 @@ typedef enum {
     APMIG_ACTION_PERSIST_DECLARED, /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
     /* Asked of the hypervisor and of the cards. */
     APMIG_ACTION_LIST_GUESTS, /* query; then GUESTS_LISTED */
-    APMIG_ACTION_QUERY_GUEST, /* query; then GUEST_ANSWERED */
+    APMIG_ACTION_QUERY_GUEST, /* query; then GUEST_ANSWERED, before it perhaps FACTS_READ */
+    APMIG_ACTION_HEARTBEAT,   /* query; then HEARTBEAT_ANSWERED */
     APMIG_ACTION_RUN_STEP,    /* op, step; then STEP_FINISHED */
     APMIG_ACTION_READ_KEYS,   /* op, reading; then KEYS_READ */
     APMIG_ACTION_READ_USES,   /* op, reading: the AP bus, from now on; then USES_READ */
@@ -142,8 +143,8 @@ typedef struct {
         GPtrArray *declared; /* of ApmigEvidenceRecord */
         struct {
             ApmigToken token;
-            char *uuid; /* with QUERY_GUEST, as the next */
-            gboolean want_facts;
+            char *uuid;          /* with QUERY_GUEST; with HEARTBEAT (nullable): whose job is asked for */
+            gboolean want_facts; /* with QUERY_GUEST */
         } query;
         struct {
             ApmigStep kind;
@@ -160,9 +161,9 @@ typedef struct {
         } reading;
         struct {
             char *uuid;
-            ApmigStampForm form;     /* off: what stamp there is is taken away */
-            ApmigGuestChange change; /* its cause */
-            GPtrArray *locks;        /* of ApmigLockRecord, oldest first: see apmig_stamp_choose_lock() */
+            ApmigStampForm form; /* off: what stamp there is is taken away */
+            ApmigNews change;    /* its cause */
+            GPtrArray *locks;    /* of ApmigLockRecord, oldest first: see apmig_stamp_choose_lock() */
         } stamp;
         ApmigReply reply;
         char *id;

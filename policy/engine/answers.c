@@ -132,17 +132,24 @@ guest_learn_facts(Guest *guest, const ApmigGuestFacts *facts)
 }
 
 static void
+learn_facts(ApmigEngine *engine, Guest *guest, ApmigToken token, const ApmigGuestFacts *facts)
+{
+    if (token <= guest->facts_token)
+        return;
+    guest_learn_facts(guest, facts);
+    engine_unplug_learned(engine, guest);
+    guest->told_token = token;
+    g_hash_table_remove(engine->arrivals, guest->uuid);
+}
+
+static void
 learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
-    if (event->answered.facts_read && event->answered.token > guest->facts_token) {
-        guest_learn_facts(guest, &event->answered.facts);
-        engine_unplug_learned(engine, guest);
-        guest->told_token = event->answered.token;
-        g_hash_table_remove(engine->arrivals, guest->uuid);
-    } else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
-               event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid)) {
+    if (event->answered.facts_read)
+        learn_facts(engine, guest, event->answered.token, &event->answered.facts);
+    else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
+             event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid))
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
-    }
 }
 
 static void
@@ -188,8 +195,8 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
         engine_ask_guest(engine, guest);
 }
 
-void
-engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change)
+static void
+guest_changed(ApmigEngine *engine, const char *uuid, ApmigNews change)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
@@ -203,11 +210,10 @@ engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange cha
         outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
     if (arrival_until && engine->now <= *arrival_until)
         *arrival_until = G_MAXINT64; /* it has come, and is what the hook told of until it stops */
-    engine_hint(engine, uuid, NULL);
 }
 
 static void
-guest_stopped(ApmigEngine *engine, const char *uuid)
+guest_is_stopped(ApmigEngine *engine, const char *uuid)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
 
@@ -220,8 +226,8 @@ guest_stopped(ApmigEngine *engine, const char *uuid)
     guest->stop_token = engine->last_token;
 }
 
-void
-engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
+static void
+guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
 {
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
@@ -230,6 +236,33 @@ engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
         outgoing->stop_token = engine->last_token;
         outgoing->stopped_migrated = migrated;
     }
-    guest_stopped(engine, uuid);
+    guest_is_stopped(engine, uuid);
+}
+
+void
+engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
+{
+    const char *uuid = event->news.uuid;
+    ApmigNews what = event->news.what;
+
+    if (apmig_news_is_stop(what))
+        guest_stopped(engine, uuid, what == APMIG_NEWS_STOPPED_MIGRATED);
+    else if (what == APMIG_NEWS_CHANGED || what == APMIG_NEWS_STARTED || what == APMIG_NEWS_PLUGGED ||
+             what == APMIG_NEWS_ARRIVING)
+        guest_changed(engine, uuid, what == APMIG_NEWS_ARRIVING ? APMIG_NEWS_CHANGED : what);
     engine_hint(engine, uuid, NULL);
+}
+
+void
+engine_facts_read(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, event->facts_read.uuid);
+
+    if (guest && guest->asked && guest->asked == event->facts_read.token)
+        learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
+}
+
+void
+engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event)
+{
 }

@@ -13,12 +13,27 @@
 
 /* --- what is known of a guest -------------------------------------------------------------------- */
 
-/* What has happened to a guest that is to be looked at again. */
+/* What libvirt tells of a guest by itself, pushed without a worker of its own: qemuProcessHandleMigrationPass() and others
+ * in src/qemu of libvirt 11.3. After each of them the guest is looked at. */
 typedef enum {
-    APMIG_CHANGE_OTHER, /* its devices or its metadata, or nothing is known of it */
-    APMIG_CHANGE_STARTED,
-    APMIG_CHANGE_PLUGGED, /* a device was added that may be a mediated one */
-} ApmigGuestChange;
+    APMIG_NEWS_CHANGED,          /* its devices or its metadata, or nothing is known of it */
+    APMIG_NEWS_STARTED,          /* and not by a migration */
+    APMIG_NEWS_PLUGGED,          /* a device was added that may be a mediated one */
+    APMIG_NEWS_DEFINED,          /* its persistent configuration is new, or another */
+    APMIG_NEWS_ARRIVING,         /* STARTED/MIGRATED: its QEMU listens, no byte has come */
+    APMIG_NEWS_SENDING,          /* MIGRATION_ITERATION: memory leaves, to another host or into a file */
+    APMIG_NEWS_SUSPENDED,        /* SUSPENDED/MIGRATED, at the source */
+    APMIG_NEWS_RESUMED,          /* RESUMED/MIGRATED or POSTCOPY: it has come, or stays where it was */
+    APMIG_NEWS_JOB_MIGRATED,     /* JOB_COMPLETED of a migration to another host */
+    APMIG_NEWS_JOB_SAVED,        /* JOB_COMPLETED of anything else */
+    APMIG_NEWS_STOPPED,          /* shut down, or saved */
+    APMIG_NEWS_STOPPED_LOST,     /* failed, crashed or destroyed */
+    APMIG_NEWS_STOPPED_MIGRATED, /* it has left */
+    APMIG_NEWS_OTHER,
+} ApmigNews;
+
+/* Whether it is one of the three that tell that it stopped. */
+gboolean apmig_news_is_stop(ApmigNews news);
 
 /* What a guest brings that comes in, and what this host knows to compare it with. Zeroed: neither. */
 typedef struct {
@@ -70,9 +85,11 @@ typedef enum {
     APMIG_EVENT_VIEW_LOST,
     APMIG_EVENT_GUESTS_LISTED,
     APMIG_EVENT_GUEST_ANSWERED,
-    APMIG_EVENT_GUEST_CHANGED,
-    APMIG_EVENT_GUEST_STOPPED,
+    APMIG_EVENT_FACTS_READ,
+    APMIG_EVENT_HEARTBEAT_ANSWERED,
+    APMIG_EVENT_GUEST_NEWS,
     APMIG_EVENT_HINT,
+    APMIG_EVENT_HINTS_CHANGED,
     APMIG_EVENT_STEP_FINISHED,
     APMIG_EVENT_KEYS_READ,
     APMIG_EVENT_STAMP_FINISHED,
@@ -209,19 +226,27 @@ typedef struct {
             const char *error; /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */
         } answered;
         struct {
-            const char
-                *uuid; /* GUEST_CHANGED: it has started, or its devices or metadata are to be read again */
-            ApmigGuestChange change;
-        } changed;
+            ApmigToken
+                token; /* of the question that goes on: its job may hang for long, what its XML says does not */
+            const char *uuid;
+            ApmigGuestFacts facts;
+        } facts_read;
+        struct {
+            ApmigToken token;
+            const char *error; /* (nullable): NULL is success */
+        } heartbeat;
         struct {
             const char *uuid;
-            gboolean
-                migrated; /* VIR_DOMAIN_EVENT_STOPPED_MIGRATED; else it failed, crashed or was destroyed */
-        } stopped;
+            const char *name; /* (nullable): not known */
+            ApmigNews what;
+        } news;
         struct {
             const char *uuid; /* (nullable) */
             const char *name; /* (nullable); both NULL: anything may have changed */
         } hint;
+        struct {
+            gboolean watched; /* libvirt's status folder itself is; FALSE at first */
+        } hints;
         struct {
             guint64 op;
             ApmigStepOutcome outcome;

@@ -71,14 +71,20 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_GUEST_ANSWERED:
         engine_answered(engine, event);
         break;
-    case APMIG_EVENT_GUEST_CHANGED:
-        engine_guest_changed(engine, event->changed.uuid, event->changed.change);
+    case APMIG_EVENT_FACTS_READ:
+        engine_facts_read(engine, event);
         break;
-    case APMIG_EVENT_GUEST_STOPPED:
-        engine_guest_stopped(engine, event->stopped.uuid, event->stopped.migrated);
+    case APMIG_EVENT_HEARTBEAT_ANSWERED:
+        engine_heartbeat_answered(engine, event);
+        break;
+    case APMIG_EVENT_GUEST_NEWS:
+        engine_guest_news(engine, event);
         break;
     case APMIG_EVENT_HINT:
         engine_hint(engine, event->hint.uuid, event->hint.name);
+        break;
+    case APMIG_EVENT_HINTS_CHANGED:
+        engine->hints_watched = event->hints.watched;
         break;
     case APMIG_EVENT_STEP_FINISHED:
         engine_step_finished(engine, event->step.op, event->step.outcome, event->step.message);

@@ -166,6 +166,7 @@ struct ApmigEngine {
 
     gboolean has_guest_queues;
     gboolean connected;
+    gboolean hints_watched;
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
@@ -223,8 +224,9 @@ void engine_view_started(ApmigEngine *engine);
 void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
 void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
-void engine_guest_changed(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
-void engine_guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated);
+void engine_facts_read(ApmigEngine *engine, const ApmigEvent *event);
+void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+void engine_guest_news(ApmigEngine *engine, const ApmigEvent *event);
 
 /* migrations.c */
 void migration_free(Migration *migration);
@@ -291,7 +293,7 @@ void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
 /* As before, for what has happened to it here. */
-void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigGuestChange change);
+void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
 void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);

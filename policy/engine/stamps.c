@@ -26,8 +26,8 @@ typedef struct {
     guint failures;
     gboolean again; /* wanted once more since the write under way began */
     gboolean arrived;
-    ApmigGuestChange change;    /* since the last write began */
-    ApmigGuestChange handed_on; /* with the write under way */
+    ApmigNews change;    /* since the last write began */
+    ApmigNews handed_on; /* with the write under way */
 } Stamp;
 
 /* --- what is wanted ------------------------------------------------------------------------------ */
@@ -52,13 +52,13 @@ engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived)
 
 /* A start or a plug that is followed by another change still is one. */
 void
-engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigGuestChange change)
+engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change)
 {
     Stamp *stamp;
 
     engine_stamp_guest(engine, uuid, FALSE);
     stamp = g_hash_table_lookup(engine->stamps, uuid);
-    if (stamp && change != APMIG_CHANGE_OTHER)
+    if (stamp && change != APMIG_NEWS_CHANGED)
         stamp->change = change;
 }
 
@@ -180,7 +180,7 @@ write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
     action->stamp.form = engine->policy->stamp;
     action->stamp.locks = copy_locks(engine);
     action->stamp.change = stamp->handed_on = stamp->change;
-    stamp->change = APMIG_CHANGE_OTHER;
+    stamp->change = APMIG_NEWS_CHANGED;
     stamp->again = FALSE;
 }
 
@@ -244,7 +244,7 @@ log_failure(ApmigEngine *engine, const char *uuid, const char *message)
 static gboolean
 is_to_be_written_again(ApmigEngine *engine, const char *uuid, Stamp *stamp, const ApmigEvent *event)
 {
-    if (event->stamping.result != APMIG_STAMPING_DONE && stamp->change == APMIG_CHANGE_OTHER)
+    if (event->stamping.result != APMIG_STAMPING_DONE && stamp->change == APMIG_NEWS_CHANGED)
         stamp->change = stamp->handed_on; /* nobody has looked, as far as is known */
     if (stamp->again)
         return TRUE;

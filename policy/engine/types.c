@@ -110,6 +110,13 @@ apmig_migration_phase_to_string(ApmigMigrationPhase phase)
     return migration_phases[phase];
 }
 
+gboolean
+apmig_news_is_stop(ApmigNews news)
+{
+    return news == APMIG_NEWS_STOPPED || news == APMIG_NEWS_STOPPED_LOST ||
+           news == APMIG_NEWS_STOPPED_MIGRATED;
+}
+
 const char *
 apmig_migration_direction(const ApmigMigration *migration)
 {
@@ -236,6 +243,7 @@ action_clear(ApmigAction *action)
         break;
     case APMIG_ACTION_LIST_GUESTS:
     case APMIG_ACTION_QUERY_GUEST:
+    case APMIG_ACTION_HEARTBEAT:
         g_free(action->query.uuid);
         break;
     case APMIG_ACTION_RUN_STEP:

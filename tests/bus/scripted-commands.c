@@ -145,13 +145,37 @@ do_guest(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
     return TRUE;
 }
 
+static const struct {
+    const char *name;
+    ApmigNews news;
+} news_names[] = {
+    {"changed", APMIG_NEWS_CHANGED},           {"started", APMIG_NEWS_STARTED},
+    {"plugged", APMIG_NEWS_PLUGGED},           {"defined", APMIG_NEWS_DEFINED},
+    {"arriving", APMIG_NEWS_ARRIVING},         {"sending", APMIG_NEWS_SENDING},
+    {"suspended", APMIG_NEWS_SUSPENDED},       {"resumed", APMIG_NEWS_RESUMED},
+    {"job-saved", APMIG_NEWS_JOB_SAVED},       {"job-migrated", APMIG_NEWS_JOB_MIGRATED},
+    {"stopped", APMIG_NEWS_STOPPED},           {"lost", APMIG_NEWS_STOPPED_LOST},
+    {"migrated", APMIG_NEWS_STOPPED_MIGRATED},
+};
+
 /* @name: (nullable) */
-static ApmigGuestChange
-change_of(const char *name)
+static ApmigNews
+news_of(const char *name)
 {
-    if (g_strcmp0(name, "started") == 0)
-        return APMIG_CHANGE_STARTED;
-    return g_strcmp0(name, "plugged") == 0 ? APMIG_CHANGE_PLUGGED : APMIG_CHANGE_OTHER;
+    for (guint i = 0; i < G_N_ELEMENTS(news_names); i++)
+        if (g_strcmp0(name, news_names[i].name) == 0)
+            return news_names[i].news;
+    return APMIG_NEWS_CHANGED;
+}
+
+static void
+tell_news(const ScriptedHypervisor *self, const char *uuid, ApmigNews what)
+{
+    JsonObject *guest =
+        json_object_has_member(self->guests, uuid) ? json_object_get_object_member(self->guests, uuid) : NULL;
+    const char *name = guest ? get_text(guest, "name") : NULL;
+
+    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {uuid, name, what}});
 }
 
 static gboolean
@@ -172,18 +196,13 @@ do_event(ScriptedHypervisor *self, JsonObject *command, JsonObject *reply, GErro
         return FALSE;
     }
     if (g_str_equal(what, "changed"))
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED,
-                                                .changed = {uuid, change_of(get_text(command, "change"))}});
+        tell_news(self, uuid, news_of(get_text(command, "change")));
+    if (g_str_equal(what, "stopped"))
+        tell_news(self, uuid, migrated ? APMIG_NEWS_STOPPED_MIGRATED : APMIG_NEWS_STOPPED);
+    if (g_str_equal(what, "remove") && stopped)
+        tell_news(self, uuid, news_of(g_str_equal(stopped, "migrated") ? "migrated" : "stopped"));
     if (g_str_equal(what, "remove"))
         json_object_remove_member(self->guests, uuid);
-    if (g_str_equal(what, "stopped"))
-        apmig_scripted_tell(self,
-                            &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {uuid, migrated}});
-    if (g_str_equal(what, "remove") && stopped != NULL) {
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED,
-                                                .stopped = {uuid, g_str_equal(stopped, "migrated")}});
-        apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = uuid}});
-    }
     return TRUE;
 }
 

@@ -311,6 +311,24 @@ query_guest(ApmigHypervisor *vtable, guint64 token, const char *uuid, gboolean w
 }
 
 static void
+give_heartbeat(Pending *pending)
+{
+    apmig_scripted_tell(pending->hypervisor, &(ApmigEvent){.type = APMIG_EVENT_HEARTBEAT_ANSWERED,
+                                                           .heartbeat = {pending->number, pending->error}});
+}
+
+static void
+heartbeat(ApmigHypervisor *vtable, guint64 token, const char *uuid)
+{
+    ScriptedHypervisor *self = (ScriptedHypervisor *)vtable;
+    Pending *pending = pending_new(self, "heartbeat", give_heartbeat, token, uuid);
+
+    if (g_str_equal(get_string(self, NULL, "heartbeat", "answer"), "fail"))
+        pending->error = g_strdup("the heartbeat was told to fail");
+    schedule_answer(pending, NULL, "heartbeat-ms");
+}
+
+static void
 end_job(Pending *pending)
 {
     JsonObject *guest = find_guest(pending->hypervisor->guests, pending->uuid);
@@ -329,9 +347,8 @@ complete_migration(Pending *pending)
     json_object_remove_member(self->guests, pending->uuid);
     if (!self->connected)
         return;
-    apmig_scripted_tell(self,
-                        &(ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {pending->uuid, TRUE}});
-    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.uuid = pending->uuid}});
+    apmig_scripted_tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS,
+                                            .news = {pending->uuid, NULL, APMIG_NEWS_STOPPED_MIGRATED}});
 }
 
 static void
@@ -644,6 +661,7 @@ apmig_scripted_hypervisor_new(const char *uri)
     self->vtable.start = start;
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
+    self->vtable.heartbeat = heartbeat;
     self->vtable.run_step = run_step;
     self->vtable.stamp_guest = stamp_guest;
     self->vtable.remove_stamps = remove_stamps;

@@ -20,7 +20,7 @@
  *       "step": what ending its migration does; without an outgoing job that is never anything (no-job), in
  *                              post-copy neither (not-abortable):
  *           "ends"             default: said yes; the job is none after "step-ms", without any event
- *           "completes"        said yes; the guest is gone after "step-ms", with stopped (migrated) and a hint
+ *           "completes"        said yes; the guest is gone after "step-ms", with the news that it has left
  *           "nothing"          said yes; nothing happens
  *           "refuses"          it failed
  *           "not-abortable"    too late
@@ -29,10 +29,12 @@
  *     Setting these alone fires no event, as with libvirt.
  *   {"do": "defaults", ...}           the same for every guest that does not say otherwise; also
  *       "list": "answer" | "fail", "list-ms": N    as "query"; "as-of" counts for lists too
+       "heartbeat": "answer" | "fail", "heartbeat-ms": N
  *   {"do": "remove", "uuid": U, "stopped": "migrated" | "failed"}    it is gone; with "stopped" that is also
- *                                     told, with a hint
+ *                                     told
  *   {"do": "hint", "uuid": U, "name": N}         both may be missing
- *   {"do": "changed", "uuid": U, "change": "other"|"started"|"plugged"}
+ *   {"do": "changed", "uuid": U, "change": "other"|"started"|"plugged"|"defined"|"arriving"|"sending"|"suspended"|"resumed"|
+                                     "job-saved"|"job-migrated"|"stopped"|"lost"|"migrated"}    what libvirt tells by itself
  *   {"do": "stopped", "uuid": U, "migrated": B}
  *   {"do": "lose", "reason": TEXT}    the connection is lost; what is asked then fails. Answers that are late or
  *                                     withheld still come, with their old tokens

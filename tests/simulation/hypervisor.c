@@ -74,15 +74,16 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.hint.uuid = dice_chance(&sim->dice, 300) ? NULL : guest->uuid;
         event.hint.name = dice_chance(&sim->dice, 300) ? NULL : guest->name;
     } else if (message->news == NEWS_CHANGED) {
-        event.type = APMIG_EVENT_GUEST_CHANGED;
-        event.changed.uuid = guest->uuid;
+        event.type = APMIG_EVENT_GUEST_NEWS;
+        event.news.uuid = guest->uuid;
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
         guest->facts_from = sim->now;
     } else {
-        event.type = APMIG_EVENT_GUEST_STOPPED;
-        event.stopped.uuid = guest->uuid;
-        event.stopped.migrated = message->news == NEWS_STOPPED_MIGRATED;
+        event.type = APMIG_EVENT_GUEST_NEWS;
+        event.news.uuid = guest->uuid;
+        event.news.what =
+            message->news == NEWS_STOPPED_MIGRATED ? APMIG_NEWS_STOPPED_MIGRATED : APMIG_NEWS_STOPPED;
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
     }

@@ -14,8 +14,9 @@ static const char *const event_names[] = {
     "PERMIT_WRITTEN", "DECLARED_PERSISTED",
     "VIEW_STARTED",   "VIEW_LOST",
     "GUESTS_LISTED",  "GUEST_ANSWERED",
-    "GUEST_CHANGED",  "GUEST_STOPPED",
-    "HINT",           "STEP_FINISHED",
+    "FACTS_READ",     "HEARTBEAT_ANSWERED",
+    "GUEST_NEWS",     "HINT",
+    "HINTS_CHANGED",  "STEP_FINISHED",
     "KEYS_READ",      "STAMP_FINISHED",
     "USES_READ",      "HARDWARE_CHANGED",
     "POLICY_CHANGED", "DEADLINE",
@@ -29,6 +30,7 @@ static const char *const action_names[] = {
     [APMIG_ACTION_REMOVE_PERMIT] = "remove-permit",
     [APMIG_ACTION_LIST_GUESTS] = "list-guests",
     [APMIG_ACTION_QUERY_GUEST] = "query-guest",
+    [APMIG_ACTION_HEARTBEAT] = "heartbeat",
     [APMIG_ACTION_RUN_STEP] = "run-step",
     [APMIG_ACTION_READ_KEYS] = "read-keys",
     [APMIG_ACTION_STAMP_GUEST] = "stamp-guest",
@@ -49,6 +51,22 @@ static const char *const action_names[] = {
     [APMIG_ACTION_LOG] = "log",
     [APMIG_ACTION_PERSIST_DECLARED] = "persist-declared",
     [APMIG_ACTION_REPLY_DECLARED] = "reply-declared",
+};
+static const char *const news_names[] = {
+    [APMIG_NEWS_CHANGED] = "changed",
+    [APMIG_NEWS_STARTED] = "started",
+    [APMIG_NEWS_PLUGGED] = "plugged",
+    [APMIG_NEWS_DEFINED] = "defined",
+    [APMIG_NEWS_ARRIVING] = "arriving",
+    [APMIG_NEWS_SENDING] = "sending",
+    [APMIG_NEWS_SUSPENDED] = "suspended",
+    [APMIG_NEWS_RESUMED] = "resumed",
+    [APMIG_NEWS_JOB_MIGRATED] = "job-migrated",
+    [APMIG_NEWS_JOB_SAVED] = "job-saved",
+    [APMIG_NEWS_STOPPED] = "stopped",
+    [APMIG_NEWS_STOPPED_LOST] = "stopped-lost",
+    [APMIG_NEWS_STOPPED_MIGRATED] = "stopped-migrated",
+    [APMIG_NEWS_OTHER] = "other",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
 static const char *const affected_names[] = {"unknown", "unaffected", "affected"};
@@ -146,12 +164,8 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_GUEST_ANSWERED:
         describe_answer(text, event);
         break;
-    case APMIG_EVENT_GUEST_CHANGED:
-        g_string_append_printf(text, " %.8s", event->changed.uuid);
-        break;
-    case APMIG_EVENT_GUEST_STOPPED:
-        g_string_append_printf(text, " %.8s%s", event->stopped.uuid,
-                               event->stopped.migrated ? " migrated" : "");
+    case APMIG_EVENT_GUEST_NEWS:
+        g_string_append_printf(text, " %.8s %s", event->news.uuid, news_names[event->news.what]);
         break;
     case APMIG_EVENT_HINT:
         g_string_append_printf(text, " %.8s %s", event->hint.uuid ? event->hint.uuid : "-",

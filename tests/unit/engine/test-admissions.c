@@ -127,8 +127,8 @@ test_guest_that_left_may_come_back(void)
     hold(&story, "all");
     release(&story, 8, "aaaaaaaa", TRUE);
     written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
-    tell(&story,
-         (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}}); /* nobody asks about it */
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS,
+                              .news = {G1, NULL, APMIG_NEWS_STOPPED_MIGRATED}}); /* nobody asks about it */
     admit(&story, 9, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});

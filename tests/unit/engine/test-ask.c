@@ -157,7 +157,7 @@ test_change_while_queues_are_read(void)
     pass(&story, story.policy->held_interval_usec);
     under_way = expect(&story, APMIG_ACTION_QUERY_GUEST);
     g_assert_false(under_way->query.want_facts);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_CHANGED}});
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
                               .answered = {.token = under_way->query.token,
                                            .uuid = G1,

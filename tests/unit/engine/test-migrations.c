@@ -42,7 +42,8 @@ test_completed_anyway(void)
     step = expect(&story, APMIG_ACTION_RUN_STEP);
     tell(&story,
          (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}});
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_STOPPED_MIGRATED}});
     answered(&story, APMIG_JOB_GONE, NULL);
     g_assert_cmpstr(apmig_engine_lookup_migration(story.engine, "5708_1")->result, ==, "completed-anyway");
     end(&story);

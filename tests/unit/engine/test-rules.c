@@ -201,7 +201,7 @@ test_unknown_queues(void)
     take(&story, APMIG_ON_BUSY_UNSET, 0);
     answer(&story, DB, APMIG_JOB_OUTGOING, NULL);
     g_assert_null(next(&story, APMIG_ACTION_REMOVE_LOCK));
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {DB}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {DB, NULL, APMIG_NEWS_CHANGED}});
     answer(&story, DB, APMIG_JOB_OUTGOING, "05.0012");
     expect_busy(&story, "$.rules[0] of site.json");
     end(&story);

@@ -122,7 +122,7 @@ release(Story *story, const char *id)
 static void
 start(Story *story, const char *uuid)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {uuid}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {uuid, NULL, APMIG_NEWS_CHANGED}});
     go_on(story, G_USEC_PER_SEC);
 }
 
@@ -258,7 +258,8 @@ test_busy(Story *story, gconstpointer data)
         go_on(story, 6 * G_USEC_PER_SEC);
         answer(story, APMIG_JOB_NONE);
     }
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, TRUE}});
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_STOPPED_MIGRATED}});
     finish(story, expect_stamp(story, G1, NULL), APMIG_STAMPING_BUSY);
     go_on(story, 60 * G_USEC_PER_SEC);
     {
@@ -317,7 +318,7 @@ test_change_meanwhile(Story *story, gconstpointer data)
 static void
 test_view_lost(Story *story, gconstpointer data)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_CHANGED}});
     tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
     go_on(story, 60 * G_USEC_PER_SEC);
     expect_none(story, APMIG_ACTION_STAMP_GUEST);

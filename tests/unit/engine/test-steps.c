@@ -119,7 +119,7 @@ test_incoming_is_fenced_at_once_and_killed_when_that_is_late(void)
     pass(&story, 1);
     finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_REQUESTED);
     expect_none(&story, APMIG_ACTION_RUN_STEP); /* a fence stays */
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, FALSE}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_STOPPED}});
     pass(&story, 60 * G_USEC_PER_SEC);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
     end(&story);

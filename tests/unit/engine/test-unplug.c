@@ -77,7 +77,7 @@ plug(Fixture *fixture, const char *device)
 {
     fixture->device = device;
     tell(&fixture->story,
-         (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_PLUGGED}});
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_PLUGGED}});
     settle(fixture);
 }
 
@@ -200,13 +200,14 @@ test_stopped(Fixture *fixture, gconstpointer data)
     hold(fixture, "aaaaaaaa", "04.*");
     fixture->is_active = FALSE;
     fixture->job = APMIG_JOB_GONE;
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_GUEST_STOPPED, .stopped = {G1, FALSE}});
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_STOPPED}});
     settle(fixture);
     fixture->is_active = TRUE;
     fixture->job = APMIG_JOB_NONE;
     fixture->device = NULL;
     tell(&fixture->story,
-         (ApmigEvent){.type = APMIG_EVENT_GUEST_CHANGED, .changed = {G1, APMIG_CHANGE_STARTED}});
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, NULL, APMIG_NEWS_STARTED}});
     settle(fixture);
     migrate(fixture);
     g_assert_false(is_aborted(fixture));

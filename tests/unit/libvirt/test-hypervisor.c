@@ -116,20 +116,20 @@ step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointe
 }
 
 static void
-guest_changed(const char *uuid, ApmigGuestChange change, gpointer user_data)
+news(const ApmigEvent *event, gpointer user_data)
 {
     World *world = user_data;
-    g_string_append_printf(world->told, "changed %s%s\n", uuid,
-                           change == APMIG_CHANGE_STARTED   ? " started"
-                           : change == APMIG_CHANGE_PLUGGED ? " plugged"
-                                                            : "");
-}
+    ApmigNews what = event->news.what;
 
-static void
-guest_stopped(const char *uuid, gboolean migrated, gpointer user_data)
-{
-    World *world = user_data;
-    g_string_append_printf(world->told, "stopped %s migrated=%d\n", uuid, migrated);
+    if (what == APMIG_NEWS_CHANGED || what == APMIG_NEWS_STARTED || what == APMIG_NEWS_PLUGGED)
+        g_string_append_printf(world->told, "changed %s%s\n", event->news.uuid,
+                               what == APMIG_NEWS_STARTED   ? " started"
+                               : what == APMIG_NEWS_PLUGGED ? " plugged"
+                                                            : "");
+    else if (apmig_news_is_stop(what))
+        g_string_append_printf(world->told, "stopped %s migrated=%d\n", event->news.uuid,
+                               what == APMIG_NEWS_STOPPED_MIGRATED);
+    g_string_append_printf(world->told, "hint %s -\n", event->news.uuid);
 }
 
 static void
@@ -188,10 +188,8 @@ told(const ApmigEvent *event, gpointer user_data)
         answered(event, user_data);
     else if (event->type == APMIG_EVENT_STEP_FINISHED)
         step_finished(event->step.op, event->step.outcome, event->step.message, user_data);
-    else if (event->type == APMIG_EVENT_GUEST_CHANGED)
-        guest_changed(event->changed.uuid, event->changed.change, user_data);
-    else if (event->type == APMIG_EVENT_GUEST_STOPPED)
-        guest_stopped(event->stopped.uuid, event->stopped.migrated, user_data);
+    else if (event->type == APMIG_EVENT_GUEST_NEWS)
+        news(event, user_data);
     else if (event->type == APMIG_EVENT_HINT)
         hint(event->hint.uuid, event->hint.name, user_data);
     else if (event->type == APMIG_EVENT_STAMP_FINISHED)

@@ -385,14 +385,14 @@ static void
 test_other_keys(Fixture *fixture, gconstpointer data)
 {
     static const struct {
-        ApmigGuestChange change;
+        ApmigNews change;
         const char *devices;
         guint8 pattern; /* here; there it is 0xa1 */
         gboolean told;
     } cases[] = {
-        {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xb2, TRUE}, {APMIG_CHANGE_STARTED, AP(DEVICE), 0xb2, TRUE},
-        {APMIG_CHANGE_OTHER, AP(DEVICE), 0xb2, FALSE},  {APMIG_CHANGE_PLUGGED, AP(DEVICE), 0xa1, FALSE},
-        {APMIG_CHANGE_PLUGGED, "", 0xb2, FALSE}, /* it was another device */
+        {APMIG_NEWS_PLUGGED, AP(DEVICE), 0xb2, TRUE},  {APMIG_NEWS_STARTED, AP(DEVICE), 0xb2, TRUE},
+        {APMIG_NEWS_CHANGED, AP(DEVICE), 0xb2, FALSE}, {APMIG_NEWS_PLUGGED, AP(DEVICE), 0xa1, FALSE},
+        {APMIG_NEWS_PLUGGED, "", 0xb2, FALSE}, /* it was another device */
     };
     g_autoptr(ApmigGuest) bare = NULL;
     g_autoptr(ApmigGuest) before = NULL;
