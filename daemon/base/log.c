@@ -53,6 +53,9 @@ static const struct {
     [APMIG_LOG_PERMIT_GIVEN] = {"PERMIT_GIVEN", "4bb7ed8054a14ad0a6f6d8ea8b6a3b51"},
     [APMIG_LOG_PERMIT_USED] = {"PERMIT_USED", "c7fdd0f04a3f4de4b1a4c2b1e05b1d0e"},
     [APMIG_LOG_PERMIT_ENDED] = {"PERMIT_ENDED", "9f2d5a6e8a0b4d7cae7f0f3d1c6482f3"},
+    [APMIG_LOG_VIEW_LATE] = {"VIEW_LATE", "1d0c6e7b94f1480f8c3a52be6f7d91a4"},
+    [APMIG_LOG_GUEST_DEPARTED] = {"GUEST_DEPARTED", "7a93b1f05c2e4be6a1d84f60c9e2375b"},
+    [APMIG_LOG_LOCK_ATTEMPTED] = {"LOCK_ATTEMPTED", "c40f8d2a6b9e4715b3e5077cda1f9862"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

@@ -101,9 +101,12 @@ typedef enum {
     APMIG_LOG_PERMIT_GIVEN,
     APMIG_LOG_PERMIT_USED,
     APMIG_LOG_PERMIT_ENDED,
+    APMIG_LOG_VIEW_LATE,
+    APMIG_LOG_GUEST_DEPARTED,
+    APMIG_LOG_LOCK_ATTEMPTED,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_PERMIT_ENDED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_LOCK_ATTEMPTED + 1)
 
 /* An entry of the journal; what is NULL or 0 is left out. */
 typedef struct {

@@ -65,6 +65,7 @@ join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope 
     migration_on_policy_changed(engine, migration);
     migration_begin_steps_anew(migration);
     migration->bindable = FALSE;
+    migration->settled_token = migration->defined_token = 0;
 }
 
 static Migration *
@@ -83,6 +84,17 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     return migration;
 }
 
+/* Whether the guest is active here and does not come in, or may be so, for all that is known. */
+static gboolean
+guest_may_rest(const ApmigEngine *engine, const char *uuid)
+{
+    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+    if (!engine->connected || !engine->list_token)
+        return TRUE;
+    return guest && !guest->stopped && guest->job != APMIG_JOB_INCOMING;
+}
+
 /* @device: as of engine_choose_device() */
 static void
 begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope, const char *device)
@@ -97,6 +109,8 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     migration->admitted_until = engine->now + migration->settings.admission_usec;
     migration->admit_token = engine->last_token;
     migration->expiry_token = 0;
+    migration->granted_at = 0;
+    migration->was_resting = guest_may_rest(engine, event->admit.uuid);
     action->op = pending->op = ++engine->last_op;
     action->admission = g_new0(ApmigAdmission, 1);
     action->admission->uuid = g_strdup(event->admit.uuid);
@@ -194,6 +208,8 @@ grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending
     ApmigReply *reply;
 
     migration->grants++;
+    migration->granted_at = engine->now;
+    migration->settled_token = migration->defined_token = 0;
     migration->admitted_until = engine->now + migration->settings.admission_usec;
     reply = reply_admit(engine, pending->caller, TRUE, "");
     if (pending->device_map)

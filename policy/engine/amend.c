@@ -149,8 +149,8 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
         amendment_free(amendment);
         return;
     }
-    before = lock->pub.record;
-    lock->pub.record = g_steal_pointer(&lock->heir);
+    before = apmig_lock_record_copy(lock->pub.record);
+    lock_install_heir(lock);
     if (amendment->what == APMIG_AMEND_DURATION) {
         lock->pub.overdue = FALSE;
         lock_expect_end(engine, lock, amendment->until - lock->pub.record->expected_duration_usec);
@@ -159,10 +159,6 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
     engine_reply(engine, APMIG_ACTION_REPLY_AMENDED, amendment->caller)->id = g_strdup(before->id);
     log_amended(engine, lock, amendment, before);
     amendment_free(amendment);
-    if (lock->pub.record->breaches != before->breaches) { /* one was counted while this was written */
-        lock->pub.record->breaches = before->breaches;
-        lock_update(engine, lock);
-    }
 }
 
 void
@@ -189,6 +185,9 @@ engine_settle_amendments(ApmigEngine *engine, Lock *lock)
 
         lock->heir = amend_record(lock, amendment, &error);
         if (lock->heir) {
+            g_clear_pointer(&lock->acknowledged, g_ptr_array_unref);
+            if (amendment->what == APMIG_AMEND_REASON && lock->pub.record->departed)
+                lock->acknowledged = g_ptr_array_ref(lock->pub.record->departed);
             lock_write(engine, lock, WRITE_AMEND);
             return;
         }

@@ -2,20 +2,30 @@
 /* What the hypervisor tells of its guests, in answers and by itself. */
 #include "engine/private.h"
 
+static void
+forget_view(ApmigEngine *engine)
+{
+    engine->list_asked = engine->list_token = engine->heartbeat = 0;
+    engine->list_owed_since = engine->list_at = engine->heartbeat_owed = engine->heartbeat_at = 0;
+    g_hash_table_remove_all(engine->guests);
+    for (guint i = 0; i < engine->locks->len; i++)
+        g_hash_table_remove_all(((Lock *)g_ptr_array_index(engine->locks, i))->missing);
+}
+
 void
 engine_view_started(ApmigEngine *engine)
 {
     engine->connected = TRUE;
     g_clear_pointer(&engine->view_trouble, g_free);
+    g_clear_pointer(&engine->late, g_free);
     g_hash_table_remove_all(engine->arrivals); /* they may have come and gone unseen */
-    g_hash_table_remove_all(engine->guests);
-    engine->list_asked = 0;
-    engine->list_token = 0;
+    forget_view(engine);
     engine_stamps_view_started(engine);
     entry_add_locks(
         engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor"),
         engine, NULL);
     engine_hurry(engine);
+    engine_ask_list(engine); /* what guests have is read now: later they may not answer */
 }
 
 void
@@ -29,9 +39,7 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->connected = FALSE;
     g_free(engine->view_trouble);
     engine->view_trouble = g_strdup(reason);
-    engine->list_asked = 0;
-    engine->list_token = 0;
-    g_hash_table_remove_all(engine->guests);
+    forget_view(engine);
     engine_steps_lost(engine);
     engine_stamps_view_lost(engine);
 }
@@ -93,9 +101,9 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
             see_guest(engine, &event->listed.guests[i], event->listed.token);
         miss_guests(engine, event->listed.token);
         engine->list_token = event->listed.token;
+        engine->list_owed_since = 0;
+        engine->rosters_dirty = TRUE;
     }
-    if (!engine_reading_is_needed(engine))
-        return;
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
         if (!guest->answer_token && !guest->asked && engine_guest_matters(engine, guest))
@@ -139,6 +147,9 @@ learn_facts(ApmigEngine *engine, Guest *guest, ApmigToken token, const ApmigGues
     guest_learn_facts(guest, facts);
     engine_unplug_learned(engine, guest);
     guest->told_token = token;
+    engine->rosters_dirty = TRUE;
+    if (guest->came_token)
+        engine_judge_arrival(engine, guest);
     g_hash_table_remove(engine->arrivals, guest->uuid);
 }
 
@@ -159,10 +170,15 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     guest->present_token = engine->last_token;
     guest->stopped &= event->answered.token <= guest->stop_token;
     guest->job = event->answered.job;
+    guest->owed_since = 0;
+    if (guest->job == APMIG_JOB_NONE)
+        guest->suspended = FALSE;
     if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
         guest->clear_token = event->answered.token;
     learn(engine, guest, event);
     engine_migrations_answered(engine, guest, event);
+    if (event->answered.token > guest->sending_token)
+        guest->sending = FALSE; /* it is a migration, which is known now, or memory goes into a file */
 }
 
 void
@@ -220,36 +236,119 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
     g_hash_table_remove(engine->arrivals, uuid);
     g_hash_table_remove(engine->stamps, uuid);
     engine_unplug_stopped(engine, uuid);
+    engine_forget_departing(engine, uuid);
     if (!guest)
         return;
     guest->stopped = TRUE;
     guest->stop_token = engine->last_token;
+    guest->sending = guest->suspended = FALSE;
+    guest->came_token = 0;
 }
 
+/* Of a guest that was never read nothing is left to be read: it may have been anybody's. */
 static void
-guest_stopped(ApmigEngine *engine, const char *uuid, gboolean migrated)
+departed_unseen(ApmigEngine *engine, const char *uuid, const char *name, gboolean unknown)
 {
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    const char *how =
+        unknown ? "it stopped at its switchover" : "it has migrated, and what it had was not known";
+
+    if (guest && guest->affected != APMIG_AFFECTED_UNKNOWN)
+        engine_migrations_guest_left(engine, guest, unknown);
+    if (!guest || guest->affected == APMIG_AFFECTED_UNKNOWN)
+        engine_note_departed(engine, uuid, name, how);
+}
+
+/* That it has left is the one certain sign, whether or not a question ever showed its migration. */
+static void
+guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
+{
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
+    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    gboolean unknown = what == APMIG_NEWS_STOPPED_LOST && guest && guest->suspended;
+
+    if (outgoing && !outgoing->stopped_known) {
+        outgoing->stopped_known = TRUE;
+        outgoing->stop_token = engine->last_token;
+        outgoing->stopped_migrated = what == APMIG_NEWS_STOPPED_MIGRATED;
+        outgoing->stopped_unknown = unknown;
+        outgoing->memory_sent |= outgoing->stopped_migrated || unknown;
+    } else if (!outgoing && (unknown || what == APMIG_NEWS_STOPPED_MIGRATED)) {
+        departed_unseen(engine, uuid, name, unknown);
+    }
+    guest_is_stopped(engine, uuid);
+}
+
+/* Memory leaves, to another host or into a file: which of them is asked for. */
+static void
+guest_sends(ApmigEngine *engine, const char *uuid)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
     if (outgoing) {
-        outgoing->stopped_known = TRUE;
-        outgoing->stop_token = engine->last_token;
-        outgoing->stopped_migrated = migrated;
+        outgoing->memory_sent = TRUE;
+        outgoing->iterated = TRUE;
     }
-    guest_is_stopped(engine, uuid);
+    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || guest->job == APMIG_JOB_OTHER)
+        return;
+    guest->sending = TRUE;
+    guest->sending_token = engine->last_token;
+}
+
+static void
+guest_defined(ApmigEngine *engine, const char *uuid)
+{
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
+
+    if (incoming && incoming->granted_at)
+        incoming->defined_token = engine->last_token;
 }
 
 void
 engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
 {
     const char *uuid = event->news.uuid;
-    ApmigNews what = event->news.what;
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
-    if (apmig_news_is_stop(what))
-        guest_stopped(engine, uuid, what == APMIG_NEWS_STOPPED_MIGRATED);
-    else if (what == APMIG_NEWS_CHANGED || what == APMIG_NEWS_STARTED || what == APMIG_NEWS_PLUGGED ||
-             what == APMIG_NEWS_ARRIVING)
-        guest_changed(engine, uuid, what == APMIG_NEWS_ARRIVING ? APMIG_NEWS_CHANGED : what);
+    switch (event->news.what) {
+    case APMIG_NEWS_CHANGED:
+    case APMIG_NEWS_STARTED:
+    case APMIG_NEWS_PLUGGED:
+        guest_changed(engine, uuid, event->news.what);
+        break;
+    case APMIG_NEWS_ARRIVING:
+        guest_changed(engine, uuid, APMIG_NEWS_CHANGED);
+        engine_migrations_guest_arrives(engine, uuid, event->news.name ? event->news.name : uuid);
+        break;
+    case APMIG_NEWS_SENDING:
+        guest_sends(engine, uuid);
+        break;
+    case APMIG_NEWS_JOB_SAVED:
+        if (guest)
+            guest->sending = FALSE;
+        break;
+    case APMIG_NEWS_SUSPENDED:
+    case APMIG_NEWS_RESUMED:
+        if (guest)
+            guest->suspended = event->news.what == APMIG_NEWS_SUSPENDED;
+        break;
+    case APMIG_NEWS_DEFINED:
+        guest_defined(engine, uuid);
+        break;
+    case APMIG_NEWS_STOPPED:
+    case APMIG_NEWS_STOPPED_LOST:
+    case APMIG_NEWS_STOPPED_MIGRATED:
+        guest_stopped(engine, uuid, event->news.name, event->news.what);
+        break;
+    case APMIG_NEWS_JOB_MIGRATED:
+        if (outgoing)
+            outgoing->memory_sent = TRUE;
+        break;
+    case APMIG_NEWS_OTHER:
+        break;
+    }
     engine_hint(engine, uuid, NULL);
 }
 
@@ -260,9 +359,4 @@ engine_facts_read(ApmigEngine *engine, const ApmigEvent *event)
 
     if (guest && guest->asked && guest->asked == event->facts_read.token)
         learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
-}
-
-void
-engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event)
-{
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the hypervisor is asked: after each hint, at short intervals while a lock drains or is breached or somebody waits for
- * a reading, at long ones while one is held, and never without a lock, an open migration or such a question. There is no event
- * for the start or the failed end of an outgoing migration (libvirt), hence the intervals.
+ * What the hypervisor is asked: what a guest has, once, when it is first seen; what it does after each hint, at short
+ * intervals while that is awaited or it migrates, at long ones while a lock is held, and never without a lock, an open
+ * migration or a question of somebody. There is no event for the start or the failed end of an outgoing migration (libvirt),
+ * hence the intervals.
  */
 #include "engine/private.h"
 
 #define INCOMING_INTERVAL_USEC (G_USEC_PER_SEC / 2)
+#define LIST_INTERVAL_USEC     (G_USEC_PER_SEC / 2)
 
 /* One whose queues change without an event is asked about under any lock: it may overlap by now. */
 gboolean
 engine_guest_matters(const ApmigEngine *engine, const Guest *guest)
 {
-    return engine_overlapping_lock(engine, guest->scope) || (guest->scope_varies && engine->locks->len) ||
-           engine_guest_migrates(engine, guest->uuid) || engine_is_inquired(engine, guest);
+    return guest->affected == APMIG_AFFECTED_UNKNOWN || engine_overlapping_lock(engine, guest->scope) ||
+           (guest->scope_varies && engine->locks->len) || engine_guest_migrates(engine, guest->uuid) ||
+           engine_is_inquired(engine, guest);
 }
 
 gboolean
@@ -29,6 +32,7 @@ engine_ask_list(ApmigEngine *engine)
 
     action->query.token = engine->list_asked = ++engine->last_token;
     engine->list_again = FALSE;
+    engine_owe(engine, &engine->list_owed_since, engine->now);
 }
 
 void
@@ -42,6 +46,7 @@ engine_ask_guest(ApmigEngine *engine, Guest *guest)
                                (guest->scope_varies && guest->told_token < guest->answer_token);
     guest->asked_at = engine->now;
     guest->ask_again = FALSE;
+    engine_owe(engine, &guest->owed_since, engine->now);
 }
 
 /* Now, or as soon as the question under way is answered: what it proves may be too old. */
@@ -76,7 +81,7 @@ engine_hurry(ApmigEngine *engine)
     GHashTableIter iter;
     Guest *guest;
 
-    engine->next_sweep = 0;
+    engine->next_sweep = engine->list_at = 0;
     engine->list_again = engine->list_asked != 0;
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
@@ -84,21 +89,45 @@ engine_hurry(ApmigEngine *engine)
 }
 
 void
+lock_begin_round(ApmigEngine *engine, Lock *lock)
+{
+    lock->proof_token = engine->last_token;
+    lock->round_at = engine->now;
+    lock->round_realtime = engine->realtime;
+    engine_hurry(engine);
+}
+
+/* Anything may have happened. */
+static void
+hint_all(ApmigEngine *engine)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    engine_hurry(engine);
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        guest->hint_token = engine->last_token;
+}
+
+void
 engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
 {
     Guest *guest = NULL;
 
-    if (!engine_reading_is_needed(engine))
+    if (!engine->connected)
         return;
     if (!uuid && !name)
-        engine_hurry(engine);
+        hint_all(engine);
     if (uuid)
         guest = g_hash_table_lookup(engine->guests, uuid);
     else if (name)
         guest = engine_find_guest_by_name(engine, name);
-    if (!guest && (engine->locks->len || !uuid || engine_guest_migrates(engine, uuid)))
+    if (guest)
+        guest->hint_token = engine->last_token;
+    if (!guest)
         ask_list_anew(engine);
-    else if (guest && engine_guest_matters(engine, guest))
+    else if (engine_guest_matters(engine, guest))
         ask_guest_anew(engine, guest);
 }
 
@@ -113,9 +142,7 @@ sweep_interval(const ApmigEngine *engine)
     for (guint i = 0; i < engine->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(engine->locks, i);
 
-        if (!lock->ending &&
-            (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_PERMITTED ||
-             lock->standing == APMIG_LOCK_BREACHED))
+        if (lock_waits_for_reading(lock))
             return engine->policy->draining_interval_usec;
     }
     for (guint i = 0; !needed && i < engine->migrations->len; i++) {
@@ -145,31 +172,90 @@ apmig_engine_view_state(const ApmigEngine *engine)
     return "complete";
 }
 
+/* Whether somebody waits for an answer to a question that is put about @guest from now on. */
+static gboolean
+guest_is_awaited(const ApmigEngine *engine, const Guest *guest)
+{
+    const Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);
+
+    for (guint i = 0; i < engine->locks->len; i++) {
+        const Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (lock_waits_for_reading(lock) && guest->answer_token <= lock_awaited_token(lock))
+            return TRUE;
+    }
+    for (guint i = 0; i < engine->inquiries->len; i++)
+        if (guest->answer_token <= ((const Inquiry *)g_ptr_array_index(engine->inquiries, i))->proof_token)
+            return TRUE;
+    return incoming &&
+           (guest->answer_token <= incoming->expiry_token || guest->answer_token <= incoming->settled_token);
+}
+
 /* libvirtd writes an error into its log each time it is asked about a guest that comes in. Its arrival and its end are
- * events, so a longer interval will do. */
+ * events, so a longer interval will do; so it will for one that rests, or does not answer. */
 static gboolean
 guest_is_due(const ApmigEngine *engine, const Guest *guest)
 {
-    return !guest->answer_token || guest->job != APMIG_JOB_INCOMING ||
-           engine->now >= guest->asked_at + INCOMING_INTERVAL_USEC;
+    gint64 interval = engine->policy->held_interval_usec;
+
+    if (!guest->answer_token && !guest->trouble)
+        return TRUE;
+    if (guest->job == APMIG_JOB_INCOMING)
+        interval = INCOMING_INTERVAL_USEC;
+    else if (!guest->trouble &&
+             (guest->job == APMIG_JOB_OUTGOING || guest->sending || guest_is_awaited(engine, guest)))
+        interval = 0;
+    else if (guest->trouble && guest_is_awaited(engine, guest))
+        interval = INCOMING_INTERVAL_USEC;
+    return engine->now >= guest->asked_at + interval;
+}
+
+static gboolean
+list_is_awaited(const ApmigEngine *engine)
+{
+    for (guint i = 0; i < engine->locks->len; i++) {
+        const Lock *lock = g_ptr_array_index(engine->locks, i);
+
+        if (lock_waits_for_reading(lock) && engine->list_token <= lock_awaited_token(lock))
+            return TRUE;
+    }
+    return engine->inquiries->len > 0;
+}
+
+static void
+settle_list(ApmigEngine *engine, gint64 interval)
+{
+    if (engine->now < engine->list_at && !list_is_awaited(engine))
+        return;
+    if (engine->list_at)
+        engine_owe(engine, &engine->list_owed_since, MIN(engine->list_at, engine->now));
+    engine->list_at = engine->now + MAX(interval, LIST_INTERVAL_USEC);
+    if (!engine->list_asked)
+        engine_ask_list(engine);
 }
 
 void
 engine_settle_view(ApmigEngine *engine)
 {
     gint64 interval = engine->connected ? sweep_interval(engine) : 0;
+    gint64 due = engine->next_sweep ? MIN(engine->next_sweep, engine->now) : engine->now;
     GHashTableIter iter;
     Guest *guest;
 
+    if (!interval)
+        engine->next_sweep = engine->list_at = 0;
     if (!interval || engine->now < engine->next_sweep)
         return;
     engine->next_sweep = engine->now + interval;
-    if (!engine->list_asked)
-        engine_ask_list(engine);
+    settle_list(engine, interval);
     g_hash_table_iter_init(&iter, engine->guests);
-    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (!guest->asked && guest_is_due(engine, guest) && engine_guest_matters(engine, guest))
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
+        if (!guest_is_due(engine, guest) || !engine_guest_matters(engine, guest))
+            continue;
+        engine_owe(engine, &guest->owed_since, due);
+        if (!guest->asked)
             engine_ask_guest(engine, guest);
+    }
 }
 
 gint64

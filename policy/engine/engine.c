@@ -46,6 +46,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_ptr_array_unref(engine->permits);
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
+    g_free(engine->late);
     g_free(engine->run_id);
     apmig_policy_free(engine->policy);
     g_free(engine);

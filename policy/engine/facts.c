@@ -46,6 +46,20 @@ lock_is_blocked_by(const Lock *lock, const Migration *migration)
     return apmig_scope_overlaps(lock->pub.record->scope, migration->pub.scope);
 }
 
+gboolean
+lock_waits_for_reading(const Lock *lock)
+{
+    return !lock->ending &&
+           (lock->standing == APMIG_LOCK_DRAINING || lock->standing == APMIG_LOCK_PERMITTED ||
+            lock->standing == APMIG_LOCK_UNPROVEN || lock->standing == APMIG_LOCK_BREACHED || lock->suitor);
+}
+
+ApmigToken
+lock_awaited_token(const Lock *lock)
+{
+    return lock->suitor ? MAX(lock->proof_token, lock->adopt_token) : lock->proof_token;
+}
+
 void
 lock_set_standing(Lock *lock, ApmigLockState standing)
 {

@@ -68,6 +68,19 @@ reply_unread(ApmigEngine *engine, const Inquiry *inquiry, const ApmigScope *scop
 
 /* --- may the keys be changed? --------------------------------------------------------------------- */
 
+static char *
+describe_departed(const Lock *lock)
+{
+    const GPtrArray *departed = lock->pub.record->departed;
+    const ApmigLockGuest *first = g_ptr_array_index(departed, 0);
+
+    return g_strdup_printf(
+        "guest '%s' (%s)%s was here under lock %s and is not any more, and may have migrated: look where "
+        "it runs, and say that you know with: apmigctl annotate %s TEXT",
+        first->name, first->uuid, departed->len > 1 ? " and others" : "", lock->pub.record->id,
+        lock->pub.record->id);
+}
+
 /* Returns: (transfer full): a clause; "": they may, if the reading is complete. */
 static char *
 why_not_ready(const ApmigEngine *engine, const Lock *lock)
@@ -85,6 +98,9 @@ why_not_ready(const ApmigEngine *engine, const Lock *lock)
     case APMIG_LOCK_PERMITTED:
         return g_strdup_printf("lock %s is not held while a permitted migration is in progress: %s", id,
                                *wait ? wait : "that it is over has not been proven yet");
+    case APMIG_LOCK_UNPROVEN:
+        return g_strdup_printf("that nothing is in progress under lock %s is not proven: %s", id,
+                               *wait ? wait : lock->pub.unproven);
     case APMIG_LOCK_BREACHED:
         return g_strdup_printf("lock %s is breached: %s", id,
                                *wait ? wait : "that its migration is over has not been proven yet");
@@ -93,6 +109,8 @@ why_not_ready(const ApmigEngine *engine, const Lock *lock)
     case APMIG_LOCK_HELD:
         break;
     }
+    if (lock->pub.record->departed && lock->pub.record->departed->len)
+        return describe_departed(lock);
     return *wait ? g_steal_pointer(&wait) : engine_describe_open_permits(engine, lock);
 }
 

@@ -11,7 +11,8 @@ load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
     lock->durable = TRUE;
     lock->no_wait = TRUE;
     lock->was_held = recovered || record->held_at != 0;
-    lock_set_standing(lock, APMIG_LOCK_DRAINING);
+    lock_set_standing(lock, lock->was_held ? APMIG_LOCK_UNPROVEN : APMIG_LOCK_DRAINING);
+    lock->round_at = engine->now;
     lock_expect_end(engine, lock, engine->now + record->requested_at - engine->realtime);
     if (recovered)
         engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
@@ -27,7 +28,8 @@ load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
 
     migration_promise(migration, (const char *const *)admission->devices);
     migration->grants = 1;
-    migration->bindable = TRUE;
+    migration->restored = TRUE; /* a QEMU that is here now may be that of another yes */
+    migration->was_resting = TRUE;
     migration->admit_token = engine->last_token;
     migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a lock: requested -> draining -> held <-> permitted, breached. How it is asked for is in take.c, how it
- * ends in release.c, what is changed of it meanwhile in amend.c.
+ * The life of a lock: requested -> draining -> held <-> permitted, unproven, breached. How it is asked for is in take.c, how
+ * it ends in release.c, what is changed of it meanwhile in amend.c.
  */
 #include "engine/private.h"
+
+/* A reading whose answers are spread over longer than this is no round: what was told first may not be true any more. */
+#define ROUND_USEC (2 * G_USEC_PER_SEC)
 
 #define HOLD_AGAIN_USEC (5 * G_USEC_PER_SEC) /* pause after a failed write of held_at that nobody waits for */
 
@@ -12,6 +15,8 @@ lock_free(Lock *lock)
 {
     apmig_lock_record_free(lock->pub.record);
     g_clear_pointer(&lock->heir, apmig_lock_record_free);
+    g_clear_pointer(&lock->suitor, apmig_lock_record_free);
+    g_clear_pointer(&lock->acknowledged, g_ptr_array_unref);
     g_free(lock->pub.result);
     g_free(lock->pub.message);
     g_free(lock->pub.unverified);
@@ -21,6 +26,9 @@ lock_free(Lock *lock)
     g_free(lock->uses_trouble);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
+    g_hash_table_unref(lock->missing);
+    g_hash_table_unref(lock->attempts);
+    g_free(lock->pub.unproven);
     g_ptr_array_unref(lock->blockers);
     g_free(lock);
 }
@@ -34,7 +42,10 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
     lock->pub.unverified = g_strdup("");
     lock->pub.warnings = g_strdup("");
     lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
+    lock->pub.unproven = g_strdup("");
     lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    lock->missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    lock->attempts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, attempts_free);
     lock->blockers = g_ptr_array_new_with_free_func(g_free);
     g_queue_init(&lock->amendments);
     lock->request_token = lock->proof_token = engine->last_token;
@@ -46,12 +57,19 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
 /* --- written ------------------------------------------------------------------------------------- */
 
 static void
+lock_hold(ApmigEngine *engine, Lock *lock)
+{
+    lock->was_held = TRUE;
+    lock->held_token = lock->proof_token;
+    lock->pub.proven_at = lock->round_realtime;
+}
+
+static void
 lock_created(ApmigEngine *engine, Lock *lock)
 {
     lock->durable = TRUE;
-    lock->proof_token = engine->last_token;
     lock_set_standing(lock, APMIG_LOCK_DRAINING);
-    engine_hurry(engine);
+    lock_begin_round(engine, lock);
     if (lock->no_wait)
         engine_reply_taken(engine, lock);
 }
@@ -59,9 +77,8 @@ lock_created(ApmigEngine *engine, Lock *lock)
 static void
 lock_adopted(ApmigEngine *engine, Lock *lock)
 {
-    lock->heir->breaches = lock->pub.record->breaches;
-    apmig_lock_record_free(lock->pub.record);
-    lock->pub.record = g_steal_pointer(&lock->heir);
+    lock_install_heir(lock);
+    lock->deadline = 0;
     lock->pub.overdue = FALSE;
     lock_expect_end(engine, lock, engine->now);
     lock->dirty = TRUE;
@@ -118,29 +135,16 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
     if (write == WRITE_CREATE)
         lock_created(engine, lock);
     else if (write == WRITE_HOLD)
-        lock->was_held = TRUE;
+        lock_hold(engine, lock);
     else if (write == WRITE_ADOPT)
         lock_adopted(engine, lock);
     else if (write == WRITE_AMEND)
         lock_amended(engine, lock, NULL);
+    if (lock->stale && !lock->op)
+        lock_update(engine, lock);
 }
 
 /* --- migrations under a lock ---------------------------------------------------------------------- */
-
-/* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
-static gboolean
-lock_is_older(const Lock *lock, const Migration *migration)
-{
-    if (migration->pub.phase == APMIG_MIGRATION_ADMITTED)
-        return FALSE;
-    return lock->was_held || migration->began_after > lock->request_token;
-}
-
-static gboolean
-lock_is_breached_by(const Lock *lock, const Migration *migration)
-{
-    return !migration->pub.permitted && lock_is_older(lock, migration);
-}
 
 /* The request's word counts for all migrations, the policy's for each. */
 static ApmigOnBusy
@@ -187,38 +191,34 @@ lock_wants_end(const ApmigEngine *engine, const Lock *lock, const Migration *mig
     return lock_on_busy(lock, migration) == APMIG_ON_BUSY_ABORT && !lock_may_be_refused(engine, lock);
 }
 
-static void
-count_breach(ApmigEngine *engine, Lock *lock, const Migration *migration)
-{
-    if (!g_hash_table_add(lock->breached_by, g_strdup(migration->pub.id)))
-        return;
-    lock->pub.record->breaches++;
-    lock->dirty = TRUE;
-    engine_log(engine, APMIG_LOG_LOCK_BREACHED, LOG_ALERT, lock, migration,
-               "migration %s of guest %s is in progress under lock %s: do not change keys until it is over",
-               apmig_migration_direction(&migration->pub), migration->pub.guest, lock->pub.record->id);
-    lock_update(engine, lock);
-}
+/* What goes on under a lock. */
+typedef struct {
+    gboolean met; /* an overlapping migration is in progress: one of the next three, or an older one */
+    gboolean breached;
+    gboolean permitted;
+    gboolean unknown; /* something comes in, of which what it has is not known */
+} Meeting;
 
-/* Returns: whether an overlapping migration is in progress, whose breach is counted if it is one. */
-static gboolean
-lock_meets_migrations(ApmigEngine *engine, Lock *lock, gboolean *ret_breached, gboolean *ret_permitted)
+static Meeting
+lock_meet_migrations(ApmigEngine *engine, Lock *lock)
 {
-    gboolean met = FALSE;
+    Meeting meeting = {0};
 
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
         if (!lock_is_blocked_by(lock, migration))
             continue;
-        met = TRUE;
-        *ret_permitted |= migration->pub.permitted;
+        meeting.met = TRUE;
+        meeting.permitted |= migration->pub.permitted;
+        meeting.unknown |=
+            !migration->pub.permitted && !migration->pub.outgoing && !migration->pub.scope_known;
         if (!lock_is_breached_by(lock, migration))
             continue;
-        *ret_breached = lock->was_held;
-        count_breach(engine, lock, migration);
+        meeting.breached |= lock->was_held;
+        lock_note_breach(engine, lock, migration);
     }
-    return met;
+    return meeting;
 }
 
 /* --- settling ------------------------------------------------------------------------------------ */
@@ -238,6 +238,38 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
 }
 
 static void
+lock_say_unproven(Lock *lock, const char *why)
+{
+    if (g_str_equal(lock->pub.unproven, why))
+        return;
+    g_free(lock->pub.unproven);
+    lock->pub.unproven = g_strdup(why);
+    lock->dirty = TRUE;
+}
+
+static void
+lock_say_unproven_why(const ApmigEngine *engine, Lock *lock)
+{
+    g_autofree char *silence = engine_describe_silence(engine, lock);
+    g_autofree char *doubt = *silence ? g_strdup(silence) : engine_describe_doubt(engine, lock);
+
+    lock_say_unproven(lock, doubt);
+}
+
+/* Whether a complete reading, all of its answers of one round, shows nothing in progress. One that took long is taken once
+ * more: its first answers are too old by then. */
+static gboolean
+lock_is_proven(ApmigEngine *engine, Lock *lock)
+{
+    if (!engine_view_is_clear(engine, lock))
+        return FALSE;
+    if (engine->now <= lock->round_at + ROUND_USEC)
+        return TRUE;
+    lock_begin_round(engine, lock);
+    return FALSE;
+}
+
+static void
 lock_enter_held(ApmigEngine *engine, Lock *lock)
 {
     if (lock->standing == APMIG_LOCK_BREACHED)
@@ -246,11 +278,19 @@ lock_enter_held(ApmigEngine *engine, Lock *lock)
     else if (lock->standing == APMIG_LOCK_PERMITTED)
         engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
                    "lock %s is held again: what was permitted is over", lock->pub.record->id);
+    else if (lock->standing == APMIG_LOCK_UNPROVEN)
+        engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
+                   "lock %s is held again: it is proven that no migration of scope %s is in progress",
+                   lock->pub.record->id, apmig_scope_to_string(lock->pub.record->scope));
     else
         engine_log(engine, APMIG_LOG_LOCK_HELD, LOG_NOTICE, lock, NULL,
                    "lock %s is held: no migration of scope %s is in progress", lock->pub.record->id,
                    apmig_scope_to_string(lock->pub.record->scope));
     lock_set_standing(lock, APMIG_LOCK_HELD);
+    lock_say_unproven(lock, "");
+    lock->pub.proven_at = MAX(lock->pub.proven_at, lock->round_realtime);
+    if (lock->suitor)
+        return;
     lock->deadline = 0;
     engine_reply_taken(engine, lock);
 }
@@ -260,37 +300,89 @@ static void
 lock_leave_held(ApmigEngine *engine, Lock *lock, ApmigLockState standing)
 {
     lock_set_standing(lock, standing);
-    lock->proof_token = engine->last_token;
-    engine_hurry(engine);
+    lock_begin_round(engine, lock);
+    if (standing != APMIG_LOCK_UNPROVEN)
+        return;
+    lock_say_unproven_why(engine, lock);
+    engine_log(
+        engine, APMIG_LOG_VIEW_LATE, LOG_WARNING, lock, NULL,
+        "that no migration is in progress under lock %s is not proven any more: %s; the gate stays shut, do not "
+        "change keys until it is held again",
+        lock->pub.record->id, lock->pub.unproven);
 }
 
-/* Whether it was held when it was last proven, and needs no more than to be proven anew. */
-static gboolean
-lock_has_left_held(const Lock *lock)
+/* Of several states that apply, the worst. They are in that order. */
+static ApmigLockState
+lock_worst(const ApmigEngine *engine, const Lock *lock, const Meeting *meeting)
 {
-    return lock->standing == APMIG_LOCK_BREACHED || lock->standing == APMIG_LOCK_PERMITTED;
+    if (meeting->breached)
+        return APMIG_LOCK_BREACHED;
+    if (meeting->unknown || engine_is_silent(engine, lock) || engine_has_doubt(engine, lock))
+        return APMIG_LOCK_UNPROVEN;
+    return meeting->permitted ? APMIG_LOCK_PERMITTED : APMIG_LOCK_HELD;
 }
 
-/* A breach that is over does not leave it permitted: that nothing is in progress but what is permitted has not been proven
- * then. */
+/* One that was held is never drained again. What is better than it is now has to be proven, by a reading that began when it
+ * became what it is. */
+static void
+lock_proceed_held(ApmigEngine *engine, Lock *lock, const Meeting *meeting)
+{
+    ApmigLockState worst = lock_worst(engine, lock, meeting);
+
+    if (worst > lock->standing)
+        lock_leave_held(engine, lock, worst);
+    else if (worst == APMIG_LOCK_PERMITTED && lock->standing == APMIG_LOCK_UNPROVEN &&
+             !engine_is_silent(engine, lock) &&
+             engine_view_is_read(engine, lock->pub.record->scope, lock->proof_token))
+        lock_set_standing(lock, APMIG_LOCK_PERMITTED);
+    else if (worst == APMIG_LOCK_HELD && !meeting->met && lock->standing != APMIG_LOCK_HELD &&
+             lock->op == 0 && lock_is_proven(engine, lock))
+        lock_enter_held(engine, lock);
+}
+
 static void
 lock_proceed(ApmigEngine *engine, Lock *lock)
 {
-    gboolean breached = FALSE, permitted = FALSE;
-    gboolean met = lock_meets_migrations(engine, lock, &breached, &permitted);
+    Meeting meeting = lock_meet_migrations(engine, lock);
 
-    if (breached && lock->standing != APMIG_LOCK_BREACHED)
-        lock_leave_held(engine, lock, APMIG_LOCK_BREACHED);
-    else if (permitted && lock->standing == APMIG_LOCK_HELD)
-        lock_leave_held(engine, lock, APMIG_LOCK_PERMITTED);
-    if (met || lock->standing == APMIG_LOCK_HELD || !engine_view_is_clear(engine, lock) ||
-        (!lock_has_left_held(lock) && !engine_uses_are_clear(engine, lock)))
+    if (lock->met && !meeting.met)
+        lock_begin_round(engine, lock);
+    lock->met = meeting.met;
+    if (lock->was_held && (lock->standing != APMIG_LOCK_DRAINING || meeting.breached)) {
+        lock_proceed_held(engine, lock, &meeting);
+        return;
+    }
+    if (meeting.met || !lock_is_proven(engine, lock) ||
+        (!lock->was_held && !engine_uses_are_clear(engine, lock)))
         return;
     if (lock->was_held && lock->op == 0)
         lock_enter_held(engine, lock);
     else if (lock->op == 0 && engine->now >= lock->hold_again_at) {
         lock->pub.record->held_at = engine->realtime;
+        lock_refresh_guests(engine, lock);
         lock_write(engine, lock, WRITE_HOLD);
+    }
+}
+
+/* Whoever adopts a lock gets it with the same proof as who takes one. */
+static void
+lock_settle_adoption(ApmigEngine *engine, Lock *lock)
+{
+    if (!lock->suitor)
+        return;
+    if (lock->standing == APMIG_LOCK_HELD && !lock->op &&
+        engine_view_is_read(engine, lock->pub.record->scope, lock->adopt_token)) {
+        lock->heir = g_steal_pointer(&lock->suitor);
+        lock_write(engine, lock, WRITE_ADOPT);
+    } else if (engine->now >= lock->deadline) {
+        g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
+        g_autofree char *message =
+            g_strdup_printf("the lock was not proven to be held in time, and stays apmigd's own: %s", wait);
+
+        g_clear_pointer(&lock->suitor, apmig_lock_record_free);
+        lock->deadline = 0;
+        engine_reply_error(engine, lock->taker, APMIG_ERROR_TIMEOUT, message);
+        lock->taker = 0;
     }
 }
 
@@ -338,9 +430,11 @@ engine_settle_lock(ApmigEngine *engine, Lock *lock)
     }
     if (waits && !lock->busy_known && apmig_policy_may_refuse(engine->policy))
         lock->busy_known = engine_view_has_told(engine, lock);
+    engine_settle_departed(engine, lock);
     lock_proceed(engine, lock);
+    lock_settle_adoption(engine, lock);
     engine_settle_amendments(engine, lock);
-    if (lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
+    if (!lock->suitor && lock->standing != APMIG_LOCK_HELD && lock->deadline && engine->now >= lock->deadline)
         lock_time_out(engine, lock);
 }
 
@@ -378,5 +472,6 @@ lock_next_deadline(const ApmigEngine *engine, const Lock *lock)
     if (lock->hold_again_at > engine->now)
         engine_earlier(&deadline, lock->hold_again_at);
     engine_earlier(&deadline, lock_next_reading_of_uses(engine, lock));
+    engine_earlier(&deadline, lock_next_departure(engine, lock));
     return deadline;
 }

@@ -11,6 +11,7 @@ handle_policy_changed(ApmigEngine *engine, const ApmigPolicy *policy)
     for (guint i = 0; i < engine->migrations->len; i++)
         migration_on_policy_changed(engine, g_ptr_array_index(engine->migrations, i));
     engine_locks_on_policy_changed(engine);
+    engine->silence_at = 0;
     apmig_policy_free(old); /* now that nothing points into it any more */
 }
 
@@ -161,6 +162,8 @@ settle(ApmigEngine *engine)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
+    engine->rosters_dirty = FALSE;
+    engine_settle_heartbeat(engine);
     engine_settle_unplugged(engine);
     engine_settle_inquiries(engine);
     engine_settle_view(engine);
@@ -187,6 +190,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
 
     engine_earlier(&deadline, engine_inquiries_next_deadline(engine));
     engine_earlier(&deadline, engine_permits_next_deadline(engine));
+    engine_earlier(&deadline, engine_silence_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
     for (guint i = 0; i < engine->migrations->len; i++)

@@ -7,6 +7,8 @@
 /* libvirt's event of how a guest stopped and the answer that it is gone travel on different paths: how long the
  * event may come later. */
 #define STOP_EVENT_GRACE_USEC (200 * 1000)
+/* The hook is the last of libvirt's scripts, and ends with its answer: when what it was asked for has begun or failed. */
+#define HOOK_GONE_USEC G_USEC_PER_SEC
 
 void
 migration_free(Migration *migration)
@@ -61,6 +63,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
 {
     guint index;
 
+    engine_judge_migration(engine, migration, result);
     migration->pub.phase = APMIG_MIGRATION_ENDED;
     migration->pub.result = result;
     g_free(migration->pub.message);
@@ -84,8 +87,28 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
 
 /* --- what answers say ---------------------------------------------------------------------------- */
 
+/* The guest is active here and does not come in: no other of its arrivals is possible while it is, so that every yes is
+ * over, if it was not here so when the newest was given, and the hook of that was gone. */
+static gboolean
+all_have_come(const ApmigEngine *engine, const Migration *migration, ApmigToken token)
+{
+    return migration->settled_token && token > migration->settled_token && !migration->was_resting &&
+           !admission_is_pending(engine, migration->pub.uuid);
+}
+
+/* What has come and was not read yet may be affected. */
 static void
-incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, ApmigToken token)
+incoming_completed(ApmigEngine *engine, Migration *migration, Guest *guest, const char *message)
+{
+    if (!migration->pub.scope_known && guest->affected == APMIG_AFFECTED_UNKNOWN)
+        guest->came_token = engine->last_token;
+    engine_stamp_guest(engine, migration->pub.uuid, TRUE);
+    migration_end(engine, migration, migration_was_asked_to_end(migration) ? "completed-anyway" : "completed",
+                  message);
+}
+
+static void
+incoming_answered(ApmigEngine *engine, Migration *migration, Guest *guest, ApmigToken token)
 {
     gboolean newer = token > migration->admit_token;
 
@@ -96,22 +119,20 @@ incoming_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
         migration->pub.phase = APMIG_MIGRATION_INCOMING;
         if (newer && migration->bindable)
             migration->admitted_until = 0;
-    } else if (migration->incoming_seen || (newer && migration->bindable)) {
-        if (newer && migration->bindable)
+    } else if (migration->incoming_seen || (newer && migration->bindable) ||
+               all_have_come(engine, migration, token)) {
+        if ((newer && migration->bindable) || all_have_come(engine, migration, token))
             migration->admitted_until = 0;
         migration->incoming_seen = FALSE;
-        if (!migration->admitted_until) {
-            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
-            migration_end(engine, migration, "completed", "the guest has arrived");
-        } else
+        if (!migration->admitted_until)
+            incoming_completed(engine, migration, guest, "the guest has arrived");
+        else
             migration->pub.phase = APMIG_MIGRATION_ADMITTED;
     }
     if (migration->expiry_token && token > migration->expiry_token && migration->admitted_until) {
         migration->admitted_until = 0;
-        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED) {
-            engine_stamp_guest(engine, migration->pub.uuid, TRUE);
-            migration_end(engine, migration, "completed", "the guest is active here");
-        }
+        if (!migration->incoming_seen && migration->pub.phase != APMIG_MIGRATION_ENDED)
+            incoming_completed(engine, migration, guest, "the guest is active here");
     }
 }
 
@@ -122,11 +143,17 @@ incoming_absent(ApmigEngine *engine, Migration *migration, ApmigToken token)
         return;
     if (migration->expiry_token && token > migration->expiry_token)
         migration->admitted_until = 0;
-    if (token > migration->admit_token)
+    if (migration->defined_token && token > migration->defined_token &&
+        !admission_is_pending(engine, migration->pub.uuid))
+        migration->admitted_until = 0;
+    if (token > migration->admit_token && !migration->restored)
         migration->bindable = TRUE;
     if (migration->incoming_seen && !migration->admitted_until)
         migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
                       "the guest is gone; it goes on at its source");
+    else if (!migration->admitted_until && migration->defined_token)
+        migration_end(engine, migration, "completed",
+                      "the guest was defined here and not started: an offline migration");
     else if (!migration->admitted_until)
         migration_end(engine, migration, "vanished", "the guest was let in and never came");
     else if (migration->incoming_seen) {
@@ -142,6 +169,11 @@ outgoing_left(ApmigEngine *engine, Migration *migration)
     if (!migration->stopped_known)
         migration_end(engine, migration, "unknown",
                       "the guest is gone from this host; look for it at its destination");
+    else if (migration->stopped_unknown)
+        migration_end(
+            engine, migration, "unknown",
+            "the guest stopped at its switchover; it may run at its destination: look on both hosts with: "
+            "virsh domstate --reason GUEST");
     else if (!migration->stopped_migrated)
         migration_end(engine, migration, "failed", "the guest stopped at its source");
     else if (migration->not_abortable)
@@ -177,6 +209,7 @@ outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
     migration->dirty |= !migration->pub.postcopy && event->answered.postcopy;
     migration->pub.postcopy |= event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
+    migration->memory_sent |= event->answered.progress.data_processed > 0;
 }
 
 /* Devices may have come and gone since the migration was first seen, or this may be another one already. */
@@ -210,14 +243,32 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     migration->incoming_seen = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
+    migration->memory_sent =
+        guest->sending || event->answered.postcopy || event->answered.progress.data_processed > 0;
     engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
                guest->name, apmig_migration_direction(&migration->pub),
                known ? "" : "; its queues are not known, it counts as one of every scope");
     engine_use_permit(engine, migration, guest->name);
 }
 
+/* Its memory left, and before anybody could ask to where it was over. */
+static void
+sent_unseen(ApmigEngine *engine, Guest *guest)
+{
+    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
+                                         guest->scope, (const char *const *)guest->devices);
+
+    migration->began_after = guest->clear_token;
+    migration->memory_sent = TRUE;
+    engine_use_permit(engine, migration, guest->name);
+    migration_end(
+        engine, migration, "failed",
+        "memory was sent, to another host or into a file, and it was over before libvirt told which; the "
+        "guest is here");
+}
+
 void
-engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
+engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
     Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);
     Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
@@ -239,7 +290,54 @@ engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigE
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);
+    } else if (guest->job == APMIG_JOB_NONE && guest->sending &&
+               event->answered.token > guest->sending_token && guest->affected == APMIG_AFFECTED_YES) {
+        sent_unseen(engine, guest);
     }
+}
+
+void
+engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const char *name)
+{
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
+    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+    if (!incoming && guest && guest->affected == APMIG_AFFECTED_NO)
+        return;
+    if (!incoming && g_hash_table_contains(engine->arrivals, uuid))
+        return;
+    if (!incoming) {
+        incoming = migration_new(engine, uuid, name, APMIG_MIGRATION_INCOMING, NULL, NULL);
+        engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, incoming,
+                   "guest %s migrates in, and its queues are not known: it counts as one of every scope",
+                   name);
+    }
+    incoming->dirty |= !incoming->incoming_seen;
+    incoming->incoming_seen = TRUE;
+    incoming->seen_token = engine->last_token;
+    incoming->pub.phase = APMIG_MIGRATION_INCOMING;
+}
+
+void
+engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown)
+{
+    Migration *migration;
+
+    if (guest->affected != APMIG_AFFECTED_YES)
+        return;
+    migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, guest->scope,
+                              (const char *const *)guest->devices);
+    migration->began_after = guest->clear_token;
+    migration->memory_sent = TRUE;
+    engine_use_permit(engine, migration, guest->name);
+    if (unknown)
+        migration_end(
+            engine, migration, "unknown",
+            "the guest stopped at its switchover; it may run at its destination: look on both hosts with: "
+            "virsh domstate --reason GUEST");
+    else
+        migration_end(engine, migration, "completed",
+                      "the guest runs at its destination; nothing showed its migration before");
 }
 
 void
@@ -269,6 +367,11 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
         migration->expiry_token = engine->last_token;
         engine_hurry(engine);
     }
+    if (migration->granted_at && !migration->settled_token && migration->admitted_until &&
+        engine->now >= migration->granted_at + HOOK_GONE_USEC) {
+        migration->settled_token = engine->last_token;
+        engine_hint(engine, migration->pub.uuid, NULL);
+    }
     engine_settle_steps(engine, migration);
 }
 
@@ -281,6 +384,8 @@ migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
         engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
     if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
         engine_earlier(&deadline, migration->admitted_until);
+    if (migration->granted_at && !migration->settled_token && migration->admitted_until)
+        engine_earlier(&deadline, migration->granted_at + HOOK_GONE_USEC);
     engine_earlier(&deadline, migration_next_step(engine, migration));
     return deadline;
 }

@@ -37,33 +37,51 @@ typedef struct {
     Write write;
     ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
     GQueue amendments;     /* of Amendment (amend.c); the first is being written with WRITE_AMEND */
+    gboolean stale;        /* what is being written is not all that is known by now */
     gboolean durable;
     gboolean never_written;   /* its creation failed */
     gboolean was_held;        /* whatever migrates under it is a breach */
     ApmigToken request_token; /* questions above it were put after the request */
     ApmigToken proof_token;   /* questions above it count for held */
-    gint64 deadline;          /* boot time; 0: none */
-    gint64 overdue_from;  /* boot time since which its expected duration counts; may be before this boot */
-    gint64 overdue_at;    /* boot time; 0: none */
-    gint64 overdue_again; /* boot time when it is said again; 0: not */
-    gboolean busy_known;  /* every migration older than the request has been seen, and none refuses it */
-    guint64 keys_op;      /* of the reading of keys for its release; 0: none is under way */
-    gint64 keys_until;    /* boot time: when that is no longer waited for */
-    gint64 hold_again_at; /* boot time: the write of held_at failed, when to try again; 0: now */
-    guint64 uses_op;      /* of the reading of the AP bus; 0: none is under way */
-    gint64 uses_again_at; /* boot time: not before */
-    gboolean uses_clear;  /* no stranger has its queues */
-    char *uses_trouble;   /* (nullable): why not, as a clause */
+    gint64 round_at; /* boot time when the round of questions began whose answers count: with proof_token */
+    gint64 round_realtime;
+    ApmigToken held_token; /* the newest question when it became held; 0: in an earlier run, or never */
+    GPtrArray *
+        acknowledged; /* (nullable): those departed of which the change that is under way says that they are known */
+    ApmigLockRecord
+        *suitor; /* (nullable): the record as it is to be once a reading has been made for who adopts it */
+    ApmigToken adopt_token; /* with that: questions above it were put after he asked */
+    gboolean met;           /* an overlapping migration was in progress when it was last looked at */
+    gint64 deadline;        /* boot time; 0: none */
+    gint64 overdue_from;    /* boot time since which its expected duration counts; may be before this boot */
+    gint64 overdue_at;      /* boot time; 0: none */
+    gint64 overdue_again;   /* boot time when it is said again; 0: not */
+    gboolean busy_known;    /* every migration older than the request has been seen, and none refuses it */
+    guint64 keys_op;        /* of the reading of keys for its release; 0: none is under way */
+    gint64 keys_until;      /* boot time: when that is no longer waited for */
+    gint64 hold_again_at;   /* boot time: the write of held_at failed, when to try again; 0: now */
+    guint64 uses_op;        /* of the reading of the AP bus; 0: none is under way */
+    gint64 uses_again_at;   /* boot time: not before */
+    gboolean uses_clear;    /* no stranger has its queues */
+    char *uses_trouble;     /* (nullable): why not, as a clause */
     gboolean ending;
     gboolean kept;          /* its removal failed once */
     const char *end_result; /* with ending */
     ApmigError end_code;    /* for the taker */
     char *end_message;
-    GHashTable *breached_by; /* set of migration ids that were counted */
+    GHashTable *breached_by; /* id -> BreachState of each migration in progress that began under it */
+    GHashTable *missing;     /* uuid -> gint64 boot time since when a list lacks that guest of its record */
+    GHashTable *attempts;    /* uuid -> Attempts (breaches.c) */
     GPtrArray *blockers;     /* of migration ids, as last published */
     gboolean dirty;
     gint64 ended_at; /* boot time */
 } Lock;
+
+/* What was said and counted of a migration under a lock. */
+typedef enum {
+    BREACH_SAID = 1,
+    BREACH_COUNTED,
+} BreachState;
 
 /* One kind of step on one migration. */
 typedef struct {
@@ -92,6 +110,17 @@ typedef struct {
     ApmigToken stop_token;   /* questions above it were put after that */
     gboolean stopped_known;  /* libvirt has told how the guest stopped */
     gboolean stopped_migrated;
+    gboolean stopped_unknown; /* after its switchover: it may run at the destination */
+    gboolean memory_sent;     /* outgoing: some of it may have left */
+    gboolean iterated;        /* outgoing: libvirt's event has told so */
+    gboolean
+        was_resting; /* in: its guest was active here, or may have been, at the newest yes: that it is says nothing */
+    gboolean restored; /* in: the yes was given by an earlier run: no QEMU is bound to it */
+    gint64 granted_at; /* boot time of the newest yes; 0: not given yet */
+    ApmigToken
+        settled_token; /* questions above it were put when the hook of the newest yes was long gone; 0: it is not */
+    ApmigToken
+        defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
     gboolean not_abortable;
@@ -119,6 +148,13 @@ typedef struct {
     gboolean stopped;       /* libvirt has told so, and no question put after that found it active */
     ApmigToken stop_token;  /* questions above it were put after that */
     char *trouble;          /* (nullable): why its state is unknown */
+    gint64 owed_since;      /* boot time since when an answer is due; 0: none is */
+    ApmigToken beat_token;  /* the newest heartbeat that asked for its job */
+    ApmigToken hint_token;  /* questions above it were put after the last hint or news of it */
+    gboolean sending;       /* memory leaves, and it is not known to where */
+    ApmigToken sending_token;
+    gboolean suspended;    /* for a switchover */
+    ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
 } Guest;
 
 typedef struct {
@@ -176,6 +212,15 @@ struct ApmigEngine {
     gboolean list_again;
     ApmigToken list_token; /* the newest question whose list is in guests; 0: none since the view started */
     gint64 next_sweep;     /* boot time; 0: at once */
+    gint64 list_at;        /* boot time: no list before it, unless one is awaited */
+    gint64 list_owed_since;
+    ApmigToken heartbeat;   /* the one under way; 0: none */
+    gint64 heartbeat_owed;  /* boot time since when an answer to it is due; 0: none is */
+    gint64 heartbeat_at;    /* boot time when the next is put */
+    gint64 heartbeat_asked; /* realtime of the one under way */
+    gint64 silence_at;      /* boot time: nothing is owed for longer than the policy allows before it */
+    char *late;             /* (nullable): what was seen without libvirt's event or its hint, as a clause */
+    gboolean rosters_dirty; /* what locks remember of guests may have changed */
     const char *published_view;
 
     GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
@@ -225,7 +270,6 @@ void engine_view_lost(ApmigEngine *engine, const char *reason);
 void engine_listed(ApmigEngine *engine, const ApmigEvent *event);
 void engine_answered(ApmigEngine *engine, const ApmigEvent *event);
 void engine_facts_read(ApmigEngine *engine, const ApmigEvent *event);
-void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
 void engine_guest_news(ApmigEngine *engine, const ApmigEvent *event);
 
 /* migrations.c */
@@ -239,9 +283,13 @@ Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name
 /* @result: static */
 void migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message);
 /* What an answer about @guest means for its migrations. */
-void engine_migrations_answered(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event);
+void engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */
 void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, ApmigToken token);
+/* libvirt tells that its QEMU listens for a migration. */
+void engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const char *name);
+/* libvirt tells that it has left, or may have (@unknown), of a migration that no answer has shown. */
+void engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 
@@ -309,10 +357,51 @@ void engine_unplug_lock_requested(ApmigEngine *engine);
 void engine_unplug_stopped(ApmigEngine *engine, const char *uuid);
 void engine_settle_unplugged(ApmigEngine *engine);
 
+/* silence.c */
+/* Whether something that matters to @lock, which was held, has been without an answer for longer than the policy allows. */
+gboolean engine_is_silent(const ApmigEngine *engine, const Lock *lock);
+/* Returns: (transfer full): what that is, as a clause; "" when nothing is. */
+char *engine_describe_silence(const ApmigEngine *engine, const Lock *lock);
+/* An answer is due from @due (boot time) on, unless one was before. */
+void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
+void engine_settle_heartbeat(ApmigEngine *engine);
+gint64 engine_silence_next_deadline(const ApmigEngine *engine);
+void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+/* @what: a clause: what was seen without its event or its hint. */
+void engine_events_are_late(ApmigEngine *engine, const char *what);
+
+/* breaches.c */
+/* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */
+gboolean lock_is_older(const Lock *lock, const Migration *migration);
+gboolean lock_is_breached_by(const Lock *lock, const Migration *migration);
+/* It is in progress under @lock. */
+void lock_note_breach(ApmigEngine *engine, Lock *lock, const Migration *migration);
+/* @migration, which is still in progress for the engine, ends with @result. */
+void engine_judge_migration(ApmigEngine *engine, const Migration *migration, const char *result);
+/* What the guest has was just read, which came in when that was not known. */
+void engine_judge_arrival(ApmigEngine *engine, Guest *guest);
+/* A lock that overlaps refuses the guest. */
+void lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name);
+void attempts_free(gpointer data);
+
+/* departed.c */
+/* What is known of guests has changed, or @lock is about to be held. */
+void lock_refresh_guests(ApmigEngine *engine, Lock *lock);
+void engine_settle_departed(ApmigEngine *engine, Lock *lock);
+/* It is known how the guest went. */
+void engine_forget_departing(ApmigEngine *engine, const char *uuid);
+/* It went, and where to is not known. @name: (nullable) */
+void engine_note_departed(ApmigEngine *engine, const char *uuid, const char *name, const char *how);
+gint64 lock_next_departure(const ApmigEngine *engine, const Lock *lock);
+
 /* view.c */
 void guest_free(Guest *guest);
 /* Whether a reading whose questions are above the lock's proof_token shows no overlapping migration. */
 gboolean engine_view_is_clear(const ApmigEngine *engine, const Lock *lock);
+/* Whether it may be that memory of a guest leaves, or that one has come in, which @lock covers. */
+gboolean engine_has_doubt(const ApmigEngine *engine, const Lock *lock);
+/* Returns: (transfer full): that, as a clause. */
+char *engine_describe_doubt(const ApmigEngine *engine, const Lock *lock);
 /* Whether every guest that may overlap has told of its migration since the lock was durable. */
 gboolean engine_view_has_told(const ApmigEngine *engine, const Lock *lock);
 /* Whether questions above @proof_token have told what guests with queues of @scope do, whatever that is. */
@@ -421,12 +510,16 @@ void engine_ask_guest(ApmigEngine *engine, Guest *guest);
 void engine_need_list(ApmigEngine *engine);
 /* Read everything that matters at once, not at the next interval. */
 void engine_hurry(ApmigEngine *engine);
+/* What is proven from now on for @lock rests on questions that are put from now on. */
+void lock_begin_round(ApmigEngine *engine, Lock *lock);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 
 /* lock-record.c */
 void lock_write(ApmigEngine *engine, Lock *lock, Write write);
+/* What was written of @lock's heir counts. */
+void lock_install_heir(Lock *lock);
 /* Writes what nobody waits for. */
 void lock_update(ApmigEngine *engine, Lock *lock);
 
@@ -456,6 +549,10 @@ Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope
 Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
 /* Whether @migration stands between @lock and held. */
 gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);
+/* Whether it is not held, or not any more, and will be by a reading; or somebody who adopts it waits for one. */
+gboolean lock_waits_for_reading(const Lock *lock);
+/* Returns: questions above it are waited for. */
+ApmigToken lock_awaited_token(const Lock *lock);
 /* What it is apart from a release that is under way, and is again when that comes to nothing. */
 void lock_set_standing(Lock *lock, ApmigLockState standing);
 /* Returns: (transfer full): a clause that says whose lock it is, why and since when. */

@@ -24,6 +24,7 @@ lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError c
     if (lock->write == WRITE_HOLD) /* overtaken, too: nobody was told that it is held */
         lock->pub.record->held_at = 0;
     g_clear_pointer(&lock->heir, apmig_lock_record_free); /* an adoption or a change that is overtaken */
+    g_clear_pointer(&lock->suitor, apmig_lock_record_free);
     lock_fail_amendments(engine, lock);
     lock_write(engine, lock, WRITE_REMOVE);
 }
@@ -75,7 +76,8 @@ lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
     lock->ending = FALSE;
     lock->kept = TRUE;
     lock->durable = TRUE;
-    lock_set_standing(lock, APMIG_LOCK_DRAINING);
+    lock_set_standing(lock, lock->was_held ? APMIG_LOCK_UNPROVEN : APMIG_LOCK_DRAINING);
+    lock->round_at = engine->now;
     lock_update(engine, lock);
     engine_hurry(engine);
 }

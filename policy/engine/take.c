@@ -12,6 +12,16 @@ count_locks_of(const ApmigEngine *engine, guint32 uid)
     return count;
 }
 
+static char *
+refuse_hook(const ApmigEvent *event, ApmigError *ret_code)
+{
+    *ret_code = APMIG_ERROR_HOOK_NOT_INSTALLED;
+    return g_strdup_printf(
+        "nothing would keep incoming migrations out: %s; install the hook and reload libvirt, "
+        "or set allow-missing-hook",
+        event->take.hook_problem);
+}
+
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
 refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_code)
@@ -25,17 +35,15 @@ refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_
     if (other) {
         g_autofree char *description = lock_describe(other);
 
+        if (event->take.hook_problem && apmig_scope_equal(other->pub.record->scope, event->take.scope) &&
+            other->pub.record->origin == APMIG_LOCK_BY_ITSELF)
+            return refuse_hook(event, ret_code);
         *ret_code = APMIG_ERROR_LOCKED;
         return g_strdup_printf("scope %s overlaps %s; it is released with: apmigctl unlock %s",
                                apmig_scope_to_string(event->take.scope), description, other->pub.record->id);
     }
-    if (event->take.hook_problem) {
-        *ret_code = APMIG_ERROR_HOOK_NOT_INSTALLED;
-        return g_strdup_printf(
-            "nothing would keep incoming migrations out: %s; install the hook and reload libvirt, "
-            "or set allow-missing-hook",
-            event->take.hook_problem);
-    }
+    if (event->take.hook_problem)
+        return refuse_hook(event, ret_code);
     *ret_code = APMIG_ERROR_LIMIT_EXCEEDED;
     if (engine->locks->len >= engine->policy->max_locks)
         return g_strdup_printf("there are %u locks, the limit: release one first", engine->locks->len);
@@ -81,18 +89,28 @@ lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 static void
 adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
-    lock->heir = apmig_lock_record_copy(lock->pub.record);
-    lock_fill(lock->heir, event);
+    ApmigLockRecord *heir = apmig_lock_record_copy(lock->pub.record);
+
+    lock_fill(heir, event);
     lock->taker = event->caller;
     lock->no_wait = event->take.no_wait;
-    lock_write(engine, lock, WRITE_ADOPT);
+    if (event->take.no_wait) {
+        lock->heir = heir;
+        lock_write(engine, lock, WRITE_ADOPT);
+        return;
+    }
+    lock->suitor = heir;
+    lock->adopt_token = engine->last_token;
+    lock->deadline = take_deadline(engine, event);
+    engine_hurry(engine);
 }
 
 static gboolean
 is_adoption(const Lock *other, const ApmigEvent *event)
 {
-    return other && other->pub.record->origin == APMIG_LOCK_BY_ITSELF &&
-           other->pub.state == APMIG_LOCK_HELD && !other->op && event->take.origin == APMIG_LOCK_BY_REQUEST &&
+    return other && other->pub.record->origin == APMIG_LOCK_BY_ITSELF && other->was_held && !other->ending &&
+           other->pub.state != APMIG_LOCK_VERIFYING && !other->op && !other->taker &&
+           event->take.origin == APMIG_LOCK_BY_REQUEST && !event->take.hook_problem &&
            apmig_scope_equal(other->pub.record->scope, event->take.scope);
 }
 
@@ -146,6 +164,7 @@ engine_caller_gone(ApmigEngine *engine, ApmigCaller caller)
         if (lock->taker != caller)
             continue;
         lock->taker = 0;
+        g_clear_pointer(&lock->suitor, apmig_lock_record_free);
         if (!lock->no_wait && !lock->was_held)
             lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED,
                            "the caller disconnected before the lock was held");

@@ -9,7 +9,8 @@
 static const char *const lock_states[] = {
     [APMIG_LOCK_REQUESTED] = "requested", [APMIG_LOCK_DRAINING] = "draining",
     [APMIG_LOCK_HELD] = "held",           [APMIG_LOCK_PERMITTED] = "permitted",
-    [APMIG_LOCK_BREACHED] = "breached",   [APMIG_LOCK_VERIFYING] = "verifying",
+    [APMIG_LOCK_UNPROVEN] = "unproven",   [APMIG_LOCK_BREACHED] = "breached",
+    [APMIG_LOCK_VERIFYING] = "verifying",
 };
 
 static const char *const lock_origins[] = {
@@ -55,6 +56,8 @@ apmig_lock_record_copy(const ApmigLockRecord *record)
     copy->reason = g_strdup(record->reason);
     copy->change_id = g_strdup(record->change_id);
     copy->owner_name = g_strdup(record->owner_name);
+    copy->guests = record->guests ? g_ptr_array_ref(record->guests) : NULL;
+    copy->departed = record->departed ? g_ptr_array_ref(record->departed) : NULL;
     return copy;
 }
 
@@ -68,6 +71,8 @@ apmig_lock_record_free(ApmigLockRecord *record)
     g_free(record->reason);
     g_free(record->change_id);
     g_free(record->owner_name);
+    g_clear_pointer(&record->guests, g_ptr_array_unref);
+    g_clear_pointer(&record->departed, g_ptr_array_unref);
     g_free(record);
 }
 

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * What is known of the hypervisor's active guests, and what is to be asked: after each hint, at short intervals while
- * a lock drains or is breached or somebody waits for a reading, at long ones while one is held, and never without a
- * lock, an open migration or such a question. There is no event for the start or the failed end of an outgoing
- * migration (libvirt), hence the intervals.
- */
+/* What is known of the hypervisor's active guests, and what that proves. */
 #include "engine/private.h"
 
-#define NAMED_MAX              8 /* guests named in one sentence */
-#define INCOMING_INTERVAL_USEC (G_USEC_PER_SEC / 2)
+#define NAMED_MAX 8 /* guests named in one sentence */
 
 void
 guest_free(Guest *guest)
@@ -28,7 +22,7 @@ guest_free(Guest *guest)
 static gboolean
 guest_is_clear(const ApmigEngine *engine, const Guest *guest, ApmigToken proof_token)
 {
-    if (guest->answer_token <= proof_token)
+    if (guest->answer_token <= proof_token || guest->sending || guest->came_token)
         return FALSE;
     return guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER ||
            (guest->job == APMIG_JOB_INCOMING && engine_find_migration(engine, guest->uuid, FALSE));
@@ -55,6 +49,50 @@ engine_view_is_clear(const ApmigEngine *engine, const Lock *lock)
         if (guest_may_overlap(guest, lock) && !guest_is_clear(engine, guest, lock->proof_token))
             return FALSE;
     return TRUE;
+}
+
+static gboolean
+guest_is_doubtful(const Guest *guest, const Lock *lock)
+{
+    return (guest->sending || guest->came_token) && guest_may_overlap(guest, lock);
+}
+
+gboolean
+engine_has_doubt(const ApmigEngine *engine, const Lock *lock)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest_is_doubtful(guest, lock))
+            return TRUE;
+    return FALSE;
+}
+
+char *
+engine_describe_doubt(const ApmigEngine *engine, const Lock *lock)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
+        if (!guest_is_doubtful(guest, lock))
+            continue;
+        return guest->sending
+                   ? g_strdup_printf("memory of guest '%s' is sent, to another host or into a file",
+                                     guest->name)
+                   : g_strdup_printf("guest '%s' has come in, and what it has is not known yet", guest->name);
+    }
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        const Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (!migration->pub.outgoing && !migration->pub.scope_known)
+            return g_strdup_printf("guest '%s' comes in, and what it has is not known yet",
+                                   migration->pub.guest);
+    }
+    return g_strdup("what was in progress has not been read anew");
 }
 
 gboolean

@@ -13,6 +13,7 @@ static const ApmigPolicy built_in = {
     .admission_usec = 60 * SECOND,
     .draining_interval_usec = 50 * MILLISECOND,
     .held_interval_usec = 5 * SECOND,
+    .silence_usec = 15 * SECOND,
     .request_timeout_usec = 20 * SECOND,
     .on_release = APMIG_ON_RELEASE_VERIFY,
     .release_verify_usec = 10 * SECOND,

@@ -63,6 +63,7 @@ typedef struct {
     gint64 draining_interval_usec;
     /* "held-interval-usec", 100 ms .. 1 min: and this often while one is held */
     gint64 held_interval_usec;
+    gint64 silence_usec; /* how long a question may be without an answer under a lock that is held */
     /* "request-timeout-usec", 100 ms .. 1 day: deadline of a TakeLock without a timeout-usec of its own */
     gint64 request_timeout_usec;
     /* "release-verify-usec", 100 ms .. 10 min: how long a release waits for the cards; then it goes on unverified */

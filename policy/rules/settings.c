@@ -65,6 +65,7 @@ static const NumberKey times[] = {
     {"admission-usec", MEMBER(admission_usec), SECOND, 3600 * SECOND},
     {"draining-interval-usec", MEMBER(draining_interval_usec), 10 * MILLISECOND, 10 * SECOND},
     {"held-interval-usec", MEMBER(held_interval_usec), 100 * MILLISECOND, 60 * SECOND},
+    {"silence-usec", MEMBER(silence_usec), SECOND, 300 * SECOND},
     {"request-timeout-usec", MEMBER(request_timeout_usec), 100 * MILLISECOND, 24 * 3600 * SECOND},
     {"release-verify-usec", MEMBER(release_verify_usec), 100 * MILLISECOND, 600 * SECOND},
     {"evidence-interval-usec", MEMBER(evidence_interval_usec), SECOND, 24 * 3600 * SECOND},

@@ -64,6 +64,7 @@ open_view(Story *story)
 {
     load(story, NULL, NULL);
     tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    answer_list(story, NULL, 0);
 }
 
 void
