@@ -25,7 +25,7 @@ engine_view_started(ApmigEngine *engine)
         engine_log(engine, APMIG_LOG_VIEW_STARTED, LOG_INFO, NULL, NULL, "connected to the hypervisor"),
         engine, NULL);
     engine_hurry(engine);
-    engine_ask_list(engine); /* what guests have is read now: later they may not answer */
+    engine_read_guests(engine);
 }
 
 void
@@ -320,7 +320,8 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_NEWS_ARRIVING:
         guest_changed(engine, uuid, APMIG_NEWS_CHANGED);
-        engine_migrations_guest_arrives(engine, uuid, event->news.name ? event->news.name : uuid);
+        if (engine->loaded)
+            engine_migrations_guest_arrives(engine, uuid, event->news.name ? event->news.name : uuid);
         break;
     case APMIG_NEWS_SENDING:
         guest_sends(engine, uuid);

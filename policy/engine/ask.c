@@ -69,6 +69,13 @@ ask_list_anew(ApmigEngine *engine)
 }
 
 void
+engine_read_guests(ApmigEngine *engine)
+{
+    if (engine->connected && engine->loaded)
+        ask_list_anew(engine);
+}
+
+void
 engine_need_list(ApmigEngine *engine)
 {
     if (!engine->list_asked && !engine->list_token)
@@ -115,7 +122,7 @@ engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
 {
     Guest *guest = NULL;
 
-    if (!engine->connected)
+    if (!engine->connected || !engine->loaded)
         return;
     if (!uuid && !name)
         hint_all(engine);
@@ -194,11 +201,13 @@ guest_is_awaited(const ApmigEngine *engine, const Guest *guest)
 /* libvirtd writes an error into its log each time it is asked about a guest that comes in. Its arrival and its end are
  * events, so a longer interval will do; so it will for one that rests, or does not answer. */
 static gboolean
-guest_is_due(const ApmigEngine *engine, const Guest *guest)
+guest_is_due(const ApmigEngine *engine, const Guest *guest, gint64 sweep_interval)
 {
     gint64 interval = engine->policy->held_interval_usec;
 
     if (!guest->answer_token && !guest->trouble)
+        return TRUE;
+    if (sweep_interval >= interval && guest->job != APMIG_JOB_INCOMING)
         return TRUE;
     if (guest->job == APMIG_JOB_INCOMING)
         interval = INCOMING_INTERVAL_USEC;
@@ -219,7 +228,10 @@ list_is_awaited(const ApmigEngine *engine)
         if (lock_waits_for_reading(lock) && engine->list_token <= lock_awaited_token(lock))
             return TRUE;
     }
-    return engine->inquiries->len > 0;
+    for (guint i = 0; i < engine->inquiries->len; i++)
+        if (engine->list_token <= ((const Inquiry *)g_ptr_array_index(engine->inquiries, i))->proof_token)
+            return TRUE;
+    return FALSE;
 }
 
 static void
@@ -250,7 +262,7 @@ engine_settle_view(ApmigEngine *engine)
     settle_list(engine, interval);
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
-        if (!guest_is_due(engine, guest) || !engine_guest_matters(engine, guest))
+        if (!guest_is_due(engine, guest, interval) || !engine_guest_matters(engine, guest))
             continue;
         engine_owe(engine, &guest->owed_since, due);
         if (!guest->asked)

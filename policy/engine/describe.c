@@ -68,6 +68,12 @@ apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock)
         engine_describe_view(engine, lock->record->scope, ((const Lock *)lock)->proof_token, text);
         engine_describe_uses(engine, (const Lock *)lock, text);
     }
+    if (!lock->result && (lock->state == APMIG_LOCK_DRAINING || lock->state == APMIG_LOCK_UNPROVEN)) {
+        g_autofree char *silence = engine_describe_silence(engine, (const Lock *)lock);
+
+        if (text->len == 0)
+            g_string_append(text, silence);
+    }
     return g_string_free(text, FALSE);
 }
 

@@ -12,7 +12,7 @@ load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
     lock->no_wait = TRUE;
     lock->was_held = recovered || record->held_at != 0;
     lock_set_standing(lock, lock->was_held ? APMIG_LOCK_UNPROVEN : APMIG_LOCK_DRAINING);
-    lock->round_at = engine->now;
+    lock_begin_round(engine, lock);
     lock_expect_end(engine, lock, engine->now + record->requested_at - engine->realtime);
     if (recovered)
         engine_log(engine, APMIG_LOG_LOCK_RECOVERED, LOG_ERR, lock, NULL,
@@ -105,4 +105,5 @@ engine_load(ApmigEngine *engine, const ApmigEvent *event)
     load_permits(engine, event->store_loaded.permits, TRUE);
     load_permits(engine, event->store_loaded.permits, FALSE);
     engine->loaded = TRUE;
+    engine_read_guests(engine);
 }

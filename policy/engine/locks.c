@@ -261,7 +261,7 @@ lock_say_unproven_why(const ApmigEngine *engine, Lock *lock)
 static gboolean
 lock_is_proven(ApmigEngine *engine, Lock *lock)
 {
-    if (!engine_view_is_clear(engine, lock))
+    if (!engine_view_is_clear(engine, lock) || engine_is_silent(engine, lock))
         return FALSE;
     if (engine->now <= lock->round_at + ROUND_USEC)
         return TRUE;
@@ -364,25 +364,36 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
     }
 }
 
+static void
+fail_adoption(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message)
+{
+    g_clear_pointer(&lock->suitor, apmig_lock_record_free);
+    lock->deadline = 0;
+    engine_reply_error(engine, lock->taker, code, message);
+    lock->taker = 0;
+}
+
 /* Whoever adopts a lock gets it with the same proof as who takes one. */
 static void
 lock_settle_adoption(ApmigEngine *engine, Lock *lock)
 {
     if (!lock->suitor)
         return;
-    if (lock->standing == APMIG_LOCK_HELD && !lock->op &&
-        engine_view_is_read(engine, lock->pub.record->scope, lock->adopt_token)) {
+    if (lock->pub.record->origin != APMIG_LOCK_BY_ITSELF) {
+        g_autofree char *description = lock_describe(lock);
+
+        fail_adoption(engine, lock, APMIG_ERROR_LOCKED, description);
+    } else if (lock->pub.state == APMIG_LOCK_HELD && !lock->op &&
+               engine_view_is_read(engine, lock->pub.record->scope, lock->adopt_token)) {
         lock->heir = g_steal_pointer(&lock->suitor);
+        lock->deadline = 0;
         lock_write(engine, lock, WRITE_ADOPT);
     } else if (engine->now >= lock->deadline) {
         g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
         g_autofree char *message =
             g_strdup_printf("the lock was not proven to be held in time, and stays apmigd's own: %s", wait);
 
-        g_clear_pointer(&lock->suitor, apmig_lock_record_free);
-        lock->deadline = 0;
-        engine_reply_error(engine, lock->taker, APMIG_ERROR_TIMEOUT, message);
-        lock->taker = 0;
+        fail_adoption(engine, lock, APMIG_ERROR_TIMEOUT, message);
     }
 }
 

@@ -100,7 +100,7 @@ all_have_come(const ApmigEngine *engine, const Migration *migration, ApmigToken 
 static void
 incoming_completed(ApmigEngine *engine, Migration *migration, Guest *guest, const char *message)
 {
-    if (!migration->pub.scope_known && guest->affected == APMIG_AFFECTED_UNKNOWN)
+    if (!migration->pub.scope_known && !migration->pub.permitted && guest->affected == APMIG_AFFECTED_UNKNOWN)
         guest->came_token = engine->last_token;
     engine_stamp_guest(engine, migration->pub.uuid, TRUE);
     migration_end(engine, migration, migration_was_asked_to_end(migration) ? "completed-anyway" : "completed",
@@ -114,7 +114,7 @@ incoming_answered(ApmigEngine *engine, Migration *migration, Guest *guest, Apmig
 
     if (guest->job == APMIG_JOB_INCOMING) {
         migration->dirty |= !migration->incoming_seen;
-        migration->incoming_seen = TRUE;
+        migration->incoming_seen = migration->shown = TRUE;
         migration->seen_token = engine->last_token;
         migration->pub.phase = APMIG_MIGRATION_INCOMING;
         if (newer && migration->bindable)
@@ -240,7 +240,7 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
 
     migration->began_after = guest->clear_token;
     migration->seen_token = engine->last_token;
-    migration->incoming_seen = !outgoing;
+    migration->incoming_seen = migration->shown = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
     migration->memory_sent =
@@ -311,8 +311,10 @@ engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const cha
         engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, incoming,
                    "guest %s migrates in, and its queues are not known: it counts as one of every scope",
                    name);
+        engine_use_permit(engine, incoming, name);
     }
     incoming->dirty |= !incoming->incoming_seen;
+    incoming->shown &= incoming->incoming_seen;
     incoming->incoming_seen = TRUE;
     incoming->seen_token = engine->last_token;
     incoming->pub.phase = APMIG_MIGRATION_INCOMING;

@@ -101,6 +101,7 @@ typedef struct {
     ApmigToken seen_token;       /* outgoing: the newest question whose answer showed it */
     ApmigToken began_after;      /* outgoing: it began after this question was put; 0: not known */
     gboolean incoming_seen;
+    gboolean shown;          /* in: by an answer, not by an event alone */
     guint grants;            /* how often the hook was told yes */
     gint64 admitted_until;   /* boot time; 0: no admission is open */
     ApmigToken admit_token;  /* questions above it were put after the newest admission */
@@ -508,6 +509,8 @@ void engine_ask_list(ApmigEngine *engine);
 void engine_ask_guest(ApmigEngine *engine, Guest *guest);
 /* A list of the active guests is asked for, unless there is one or it is under way. */
 void engine_need_list(ApmigEngine *engine);
+/* What guests have is read as soon as what was let in is known, lock or not: later they may not answer. */
+void engine_read_guests(ApmigEngine *engine);
 /* Read everything that matters at once, not at the next interval. */
 void engine_hurry(ApmigEngine *engine);
 /* What is proven from now on for @lock rests on questions that are put from now on. */

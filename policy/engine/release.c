@@ -77,9 +77,8 @@ lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
     lock->kept = TRUE;
     lock->durable = TRUE;
     lock_set_standing(lock, lock->was_held ? APMIG_LOCK_UNPROVEN : APMIG_LOCK_DRAINING);
-    lock->round_at = engine->now;
     lock_update(engine, lock);
-    engine_hurry(engine);
+    lock_begin_round(engine, lock);
 }
 
 void
@@ -243,7 +242,7 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
         lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED, "released before it was held");
     else if (event->release.force)
         end_released(engine, lock, "released by force", "Not verified: the keys were not looked at.");
-    else if (lock->taker)
+    else if (lock->taker && !lock->suitor)
         lock_begin_end(engine, lock, "released", APMIG_ERROR_CANCELLED,
                        "released before anybody was told held");
     else if (engine->policy->on_release == APMIG_ON_RELEASE_TRUST)

@@ -190,7 +190,7 @@ is_in_progress(const ApmigEngine *engine, const Migration *migration)
 
     if (migration->pub.outgoing)
         return !migration->gone_since && !migration->stopped_known;
-    return migration->incoming_seen && !(guest && guest->stopped);
+    return migration->incoming_seen && migration->shown && !(guest && guest->stopped);
 }
 
 static gboolean

@@ -57,6 +57,9 @@ choose_profile(Sim *sim)
     profile->failing_cards = sometimes(sim, 200, 20, 500);
     profile->silent_cards = sometimes(sim, 300, 20, 500);
     profile->no_ap = dice_chance(dice, 100);
+    profile->workers = sometimes(sim, 200, 1, 4);
+    profile->late = sometimes(sim, 200, 5, 200);
+    profile->dies = sometimes(sim, 300, 20, 500);
 }
 
 /* Any of them, in any order; all of them most often. */
@@ -122,6 +125,7 @@ choose_policy(Sim *sim)
     policy->admission_usec = sim->policy ? sim->policy->admission_usec : dice_roll(dice, 1, 12) * 5 * SECOND;
     policy->draining_interval_usec = 50 * MSEC;
     policy->held_interval_usec = 5 * SECOND;
+    policy->silence_usec = 15 * SECOND;
     policy->request_timeout_usec = dice_spread(dice, 100 * MSEC, 20 * SECOND);
     policy->on_release = dice_chance(dice, 100) ? APMIG_ON_RELEASE_TRUST : APMIG_ON_RELEASE_VERIFY;
     policy->release_verify_usec = dice_spread(dice, 100 * MSEC, 20 * SECOND);

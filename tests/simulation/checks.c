@@ -16,7 +16,8 @@ is_disjoint(const Lock *lock, const Migration *migration)
 static gboolean
 is_under_lock(ApmigLockState state)
 {
-    return state == APMIG_LOCK_HELD || state == APMIG_LOCK_PERMITTED || state == APMIG_LOCK_BREACHED;
+    return state == APMIG_LOCK_HELD || state == APMIG_LOCK_PERMITTED || state == APMIG_LOCK_UNPROVEN ||
+           state == APMIG_LOCK_BREACHED;
 }
 
 /* --- I1, I4: what held says ------------------------------------------------------------------------ */
@@ -107,6 +108,8 @@ check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *
 {
     gboolean was_held =
         lock->was_held && (lock->state == APMIG_LOCK_DRAINING || lock->state == APMIG_LOCK_VERIFYING);
+    /* What comes in can be read only once it has come. */
+    gboolean unread = !migration || (!migration->outgoing && now->state == APMIG_LOCK_UNPROVEN);
     gboolean under = lock->listed && (is_under_lock(lock->state) || was_held);
 
     if (!under || is_disjoint(lock, migration) || lock->removing)
@@ -121,12 +124,9 @@ check_breach(Sim *sim, const Lock *lock, const ApmigLock *now, const Migration *
         sim_cover(sim, COVER_PERMIT_BREACHED);
     if (lock->reading)
         sim_cover(sim, COVER_BREACHED_VERIFYING);
-    else if (now->state != APMIG_LOCK_BREACHED)
+    else if (now->state != APMIG_LOCK_BREACHED && !unread)
         sim_violation(sim, "I2", "lock %s is %s while %s migrates under it", lock->id,
                       apmig_lock_state_to_string(now), migration->guest->name);
-    if (now->record->breaches <= lock->breaches)
-        sim_violation(sim, "I2", "the migration of %s under lock %s is not counted", migration->guest->name,
-                      lock->id);
 }
 
 /* Job states are read again and again, so that nothing is missed. */
@@ -135,8 +135,7 @@ check_polling(Sim *sim, const Lock *lock, const Guest *guest)
 {
     const Told *told = &guest->told;
     gint64 since;
-    gint64 interval = lock->state == APMIG_LOCK_DRAINING ? sim->policy->draining_interval_usec
-                                                         : sim->policy->held_interval_usec;
+    gint64 interval = sim->policy->held_interval_usec;
 
     if (guest->presence == GUEST_ABSENT || guest->changing || !told->facts ||
         told->affected != APMIG_AFFECTED_YES || told->asking || told->life != guest->life)
@@ -181,13 +180,15 @@ is_published(const Sim *sim, const char *id)
 static void
 cover_state(Sim *sim, const Lock *lock, const ApmigLock *now)
 {
-    static const Situation situations[] = {COVER_STATE_REQUESTED, COVER_STATE_DRAINING,
-                                           COVER_STATE_HELD,      COVER_STATE_PERMITTED,
-                                           COVER_STATE_BREACHED,  COVER_STATE_VERIFYING};
+    static const Situation situations[] = {COVER_STATE_REQUESTED, COVER_STATE_DRAINING, COVER_STATE_HELD,
+                                           COVER_STATE_PERMITTED, COVER_STATE_UNPROVEN, COVER_STATE_BREACHED,
+                                           COVER_STATE_VERIFYING};
 
     sim_cover(sim, situations[now->state]);
     if (lock->listed && lock->state == APMIG_LOCK_BREACHED && now->state == APMIG_LOCK_HELD)
         sim_cover(sim, COVER_BREACH_OVER);
+    if (lock->listed && lock->state == APMIG_LOCK_UNPROVEN && now->state == APMIG_LOCK_HELD)
+        sim_cover(sim, COVER_PROVEN_AGAIN);
     if (lock->listed && lock->state == APMIG_LOCK_PERMITTED && now->state == APMIG_LOCK_HELD)
         sim_cover(sim, COVER_PERMIT_OVER);
     if (now->overdue && !lock->overdue)
@@ -235,6 +236,8 @@ check_lock(Sim *sim, const ApmigLock *now, const Migration *told)
     if (now->state == APMIG_LOCK_HELD)
         check_held(sim, lock, !lock->listed || lock->state != APMIG_LOCK_HELD);
     check_verifying(sim, lock, now);
+    check_truth(sim, lock, now,
+                now->state == APMIG_LOCK_HELD && (!lock->listed || lock->state != APMIG_LOCK_HELD));
     note_lock(sim, lock, now);
     check_watch(sim, lock);
 }
@@ -281,7 +284,7 @@ check_locks(Sim *sim, const ApmigEvent *event)
         if (lock->living && !found)
             check_lock_gone(sim, lock);
     }
-    if (told)
+    if (told && sim->loaded)
         check_permit_heeded(sim, told);
     if (told && told->guest->kind == APMIG_AFFECTED_UNKNOWN && told->outgoing && locks->len)
         sim_cover(sim, COVER_UNKNOWN_GUEST);
@@ -366,10 +369,11 @@ check_state(Sim *sim, const ApmigEvent *event)
 void
 check_crash(Sim *sim, gboolean reboot)
 {
-    static const Situation situations[] = {COVER_CRASH_REQUESTED, COVER_CRASH_DRAINING,
-                                           COVER_CRASH_HELD,      COVER_CRASH_PERMITTED,
-                                           COVER_CRASH_BREACHED,  COVER_CRASH_VERIFYING};
+    static const Situation situations[] = {COVER_CRASH_REQUESTED, COVER_CRASH_DRAINING, COVER_CRASH_HELD,
+                                           COVER_CRASH_PERMITTED, COVER_CRASH_UNPROVEN, COVER_CRASH_BREACHED,
+                                           COVER_CRASH_VERIFYING};
 
+    truth_crash(sim);
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
         gboolean durable = g_hash_table_contains(sim->durable_locks, lock->id);

@@ -93,6 +93,9 @@ carry_out(Sim *sim, const ApmigAction *action)
         hypervisor_query(sim, action->query.token, guest_by_uuid(sim, action->query.uuid),
                          action->query.want_facts);
         break;
+    case APMIG_ACTION_HEARTBEAT:
+        hypervisor_heartbeat(sim, action->query.token);
+        break;
     case APMIG_ACTION_RUN_STEP:
         if (action->step.kind == APMIG_STEP_LIBVIRT_ABORT)
             hypervisor_step(sim, action->op, guest_by_uuid(sim, action->step.uuid));
@@ -149,6 +152,7 @@ daemon_deliver(Sim *sim, ApmigEvent *event)
     if (event->type == APMIG_EVENT_VIEW_LOST)
         check_steps_lost(sim);
     g_ptr_array_set_size(sim->actions, 0);
+    sim->event = event->type;
     sim->was_open = has_open(sim);
     apmig_engine_handle(sim->engine, event, sim->actions);
     if (event->type == APMIG_EVENT_STORE_LOADED)
@@ -201,7 +205,10 @@ damage(Sim *sim, ApmigLockRecord *record)
     record->owner_uid = 0;
     record->on_busy = APMIG_ON_BUSY_UNSET;
     record->requested_at = record->held_at = record->expected_duration_usec = 0;
-    record->breaches = 0;
+    record->breaches = record->attempts = 0;
+    g_clear_pointer(&record->guests, g_ptr_array_unref);
+    g_clear_pointer(&record->departed, g_ptr_array_unref);
+    lock->left = lock->roster = 0;
     lock->origin = APMIG_LOCK_RECOVERED;
     lock->mask = MASK_ALL;
     lock->held_at = 0;

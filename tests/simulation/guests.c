@@ -80,6 +80,10 @@ enter(Sim *sim, Migration *migration, Stage stage, gint64 delay)
     migration->stage = stage;
     if (moves && stage == STAGE_TRANSFER)
         migration->stream_at = sim->now;
+    if (moves && stage == STAGE_TRANSFER && migration->outgoing)
+        hypervisor_tell(sim, NEWS_SENDING, migration->guest);
+    if (moves && stage == STAGE_STOP_COPY)
+        hypervisor_tell(sim, NEWS_SUSPENDED, migration->guest);
     if (moves && *migration->guest->device.uuid) {
         if (migration->outgoing)
             follow_outgoing(sim, migration);
@@ -187,7 +191,7 @@ guest_start(Sim *sim, Guest *guest)
     set_presence(sim, guest, GUEST_ACTIVE);
     guest->changing = sim->connected;
     sim_trace(sim, "%s starts, queues %02x", guest->name, guest->mask);
-    hypervisor_tell(sim, NEWS_CHANGED, guest);
+    hypervisor_tell(sim, NEWS_STARTED, guest);
 }
 
 void
@@ -231,7 +235,7 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
     Guest *guest = object;
 
     guest->other_job = FALSE;
-    hypervisor_tell(sim, NEWS_HINT, guest);
+    hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_JOB_SAVED : NEWS_HINT, guest);
 }
 
 void
@@ -242,6 +246,8 @@ guest_begin_other_job(Sim *sim, Guest *guest)
     guest->other_job = TRUE;
     sim_trace(sim, "%s is being dumped", guest->name);
     hypervisor_tell(sim, NEWS_HINT, guest);
+    if (dice_chance(&sim->dice, 500))
+        hypervisor_tell(sim, NEWS_SENDING, guest);
     sim_queue(sim, dice_spread(&sim->dice, 10 * MSEC, 30 * SECOND), end_other_job, guest, 0, NULL);
 }
 
@@ -295,13 +301,17 @@ end(Sim *sim, Migration *migration, gboolean completed)
         return;
     if (migration->outgoing && completed) {
         set_presence(sim, guest, GUEST_ABSENT);
-        hypervisor_tell(sim, NEWS_STOPPED_MIGRATED, guest);
+        guest->leaving = migration;
+        hypervisor_tell(
+            sim, dice_chance(&sim->dice, sim->profile.dies) ? NEWS_STOPPED_LOST : NEWS_STOPPED_MIGRATED,
+            guest);
+        guest->leaving = NULL;
     } else if (!migration->outgoing && completed) {
         arrive(sim, guest);
-        hypervisor_tell(sim, NEWS_HINT, guest);
+        hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_RESUMED : NEWS_HINT, guest);
     } else if (!migration->outgoing) {
         set_presence(sim, guest, GUEST_ABSENT);
-        hypervisor_tell(sim, NEWS_STOPPED, guest);
+        hypervisor_tell(sim, NEWS_STOPPED_LOST, guest);
     } else {
         if (!guest->stranded)
             run_device(sim, guest);
@@ -432,7 +442,7 @@ appear(Sim *sim, Migration *migration)
         sim_cover(sim, COVER_STRAY);
     sim_trace(sim, "migration %u of %s in: the guest appears%s", migration->number, guest->name,
               migration->stray ? ", unexpected" : "");
-    hypervisor_tell(sim, NEWS_CHANGED, guest);
+    hypervisor_tell(sim, NEWS_ARRIVING, guest);
     /* Disks may be copied before the stream of memory and devices begins. */
     enter(sim, migration, STAGE_BEGIN,
           dice_chance(&sim->dice, 300) ? dice_roll(&sim->dice, 1 * SECOND, 20 * SECOND)

@@ -41,6 +41,7 @@ typedef struct {
 typedef struct {
     News news;
     Guest *guest;
+    Migration *migration; /* (nullable): that has ended */
     guint connection;
 } Message;
 
@@ -63,6 +64,13 @@ answer_delay(Sim *sim)
 static void
 deliver_message(Sim *sim, gpointer object, guint64 number)
 {
+    static const ApmigNews kinds[] = {
+        [NEWS_CHANGED] = APMIG_NEWS_CHANGED,           [NEWS_STARTED] = APMIG_NEWS_STARTED,
+        [NEWS_ARRIVING] = APMIG_NEWS_ARRIVING,         [NEWS_SENDING] = APMIG_NEWS_SENDING,
+        [NEWS_SUSPENDED] = APMIG_NEWS_SUSPENDED,       [NEWS_RESUMED] = APMIG_NEWS_RESUMED,
+        [NEWS_JOB_SAVED] = APMIG_NEWS_JOB_SAVED,       [NEWS_STOPPED] = APMIG_NEWS_STOPPED,
+        [NEWS_STOPPED_LOST] = APMIG_NEWS_STOPPED_LOST, [NEWS_STOPPED_MIGRATED] = APMIG_NEWS_STOPPED_MIGRATED,
+    };
     Message *message = object;
     Guest *guest = message->guest;
     ApmigEvent event = {0};
@@ -73,17 +81,21 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.type = APMIG_EVENT_HINT;
         event.hint.uuid = dice_chance(&sim->dice, 300) ? NULL : guest->uuid;
         event.hint.name = dice_chance(&sim->dice, 300) ? NULL : guest->name;
-    } else if (message->news == NEWS_CHANGED) {
-        event.type = APMIG_EVENT_GUEST_NEWS;
-        event.news.uuid = guest->uuid;
-        guest->changing = FALSE;
-        guest->told.facts = guest->before.facts = FALSE;
-        guest->facts_from = sim->now;
     } else {
         event.type = APMIG_EVENT_GUEST_NEWS;
         event.news.uuid = guest->uuid;
-        event.news.what =
-            message->news == NEWS_STOPPED_MIGRATED ? APMIG_NEWS_STOPPED_MIGRATED : APMIG_NEWS_STOPPED;
+        event.news.name = guest->name;
+        event.news.what = kinds[message->news];
+    }
+    if (message->news == NEWS_CHANGED || message->news == NEWS_STARTED || message->news == NEWS_ARRIVING) {
+        guest->changing = FALSE;
+        guest->told.facts = guest->before.facts = FALSE;
+        guest->facts_from = sim->now;
+    }
+    if (message->news == NEWS_STOPPED_MIGRATED)
+        truth_guest_leaves(sim, message->migration);
+    if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {
+        truth_guest_stops(sim, guest);
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
     }
@@ -102,7 +114,10 @@ hypervisor_tell(Sim *sim, News news, Guest *guest)
     message->news = news;
     message->guest = guest;
     message->connection = sim->connection;
-    at = sim->now + dice_spread(&sim->dice, 100, 20 * MSEC);
+    message->migration = guest->leaving;
+    at = sim->now + (dice_chance(&sim->dice, sim->profile.late)
+                         ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
+                         : dice_spread(&sim->dice, 100, 20 * MSEC));
     sim->last_event_at = MAX(sim->last_event_at, at);
     sim_queue(sim, sim->last_event_at - sim->now, deliver_message, message, 0, g_free);
 }
@@ -138,6 +153,7 @@ note_list(Sim *sim, const Question *question)
     if (question->fails)
         return;
     sim->listed_from = MAX(sim->listed_from, question->asked_at);
+    sim->listed_at = sim->now;
     for (guint i = 0; i < sim->n_guests; i++)
         if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
             sim->guests[i].told = sim->guests[i].before = (Told){0};
@@ -180,6 +196,7 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->heard_at = sim->now;
     if (question->asked_at >= told->stopped_at)
         told->stopped_at = 0;
+    told->good_at = sim->now;
     told->asked_at = question->asked_at;
     told->job = question->job;
     told->postcopy = question->postcopy;
@@ -264,11 +281,28 @@ answer(Sim *sim, gpointer object, guint64 number)
         answer_list(sim, question, current);
 }
 
+/* libvirt answers lists by workers of their own. */
+static gboolean
+is_starved(Sim *sim)
+{
+    guint busy = 0;
+
+    for (guint i = 0; sim->profile.workers && !sim->calm && i < sim->n_guests; i++)
+        busy += sim->guests[i].migration && sim->guests[i].migration->outgoing;
+    return sim->profile.workers && busy >= sim->profile.workers;
+}
+
 static void
 looked(Sim *sim, gpointer object, guint64 number)
 {
     Question *question = object;
 
+    if (question->guest && is_starved(sim)) {
+        sim_cover(sim, COVER_STARVED);
+        question->deliver_at = MAX(question->deliver_at, sim->now + 210 * MSEC);
+        sim_queue(sim, 200 * MSEC, looked, g_rc_box_acquire(question), 0, g_rc_box_release);
+        return;
+    }
     look(sim, question, 0);
     sim_queue(sim, question->deliver_at - sim->now, answer, g_rc_box_acquire(question), 0, g_rc_box_release);
 }
@@ -307,6 +341,39 @@ hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
     guest->told.asking = token;
     guest->told.life = guest->life;
     ask(sim, token, guest, want_facts);
+}
+
+static void
+heartbeat_answered(Sim *sim, gpointer object, guint64 token)
+{
+    const Question *question = object;
+    ApmigEvent event = {.type = APMIG_EVENT_HEARTBEAT_ANSWERED};
+
+    if (!is_current(sim, question->incarnation, question->connection))
+        return;
+    if (is_starved(sim)) {
+        sim_queue(sim, 200 * MSEC, heartbeat_answered, g_rc_box_acquire(object), token, g_rc_box_release);
+        return;
+    }
+    event.heartbeat.token = token;
+    event.heartbeat.error = question->fails ? "the call timed out" : NULL;
+    if (!question->fails)
+        sim->beaten_at = sim->now;
+    daemon_deliver(sim, &event);
+}
+
+void
+hypervisor_heartbeat(Sim *sim, guint64 token)
+{
+    Question *question;
+
+    if (!sim->calm && dice_chance(&sim->dice, sim->profile.silent))
+        return;
+    question = g_rc_box_new0(Question);
+    question->fails = !sim->calm && dice_chance(&sim->dice, sim->profile.failing);
+    question->incarnation = sim->incarnation;
+    question->connection = sim->connection;
+    sim_queue(sim, answer_delay(sim), heartbeat_answered, question, token, g_rc_box_release);
 }
 
 /* --- steps --------------------------------------------------------------------------------------- */
@@ -400,7 +467,7 @@ forget_told(Sim *sim)
             guest->before = guest->told;
         guest->told = (Told){0};
     }
-    sim->listed_from = 0;
+    sim->listed_from = sim->listed_at = sim->beaten_at = 0;
     sim->list_asked = FALSE;
 }
 

@@ -219,6 +219,9 @@ check_go(Sim *sim, const Caller *caller)
     if (!state || state->result || state->state != APMIG_LOCK_HELD)
         sim_violation(sim, "I1", "the keys of lock %s may be changed, it is said, and it is not held",
                       lock->id);
+    if (state && state->record->departed && state->record->departed->len)
+        sim_violation(sim, "I2", "the keys of lock %s may be changed, it is said, and a guest has departed",
+                      lock->id);
     if (permits_may_concern(sim, lock->mask))
         sim_violation(sim, "I1", "the keys of lock %s may be changed, it is said, while a permit is open",
                       lock->id);

@@ -332,8 +332,11 @@ check_permits(Sim *sim)
 void
 check_breach_logged(Sim *sim, const ApmigAction *entry)
 {
-    const ApmigMigration *migration = apmig_engine_lookup_migration(sim->engine, entry->entry.migration_id);
+    const char *id = entry->entry.migration_id;
+    const ApmigMigration *migration = id ? apmig_engine_lookup_migration(sim->engine, id) : NULL;
 
+    if (!id)
+        return; /* of a guest that has come in and was read only then */
     if (!migration || guest_uses_permit(sim, guest_by_uuid(sim, migration->uuid), migration->outgoing))
         sim_violation(sim, "I2", "the migration of %s is permitted, and counted as a breach",
                       entry->entry.guest);

@@ -110,7 +110,7 @@ check_taken(Sim *sim, Caller *caller, const char *id)
     if (!caller->no_wait && !record->held_at)
         sim_violation(sim, "I3", "a caller is told that lock %s is held, which is not durable", id);
     if (!caller->no_wait && state->state != APMIG_LOCK_HELD && state->state != APMIG_LOCK_PERMITTED &&
-        state->state != APMIG_LOCK_BREACHED)
+        state->state != APMIG_LOCK_UNPROVEN && state->state != APMIG_LOCK_BREACHED)
         sim_violation(sim, "I1", "a caller is told that lock %s is held while it is %s", id,
                       apmig_lock_state_to_string(state));
     if (adopted) {
@@ -328,7 +328,13 @@ check_question(Sim *sim, const ApmigAction *action)
 {
     Guest *guest = guest_by_uuid(sim, action->query.uuid);
 
-    if (!sim->was_open && !has_open(sim))
+    /* What guests have is read when they are first seen, lock or not. */
+    gboolean news = sim->event == APMIG_EVENT_VIEW_STARTED || sim->event == APMIG_EVENT_STORE_LOADED ||
+                    sim->event == APMIG_EVENT_GUEST_NEWS || sim->event == APMIG_EVENT_HINT ||
+                    sim->event == APMIG_EVENT_GUESTS_LISTED;
+    gboolean may = action->type == APMIG_ACTION_QUERY_GUEST ? action->query.want_facts : news;
+
+    if (!may && !sim->was_open && !has_open(sim))
         sim_violation(sim, "I5", "the hypervisor is asked, and there is no lock and no migration");
     if (action->type == APMIG_ACTION_QUERY_GUEST && !guest)
         sim_violation(sim, "I5", "the hypervisor is asked for a guest that never was");

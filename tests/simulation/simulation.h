@@ -16,6 +16,7 @@
  *   permits.c     who permits a migration, and what that may do
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
+ *   truth.c       rules that are judged by what is true, never by what the engine was told
  *
  * Times are virtual and in microseconds.
  */
@@ -110,6 +111,7 @@ typedef struct {
     gint64 asked_at; /* of the last answer that said what its job is; 0: none */
     gint64 heard_at; /* when the last one came that it is there */
     gint64 answered_at;
+    gint64 good_at; /* when the last one came that said what its job is */
     guint64 asking; /* token of the question under way; 0: none */
     guint life;     /* of the guest, when it was put */
 } Told;
@@ -134,6 +136,7 @@ struct Guest {
     gint64 since;         /* of its presence */
     Migration *migration; /* as libvirt sees it */
     Migration *expected;  /* incoming, asked or allowed */
+    Migration *leaving;   /* whose end is just being told */
     gboolean other_job;
     gboolean stranded; /* libvirtd went away in its migration and does not know where it runs */
     gboolean changing; /* its devices changed and the engine was not told yet */
@@ -197,6 +200,9 @@ typedef struct {
     ApmigLockState state;
     guint breaches;
     gboolean overdue;
+    guint left; /* guests that have left under it, of which the engine was told, and which no permit let go */
+    guint departed;
+    guint roster; /* bits by guest: those that the engine has to remember */
 } Lock;
 
 typedef enum {
@@ -247,6 +253,9 @@ typedef struct {
     gint64 key_pause;
     guint slow_cards, failing_cards, silent_cards;
     gboolean no_ap;
+    guint workers; /* of libvirtd; 0: as many as are needed. Each migration of any guest keeps one */
+    guint late;    /* events that come seconds late */
+    guint dies;    /* a source at its switchover */
 } Profile;
 
 typedef struct {
@@ -295,6 +304,8 @@ struct Sim {
     gboolean connected;
     gint64 connected_at;
     gint64 last_event_at; /* libvirt's events arrive in order */
+    gint64 beaten_at;     /* when the last heartbeat was answered in this view */
+    gint64 listed_at;     /* when that was answered */
     gint64 listed_from;   /* when the question of the last complete list was put; 0: none in this view */
     gboolean list_asked;  /* in this view */
 
@@ -316,6 +327,7 @@ struct Sim {
     gint64 started_at;
     gboolean loaded;
     gboolean was_open;    /* before the event at hand there was a lock or a migration */
+    ApmigEventType event; /* at hand */
     GPtrArray *actions;   /* of ApmigAction: of the event at hand */
     gint64 deadline;      /* as the engine named it, boot time */
     gint64 deadline_late; /* how late it is delivered */
@@ -380,13 +392,21 @@ ApmigJob guest_job(const Guest *guest);
 typedef enum {
     NEWS_HINT,
     NEWS_CHANGED,
+    NEWS_STARTED,
+    NEWS_ARRIVING,
+    NEWS_SENDING,
+    NEWS_SUSPENDED,
+    NEWS_RESUMED,
+    NEWS_JOB_SAVED,
     NEWS_STOPPED,
+    NEWS_STOPPED_LOST,
     NEWS_STOPPED_MIGRATED,
 } News;
 
 void hypervisor_tell(Sim *sim, News news, Guest *guest);
 void hypervisor_list(Sim *sim, guint64 token);
 void hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts);
+void hypervisor_heartbeat(Sim *sim, guint64 token);
 void hypervisor_step(Sim *sim, guint64 op, Guest *guest);
 void hypervisor_stamp(Sim *sim, guint64 op);
 /* The daemon has started and tries to connect after @delay. */
@@ -541,6 +561,17 @@ void check_refused_keys(Sim *sim, const Caller *caller, ApmigError code);
 void check_verifying(Sim *sim, Lock *lock, const ApmigLock *now);
 void check_released_lock(Sim *sim, const Lock *lock, const ApmigLock *ended);
 
+/* --- truth.c --------------------------------------------------------------------------------------- */
+
+/* Before the engine is told that the guest has left: that counts. */
+void truth_guest_leaves(Sim *sim, const Migration *migration);
+/* Before the engine is told how the guest went: it need not remember it any more. */
+void truth_guest_stops(Sim *sim, const Guest *guest);
+/* The daemon dies: what it had not written is not known any more. */
+void truth_crash(Sim *sim);
+/* After every event. */
+void check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes);
+
 /* --- replies.c and checks.c ------------------------------------------------------------------------ */
 
 Lock *known_lock(Sim *sim, const char *id);
@@ -571,9 +602,16 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(STATE_DRAINING, "lock draining")                                                                       \
     X(STATE_HELD, "lock held")                                                                               \
     X(STATE_PERMITTED, "lock permitted")                                                                     \
+    X(STATE_UNPROVEN, "lock unproven")                                                                       \
     X(STATE_BREACHED, "lock breached")                                                                       \
     X(STATE_VERIFYING, "lock verifying")                                                                     \
     X(BREACH_OVER, "breach over, held again")                                                                \
+    X(PROVEN_AGAIN, "unproven, held again")                                                                  \
+    X(LEFT, "guest left under a lock that was held")                                                         \
+    X(LEFT_UNSEEN, "guest left, and no answer ever showed its migration")                                    \
+    X(DEPARTED, "guest departed: nobody saw how")                                                            \
+    X(ATTEMPT, "attempt")                                                                                    \
+    X(STARVED, "question waits since guests migrate")                                                        \
     X(PERMIT_OVER, "permitted migration over, held again")                                                   \
     X(PERMIT_BREACHED, "breach beside a permitted migration")                                                \
     X(TAKEN, "request answered: held")                                                                       \
@@ -664,6 +702,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(CRASH_DRAINING, "daemon died with a lock draining")                                                    \
     X(CRASH_HELD, "daemon died with a lock held")                                                            \
     X(CRASH_PERMITTED, "daemon died with a lock permitted")                                                  \
+    X(CRASH_UNPROVEN, "daemon died with a lock unproven")                                                    \
     X(CRASH_BREACHED, "daemon died with a lock breached")                                                    \
     X(CRASH_VERIFYING, "daemon died with a lock verifying")                                                  \
     X(CRASH_UNANSWERED, "daemon died between a write and its answer")                                        \

@@ -153,7 +153,7 @@ check_strangers(Sim *sim, const Lock *lock)
 {
     gboolean was_proven =
         lock->listed && (lock->state == APMIG_LOCK_BREACHED || lock->state == APMIG_LOCK_PERMITTED ||
-                         lock->state == APMIG_LOCK_VERIFYING);
+                         lock->state == APMIG_LOCK_UNPROVEN || lock->state == APMIG_LOCK_VERIFYING);
 
     if (sim->has_guest_queues && !was_proven && lock->uses_incarnation != sim->incarnation)
         sim_violation(sim, "I1", "lock %s becomes held, and strangers may use its queues", lock->id);

@@ -243,6 +243,7 @@ append_action(GString *text, const ApmigAction *action)
                                action->permit->used_by ? " used" : "");
         break;
     case APMIG_ACTION_LIST_GUESTS:
+    case APMIG_ACTION_HEARTBEAT:
     case APMIG_ACTION_QUERY_GUEST:
         g_string_append_printf(text, " token %" G_GUINT64_FORMAT, action->query.token);
         if (action->query.uuid)

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What has to be counted or named because it is true: guests that left, whether or not any answer showed it; and what must
+ * not be said while it is not known.
+ */
+#include "simulation.h"
+
+#define PATIENCE   (1 * SECOND)
+#define HEARTBEAT  (5 * SECOND)
+#define ROUND      (2 * SECOND)
+#define STOP_GRACE (200 * MSEC)
+
+static gboolean
+concerns(const Lock *lock, guint mask)
+{
+    return lock->living && lock->listed && lock->was_held && !lock->removing && (lock->mask & mask);
+}
+
+void
+truth_guest_leaves(Sim *sim, const Migration *migration)
+{
+    const Guest *guest = migration->guest;
+
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+
+        if (!concerns(lock, migration->mask) || guest_uses_permit(sim, guest, TRUE) ||
+            guest_has_permit(sim, guest) || guest->kind != APMIG_AFFECTED_YES)
+            continue;
+        /* Only what was read of it, and is so still, tells that it concerns the lock. */
+        if (!guest->told.facts || !(guest->told.mask & lock->mask) || guest->changing)
+            continue;
+        lock->left++;
+        sim_cover(sim, COVER_LEFT);
+        if (migration->told_incarnation != sim->incarnation)
+            sim_cover(sim, COVER_LEFT_UNSEEN);
+    }
+}
+
+void
+truth_guest_stops(Sim *sim, const Guest *guest)
+{
+    for (guint i = 0; i < sim->locks->len; i++)
+        ((Lock *)g_ptr_array_index(sim->locks, i))->roster &= ~(1u << guest->index);
+}
+
+void
+truth_crash(Sim *sim)
+{
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+        const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->id);
+        guint known = record ? record->breaches + (record->departed ? record->departed->len : 0) : 0;
+
+        lock->left = MIN(lock->left, known);
+        for (guint j = 0; j < sim->n_guests; j++)
+            if (!record || !apmig_lock_guests_find(record->guests, sim->guests[j].uuid))
+                lock->roster &= ~(1u << j);
+    }
+}
+
+/* --- after every event --------------------------------------------------------------------------- */
+
+/* Whether the engine knows of the guest, by an answer, that the lock concerns it. */
+static gboolean
+is_known(const Lock *lock, const Guest *guest)
+{
+    const Told *told = &guest->told;
+
+    return guest->presence == GUEST_ACTIVE && !guest->changing && told->facts && told->current &&
+           told->affected == APMIG_AFFECTED_YES && told->life == guest->life &&
+           (told->mask & guest->mask & lock->mask);
+}
+
+static void
+check_silence(Sim *sim, const Lock *lock, const ApmigLock *now)
+{
+    gint64 limit = sim->policy->silence_usec + PATIENCE;
+    gint64 since = MAX(sim->connected_at, MAX(lock->counts_from, sim->policy_at));
+
+    if (now->state != APMIG_LOCK_HELD)
+        return;
+    if (!sim->connected) {
+        sim_violation(sim, "I1", "lock %s is held, and nothing is seen", lock->id);
+        return;
+    }
+    if (sim->now > MAX(sim->beaten_at, since) + HEARTBEAT + limit)
+        sim_violation(sim, "I1", "lock %s is held, and no heartbeat was answered for long", lock->id);
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+
+        if (is_known(lock, guest) && sim->now > MAX(MAX(guest->told.good_at, guest->since), since) +
+                                                    sim->policy->held_interval_usec + limit)
+            sim_violation(sim, "I1", "lock %s is held, and %s has not answered for long", lock->id,
+                          guest->name);
+    }
+}
+
+/* All answers on which held rests are of one round. */
+static void
+check_round(Sim *sim, const Lock *lock)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+
+        if (is_known(lock, guest) && guest->told.asked_at &&
+            guest->told.answered_at < sim->now - ROUND - PATIENCE)
+            sim_violation(sim, "I1", "lock %s becomes held on what %s has told long ago", lock->id,
+                          guest->name);
+    }
+}
+
+static guint
+count_departed(const ApmigLock *now)
+{
+    return now->record->departed ? now->record->departed->len : 0;
+}
+
+static void
+check_left(Sim *sim, Lock *lock, const ApmigLock *now)
+{
+    if (count_departed(now) < lock->departed) /* somebody has said that he knows */
+        lock->left = MIN(lock->left, now->record->breaches + count_departed(now));
+    lock->departed = count_departed(now);
+    if (now->record->breaches + count_departed(now) < lock->left)
+        sim_violation(sim, "I2", "%u guests have left under lock %s, and it counts %u breaches", lock->left,
+                      lock->id, now->record->breaches);
+}
+
+/* Who was here, and is not in a list that began later, is named. */
+static void
+check_departed(Sim *sim, Lock *lock, const ApmigLock *now)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+        gboolean named = apmig_lock_guests_find(now->record->departed, guest->uuid) != NULL;
+
+        if (named) {
+            sim_cover(sim, COVER_DEPARTED);
+            lock->roster &= ~(1u << i); /* until somebody says that he knows */
+        }
+        if (named || !(lock->roster & (1u << i)) || guest->presence != GUEST_ABSENT)
+            continue;
+        if (sim->connected && sim->loaded && sim->listed_from > guest->since &&
+            sim->now > MAX(sim->listed_at, sim->started_at) + STOP_GRACE + PATIENCE)
+            sim_violation(sim, "I2", "%s was here under lock %s and is gone, and it is not named",
+                          guest->name, lock->id);
+    }
+}
+
+static void
+note_roster(Sim *sim, Lock *lock)
+{
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (is_known(lock, &sim->guests[i]))
+            lock->roster |= 1u << i;
+        else if (sim->guests[i].presence != GUEST_ABSENT)
+            lock->roster &= ~(1u << i); /* it may be another by now */
+}
+
+void
+check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes)
+{
+    if (lock->was_held && (now->state == APMIG_LOCK_DRAINING || now->state == APMIG_LOCK_REQUESTED))
+        sim_violation(sim, "I1", "lock %s, which was held, drains again", lock->id);
+    check_silence(sim, lock, now);
+    if (becomes && !lock->read_while_verifying)
+        check_round(sim, lock);
+    check_left(sim, lock, now);
+    check_departed(sim, lock, now);
+    if (now->state == APMIG_LOCK_HELD)
+        note_roster(sim, lock);
+    if (now->record->attempts)
+        sim_cover(sim, COVER_ATTEMPT);
+}
