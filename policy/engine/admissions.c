@@ -24,17 +24,19 @@ reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const cha
 }
 
 static void
-deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock,
+deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, Lock *lock,
      const char *reason)
 {
     reply_admit(engine, caller, FALSE, reason);
     entry_set_guest(engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL,
                                "guest %s was not let in: %s", name, reason),
                     uuid, name);
+    if (lock)
+        lock_count_refusal(engine, lock, uuid, name);
 }
 
 static void
-deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const Lock *lock)
+deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, Lock *lock)
 {
     g_autofree char *reason = engine_describe_denial(lock);
 
@@ -223,8 +225,7 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
 {
     PendingAdmission *pending = steal_pending(engine, op);
     Migration *migration = pending ? engine_find_migration(engine, pending->uuid, FALSE) : NULL;
-    const Lock *lock =
-        migration && !pending->permitted ? engine_overlapping_lock(engine, pending->scope) : NULL;
+    Lock *lock = migration && !pending->permitted ? engine_overlapping_lock(engine, pending->scope) : NULL;
     const char *trouble = migration && pending->permitted ? engine_permit_trouble(engine, migration) : NULL;
 
     if (!pending)

@@ -2,12 +2,16 @@
 /* What the hypervisor tells of its guests, in answers and by itself. */
 #include "engine/private.h"
 
+#define HEARD_MAX 4096 /* guests that come and go between two lists */
+
 static void
 forget_view(ApmigEngine *engine)
 {
     engine->list_asked = engine->list_token = engine->heartbeat = 0;
+    engine->view_started_at = 0;
     engine->list_owed_since = engine->list_at = engine->heartbeat_owed = engine->heartbeat_at = 0;
     g_hash_table_remove_all(engine->guests);
+    g_hash_table_remove_all(engine->heard);
     for (guint i = 0; i < engine->locks->len; i++)
         g_hash_table_remove_all(((Lock *)g_ptr_array_index(engine->locks, i))->missing);
 }
@@ -54,6 +58,8 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
         guest->uuid = g_strdup(seen->uuid);
         guest->clear_token = engine->list_token;
         guest_forget_facts(guest, 0);
+        if (engine->list_token && !g_hash_table_contains(engine->heard, seen->uuid))
+            guest->unheard_at = engine->now;
         g_hash_table_insert(engine->guests, guest->uuid, guest);
     }
     if (g_strcmp0(guest->name, seen->name) != 0) {
@@ -102,6 +108,9 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
         miss_guests(engine, event->listed.token);
         engine->list_token = event->listed.token;
         engine->list_owed_since = 0;
+        if (!engine->view_started_at)
+            engine->view_started_at = engine->now;
+        g_hash_table_remove_all(engine->heard);
         engine->rosters_dirty = TRUE;
     }
     g_hash_table_iter_init(&iter, engine->guests);
@@ -312,6 +321,10 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
+    if (guest)
+        guest->unheard_at = 0;
+    else if (g_hash_table_size(engine->heard) < HEARD_MAX)
+        g_hash_table_add(engine->heard, g_strdup(uuid));
     switch (event->news.what) {
     case APMIG_NEWS_CHANGED:
     case APMIG_NEWS_STARTED:

@@ -172,6 +172,8 @@ apmig_engine_view_state(const ApmigEngine *engine)
         return "connected";
     if (!engine->list_token)
         return "reading";
+    if (engine->late || engine->hints_lost)
+        return "events late";
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
         if ((!guest->answer_token || guest->trouble) && engine_guest_matters(engine, guest))

@@ -138,9 +138,9 @@ look_for_missing(ApmigEngine *engine, Lock *lock)
     }
 }
 
-/* Returns: (transfer full) (nullable): a guest that has been missing for long enough. */
+/* Returns: (transfer full) (nullable): a guest that has been missing for long enough, and since when. */
 static char *
-find_departed(const ApmigEngine *engine, const Lock *lock)
+find_departed(const ApmigEngine *engine, const Lock *lock, gint64 *ret_since)
 {
     GHashTableIter iter;
     const char *uuid;
@@ -148,8 +148,10 @@ find_departed(const ApmigEngine *engine, const Lock *lock)
 
     g_hash_table_iter_init(&iter, lock->missing);
     while (g_hash_table_iter_next(&iter, (gpointer *)&uuid, (gpointer *)&since))
-        if (engine->now >= *since + STOP_EVENT_GRACE_USEC)
+        if (engine->now >= *since + STOP_EVENT_GRACE_USEC) {
+            *ret_since = *since;
             return g_strdup(uuid);
+        }
     return NULL;
 }
 
@@ -157,6 +159,7 @@ void
 engine_settle_departed(ApmigEngine *engine, Lock *lock)
 {
     char *uuid;
+    gint64 since;
 
     if (!lock->was_held || lock->ending || !engine->connected || !engine->list_token)
         return;
@@ -164,10 +167,12 @@ engine_settle_departed(ApmigEngine *engine, Lock *lock)
         lock_refresh_guests(engine, lock);
         look_for_missing(engine, lock);
     }
-    while ((uuid = find_departed(engine, lock))) {
+    while ((uuid = find_departed(engine, lock, &since))) {
         const ApmigLockGuest *guest = apmig_lock_guests_find(lock->pub.record->guests, uuid);
         g_autofree char *name = g_strdup(guest ? guest->name : uuid);
 
+        if (guest && since > engine->view_started_at)
+            engine_guest_went_unseen(engine, name);
         if (guest)
             note_departed(engine, lock, uuid, name, "nobody saw how it went");
         g_hash_table_remove(lock->missing, uuid);

@@ -19,6 +19,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->stamped_locks =
         g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)apmig_lock_record_free);
+    engine->heard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     engine->inquiries = engine_new_inquiries();
     engine->permits = g_ptr_array_new_with_free_func(permit_free);
     engine->plugged = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, plugged_free);
@@ -47,6 +48,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
     g_free(engine->late);
+    g_hash_table_unref(engine->heard);
     g_free(engine->run_id);
     apmig_policy_free(engine->policy);
     g_free(engine);

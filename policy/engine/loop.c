@@ -85,7 +85,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_hint(engine, event->hint.uuid, event->hint.name);
         break;
     case APMIG_EVENT_HINTS_CHANGED:
-        engine->hints_watched = event->hints.watched;
+        engine->hints_lost = !event->hints.watched;
         break;
     case APMIG_EVENT_STEP_FINISHED:
         engine_step_finished(engine, event->step.op, event->step.outcome, event->step.message);
@@ -164,6 +164,7 @@ settle(ApmigEngine *engine)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
     engine->rosters_dirty = FALSE;
     engine_settle_heartbeat(engine);
+    engine_settle_lateness(engine);
     engine_settle_unplugged(engine);
     engine_settle_inquiries(engine);
     engine_settle_view(engine);
@@ -191,6 +192,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
     engine_earlier(&deadline, engine_inquiries_next_deadline(engine));
     engine_earlier(&deadline, engine_permits_next_deadline(engine));
     engine_earlier(&deadline, engine_silence_next_deadline(engine));
+    engine_earlier(&deadline, engine_lateness_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
     for (guint i = 0; i < engine->migrations->len; i++)

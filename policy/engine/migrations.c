@@ -198,6 +198,17 @@ outgoing_stayed(ApmigEngine *engine, Migration *migration, gboolean stranded)
         migration_end(engine, migration, "failed", "it ended by itself; the guest is at its source");
 }
 
+/* Since when data is told of, and no event of it. */
+static void
+note_data(const ApmigEngine *engine, Migration *migration, const ApmigEvent *event)
+{
+    if (!migration->pub.outgoing || !event->answered.progress.data_processed)
+        return;
+    migration->memory_sent = TRUE;
+    if (!migration->data_seen_at)
+        migration->data_seen_at = engine->now;
+}
+
 static void
 outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, const ApmigEvent *event)
 {
@@ -209,7 +220,7 @@ outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest,
     migration->dirty |= !migration->pub.postcopy && event->answered.postcopy;
     migration->pub.postcopy |= event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
-    migration->memory_sent |= event->answered.progress.data_processed > 0;
+    note_data(engine, migration, event);
 }
 
 /* Devices may have come and gone since the migration was first seen, or this may be another one already. */
@@ -243,8 +254,11 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     migration->incoming_seen = migration->shown = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
-    migration->memory_sent =
-        guest->sending || event->answered.postcopy || event->answered.progress.data_processed > 0;
+    migration->iterated = guest->sending;
+    migration->memory_sent = guest->sending || event->answered.postcopy;
+    note_data(engine, migration, event);
+    if (outgoing && guest->clear_token && guest->hint_token < guest->clear_token)
+        migration->unhinted_at = engine->now;
     engine_log(engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration, "guest %s migrates %s%s",
                guest->name, apmig_migration_direction(&migration->pub),
                known ? "" : "; its queues are not known, it counts as one of every scope");

@@ -114,6 +114,8 @@ typedef struct {
     gboolean stopped_unknown; /* after its switchover: it may run at the destination */
     gboolean memory_sent;     /* outgoing: some of it may have left */
     gboolean iterated;        /* outgoing: libvirt's event has told so */
+    gint64 data_seen_at;      /* outgoing: boot time when an answer first told so; 0: none did */
+    gint64 unhinted_at; /* outgoing: boot time when it was seen, and no hint had told of it; 0: one had */
     gboolean
         was_resting; /* in: its guest was active here, or may have been, at the newest yes: that it is says nothing */
     gboolean restored; /* in: the yes was given by an earlier run: no QEMU is bound to it */
@@ -155,6 +157,7 @@ typedef struct {
     gboolean sending;       /* memory leaves, and it is not known to where */
     ApmigToken sending_token;
     gboolean suspended;    /* for a switchover */
+    gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */
     ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
 } Guest;
 
@@ -203,7 +206,7 @@ struct ApmigEngine {
 
     gboolean has_guest_queues;
     gboolean connected;
-    gboolean hints_watched;
+    gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
@@ -221,6 +224,8 @@ struct ApmigEngine {
     gint64 heartbeat_asked; /* realtime of the one under way */
     gint64 silence_at;      /* boot time: nothing is owed for longer than the policy allows before it */
     char *late;             /* (nullable): what was seen without libvirt's event or its hint, as a clause */
+    gint64 view_started_at; /* boot time of its first list; 0: there is none yet */
+    GHashTable *heard;      /* set of UUIDs: events told of them, no list has had them since */
     gboolean rosters_dirty; /* what locks remember of guests may have changed */
     const char *published_view;
 
@@ -368,8 +373,11 @@ void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
 void engine_settle_heartbeat(ApmigEngine *engine);
 gint64 engine_silence_next_deadline(const ApmigEngine *engine);
 void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
-/* @what: a clause: what was seen without its event or its hint. */
-void engine_events_are_late(ApmigEngine *engine, const char *what);
+/* Looks whether something was seen and is still without its event or its hint. */
+void engine_settle_lateness(ApmigEngine *engine);
+gint64 engine_lateness_next_deadline(const ApmigEngine *engine);
+/* A guest of which nobody saw how it went. */
+void engine_guest_went_unseen(ApmigEngine *engine, const char *name);
 
 /* breaches.c */
 /* Whether @migration, which overlaps, began under the lock. An open admission is none: it was given before. */

@@ -168,20 +168,6 @@ engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event)
     }
 }
 
-void
-engine_events_are_late(ApmigEngine *engine, const char *what)
-{
-    if (engine->late)
-        return;
-    engine->late = g_strdup(what);
-    entry_add_locks(
-        engine_log(engine, APMIG_LOG_VIEW_LATE, LOG_WARNING, NULL, NULL,
-                   "libvirt's events are late or missing: %s; guests are asked more often, and a migration "
-                   "may be seen only then",
-                   what),
-        engine, NULL);
-}
-
 gint64
 engine_silence_next_deadline(const ApmigEngine *engine)
 {
