@@ -68,12 +68,9 @@ hold(Story *story, const char *scope)
     listed(story, 1);
     answered(story, APMIG_JOB_NONE, "04.0012");
     listed(story, 1);
-    pass(story, 50000);
-    answered(story, APMIG_JOB_NONE, NULL);
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     reply = expect(story, APMIG_ACTION_REPLY_TAKEN);
     expect_state(story, "aaaaaaaa", "held");
-    listed(story, 1); /* what is still being asked */
     g_ptr_array_set_size(story->actions, 0);
 }
 

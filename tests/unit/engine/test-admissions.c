@@ -42,7 +42,11 @@ test_admission_is_written_before_yes_and_blocks(void)
     answered(&story, APMIG_JOB_INCOMING, NULL);
     pass(&story, G_USEC_PER_SEC);
     answered(&story, APMIG_JOB_NONE, "04.0012"); /* it has arrived */
-    pass(&story, 50000);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    listed(&story, 1); /* of a reading that began before; the next is of after */
+    answered(&story, APMIG_JOB_NONE, NULL);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    listed(&story, 1);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
@@ -73,7 +77,9 @@ test_admission_expires_only_by_a_reading(void)
     open_view(&story);
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
-    pass(&story, story.policy->admission_usec - 1);
+    pass(&story, G_USEC_PER_SEC);
+    listed(&story, 0); /* it has not come already */
+    pass(&story, story.policy->admission_usec - G_USEC_PER_SEC - 1);
     expect_none(&story, APMIG_ACTION_LIST_GUESTS);
     pass(&story, 1);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);

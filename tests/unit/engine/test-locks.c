@@ -35,8 +35,9 @@ test_breach(void)
     begin(&story);
     hold(&story, "*.0012");
     lock = apmig_engine_lookup_lock(story.engine, "aaaaaaaa");
-    pass(&story, story.policy->held_interval_usec);
-    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    pass(&story, 6 * G_USEC_PER_SEC);
+    answer_query(&story, NULL,
+                 (ApmigEvent){.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}});
     expect_state(&story, "aaaaaaaa", "breached");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
@@ -44,8 +45,12 @@ test_breach(void)
     listed(&story, 1);
     pass(&story, 50000);
     answered(&story, APMIG_JOB_NONE, NULL);
-    expect_state(&story, "aaaaaaaa", "breached"); /* the list is older than the breach */
+    expect_state(&story, "aaaaaaaa", "breached"); /* the reading is older than the end of the breach */
     listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "breached");
+    listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "breached");
+    answered(&story, APMIG_JOB_NONE, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     end(&story);
