@@ -71,6 +71,7 @@ hold(Story *story, const char *scope)
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     reply = expect(story, APMIG_ACTION_REPLY_TAKEN);
     expect_state(story, "aaaaaaaa", "held");
+    pass(story, story->policy->draining_interval_usec); /* from now on at the interval of a held lock */
     g_ptr_array_set_size(story->actions, 0);
 }
 

@@ -15,6 +15,7 @@ answered_with_queues(Story *story, ApmigJob job, const char *scope_text)
                       .answered = {.token = action->query.token,
                                    .uuid = G1,
                                    .job = job,
+                                   .progress = {.data_processed = job == APMIG_JOB_OUTGOING},
                                    .facts_read = scope != NULL,
                                    .facts = {APMIG_AFFECTED_YES, scope, .scope_varies = scope != NULL}}});
 }
@@ -30,6 +31,7 @@ hold_beside_device(Story *story)
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     apmig_action_free(expect(story, APMIG_ACTION_REPLY_TAKEN));
     expect_state(story, "aaaaaaaa", "held");
+    pass(story, story->policy->draining_interval_usec); /* from now on at the interval of a held lock */
     g_ptr_array_set_size(story->actions, 0);
 }
 
@@ -51,6 +53,9 @@ test_held_rests_on_queues_read_for_it(void)
     expect_state(&story, "aaaaaaaa", "held");
     pass(&story, story.policy->draining_interval_usec);
     answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012"); /* what it takes along is known now */
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    listed(&story, 1);
+    answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012");
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "bbbbbbbb", "held");
     end(&story);
@@ -76,11 +81,16 @@ test_widening_under_a_lock_is_a_breach(void)
     expect_state(&story, "aaaaaaaa", "breached");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* that g1 is one of its guests */
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* the count */
     listed(&story, 1);
 
     /* It goes on, and takes none of them along any more. */
     pass(&story, story.policy->draining_interval_usec);
+    listed(&story, 1);
+    answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012");
+    expect_state(&story, "aaaaaaaa", "breached"); /* what was read while it did is no proof */
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* that g1 is none of them any more */
     listed(&story, 1);
     answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012");
     expect_state(&story, "aaaaaaaa", "held");
