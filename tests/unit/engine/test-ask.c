@@ -89,7 +89,7 @@ test_widening_under_a_lock_is_a_breach(void)
     pass(&story, story.policy->draining_interval_usec);
     listed(&story, 1);
     answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012");
-    expect_state(&story, "aaaaaaaa", "breached"); /* what was read while it did is no proof */
+    expect_state(&story, "aaaaaaaa", "breached");     /* what was read while it did is no proof */
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* that g1 is none of them any more */
     listed(&story, 1);
     answered_with_queues(&story, APMIG_JOB_OUTGOING, "04.0012");
