@@ -30,6 +30,33 @@ answered(Story *story, ApmigJob job, const char *scope)
 }
 
 void
+answer_all(Story *story, ApmigJob job)
+{
+    const ApmigGuestName guests[] = {{G1, "g1"}};
+
+    while (answer_list(story, guests, job == APMIG_JOB_GONE ? 0 : 1) ||
+           answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = job}}) || answer_write(story))
+        ;
+}
+
+void
+live(Story *story, gint64 usec, ApmigJob job)
+{
+    gint64 end = story->now + usec;
+
+    while (story->now < end) {
+        pass(story, MIN(G_USEC_PER_SEC, end - story->now));
+        answer_all(story, job);
+    }
+}
+
+void
+news(Story *story, ApmigNews what)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", what}});
+}
+
+void
 admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text, gboolean restore)
 {
     g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
