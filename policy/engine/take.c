@@ -164,6 +164,8 @@ engine_caller_gone(ApmigEngine *engine, ApmigCaller caller)
         if (lock->taker != caller)
             continue;
         lock->taker = 0;
+        if (lock->suitor)
+            lock->deadline = 0;
         g_clear_pointer(&lock->suitor, apmig_lock_record_free);
         if (!lock->no_wait && !lock->was_held)
             lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED,
