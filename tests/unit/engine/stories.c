@@ -91,7 +91,10 @@ hold(Story *story, const char *scope)
 {
     g_autoptr(ApmigAction) reply = NULL;
 
-    drain(story, scope, APMIG_ON_BUSY_UNSET);
+    open_view(story);
+    news(story, APMIG_NEWS_STARTED);
+    take(story, 1, "aaaaaaaa", scope, APMIG_ON_BUSY_UNSET, FALSE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     listed(story, 1);
     answered(story, APMIG_JOB_NONE, "04.0012");
     listed(story, 1);
@@ -99,6 +102,7 @@ hold(Story *story, const char *scope)
     reply = expect(story, APMIG_ACTION_REPLY_TAKEN);
     expect_state(story, "aaaaaaaa", "held");
     pass(story, story->policy->draining_interval_usec); /* from now on at the interval of a held lock */
+    answer_all(story, APMIG_JOB_NONE);
     g_ptr_array_set_size(story->actions, 0);
 }
 

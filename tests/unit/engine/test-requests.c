@@ -101,6 +101,8 @@ hold(Story *story)
     apmig_lock_record_free(record_written(story, NULL));
     g_assert_cmpstr(apmig_lock_state_to_string(the_lock(story)), ==, "held");
     pass(story, 50000); /* from now on at the interval of a held lock */
+    while (list(story) || answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}))
+        ;
     g_ptr_array_set_size(story->actions, 0);
 }
 
