@@ -213,8 +213,8 @@ guest_is_due(const ApmigEngine *engine, const Guest *guest, gint64 sweep_interva
         return TRUE;
     if (guest->job == APMIG_JOB_INCOMING)
         interval = INCOMING_INTERVAL_USEC;
-    else if (!guest->trouble &&
-             (guest->job == APMIG_JOB_OUTGOING || guest->sending || guest_is_awaited(engine, guest)))
+    else if (!guest->trouble && (guest->job == APMIG_JOB_OUTGOING || guest->sending ||
+                                 guest->answer_token <= guest->hint_token || guest_is_awaited(engine, guest)))
         interval = 0;
     else if (guest->trouble && guest_is_awaited(engine, guest))
         interval = INCOMING_INTERVAL_USEC;

@@ -352,12 +352,12 @@ lock_proceed(ApmigEngine *engine, Lock *lock)
         lock_proceed_held(engine, lock, &meeting);
         return;
     }
-    if (meeting.met || !lock_is_proven(engine, lock) ||
-        (!lock->was_held && !engine_uses_are_clear(engine, lock)))
+    if (lock->op || meeting.met || !engine_view_is_clear(engine, lock) ||
+        (!lock->was_held && !engine_uses_are_clear(engine, lock)) || !lock_is_proven(engine, lock))
         return;
-    if (lock->was_held && lock->op == 0)
+    if (lock->was_held)
         lock_enter_held(engine, lock);
-    else if (lock->op == 0 && engine->now >= lock->hold_again_at) {
+    else if (engine->now >= lock->hold_again_at) {
         lock->pub.record->held_at = engine->realtime;
         lock_refresh_guests(engine, lock);
         lock_write(engine, lock, WRITE_HOLD);

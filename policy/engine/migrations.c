@@ -96,12 +96,16 @@ all_have_come(const ApmigEngine *engine, const Migration *migration, ApmigToken 
            !admission_is_pending(engine, migration->pub.uuid);
 }
 
-/* What has come and was not read yet may be affected. */
+/* What has come and was not let in may be affected: it is judged when what it has was read, as it usually was by the
+ * answer that shows that it has come. */
 static void
 incoming_completed(ApmigEngine *engine, Migration *migration, Guest *guest, const char *message)
 {
-    if (!migration->pub.scope_known && !migration->pub.permitted && guest->affected == APMIG_AFFECTED_UNKNOWN)
+    if (!migration->pub.scope_known && !migration->pub.permitted) {
         guest->came_token = engine->last_token;
+        if (guest->affected != APMIG_AFFECTED_UNKNOWN)
+            engine_judge_arrival(engine, guest);
+    }
     engine_stamp_guest(engine, migration->pub.uuid, TRUE);
     migration_end(engine, migration, migration_was_asked_to_end(migration) ? "completed-anyway" : "completed",
                   message);

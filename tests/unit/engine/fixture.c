@@ -19,6 +19,7 @@ begin_with(Story *story, ApmigPolicy *policy)
     story->engine = apmig_engine_new(policy, "5708");
     story->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
     story->now = G_USEC_PER_SEC;
+    story->workers_busy = FALSE;
 }
 
 void
@@ -31,8 +32,8 @@ end(Story *story)
 
 /* --- telling ------------------------------------------------------------------------------------- */
 
-void
-tell(Story *story, ApmigEvent event)
+static void
+hand_over(Story *story, ApmigEvent event)
 {
     event.now = story->now;
     event.realtime = STORY_REALTIME + story->now;
@@ -40,7 +41,35 @@ tell(Story *story, ApmigEvent event)
 }
 
 void
+tell(Story *story, ApmigEvent event)
+{
+    hand_over(story, event);
+    while (!story->workers_busy) {
+        g_autoptr(ApmigAction) heartbeat = next(story, APMIG_ACTION_HEARTBEAT);
+
+        if (!heartbeat)
+            break;
+        hand_over(story, (ApmigEvent){.type = APMIG_EVENT_HEARTBEAT_ANSWERED,
+                                      .heartbeat = {heartbeat->query.token, NULL}});
+    }
+}
+
+void
 pass(Story *story, gint64 usec)
+{
+    gint64 end = story->now + usec;
+
+    for (gint64 at = apmig_engine_next_deadline(story->engine); at < end;
+         at = apmig_engine_next_deadline(story->engine)) {
+        g_assert_cmpint(at, >, story->now); /* else it would be busy for ever */
+        story->now = at;
+        tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});
+    }
+    stand_still(story, end - story->now);
+}
+
+void
+stand_still(Story *story, gint64 usec)
 {
     story->now += usec;
     tell(story, (ApmigEvent){.type = APMIG_EVENT_DEADLINE});

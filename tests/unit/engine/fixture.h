@@ -15,6 +15,7 @@ typedef struct {
     ApmigPolicy *policy;
     GPtrArray *actions; /* not yet looked at */
     gint64 now;
+    gboolean workers_busy; /* heartbeats are left to the test; else they are answered at once */
 } Story;
 
 /* With the default policy, but without stamps: they have a test of their own. Nothing is loaded yet. */
@@ -27,7 +28,10 @@ void end(Story *story);
 
 /* With the time that it is. */
 void tell(Story *story, ApmigEvent event);
+/* As in the daemon, with an event at each deadline and at the end. */
 void pass(Story *story, gint64 usec);
+/* The daemon, or its host, stands still for so long. */
+void stand_still(Story *story, gint64 usec);
 
 /* @lock, @admission: (nullable): all that was on disk */
 void load(Story *story, ApmigLockRecord *lock, ApmigAdmission *admission);

@@ -30,6 +30,33 @@ answered(Story *story, ApmigJob job, const char *scope)
 }
 
 void
+answer_all(Story *story, ApmigJob job)
+{
+    const ApmigGuestName guests[] = {{G1, "g1"}};
+
+    while (answer_list(story, guests, job == APMIG_JOB_GONE ? 0 : 1) ||
+           answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = job}}) || answer_write(story))
+        ;
+}
+
+void
+live(Story *story, gint64 usec, ApmigJob job)
+{
+    gint64 end = story->now + usec;
+
+    while (story->now < end) {
+        pass(story, MIN(G_USEC_PER_SEC, end - story->now));
+        answer_all(story, job);
+    }
+}
+
+void
+news(Story *story, ApmigNews what)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", what}});
+}
+
+void
 admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text, gboolean restore)
 {
     g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
@@ -64,16 +91,18 @@ hold(Story *story, const char *scope)
 {
     g_autoptr(ApmigAction) reply = NULL;
 
-    drain(story, scope, APMIG_ON_BUSY_UNSET);
+    open_view(story);
+    news(story, APMIG_NEWS_STARTED);
+    take(story, 1, "aaaaaaaa", scope, APMIG_ON_BUSY_UNSET, FALSE);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     listed(story, 1);
     answered(story, APMIG_JOB_NONE, "04.0012");
     listed(story, 1);
-    pass(story, 50000);
-    answered(story, APMIG_JOB_NONE, NULL);
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
     reply = expect(story, APMIG_ACTION_REPLY_TAKEN);
     expect_state(story, "aaaaaaaa", "held");
-    listed(story, 1); /* what is still being asked */
+    pass(story, story->policy->draining_interval_usec); /* from now on at the interval of a held lock */
+    answer_all(story, APMIG_JOB_NONE);
     g_ptr_array_set_size(story->actions, 0);
 }
 

@@ -20,6 +20,13 @@ void listed(Story *story, guint n_guests);
 /* The guest that was asked about. @scope: (nullable): NULL: it is unaffected, or that is not told */
 void answered(Story *story, ApmigJob job, const char *scope);
 
+/* Every question there is, and that follows: g1 is of 04.0012 and has @job; GONE: it is not there. What is to be written is. */
+void answer_all(Story *story, ApmigJob job);
+/* The same, at least once a second. */
+void live(Story *story, gint64 usec, ApmigJob job);
+/* libvirt tells of g1. */
+void news(Story *story, ApmigNews what);
+
 /* Guest g1 by its name, with @uuid. @scope_text: (nullable): NULL: it is unaffected */
 void admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text, gboolean restore);
 void expect_admit(Story *story, gboolean allowed, const char *needle);

@@ -42,7 +42,11 @@ test_admission_is_written_before_yes_and_blocks(void)
     answered(&story, APMIG_JOB_INCOMING, NULL);
     pass(&story, G_USEC_PER_SEC);
     answered(&story, APMIG_JOB_NONE, "04.0012"); /* it has arrived */
-    pass(&story, 50000);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    listed(&story, 1); /* of a reading that began before; the next is of after */
+    answered(&story, APMIG_JOB_NONE, NULL);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    listed(&story, 1);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
@@ -73,12 +77,82 @@ test_admission_expires_only_by_a_reading(void)
     open_view(&story);
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
-    pass(&story, story.policy->admission_usec - 1);
+    pass(&story, G_USEC_PER_SEC);
+    listed(&story, 0); /* it has not come already */
+    pass(&story, story.policy->admission_usec - G_USEC_PER_SEC - 1);
     expect_none(&story, APMIG_ACTION_LIST_GUESTS);
     pass(&story, 1);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     listed(&story, 0);
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+/* It is active, was not when it was let in, and the hook of the last yes is long gone: no other arrival is open. */
+static void
+test_two_yeses_and_one_guest(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    for (guint i = 0; i < 2; i++) {
+        admit(&story, 2, G1, "04.0012", FALSE);
+        written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+        expect_admit(&story, TRUE, "");
+    }
+    pass(&story, G_USEC_PER_SEC / 2);
+    news(&story, APMIG_NEWS_ARRIVING);
+    answer_all(&story, APMIG_JOB_INCOMING);
+    news(&story, APMIG_NEWS_RESUMED);
+    answer_all(&story, APMIG_JOB_NONE);
+    pass(&story, G_USEC_PER_SEC / 2 - 1);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION); /* the second may be the one that is still to come */
+    pass(&story, 1);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    answer_all(&story, APMIG_JOB_NONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    g_assert_cmpstr(apmig_engine_lookup_migration(story.engine, "5708_1")->result, ==, "completed");
+    end(&story);
+}
+
+/* That a guest of which another yes was given rests here says nothing. */
+static void
+test_guest_that_was_here_before_the_yes(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "05.*");
+    news(&story, APMIG_NEWS_CHANGED);
+    answer_all(&story, APMIG_JOB_NONE);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    live(&story, 59 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+static void
+test_offline_migration_ends_with_its_definition(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    news(&story, APMIG_NEWS_DEFINED); /* it was here already: its home host always has one */
+    answer_all(&story, APMIG_JOB_GONE);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    live(&story, 10 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    news(&story, APMIG_NEWS_DEFINED);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    answer_all(&story, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    g_assert_cmpstr(apmig_engine_lookup_migration(story.engine, "5708_1")->result, ==, "completed");
     end(&story);
 }
 
@@ -148,6 +222,9 @@ main(int argc, char **argv)
     g_test_add_func("/engine/admission-written-before-yes", test_admission_is_written_before_yes_and_blocks);
     g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
     g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
+    g_test_add_func("/engine/two-yeses", test_two_yeses_and_one_guest);
+    g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
+    g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
     g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);

@@ -383,6 +383,7 @@ test_remap_while_another_arrives(Fixture *fixture, gconstpointer data)
 
     allow_remap(fixture);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    g_assert_true(answer_list(&fixture->story, NULL, 0));
     assert_gets(fixture, G1, OTHER);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
     token = find(fixture, APMIG_ACTION_LIST_GUESTS, 0)->query.token;

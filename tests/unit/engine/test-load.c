@@ -13,6 +13,7 @@ test_nothing_is_admitted_before_the_store_is_loaded(void)
     end(&story);
 }
 
+/* But for what guests have, which is read once, while they answer. */
 static void
 test_open_admission_alone_reads_nothing(void)
 {
@@ -24,7 +25,11 @@ test_open_admission_alone_reads_nothing(void)
     begin(&story);
     load(&story, NULL, &admission);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    pass(&story, 30 * G_USEC_PER_SEC);
     expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    expect_none(&story, APMIG_ACTION_QUERY_GUEST);
     g_assert_cmpstr(apmig_engine_view_state(story.engine), ==, "connected");
     end(&story);
 }
@@ -37,7 +42,7 @@ test_restart(void)
 
     begin(&story);
     load(&story, record, NULL);
-    expect_state(&story, "dddddddd", "draining");
+    expect_state(&story, "dddddddd", "unproven");
     admit(&story, 9, G1, "04.0012", FALSE);
     expect_admit(&story, FALSE, "dddddddd");
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
@@ -59,6 +64,7 @@ test_restart_held_again(void)
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
     listed(&story, 1);
     answered(&story, APMIG_JOB_NONE, "04.0012");
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL); /* that g1 is here */
     expect_state(&story, "dddddddd", "held");
     g_assert_cmpint(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->held_at, ==, 5);
     end(&story);
@@ -81,24 +87,127 @@ test_recovered_needs_force(void)
     end(&story);
 }
 
+/* Of a yes from before a restart it is not known whether its guest has come: what is here may be that of another one. */
 static void
-test_own_lock_is_adopted(void)
+test_open_admission_binds_to_nobody(void)
 {
-    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_ITSELF, 5);
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    char *no_devices[] = {NULL};
+    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
     Story story;
 
     begin(&story);
-    load(&story, record, NULL);
+    load(&story, NULL, &admission);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    listed(&story, 0);
-    expect_state(&story, "dddddddd", "held");
+    answer_all(&story, APMIG_JOB_GONE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    answer_all(&story, APMIG_JOB_GONE);
+    news(&story, APMIG_NEWS_ARRIVING);
+    answer_all(&story, APMIG_JOB_INCOMING);
+    news(&story, APMIG_NEWS_RESUMED);
+    live(&story, 59 * G_USEC_PER_SEC - story.now, APMIG_JOB_NONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    expect_state(&story, "aaaaaaaa", "draining");
+    live(&story, 3 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+/* --- a lock that apmigd took by itself ------------------------------------------------------------ */
+
+static void
+load_own(Story *story)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_ITSELF, 5);
+
+    begin(story);
+    load(story, record, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(story, 0);
+    expect_state(story, "dddddddd", "held");
+}
+
+static void
+expect_owner(Story *story, const char *name)
+{
+    g_assert_cmpstr(find_lock(story, "dddddddd")->record->owner_name, ==, name);
+}
+
+static void
+test_own_lock_is_adopted(void)
+{
+    Story story;
+
+    load_own(&story);
     take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
     expect_error(&story, 1, APMIG_ERROR_LOCKED, "scope all");
     take(&story, 2, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK); /* what was read before he asked is no proof for him */
+    listed(&story, 0);
     expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
     g_assert_cmpstr(apmig_engine_lookup_lock(story.engine, "dddddddd")->record->owner_name, ==, "cora");
+    end(&story);
+}
+
+/* Whoever adopts it is promised what whoever takes one is. */
+static void
+test_own_lock_is_not_adopted_without_the_hook(void)
+{
+    Story story;
+
+    load_own(&story);
+    take_lock(&story, "aaaaaaaa", "all",
+              (ApmigEvent){.caller = 1,
+                           .take = {.hook_problem = "/etc/libvirt/hooks/qemu.d/zz-apmigd is missing"}});
+    expect_error(&story, 1, APMIG_ERROR_HOOK_NOT_INSTALLED, "zz-apmigd");
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    expect_owner(&story, "root");
+    end(&story);
+}
+
+static void
+test_own_lock_is_not_adopted_in_time(void)
+{
+    Story story;
+
+    load_own(&story);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    pass(&story, story.policy->request_timeout_usec - 1);
+    expect_none(&story, APMIG_ACTION_REPLY_ERROR);
+    pass(&story, 1);
+    expect_error(&story, 1, APMIG_ERROR_TIMEOUT, "stays apmigd's own");
+    expect_none(&story, APMIG_ACTION_REMOVE_LOCK);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    expect_owner(&story, "root");
+    answer_all(&story, APMIG_JOB_GONE);
+    live(&story, 60 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_state(&story, "dddddddd", "held");
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    expect_owner(&story, "root");
+    take(&story, 2, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE); /* the next one may */
+    answer_all(&story, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    expect_owner(&story, "cora");
+    end(&story);
+}
+
+static void
+test_own_lock_is_not_adopted_by_who_is_gone(void)
+{
+    Story story;
+
+    load_own(&story);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller = 1});
+    live(&story, 60 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_state(&story, "dddddddd", "held");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd was stopped"}});
+    pass(&story, 60 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_REMOVE_LOCK); /* nobody waits for it any more */
+    expect_owner(&story, "root");
     end(&story);
 }
 
@@ -112,6 +221,10 @@ main(int argc, char **argv)
     g_test_add_func("/engine/restart-breach", test_restart);
     g_test_add_func("/engine/restart-held", test_restart_held_again);
     g_test_add_func("/engine/recovered", test_recovered_needs_force);
+    g_test_add_func("/engine/admission-binds-to-nobody", test_open_admission_binds_to_nobody);
     g_test_add_func("/engine/adopted", test_own_lock_is_adopted);
+    g_test_add_func("/engine/not-adopted-without-hook", test_own_lock_is_not_adopted_without_the_hook);
+    g_test_add_func("/engine/not-adopted-in-time", test_own_lock_is_not_adopted_in_time);
+    g_test_add_func("/engine/not-adopted-by-who-is-gone", test_own_lock_is_not_adopted_by_who_is_gone);
     return g_test_run();
 }

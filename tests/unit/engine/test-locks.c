@@ -26,6 +26,32 @@ test_held_only_after_durable_and_read(void)
     end(&story);
 }
 
+/* Whoever is told held is told of now, not of before the disk was slow. */
+static void
+test_held_on_a_slow_disk(void)
+{
+    const ApmigLock *lock;
+    Story story;
+    gint64 read_at;
+
+    begin(&story);
+    drain(&story, "all", APMIG_ON_BUSY_UNSET);
+    lock = find_lock(&story, "aaaaaaaa");
+    listed(&story, 0);
+    listed(&story, 0);
+    pass(&story, 10 * G_USEC_PER_SEC);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "draining");
+    read_at = STORY_REALTIME + story.now;
+    listed(&story, 0); /* asked before */
+    expect_none(&story, APMIG_ACTION_REPLY_TAKEN);
+    listed(&story, 0);
+    expect_state(&story, "aaaaaaaa", "held");
+    g_assert_cmpint(lock->proven_at, ==, read_at);
+    apmig_action_free(expect(&story, APMIG_ACTION_REPLY_TAKEN));
+    end(&story);
+}
+
 static void
 test_breach(void)
 {
@@ -35,8 +61,9 @@ test_breach(void)
     begin(&story);
     hold(&story, "*.0012");
     lock = apmig_engine_lookup_lock(story.engine, "aaaaaaaa");
-    pass(&story, story.policy->held_interval_usec);
-    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    pass(&story, 6 * G_USEC_PER_SEC);
+    answer_query(&story, NULL,
+                 (ApmigEvent){.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}});
     expect_state(&story, "aaaaaaaa", "breached");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
@@ -44,8 +71,12 @@ test_breach(void)
     listed(&story, 1);
     pass(&story, 50000);
     answered(&story, APMIG_JOB_NONE, NULL);
-    expect_state(&story, "aaaaaaaa", "breached"); /* the list is older than the breach */
+    expect_state(&story, "aaaaaaaa", "breached"); /* the reading is older than the end of the breach */
     listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "breached");
+    listed(&story, 1);
+    expect_state(&story, "aaaaaaaa", "breached");
+    answered(&story, APMIG_JOB_NONE, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     end(&story);
@@ -129,6 +160,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/engine/held-only-after-durable-and-read", test_held_only_after_durable_and_read);
+    g_test_add_func("/engine/held-on-a-slow-disk", test_held_on_a_slow_disk);
     g_test_add_func("/engine/breach", test_breach);
     g_test_add_func("/engine/overdue", test_overdue);
     g_test_add_func("/engine/release", test_release_opens_the_gate_after_the_removal);

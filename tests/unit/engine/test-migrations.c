@@ -22,6 +22,9 @@ test_outgoing_is_aborted_and_held_when_gone(void)
     listed(&story, 1);
     pass(&story, 50000);
     answered(&story, APMIG_JOB_NONE, NULL);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK); /* what was read while it lasted is no proof */
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_NONE, NULL);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     migration = apmig_engine_lookup_migration(story.engine, "5708_1");

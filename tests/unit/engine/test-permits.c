@@ -57,8 +57,11 @@ answer_list_of_active(Fixture *fixture)
 static gboolean
 answer_about(Fixture *fixture, guint guest)
 {
-    return answer_query_about(&fixture->story, guests[guest].uuid, "04.0012",
-                              (ApmigEvent){.answered = {.job = fixture->jobs[guest]}});
+    ApmigJob job = fixture->jobs[guest];
+
+    return answer_query_about(
+        &fixture->story, guests[guest].uuid, "04.0012",
+        (ApmigEvent){.answered = {.job = job, .progress = {.data_processed = job == APMIG_JOB_OUTGOING}}});
 }
 
 /* Every question that is open or follows is answered with the truth, for as long as the clock stands still. */
@@ -89,10 +92,20 @@ hold(Fixture *fixture)
 {
     open_view(&fixture->story);
     take(fixture, APMIG_ON_BUSY_UNSET);
-    go_on(fixture, 50000);
     written(&fixture->story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&fixture->story, LOCK, "held");
+    go_on(fixture, 50000);
     g_ptr_array_set_size(fixture->story.actions, 0);
+}
+
+static void
+shut_down(Fixture *fixture, guint guest)
+{
+    fixture->jobs[guest] = APMIG_JOB_GONE;
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS,
+                                       .news = {guests[guest].uuid, NULL, APMIG_NEWS_STOPPED}});
+    written(&fixture->story, APMIG_ACTION_PERSIST_LOCK, NULL); /* without it */
+    go_on(fixture, 6 * SECOND);
 }
 
 static void
@@ -309,8 +322,7 @@ test_comes_in_once(Fixture *fixture, gconstpointer data)
     Story *story = &fixture->story;
 
     hold(fixture);
-    fixture->jobs[0] = APMIG_JOB_GONE;
-    go_on(fixture, 6 * SECOND);
+    shut_down(fixture, 0);
     permit(story, PERMIT, "", "g1"); /* this host does not know it yet */
     admit(story, G1, "g1", TRUE);
     expect_admitted(story, FALSE, "apmigctl unlock"); /* a restore is not covered */
@@ -329,7 +341,7 @@ test_comes_in_once(Fixture *fixture, gconstpointer data)
     fixture->jobs[0] = APMIG_JOB_NONE;
     go_on(fixture, SECOND);
     expect_log(story, APMIG_LOG_PERMIT_ENDED, "used");
-    go_on(fixture, 50000);
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL); /* that it is here */
     expect_state(story, LOCK, "held");
 }
 
@@ -340,8 +352,7 @@ test_no_yes_before_it_is_noted_as_used(Fixture *fixture, gconstpointer data)
     Story *story = &fixture->story;
 
     hold(fixture);
-    fixture->jobs[0] = APMIG_JOB_GONE;
-    go_on(fixture, 6 * SECOND);
+    shut_down(fixture, 0);
     permit(story, PERMIT, G1, "");
     admit(story, G1, "g1", FALSE);
     written(story, APMIG_ACTION_PERSIST_PERMIT, "Input/output error");
@@ -475,7 +486,9 @@ test_outgoing_goes_on_over_a_restart(Fixture *fixture, gconstpointer data)
     go_on(fixture, 50000);
     expect_none(story, APMIG_ACTION_RUN_STEP);
     g_assert_cmpuint(find_lock(story, LOCK)->record->breaches, ==, 0);
-    expect_state(story, LOCK, "draining"); /* that there is no other has not been proven since */
+    expect_state(story, LOCK, "permitted");
+    while (answer_write(story)) /* who is here */
+        ;
     fixture->jobs[0] = APMIG_JOB_NONE;
     go_on(fixture, 50000);
     expect_log(story, APMIG_LOG_PERMIT_ENDED, "used");
@@ -491,14 +504,18 @@ test_let_in_counts_as_admitted_after_a_restart(Fixture *fixture, gconstpointer d
     fixture->jobs[0] = APMIG_JOB_GONE;
     answer_all(fixture);
     go_on(fixture, 30 * SECOND);
-    expect_state(story, LOCK, "draining");
+    expect_state(story, LOCK, "permitted");
     fixture->jobs[0] = APMIG_JOB_INCOMING;
     go_on(fixture, SECOND);
     expect_none(story, APMIG_ACTION_RUN_STEP);
     g_assert_cmpuint(find_lock(story, LOCK)->record->breaches, ==, 0);
     fixture->jobs[0] = APMIG_JOB_NONE;
     go_on(fixture, SECOND);
+    expect_state(story, LOCK, "permitted"); /* this may have been that of another yes */
+    go_on(fixture, 30 * SECOND);
     expect_log(story, APMIG_LOG_PERMIT_ENDED, "used");
+    while (answer_write(story)) /* who is here */
+        ;
     go_on(fixture, 50000);
     expect_state(story, LOCK, "held");
 }
@@ -515,10 +532,12 @@ test_incoming_goes_on_over_a_restart(Fixture *fixture, gconstpointer data)
     go_on(fixture, MINUTE);
     expect_none(story, APMIG_ACTION_RUN_STEP);
     g_assert_cmpuint(find_lock(story, LOCK)->record->breaches, ==, 0);
-    expect_state(story, LOCK, "draining");
+    expect_state(story, LOCK, "permitted");
     fixture->jobs[0] = APMIG_JOB_GONE;
     go_on(fixture, SECOND);
     expect_log(story, APMIG_LOG_PERMIT_ENDED, "used");
+    while (answer_write(story)) /* who is here */
+        ;
     go_on(fixture, 50000);
     expect_state(story, LOCK, "held");
 }
@@ -529,7 +548,10 @@ test_open_one_counts_after_a_restart(Fixture *fixture, gconstpointer data)
     Story *story = &fixture->story;
 
     restart(fixture, NULL, FALSE, FALSE, story->now + MINUTE);
+    expect_state(story, LOCK, "unproven");
     answer_all(fixture);
+    while (answer_write(story)) /* who is here */
+        ;
     expect_state(story, LOCK, "held");
     fixture->jobs[0] = APMIG_JOB_OUTGOING;
     go_on(fixture, 6 * SECOND);

@@ -96,12 +96,6 @@ list(Story *story, gboolean with_guest)
     g_assert_true(answer_list(story, &guest, with_guest));
 }
 
-static void
-tell_job(Story *story, ApmigJob job)
-{
-    g_assert_true(answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = job}}));
-}
-
 /* A lock of *.0012 that was held before a restart, and the hypervisor in view. */
 static void
 load_held(Story *story, ApmigLockOrigin origin)
@@ -347,9 +341,10 @@ test_breach_is_seen(void)
     lock = apmig_engine_lookup_lock(story.engine, LOCK);
     release(&story, 8, FALSE);
     op = expect_reading(&story);
-    pass(&story, 5 * SECOND); /* held-interval-usec */
+    pass(&story, 6 * SECOND); /* held-interval-usec, and some more */
     list(&story, TRUE);
-    tell_job(&story, APMIG_JOB_OUTGOING);
+    answer_query(&story, "04.0012",
+                 (ApmigEvent){.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 4096}}});
     expect_state(&story, LOCK, "verifying");
     g_assert_cmpuint(lock->record->breaches, ==, 1);
     expect_log(&story, APMIG_LOG_LOCK_BREACHED, "g1");
@@ -391,6 +386,7 @@ test_adoption(void)
     answer(&story, expect_reading(&story), STEADY, CHANGED);
     expect_error(&story, 8, APMIG_ERROR_KEYS_DIFFER, "");
     ask_to_adopt(&story);
+    list(&story, FALSE);
     write = expect(&story, APMIG_ACTION_PERSIST_LOCK);
     release(&story, 9, FALSE);
     expect_error(&story, 9, APMIG_ERROR_NOT_OWNER, "anna");

@@ -98,11 +98,11 @@ hold(Story *story)
     listed(story);
     answered(story, APMIG_JOB_NONE, FALSE);
     settle_questions(story);
-    pass(story, 50000);
-    answered(story, APMIG_JOB_NONE, FALSE);
     apmig_lock_record_free(record_written(story, NULL));
     g_assert_cmpstr(apmig_lock_state_to_string(the_lock(story)), ==, "held");
-    settle_questions(story);
+    pass(story, 50000); /* from now on at the interval of a held lock */
+    while (list(story) || answer_query(story, "04.0012", (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}))
+        ;
     g_ptr_array_set_size(story->actions, 0);
 }
 
@@ -173,7 +173,7 @@ test_breach_while_a_change_is_written_is_kept(void)
     hold(&story);
     amend(&story, 2, APMIG_AMEND_REASON, "card 05 is late", 0);
     pass(&story, 6 * SECOND);
-    answered(&story, APMIG_JOB_OUTGOING, FALSE);
+    answered(&story, APMIG_JOB_OUTGOING, TRUE); /* so memory has left */
     g_assert_cmpuint(the_lock(&story)->record->breaches, ==, 1);
     changed = record_written(&story, NULL);
     g_assert_cmpuint(changed->breaches, ==, 0);
@@ -383,7 +383,8 @@ test_silence_proves_nothing(void)
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd was stopped"}});
     check(&story, 4);
     pass(&story, 10 * SECOND);
-    expect_error(&story, 4, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "libvirtd was stopped");
+    expect_verdict(&story, 4, FALSE,
+                   "aaaaaaaa is not proven: the hypervisor is not reachable: libvirtd was stopped");
     end(&story);
 }
 
