@@ -131,6 +131,8 @@ check_left(Sim *sim, Lock *lock, const ApmigLock *now)
 static void
 check_departed(Sim *sim, Lock *lock, const ApmigLock *now)
 {
+    if (lock->removing)
+        return;
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
         gboolean named = apmig_lock_guests_find(now->record->departed, guest->uuid) != NULL;
