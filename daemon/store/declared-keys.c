@@ -87,7 +87,8 @@ decode_key(JsonNode *node, GError **error)
         apmig_members_fail(error, "its member \"keys\" holds what is no object");
         return NULL;
     }
-    if (!apmig_members_check(object, key_members + !json_object_has_member(object, key_members[0]), error) ||
+    if (!apmig_members_check(object, key_members + !json_object_has_member(object, key_members[0]), NULL,
+                             error) ||
         !apmig_members_get_text(object, "queue", MAX_NAME_LENGTH, &queue, error) ||
         !apmig_members_get_text(object, "class", MAX_NAME_LENGTH, &key_class, error))
         return NULL;
@@ -109,7 +110,7 @@ apmig_declared_keys_decode(const char *text, gsize length, GError **error)
 {
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
     g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, VERSION, file_members, error);
+        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, VERSION, file_members, NULL, error);
     JsonNode *keys = object ? json_object_get_member(object, "keys") : NULL;
 
     if (!object)
