@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ap/text.h"
+#include "store/json.h"
 #include "store/members.h"
 
 #define VERSION 1
@@ -11,6 +12,7 @@
 #define MAX_NAME_LENGTH 255
 
 static const char *const file_members[] = {"version", "keys", NULL};
+static const ApmigMembersForm file_form = {VERSION, APMIG_STORE_MAX_PLAIN_BYTES, file_members, NULL};
 /* The first may be missing: there was a time when everything was declared. */
 static const char *const key_members[] = {"evidence", "queue", "class", "pattern", "before",
                                           "uid",      "user",  "at",    NULL};
@@ -110,7 +112,7 @@ apmig_declared_keys_decode(const char *text, gsize length, GError **error)
 {
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
     g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, VERSION, file_members, NULL, error);
+        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, &file_form, error);
     JsonNode *keys = object ? json_object_get_member(object, "keys") : NULL;
 
     if (!object)

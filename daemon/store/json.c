@@ -32,6 +32,12 @@ static const char *const permit_members[] = {
     "owner-name", "given-at", "until", "expires-at", "used-by", "direction", NULL,
 };
 
+static const ApmigMembersForm lock_form = {LOCK_VERSION, APMIG_STORE_MAX_BYTES, lock_members, lock_optional};
+static const ApmigMembersForm admission_form = {ADMISSION_VERSION, APMIG_STORE_MAX_PLAIN_BYTES,
+                                                admission_members, NULL};
+static const ApmigMembersForm permit_form = {PERMIT_VERSION, APMIG_STORE_MAX_PLAIN_BYTES, permit_members,
+                                             NULL};
+
 static gboolean
 get_scope(JsonObject *object, ApmigScope **ret_scope, GError **error)
 {
@@ -144,8 +150,7 @@ ApmigLockRecord *
 apmig_lock_record_decode(const char *text, gsize length, const char *id, GError **error)
 {
     g_autoptr(ApmigLockRecord) record = g_new0(ApmigLockRecord, 1);
-    g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, id, LOCK_VERSION, lock_members, lock_optional, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, &lock_form, error);
 
     if (!object)
         return NULL;
@@ -281,8 +286,7 @@ apmig_admission_decode(const char *text, gsize length, const char *uuid, const c
                        gboolean *ret_stale, GError **error)
 {
     g_autoptr(ApmigAdmission) admission = g_new0(ApmigAdmission, 1);
-    g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, uuid, ADMISSION_VERSION, admission_members, NULL, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, uuid, &admission_form, error);
 
     *ret_stale = FALSE;
     if (!object || !check_boot(object, boot_id, ret_stale, error))
@@ -391,8 +395,7 @@ apmig_permit_decode(const char *text, gsize length, const char *id, const char *
                     gboolean *ret_stale, GError **error)
 {
     g_autoptr(ApmigPermit) permit = g_new0(ApmigPermit, 1);
-    g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, id, PERMIT_VERSION, permit_members, NULL, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, &permit_form, error);
 
     *ret_stale = FALSE;
     if (!object || !check_boot(object, boot_id, ret_stale, error) ||

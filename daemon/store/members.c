@@ -56,20 +56,21 @@ apmig_members_check(JsonObject *object, const char *const *members, const char *
 }
 
 JsonObject *
-apmig_members_parse(const char *text, gsize length, const char *stem, gint64 version,
-                    const char *const *members, const char *const *optional, GError **error)
+apmig_members_parse(const char *text, gsize length, const char *stem, const ApmigMembersForm *form,
+                    GError **error)
 {
     g_autofree char *shown = apmig_error_excerpt(stem);
     g_autofree char *origin = g_strconcat(shown, ".json", NULL);
     g_autoptr(GError) parse_error = NULL;
     g_autoptr(JsonObject) object =
-        apmig_strict_json_parse(text, length, APMIG_STORE_MAX_BYTES, origin, &parse_error);
+        apmig_strict_json_parse(text, length, form->max_bytes, origin, &parse_error);
 
     if (!object) {
         apmig_members_fail(error, "it does not read: %s", parse_error->message);
         return NULL;
     }
-    if (!check_version(object, version, error) || !apmig_members_check(object, members, optional, error))
+    if (!check_version(object, form->version, error) ||
+        !apmig_members_check(object, form->members, form->optional, error))
         return NULL;
     return g_steal_pointer(&object);
 }
