@@ -170,12 +170,23 @@ read_for_comparison(ApmigCore *core)
         core_read_host(core);
 }
 
-/* Under the old lock of an earlier run of apmigd, too: whoever holds it was told so then. */
+/* Held once is in force, whatever it is now; also the old lock of an earlier run of apmigd: whoever holds it was told so
+ * then. That it is held may be known a moment before that is written. */
 static gboolean
 is_in_force(const ApmigLock *lock)
 {
-    return !lock->result && (lock->state == APMIG_LOCK_HELD || lock->state == APMIG_LOCK_BREACHED ||
-                             lock->record->held_at != 0);
+    switch (lock->state) {
+    case APMIG_LOCK_HELD:
+    case APMIG_LOCK_PERMITTED:
+    case APMIG_LOCK_UNPROVEN:
+    case APMIG_LOCK_BREACHED:
+        return !lock->result;
+    case APMIG_LOCK_REQUESTED:
+    case APMIG_LOCK_DRAINING:
+    case APMIG_LOCK_VERIFYING:
+        break;
+    }
+    return !lock->result && lock->record->held_at != 0;
 }
 
 /* The verification of keys reads the host's hardware, too; a release without it does not. */
