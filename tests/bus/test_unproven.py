@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is not known under a lock: silence, guests that have gone, attempts; and how everybody who looks is told."""
 import json
+import signal
 
 import pytest
 import rig
+from journal import IDS
 from rig import APMIGCTL, domain, until, uuid_of
 
 G1, G2 = uuid_of(1), uuid_of(2)
@@ -99,8 +101,6 @@ def test_guest_that_leaves_unseen_is_a_breach(quick, hypervisor, root, ctl):
 def test_attempts_are_no_breaches(quick, hypervisor, root, ctl):
     resting(hypervisor, step_ms=0)
     lock = root.take("04.*")
-    watching = root.run(APMIGCTL, "watch")
-    watching.stdout.readline()
     for n in range(5):
         hypervisor.guest(G1, job="outgoing")
         hypervisor.hint(uuid=G1)
@@ -109,7 +109,45 @@ def test_attempts_are_no_breaches(quick, hypervisor, root, ctl):
     assert root.lock(lock)["Breaches"] == 0
     assert "held, 5 attempts" in ctl("list")[1]
     assert "apmigd_locks_attempts 5" in ctl("metrics")[1]
+
+
+def test_watch_tells_attempts_apart(quick, hypervisor, root):
+    """One that was over before watch looked again: it goes on, for no memory has left."""
+    resting(hypervisor, step_ms=0)
+    lock = root.take("04.*")
+    watching = root.run(APMIGCTL, "watch", lock[-8:])
+    watching.stdout.readline()
+    watching.send_signal(signal.SIGSTOP)
+    hypervisor.guest(G1, job="outgoing")
+    hypervisor.hint(uuid=G1)
+    until(lambda: root.lock(lock)["Attempts"] == 1, "the attempt")
+    root.wait_for_state(lock, "held")
+    watching.send_signal(signal.SIGCONT)
+    assert "attempts: 1 more" in watching.stdout.readline()
     root.release(lock)
+    out, err = watching.communicate(timeout=rig.LIMIT)
+    assert (watching.returncode, err) == (OK, "") and "BREACHED" not in out
+
+
+def test_report_has_what_was_not_known(journaled, journal, hypervisor, root, folder, ctl):
+    resting(hypervisor, step_ms=0)
+    resting(hypervisor, G2, "g2")
+    lock = root.take("04.*", options={"change-id": "CHG1"})
+    hypervisor.guest(G1, job="outgoing")
+    hypervisor.hint(uuid=G1)
+    journal.wait_for(LOCK_ID=lock[-8:], MESSAGE_ID=IDS["LOCK_ATTEMPTED"])
+    root.wait_for_state(lock, "held")
+    hypervisor.do("remove", uuid=G2)  # nobody tells how it went
+    hypervisor.do("lose", reason="libvirtd was stopped")
+    journal.wait_for(LOCK_ID=lock[-8:], MESSAGE_ID=IDS["VIEW_LATE"])
+    hypervisor.do("connect")
+    journal.wait_for(LOCK_ID=lock[-8:], MESSAGE_ID=IDS["GUEST_DEPARTED"])
+    journal.write_file(folder / "files")
+    status, out, err = ctl("report", "--directory", folder / "files", "CHG1", "--json=short")
+    assert (status, err) == (OK, "")
+    assert {e["Event"] for e in json.loads(out)["Entries"]} >= {"LOCK_ATTEMPTED", "VIEW_LATE", "GUEST_DEPARTED"}
+    counts = json.loads(out)["Counts"]
+    assert (counts["Attempted"], counts["Departed"], counts["Late"]) == (1, 1, 1)
 
 
 def test_guest_that_vanishes_while_nobody_looks(quick, hypervisor, root, ctl, bus):
