@@ -227,6 +227,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
     core->key_view = key_view;
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    core->uncovered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
     core_checks_init(core);
     core->declarer = apmig_declarer_new(store, key_view);
@@ -271,6 +272,7 @@ apmig_core_free(ApmigCore *core)
     apmig_key_view_free(core->key_view);
     g_ptr_array_unref(core->arrivals);
     g_hash_table_unref(core->key_readings);
+    g_hash_table_unref(core->uncovered);
     g_hash_table_unref(core->checkings);
     apmig_store_free(core->store);
     apmig_engine_free(core->engine);
@@ -308,6 +310,7 @@ apmig_core_start(ApmigCore *core, GError **error)
         apmig_log(LOG_WARNING, "%s", no_id->message);
     apmig_store_start(core->store, store_answered, core);
     core_tell_hardware(core);
+    core_read_host(core);
     core_handle(
         core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);

@@ -134,6 +134,10 @@ char *apmig_core_describe_hook_problem(const ApmigCore *core);
 /* Returns: (transfer full): a sentence on what is odd about the keys as they are known now; "" when nothing is. */
 char *apmig_core_describe_key_trouble(const ApmigCore *core);
 
+/* Returns: (transfer full) (nullable) (element-type utf8): the AP queues of this host in @scope, such as "04.0012", as they
+ * were read last; NULL: they were not. */
+GPtrArray *apmig_core_list_covered_queues(const ApmigCore *core, const ApmigScope *scope);
+
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);
 

@@ -48,6 +48,7 @@ struct ApmigCore {
     GQueue due_stamps;       /* stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
+    GHashTable *uncovered;   /* coverage.c: set of ids: of locks that are known to cover nothing here */
     char *host_id;           /* in stamps; NULL: it has none */
     char *policy_trouble;    /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
@@ -133,6 +134,13 @@ void core_read_host(ApmigCore *core);
 /* What this host knows of itself, to compare with what a guest brings and to tell of in stamps: the one place that says.
  * @ret_hardware: (out) (optional) (transfer none) (nullable) */
 const ApmigEvidence *core_host_facts(const ApmigCore *core, const ApmigApHost **ret_hardware);
+
+/* --- coverage.c ---------------------------------------------------------------------------------- */
+
+/* Tells the journal, once, when nothing of this host is covered. @lock: in force */
+void core_tell_coverage(ApmigCore *core, const ApmigLock *lock);
+/* @id: of a lock that has ended */
+void core_forget_coverage(ApmigCore *core, const char *id);
 
 /* --- watch.c ------------------------------------------------------------------------------------- */
 

@@ -154,6 +154,35 @@ observe(Watched *watched, GHashTable *facts, gint64 asked_at, gint64 began_at)
 
 /* --- the AP configuration ------------------------------------------------------------------------ */
 
+/* Held once is in force, whatever it is now; also the old lock of an earlier run of apmigd: whoever holds it was told so
+ * then. That it is held may be known a moment before that is written. */
+static gboolean
+is_in_force(const ApmigLock *lock)
+{
+    switch (lock->state) {
+    case APMIG_LOCK_HELD:
+    case APMIG_LOCK_PERMITTED:
+    case APMIG_LOCK_UNPROVEN:
+    case APMIG_LOCK_BREACHED:
+        return !lock->result;
+    case APMIG_LOCK_REQUESTED:
+    case APMIG_LOCK_DRAINING:
+    case APMIG_LOCK_VERIFYING:
+        break;
+    }
+    return !lock->result && lock->record->held_at != 0;
+}
+
+static void
+tell_coverages(ApmigCore *core)
+{
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(core->engine);
+
+    for (guint i = 0; i < locks->len; i++)
+        if (is_in_force(g_ptr_array_index(locks, i)))
+            core_tell_coverage(core, g_ptr_array_index(locks, i));
+}
+
 static void
 host_was_read(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointer user_data)
 {
@@ -161,6 +190,7 @@ host_was_read(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointe
     g_autoptr(GHashTable) facts = apmig_config_facts(host);
 
     observe(&core->watch->config, facts, asked_at, began_at);
+    tell_coverages(core);
 }
 
 static void
@@ -168,14 +198,6 @@ read_for_comparison(ApmigCore *core)
 {
     if (core->watch->config.on_change != APMIG_ON_UNANNOUNCED_IGNORE)
         core_read_host(core);
-}
-
-/* Under the old lock of an earlier run of apmigd, too: whoever holds it was told so then. */
-static gboolean
-is_in_force(const ApmigLock *lock)
-{
-    return !lock->result && (lock->state == APMIG_LOCK_HELD || lock->state == APMIG_LOCK_BREACHED ||
-                             lock->record->held_at != 0);
 }
 
 /* The verification of keys reads the host's hardware, too; a release without it does not. */
@@ -287,6 +309,7 @@ lock_ended(ApmigCore *core, const ApmigLock *lock)
     apmig_key_facts_forget(core->watch->keys.watch, lock->record->scope);
     core->watch->keys_are_stale = core->watch->keys_are_read;
     core_forget_fresh_keys(core);
+    core_forget_coverage(core, lock->record->id);
 }
 
 void
@@ -299,6 +322,8 @@ core_watch_lock(ApmigCore *core, const char *id)
 
     if (lock && lock->result)
         lock_ended(core, lock);
+    if (lock && is_in_force(lock))
+        core_tell_coverage(core, lock);
     if (!lock || !is_in_force(lock))
         apmig_watch_end(watch, id, now);
     else if (apmig_watch_begin(watch, id, what, lock->record->scope, NULL, now))

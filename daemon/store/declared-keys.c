@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ap/text.h"
+#include "store/json.h"
 #include "store/members.h"
 
 #define VERSION 1
@@ -11,6 +12,7 @@
 #define MAX_NAME_LENGTH 255
 
 static const char *const file_members[] = {"version", "keys", NULL};
+static const ApmigMembersForm file_form = {VERSION, APMIG_STORE_MAX_PLAIN_BYTES, file_members, NULL};
 /* The first may be missing: there was a time when everything was declared. */
 static const char *const key_members[] = {"evidence", "queue", "class", "pattern", "before",
                                           "uid",      "user",  "at",    NULL};
@@ -87,7 +89,8 @@ decode_key(JsonNode *node, GError **error)
         apmig_members_fail(error, "its member \"keys\" holds what is no object");
         return NULL;
     }
-    if (!apmig_members_check(object, key_members + !json_object_has_member(object, key_members[0]), error) ||
+    if (!apmig_members_check(object, key_members + !json_object_has_member(object, key_members[0]), NULL,
+                             error) ||
         !apmig_members_get_text(object, "queue", MAX_NAME_LENGTH, &queue, error) ||
         !apmig_members_get_text(object, "class", MAX_NAME_LENGTH, &key_class, error))
         return NULL;
@@ -109,7 +112,7 @@ apmig_declared_keys_decode(const char *text, gsize length, GError **error)
 {
     g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
     g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, VERSION, file_members, error);
+        apmig_members_parse(text, length, APMIG_DECLARED_KEYS_STEM, &file_form, error);
     JsonNode *keys = object ? json_object_get_member(object, "keys") : NULL;
 
     if (!object)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/json.h"
+#include "base/text.h"
 #include "guest/xml.h"
 #include "store/members.h"
 
@@ -17,6 +18,11 @@ static const char *const lock_members[] = {
     "owner-name", "on-busy", "requested-at", "held-at", "expected-duration", "breaches", NULL,
 };
 
+/* What files of earlier versions do not have, and others where there is nothing to say. */
+static const char *const lock_optional[] = {"attempts", "guests", "departed", NULL};
+
+static const char *const lock_guest_members[] = {"uuid", "name", NULL};
+
 static const char *const admission_members[] = {
     "version", "boot-id", "uuid", "name", "scope", "devices", "admitted-at", NULL,
 };
@@ -25,6 +31,12 @@ static const char *const permit_members[] = {
     "version",    "boot-id",  "id",    "uuid",       "name",    "reason",    "owner-uid", "login-uid",
     "owner-name", "given-at", "until", "expires-at", "used-by", "direction", NULL,
 };
+
+static const ApmigMembersForm lock_form = {LOCK_VERSION, APMIG_STORE_MAX_BYTES, lock_members, lock_optional};
+static const ApmigMembersForm admission_form = {ADMISSION_VERSION, APMIG_STORE_MAX_PLAIN_BYTES,
+                                                admission_members, NULL};
+static const ApmigMembersForm permit_form = {PERMIT_VERSION, APMIG_STORE_MAX_PLAIN_BYTES, permit_members,
+                                             NULL};
 
 static gboolean
 get_scope(JsonObject *object, ApmigScope **ret_scope, GError **error)
@@ -76,17 +88,61 @@ decode_words(JsonObject *object, ApmigLockRecord *record, GError **error)
 static gboolean
 decode_numbers(JsonObject *object, ApmigLockRecord *record, GError **error)
 {
-    gint64 uid, breaches;
+    gint64 uid, breaches, attempts = 0;
 
     if (!apmig_members_get_integer(object, "owner-uid", G_MAXUINT32, &uid, error) ||
         !apmig_members_get_integer(object, "requested-at", G_MAXINT64, &record->requested_at, error) ||
         !apmig_members_get_integer(object, "held-at", G_MAXINT64, &record->held_at, error) ||
         !apmig_members_get_integer(object, "expected-duration", G_MAXINT64, &record->expected_duration_usec,
                                    error) ||
-        !apmig_members_get_integer(object, "breaches", G_MAXUINT, &breaches, error))
+        !apmig_members_get_integer(object, "breaches", G_MAXUINT, &breaches, error) ||
+        (json_object_has_member(object, "attempts") &&
+         !apmig_members_get_integer(object, "attempts", G_MAXUINT, &attempts, error)))
         return FALSE;
     record->owner_uid = uid;
     record->breaches = breaches;
+    record->attempts = attempts;
+    return TRUE;
+}
+
+static gboolean
+decode_guest(JsonNode *node, const char *member, GPtrArray *guests, GError **error)
+{
+    JsonObject *object = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+    const char *uuid, *name;
+
+    if (!object)
+        return apmig_members_fail(error, "its member \"%s\" holds what is no guest", member);
+    if (!apmig_members_check(object, lock_guest_members, NULL, error) ||
+        !apmig_members_get_text(object, "uuid", MAX_NAME_LENGTH, &uuid, error) ||
+        !apmig_members_get_text(object, "name", MAX_NAME_LENGTH, &name, error))
+        return FALSE;
+    if (!apmig_uuid_is_canonical(uuid))
+        return apmig_members_fail(error, "its member \"%s\" holds what is no UUID", member);
+    return apmig_lock_guests_append(guests, uuid, name) ||
+           apmig_members_fail(error, "its member \"%s\" has more than %u guests", member,
+                              APMIG_LOCK_MAX_GUESTS);
+}
+
+/* @ret_guests: (out) (nullable): NULL for none */
+static gboolean
+decode_guests(JsonObject *object, const char *member, GPtrArray **ret_guests, GError **error)
+{
+    JsonNode *node = json_object_get_member(object, member);
+    g_autoptr(GPtrArray) guests = NULL;
+    JsonArray *array;
+
+    if (!node)
+        return TRUE;
+    if (!JSON_NODE_HOLDS_ARRAY(node))
+        return apmig_members_fail(error, "its member \"%s\" is no array", member);
+    array = json_node_get_array(node);
+    guests = apmig_lock_guests_new();
+    for (guint i = 0; i < json_array_get_length(array); i++)
+        if (!decode_guest(json_array_get_element(array, i), member, guests, error))
+            return FALSE;
+    if (guests->len > 0)
+        *ret_guests = g_steal_pointer(&guests);
     return TRUE;
 }
 
@@ -94,7 +150,7 @@ ApmigLockRecord *
 apmig_lock_record_decode(const char *text, gsize length, const char *id, GError **error)
 {
     g_autoptr(ApmigLockRecord) record = g_new0(ApmigLockRecord, 1);
-    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, LOCK_VERSION, lock_members, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, &lock_form, error);
 
     if (!object)
         return NULL;
@@ -107,9 +163,36 @@ apmig_lock_record_decode(const char *text, gsize length, const char *id, GError 
         !apmig_members_copy_text(object, "reason", APMIG_REASON_MAX_LENGTH, &record->reason, error) ||
         !apmig_members_copy_text(object, "change-id", APMIG_CHANGE_MAX_LENGTH, &record->change_id, error) ||
         !apmig_members_copy_text(object, "owner-name", MAX_NAME_LENGTH, &record->owner_name, error) ||
-        !decode_words(object, record, error) || !decode_numbers(object, record, error))
+        !decode_words(object, record, error) || !decode_numbers(object, record, error) ||
+        !decode_guests(object, "guests", &record->guests, error) ||
+        !decode_guests(object, "departed", &record->departed, error))
         return NULL;
     return g_steal_pointer(&record);
+}
+
+/* Its name is for people: one that no file may have is made to fit, for a lock that cannot be written is worse. */
+static void
+add_guest(JsonBuilder *builder, const ApmigLockGuest *guest)
+{
+    g_autofree char *name = apmig_text_escape(guest->name ? guest->name : "", MAX_NAME_LENGTH);
+
+    json_builder_begin_object(builder);
+    apmig_members_add_text(builder, "uuid", guest->uuid);
+    apmig_members_add_text(builder, "name", name);
+    json_builder_end_object(builder);
+}
+
+/* @guests: (nullable) */
+static void
+add_guests(JsonBuilder *builder, const char *member, const GPtrArray *guests)
+{
+    if (!guests || guests->len == 0)
+        return;
+    json_builder_set_member_name(builder, member);
+    json_builder_begin_array(builder);
+    for (guint i = 0; i < guests->len; i++)
+        add_guest(builder, g_ptr_array_index(guests, i));
+    json_builder_end_array(builder);
 }
 
 char *
@@ -131,6 +214,10 @@ apmig_lock_record_encode(const ApmigLockRecord *record, GError **error)
     apmig_members_add_integer(builder, "held-at", record->held_at);
     apmig_members_add_integer(builder, "expected-duration", record->expected_duration_usec);
     apmig_members_add_integer(builder, "breaches", record->breaches);
+    if (record->attempts > 0)
+        apmig_members_add_integer(builder, "attempts", record->attempts);
+    add_guests(builder, "guests", record->guests);
+    add_guests(builder, "departed", record->departed);
     text = apmig_members_end(builder);
 
     same = apmig_lock_record_decode(text, strlen(text), record->id, error);
@@ -199,8 +286,7 @@ apmig_admission_decode(const char *text, gsize length, const char *uuid, const c
                        gboolean *ret_stale, GError **error)
 {
     g_autoptr(ApmigAdmission) admission = g_new0(ApmigAdmission, 1);
-    g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, uuid, ADMISSION_VERSION, admission_members, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, uuid, &admission_form, error);
 
     *ret_stale = FALSE;
     if (!object || !check_boot(object, boot_id, ret_stale, error))
@@ -309,8 +395,7 @@ apmig_permit_decode(const char *text, gsize length, const char *id, const char *
                     gboolean *ret_stale, GError **error)
 {
     g_autoptr(ApmigPermit) permit = g_new0(ApmigPermit, 1);
-    g_autoptr(JsonObject) object =
-        apmig_members_parse(text, length, id, PERMIT_VERSION, permit_members, error);
+    g_autoptr(JsonObject) object = apmig_members_parse(text, length, id, &permit_form, error);
 
     *ret_stale = FALSE;
     if (!object || !check_boot(object, boot_id, ret_stale, error) ||

@@ -7,8 +7,11 @@
 
 #include "engine/action.h"
 
-/* Of a file: what it may have at most, nearly all of it scope. */
-#define APMIG_STORE_MAX_BYTES (APMIG_SCOPE_MAX_STORED_LENGTH + 16 * 1024)
+/* Of a file but a lock's: what it may have at most, nearly all of it scope. */
+#define APMIG_STORE_MAX_PLAIN_BYTES (APMIG_SCOPE_MAX_STORED_LENGTH + 16 * 1024)
+/* Of any file: a lock has the guests that it remembers besides, in two lists, each with a name in which every byte is
+ * written as two. */
+#define APMIG_STORE_MAX_BYTES (APMIG_STORE_MAX_PLAIN_BYTES + 2 * APMIG_LOCK_MAX_GUESTS * 640)
 
 /**
  * apmig_lock_record_encode:

@@ -36,9 +36,10 @@ check_version(JsonObject *object, gint64 known, GError **error)
            apmig_members_fail(error, "its version, %" G_GINT64_FORMAT ", is none", json_node_get_int(node));
 }
 
-/* Exactly the members named; the parser has seen to it that none stands twice. */
+/* The parser has seen to it that none stands twice. */
 gboolean
-apmig_members_check(JsonObject *object, const char *const *members, GError **error)
+apmig_members_check(JsonObject *object, const char *const *members, const char *const *optional,
+                    GError **error)
 {
     g_autoptr(GList) names = json_object_get_members(object);
 
@@ -48,28 +49,28 @@ apmig_members_check(JsonObject *object, const char *const *members, GError **err
     for (GList *name = names; name; name = name->next) {
         g_autofree char *shown = apmig_error_excerpt(name->data);
 
-        if (!g_strv_contains(members, name->data))
+        if (!g_strv_contains(members, name->data) && (!optional || !g_strv_contains(optional, name->data)))
             return apmig_members_fail(error, "it has an unknown member \"%s\"", shown);
     }
     return TRUE;
 }
 
-/* @stem: the file's name without ".json". */
 JsonObject *
-apmig_members_parse(const char *text, gsize length, const char *stem, gint64 version,
-                    const char *const *members, GError **error)
+apmig_members_parse(const char *text, gsize length, const char *stem, const ApmigMembersForm *form,
+                    GError **error)
 {
     g_autofree char *shown = apmig_error_excerpt(stem);
     g_autofree char *origin = g_strconcat(shown, ".json", NULL);
     g_autoptr(GError) parse_error = NULL;
     g_autoptr(JsonObject) object =
-        apmig_strict_json_parse(text, length, APMIG_STORE_MAX_BYTES, origin, &parse_error);
+        apmig_strict_json_parse(text, length, form->max_bytes, origin, &parse_error);
 
     if (!object) {
         apmig_members_fail(error, "it does not read: %s", parse_error->message);
         return NULL;
     }
-    if (!check_version(object, version, error) || !apmig_members_check(object, members, error))
+    if (!check_version(object, form->version, error) ||
+        !apmig_members_check(object, form->members, form->optional, error))
         return NULL;
     return g_steal_pointer(&object);
 }

@@ -10,17 +10,21 @@
 /* Returns: FALSE. */
 G_GNUC_PRINTF(2, 3) gboolean apmig_members_fail(GError **error, const char *format, ...);
 
-/* Exactly the members named. */
-gboolean apmig_members_check(JsonObject *object, const char *const *members, GError **error);
+/* Exactly the members named, and of @optional (nullable) any. */
+gboolean apmig_members_check(JsonObject *object, const char *const *members, const char *const *optional,
+                             GError **error);
 
-/**
- * apmig_members_parse:
- * @stem: the file's name without ".json"
- * @version: the one that is known
- * @members: ended by %NULL: exactly these it must have
- */
-JsonObject *apmig_members_parse(const char *text, gsize length, const char *stem, gint64 version,
-                                const char *const *members, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What the object of a file is to be. */
+typedef struct {
+    gint64 version; /* the one that is known */
+    gsize max_bytes;
+    const char *const *members;  /* ended by %NULL: these it must have */
+    const char *const *optional; /* (nullable): as @members: these it may have besides, and no others */
+} ApmigMembersForm;
+
+/* @stem: the file's name without ".json" */
+JsonObject *apmig_members_parse(const char *text, gsize length, const char *stem,
+                                const ApmigMembersForm *form, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Each reads the member of that name, which must be there. */
 gboolean apmig_members_node_text(JsonNode *node, const char *member, gsize max_bytes, const char **ret_text,

@@ -4,6 +4,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/format.h"
+#include "ctl/lock.h"
 #include "names.h"
 
 #define QUEUES_SHOWN 4
@@ -120,6 +121,24 @@ check_keys(CtlDoctor *doctor)
                          "Nothing is odd about the master keys that are known.");
 }
 
+/* What is wrong with it besides its state. */
+static void
+check_lock_facts(CtlDoctor *doctor, JsonObject *lock)
+{
+    const char *id = ctl_string(lock, "Id");
+    g_autofree char *departed = ctl_lock_describe_departed(lock);
+    g_autofree char *remedy = ctl_lock_departed_remedy(lock);
+    g_autofree char *release = g_strdup_printf("apmigctl queues; if it is a slip: apmigctl unlock %s", id);
+
+    if (*departed)
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks", remedy,
+                         "Under lock %s have gone, and nobody saw how: %s.", id, departed);
+    if (ctl_lock_covers_nothing(lock))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "locks", release,
+                         "Lock %s on %s covers no AP queue of this host and no guest on it.", id,
+                         ctl_string(lock, "Scope"));
+}
+
 static void
 check_lock(CtlDoctor *doctor, JsonObject *lock)
 {
@@ -132,6 +151,10 @@ check_lock(CtlDoctor *doctor, JsonObject *lock)
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks",
                          "do not change keys until it is held again: apmigctl migrations",
                          "A migration is in progress under lock %s.", id);
+    if (g_str_equal(state, "unproven"))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks",
+                         "do not change keys until it is held again: systemctl status libvirtd virtqemud",
+                         "What goes on under lock %s is not known: %s.", id, ctl_string(lock, "Unproven"));
     if (g_str_equal(state, "permitted"))
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "locks",
                          "do not change keys until it is held again: apmigctl migrations",
@@ -142,6 +165,7 @@ check_lock(CtlDoctor *doctor, JsonObject *lock)
     if (ctl_bool(lock, "Overdue"))
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "locks", release,
                          "Lock %s of %s is overdue.", id, ctl_string(lock, "OwnerName"));
+    check_lock_facts(doctor, lock);
 }
 
 static void
@@ -153,7 +177,7 @@ check_locks(CtlDoctor *doctor)
         check_lock(doctor, g_ptr_array_index(doctor->locks, i));
     if (doctor->findings->len == n_before)
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "locks", NULL,
-                         "No lock is breached, damaged or overdue.");
+                         "No lock is breached, unproven, damaged or overdue.");
 }
 
 /* --- all of it ----------------------------------------------------------------------------------- */

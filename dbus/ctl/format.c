@@ -33,7 +33,7 @@ static const struct {
     {CTL_EXIT_WOULD_DENY, "check: the guest may not come in now"},
     {CTL_EXIT_LOCK_ENDED, "wait: the lock has ended"},
     {CTL_EXIT_BREACHED, "watch: a migration is, or was, in progress under a lock that was held"},
-    {CTL_EXIT_BLIND, "watch: apmigd or the hypervisor cannot be reached any more"},
+    {CTL_EXIT_BLIND, "watch: apmigd or the hypervisor cannot be reached any more, or a lock is unproven"},
     {CTL_EXIT_NO_GO, "ready: NO-GO"},
 };
 

@@ -20,8 +20,9 @@ typedef enum {
     CTL_EXIT_WOULD_DENY = 20,  /* "check": the guest may not come in now */
     CTL_EXIT_LOCK_ENDED = 30,  /* "wait": the lock has ended, and was not held when last looked at */
     CTL_EXIT_BREACHED = 31,    /* "watch": a migration began under a lock */
-    CTL_EXIT_BLIND = 32,       /* "watch": apmigd or the hypervisor cannot be reached any more */
-    CTL_EXIT_NO_GO = 33,       /* "ready": keys must not be changed now */
+    CTL_EXIT_BLIND =
+        32, /* "watch": apmigd or the hypervisor cannot be reached any more, or what goes on is not known */
+    CTL_EXIT_NO_GO = 33, /* "ready": keys must not be changed now */
 } CtlExit;
 
 GQuark ctl_error_quark(void);

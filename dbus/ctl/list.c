@@ -19,12 +19,19 @@ static char *
 describe_state(JsonObject *lock)
 {
     GString *text = g_string_new(ctl_string(lock, "State"));
-    gint64 breaches = ctl_int(lock, "Breaches");
+    gint64 breaches = ctl_int(lock, "Breaches"), attempts = ctl_int(lock, "Attempts");
+    guint n_departed = ctl_lock_n_departed(lock);
 
     if (ctl_bool(lock, "Overdue"))
         g_string_append(text, ", overdue");
     if (breaches > 0)
         g_string_append_printf(text, ", %" G_GINT64_FORMAT " breach%s", breaches, breaches == 1 ? "" : "es");
+    if (attempts > 0)
+        g_string_append_printf(text, ", %" G_GINT64_FORMAT " attempt%s", attempts, attempts == 1 ? "" : "s");
+    if (n_departed > 0)
+        g_string_append_printf(text, ", %u departed", n_departed);
+    if (ctl_lock_covers_nothing(lock))
+        g_string_append(text, ", covers nothing here");
     return g_string_free(text, FALSE);
 }
 
@@ -139,6 +146,21 @@ print_field(const char *name, const char *value)
         printf("%12s: %s\n", name, safe);
 }
 
+/* What keeps keys from being changed, and what to do about it. */
+static void
+print_troubles(JsonObject *lock)
+{
+    g_autofree char *departed = ctl_lock_describe_departed(lock);
+    g_autofree char *remedy = ctl_lock_departed_remedy(lock);
+
+    print_field("Unproven", ctl_string(lock, "Unproven"));
+    print_field("Departed", departed);
+    if (*departed)
+        print_field("Acknowledge", remedy);
+    if (ctl_lock_covers_nothing(lock))
+        print_field("Covers", "no AP queue of this host and no guest on it; see: apmigctl queues");
+}
+
 static void
 print_lock(JsonObject *lock)
 {
@@ -147,11 +169,14 @@ print_lock(JsonObject *lock)
     g_autofree char *owner = describe_owner(lock);
     g_autofree char *requested = ctl_format_time(ctl_int(lock, "RequestedAt"));
     g_autofree char *held = ctl_format_time(ctl_int(lock, "HeldAt"));
+    g_autofree char *proven =
+        ctl_int(lock, "ProvenAt") > 0 ? ctl_format_time(ctl_int(lock, "ProvenAt")) : g_strdup("");
     g_autofree char *announced = expected > 0 ? ctl_format_duration(expected) : g_strdup("");
 
     print_field("Lock", ctl_string(lock, "Id"));
     print_field("State", state);
     print_field("Waiting for", ctl_string(lock, "Waiting"));
+    print_troubles(lock);
     print_field("Scope", ctl_string(lock, "Scope"));
     print_field("Reason", ctl_string(lock, "Reason"));
     print_field("Change", ctl_string(lock, "ChangeId"));
@@ -160,6 +185,7 @@ print_lock(JsonObject *lock)
     print_field("On busy", ctl_string(lock, "OnBusy"));
     print_field("Requested", requested);
     print_field("Held since", held);
+    print_field("Proven at", proven);
     print_field("Announced", announced);
     print_field("Unverified", ctl_string(lock, "Unverified"));
     print_field("Warnings", ctl_string(lock, "Warnings"));
@@ -234,11 +260,23 @@ static void
 print_waits(GPtrArray *locks)
 {
     for (guint i = 0; i < locks->len; i++) {
-        g_autofree char *id = ctl_escape(ctl_string(g_ptr_array_index(locks, i), "Id"));
-        g_autofree char *what = ctl_escape(ctl_string(g_ptr_array_index(locks, i), "Waiting"));
+        JsonObject *lock = g_ptr_array_index(locks, i);
+        g_autofree char *id = ctl_escape(ctl_string(lock, "Id"));
+        g_autofree char *what = ctl_escape(ctl_string(lock, "Waiting"));
+        g_autofree char *unproven = ctl_escape(ctl_string(lock, "Unproven"));
+        g_autofree char *gone = ctl_lock_describe_departed(lock);
+        g_autofree char *departed = ctl_escape(gone);
+        g_autofree char *remedy = ctl_lock_departed_remedy(lock);
 
         if (*what)
             printf("  Lock %s waits for: %s\n", id, what);
+        if (*unproven)
+            printf("  Lock %s is unproven: %s\n", id, unproven);
+        if (*departed)
+            printf("  Under lock %s have gone, and nobody saw how: %s; %s\n", id, departed, remedy);
+        if (ctl_lock_covers_nothing(lock))
+            printf("  Lock %s covers no AP queue of this host and no guest on it: is its scope meant so?\n",
+                   id);
     }
 }
 

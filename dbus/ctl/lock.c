@@ -333,6 +333,18 @@ rehearse(sd_bus *bus, const char *scope, const char *reason, const LockOptions *
 /* --- the verb ------------------------------------------------------------------------------------ */
 
 static void
+warn_of_coverage(JsonObject *lock)
+{
+    g_autofree char *scope = ctl_escape(ctl_string(lock, "Scope"));
+
+    if (ctl_lock_covers_nothing(lock))
+        fprintf(stderr,
+                "apmigctl: Warning: lock %s on %s covers no AP queue of this host and no guest on it: is the "
+                "scope as it was meant? See: apmigctl queues\n",
+                ctl_string(lock, "Id"), scope);
+}
+
+static void
 print_taken(JsonObject *lock, const CtlCommon *common)
 {
     const char *id = ctl_string(lock, "Id");
@@ -383,6 +395,7 @@ ctl_verb_lock(int argc, char **argv, GError **error)
 
     if (!lock)
         return CTL_EXIT_FAILURE;
+    warn_of_coverage(lock);
     print_taken(lock, &options.common);
     return CTL_EXIT_OK;
 }

@@ -18,3 +18,14 @@
  * Returns: (transfer none): one of @locks
  */
 JsonObject *ctl_find_lock(GPtrArray *locks, const char *name, GError **error);
+
+/* --- what is said of one (lock-facts.c); @lock: as of ctl_bus_get_objects() ------------------------- */
+
+/* Guests that have gone, and nobody saw how. */
+guint ctl_lock_n_departed(JsonObject *lock);
+/* Returns: (transfer full): their names and UUIDs; "": none. */
+char *ctl_lock_describe_departed(JsonObject *lock);
+/* Returns: (transfer full): what to do about them. */
+char *ctl_lock_departed_remedy(JsonObject *lock);
+/* Whether it is known that no queue of its host and no guest there is in its scope. */
+gboolean ctl_lock_covers_nothing(JsonObject *lock);

@@ -7,6 +7,7 @@
 
 #include "ctl/bus.h"
 #include "ctl/ctl.h"
+#include "ctl/lock.h"
 #include "ctl/options.h"
 
 /* --- the text ------------------------------------------------------------------------------------ */
@@ -44,8 +45,8 @@ count(GPtrArray *objects, const char *property, const char *value)
 static void
 append_locks(GString *text, GPtrArray *locks)
 {
-    static const char *const states[] = {"requested", "draining",  "held",     "permitted",
-                                         "breached",  "verifying", "recovered"};
+    static const char *const states[] = {"requested", "draining", "held",      "permitted",
+                                         "unproven",  "breached", "verifying", "recovered"};
     gint64 oldest = locks->len > 0 ? ctl_int(g_ptr_array_index(locks, 0), "RequestedAt") : 0;
     guint n_overdue = 0;
 
@@ -58,6 +59,29 @@ append_locks(GString *text, GPtrArray *locks)
                  n_overdue);
     append_gauge(text, "apmigd_oldest_lock_requested_timestamp_seconds",
                  "When the oldest lock was requested; 0 without one.", oldest / G_USEC_PER_SEC);
+}
+
+/* Of the locks that there are: what ends with one is not told any more. */
+static void
+append_lock_facts(GString *text, GPtrArray *locks)
+{
+    gint64 n_attempts = 0, n_departed = 0, n_empty = 0;
+
+    for (guint i = 0; i < locks->len; i++) {
+        JsonObject *lock = g_ptr_array_index(locks, i);
+
+        n_attempts += ctl_int(lock, "Attempts");
+        n_departed += ctl_lock_n_departed(lock);
+        n_empty += ctl_lock_covers_nothing(lock);
+    }
+    append_gauge(
+        text, "apmigd_locks_attempts",
+        "Migrations under the locks there are that were ended before memory left, and guests refused again.",
+        n_attempts);
+    append_gauge(text, "apmigd_locks_departed_guests",
+                 "Affected guests that have gone under a lock, and nobody saw how.", n_departed);
+    append_gauge(text, "apmigd_locks_covering_nothing",
+                 "Locks that cover no AP queue of this host and no guest on it.", n_empty);
 }
 
 static void
@@ -92,6 +116,7 @@ static void
 append_answer(GString *text, JsonObject *manager, GPtrArray *locks, GPtrArray *migrations)
 {
     append_locks(text, locks);
+    append_lock_facts(text, locks);
     append_migrations(text, migrations);
     append_gauge(text, "apmigd_hypervisor_connected", "Whether libvirt is reached.",
                  !g_str_equal(ctl_string(manager, "HypervisorState"), "disconnected"));

@@ -32,7 +32,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Wait, wait_clear)
 static const char wait_summary[] =
     "Waits until LOCK is held, and exits with 0; or until it has ended otherwise, and exits with 30. A lock "
     "that is\n"
-    "breached or permitted, or whose release is under way, is waited for. Ending this command changes "
+    "breached, unproven or permitted, or whose release is under way, is waited for. Ending this command "
+    "changes\n"
     "nothing.";
 
 static gboolean

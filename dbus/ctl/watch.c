@@ -11,15 +11,18 @@
 static const char watch_summary[] =
     "Watches LOCK, or all locks of this host, and prints what happens to them as it happens. Exits with 31 "
     "at the\n"
-    "first migration under a lock that was held (a breach), with 32 as soon as apmigd or the hypervisor "
-    "cannot be\n"
-    "reached, so that migrations are not seen, and with 0 when LOCK has ended. That a lock is overdue is "
-    "printed.";
+    "first migration under a lock that was held (a breach), with 32 as soon as migrations are not seen, as "
+    "apmigd\n"
+    "or the hypervisor cannot be reached, or what goes on under a lock is not known (unproven), and with 0 "
+    "when\n"
+    "LOCK has ended. That a lock is overdue, attempts that were ended in time, and guests that have gone "
+    "are printed.";
 
 /* What was last seen of a lock. */
 typedef struct {
     char *state;
-    gint64 breaches;
+    gint64 breaches, attempts;
+    guint n_departed;
     gboolean overdue;
 } Seen;
 
@@ -88,6 +91,38 @@ tell_breach(const Watch *watch, JsonObject *lock)
                  : g_strdup("BREACHED: a migration began under it, and is over; see its end in the journal");
 
     tell(watch, lock, "breach", message);
+}
+
+static void
+tell_unproven(const Watch *watch, JsonObject *lock)
+{
+    g_autofree char *message =
+        g_strdup_printf("UNPROVEN: %s; do not change keys", ctl_string(lock, "Unproven"));
+
+    tell(watch, lock, "unproven", message);
+}
+
+/* No cause to end: nothing has left, or it is not known to have. */
+static void
+tell_facts(const Watch *watch, JsonObject *lock, Seen *seen)
+{
+    gint64 attempts = ctl_int(lock, "Attempts");
+    guint n_departed = ctl_lock_n_departed(lock);
+    g_autofree char *more = g_strdup_printf("%" G_GINT64_FORMAT " more", attempts - seen->attempts);
+    g_autofree char *attempted = g_strdup_printf(
+        "attempts: %s, that were ended or refused in time; no memory has left, and the lock is as it was",
+        more);
+    g_autofree char *departed = ctl_lock_describe_departed(lock);
+    g_autofree char *remedy = ctl_lock_departed_remedy(lock);
+    g_autofree char *gone =
+        g_strdup_printf("GONE, and nobody saw how: %s; do not change keys; %s", departed, remedy);
+
+    if (attempts > seen->attempts && !watch->common.quiet)
+        tell(watch, lock, "attempt", attempted);
+    if (n_departed > seen->n_departed)
+        tell(watch, lock, "departed", gone);
+    seen->attempts = attempts;
+    seen->n_departed = n_departed;
 }
 
 static void
@@ -181,6 +216,7 @@ look_at_lock(Watch *watch, JsonObject *lock)
     if (!seen) {
         seen = g_new0(Seen, 1);
         seen->breaches = is_first ? breaches : 0;
+        seen->attempts = is_first ? ctl_int(lock, "Attempts") : 0;
         g_hash_table_insert(watch->seen, g_strdup(path), seen);
     }
     is_breached = is_breached || breaches > seen->breaches;
@@ -188,6 +224,11 @@ look_at_lock(Watch *watch, JsonObject *lock)
     if (is_breached) {
         tell_breach(watch, lock);
         return CTL_EXIT_BREACHED;
+    }
+    tell_facts(watch, lock, seen);
+    if (g_str_equal(state, "unproven")) {
+        tell_unproven(watch, lock);
+        return CTL_EXIT_BLIND;
     }
     if (g_strcmp0(seen->state, state) != 0)
         tell_state(watch, lock, is_first);
@@ -258,7 +299,9 @@ look(CtlFollow *follow, gpointer data, GError **error)
     look_at_permits(watch, follow->bus);
     status = look_at_locks(watch, locks);
     watch->has_read = TRUE;
-    return status >= 0 ? status : look_at_view(watch, follow, manager);
+    if (status >= 0 && status != CTL_EXIT_BLIND)
+        return status;
+    return MAX(status, look_at_view(watch, follow, manager));
 }
 
 int

@@ -35,6 +35,7 @@ text_of(const ApmigObject *object, const ApmigLock *lock, const char *property)
         {"Origin", apmig_lock_origin_to_string(record->origin)},
         {"OwnerName", record->owner_name},
         {"OnBusy", apmig_on_busy_to_string(record->on_busy)},
+        {"Unproven", lock->unproven},
         {"Unverified", lock->unverified},
         {"Warnings", lock->warnings},
         {"Result", lock->result},
@@ -76,6 +77,8 @@ get_time(sd_bus *bus, const char *path, const char *interface, const char *prope
         usec = lock->record->requested_at;
     else if (strcmp(property, "HeldAt") == 0)
         usec = lock->record->held_at;
+    else if (strcmp(property, "ProvenAt") == 0)
+        usec = lock->proven_at;
     else
         usec = lock->record->expected_duration_usec;
     return sd_bus_message_append(reply, "t", (guint64)usec);
@@ -86,11 +89,16 @@ get_number(sd_bus *bus, const char *path, const char *interface, const char *pro
            void *user_data, sd_bus_error *ret_error)
 {
     const ApmigLock *lock = lock_of(user_data);
+    guint32 number;
 
     if (!lock)
         return -ENOENT;
-    return sd_bus_message_append(
-        reply, "u", strcmp(property, "OwnerUid") == 0 ? lock->record->owner_uid : lock->record->breaches);
+
+    if (strcmp(property, "OwnerUid") == 0)
+        number = lock->record->owner_uid;
+    else
+        number = strcmp(property, "Attempts") == 0 ? lock->record->attempts : lock->record->breaches;
+    return sd_bus_message_append(reply, "u", number);
 }
 
 static int
@@ -132,6 +140,87 @@ get_blockers(sd_bus *bus, const char *path, const char *interface, const char *p
 
     for (guint i = 0; r >= 0 && paths[i]; i++)
         r = sd_bus_message_append(reply, "o", paths[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int
+append_guest(sd_bus_message *reply, const ApmigLockGuest *guest)
+{
+    g_autofree char *uuid = apmig_bus_text(guest->uuid);
+    g_autofree char *name = apmig_bus_text(guest->name);
+
+    return sd_bus_message_append(reply, "(ss)", uuid, name);
+}
+
+static int
+get_departed(sd_bus *bus, const char *path, const char *interface, const char *property,
+             sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigLock *lock = lock_of(user_data);
+    const GPtrArray *departed = lock ? lock->record->departed : NULL;
+    int r = lock ? sd_bus_message_open_container(reply, 'a', "(ss)") : -ENOENT;
+
+    for (guint i = 0; r >= 0 && departed && i < departed->len; i++)
+        r = append_guest(reply, g_ptr_array_index(departed, i));
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* Returns: (transfer full): what differs when guests have departed, or are known of. */
+static char *
+departed_text(const ApmigLock *lock)
+{
+    const GPtrArray *departed = lock->record->departed;
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; departed && i < departed->len; i++) {
+        const ApmigLockGuest *guest = g_ptr_array_index(departed, i);
+
+        g_string_append_printf(text, "%s %s\n", guest->uuid, guest->name);
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* --- what it covers ----------------------------------------------------------------------------------- */
+
+/* @texts: (nullable): what is not known is not there */
+static int
+append_texts(sd_bus_message *reply, const char *key, const GPtrArray *texts)
+{
+    g_auto(GStrv) strv = texts ? g_new0(char *, texts->len + 1) : NULL;
+    int r = texts ? sd_bus_message_open_container(reply, 'e', "sv") : 0;
+
+    if (!texts)
+        return 0;
+    for (guint i = 0; i < texts->len; i++)
+        strv[i] = apmig_bus_text(g_ptr_array_index(texts, i));
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "s", key);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_append_strv(reply, strv);
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int
+get_coverage(sd_bus *bus, const char *path, const char *interface, const char *property,
+             sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigObject *object = user_data;
+    const ApmigLock *lock = lock_of(object);
+    g_autoptr(GPtrArray) queues = NULL, guests = NULL;
+    int r = lock ? sd_bus_message_open_container(reply, 'a', "{sv}") : -ENOENT;
+
+    if (lock && !lock->result) {
+        queues = apmig_core_list_covered_queues(object->server->core, lock->record->scope);
+        guests = apmig_engine_list_covered(engine_of(object), lock);
+    }
+    if (r >= 0)
+        r = append_texts(reply, "queues", queues);
+    if (r >= 0)
+        r = append_texts(reply, "guests", guests);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -205,6 +294,11 @@ static const sd_bus_vtable lock_vtable[] = {
     SD_BUS_PROPERTY("Blockers", "ao", get_blockers, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Waiting", "s", get_text, 0, 0),
     SD_BUS_PROPERTY("Breaches", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Attempts", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Departed", "a(ss)", get_departed, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("Unproven", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("ProvenAt", "t", get_time, 0, 0),
+    SD_BUS_PROPERTY("Coverage", "a{sv}", get_coverage, 0, 0),
     SD_BUS_PROPERTY("Unverified", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Warnings", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Result", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -248,8 +342,8 @@ emit_changes(ApmigObject *object, const ApmigLock *lock)
     static const char *const names[] = {
         "Scope",     "Reason",   "ChangeId",    "State",    "Origin",           "OwnerUid",
         "OwnerName", "OnBusy",   "RequestedAt", "HeldAt",   "ExpectedDuration", "Overdue",
-        "Blockers",  "Breaches", "Unverified",  "Warnings", "Result",           "Message",
-        NULL,
+        "Blockers",  "Breaches", "Attempts",    "Departed", "Unproven",         "Unverified",
+        "Warnings",  "Result",   "Message",     NULL,
     };
     const ApmigLockRecord *record = lock->record;
     g_auto(GStrv) blockers = paths_of_blockers(object, lock);
@@ -268,6 +362,9 @@ emit_changes(ApmigObject *object, const ApmigLock *lock)
         g_strdup(lock->overdue ? "yes" : "no"),
         g_strjoinv(" ", blockers),
         g_strdup_printf("%u", record->breaches),
+        g_strdup_printf("%u", record->attempts),
+        departed_text(lock),
+        text_of(object, lock, "Unproven"),
         text_of(object, lock, "Unverified"),
         text_of(object, lock, "Warnings"),
         text_of(object, lock, "Result"),

@@ -60,6 +60,14 @@ const ApmigPermit *apmig_engine_find_permit(const ApmigEngine *engine, const cha
 /* Returns: (transfer container) (element-type ApmigMigration): what stands between @lock and held. */
 GPtrArray *apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock);
 
+/**
+ * apmig_engine_list_covered:
+ *
+ * Returns: (transfer full) (nullable) (element-type utf8): the names of the active guests that are affected, as far as is
+ * known, and have queues of @lock, in alphabetical order; %NULL: libvirt has not listed its guests.
+ */
+GPtrArray *apmig_engine_list_covered(const ApmigEngine *engine, const ApmigLock *lock);
+
 /* Returns: (transfer full): a sentence on what @lock waits for; "" when for nothing. It also names guests that
  * have not answered and a view that is missing, which are no migrations. */
 char *apmig_engine_describe_wait(const ApmigEngine *engine, const ApmigLock *lock);

@@ -157,3 +157,30 @@ engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigTo
     if (named > NAMED_MAX)
         g_string_append_printf(text, " and %u more", named - NAMED_MAX);
 }
+
+/* --- for whoever looks --------------------------------------------------------------------------- */
+
+static int
+compare_names(gconstpointer a, gconstpointer b)
+{
+    return g_strcmp0(*(const char *const *)a, *(const char *const *)b);
+}
+
+GPtrArray *
+apmig_engine_list_covered(const ApmigEngine *engine, const ApmigLock *lock)
+{
+    GPtrArray *names;
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!engine->connected || !engine->list_token)
+        return NULL;
+    names = g_ptr_array_new_with_free_func(g_free);
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest->affected != APMIG_AFFECTED_NO && !guest->stopped &&
+            apmig_scope_overlaps(lock->record->scope, guest->scope))
+            g_ptr_array_add(names, g_strdup(guest->name));
+    g_ptr_array_sort(names, compare_names);
+    return names;
+}

@@ -27,6 +27,8 @@ static const Member guest_members[] = {
     {"elapsed-usec", G_TYPE_INT64, NULL},
     {"list", G_TYPE_STRING, "|answer|fail|"},
     {"list-ms", G_TYPE_INT64, NULL},
+    {"heartbeat", G_TYPE_STRING, "|answer|fail|"},
+    {"heartbeat-ms", G_TYPE_INT64, NULL},
     {"query", G_TYPE_STRING, "|answer|fail|"},
     {"query-ms", G_TYPE_INT64, NULL},
     {"look-up-ms", G_TYPE_INT64, NULL},
@@ -53,7 +55,7 @@ static const Member view_members[] = {
 };
 
 static const Member call_members[] = {
-    {"what", G_TYPE_STRING, "|list|query|step|look-up|effect|"},
+    {"what", G_TYPE_STRING, "|list|query|heartbeat|step|look-up|effect|"},
     {"uuid", G_TYPE_STRING, NULL},
     {"clear", G_TYPE_BOOLEAN, NULL},
     {NULL, G_TYPE_NONE, NULL},

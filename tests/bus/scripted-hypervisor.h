@@ -29,17 +29,17 @@
  *     Setting these alone fires no event, as with libvirt.
  *   {"do": "defaults", ...}           the same for every guest that does not say otherwise; also
  *       "list": "answer" | "fail", "list-ms": N    as "query"; "as-of" counts for lists too
-       "heartbeat": "answer" | "fail", "heartbeat-ms": N
+ *       "heartbeat": "answer" | "fail", "heartbeat-ms": N    the same
  *   {"do": "remove", "uuid": U, "stopped": "migrated" | "failed"}    it is gone; with "stopped" that is also
  *                                     told
  *   {"do": "hint", "uuid": U, "name": N}         both may be missing
  *   {"do": "changed", "uuid": U, "change": "other"|"started"|"plugged"|"defined"|"arriving"|"sending"|"suspended"|"resumed"|
-                                     "job-saved"|"job-migrated"|"stopped"|"lost"|"migrated"}    what libvirt tells by itself
+ *                                     "job-saved"|"job-migrated"|"stopped"|"lost"|"migrated"}    what libvirt tells by itself
  *   {"do": "stopped", "uuid": U, "migrated": B}
  *   {"do": "lose", "reason": TEXT}    the connection is lost; what is asked then fails. Answers that are late or
  *                                     withheld still come, with their old tokens
  *   {"do": "connect", "has-hook": B}  it is back (has-hook: as before; at first FALSE)
- *   {"do": "release", "what": "list" | "query" | "step" | "look-up" | "effect", "uuid": U}
+ *   {"do": "release", "what": "list" | "query" | "heartbeat" | "step" | "look-up" | "effect", "uuid": U}
  *                                     gives what is withheld (all of it, of one kind, of one guest);
  *                                     answered with "released": N
  *   {"do": "calls", "clear": B}       answered with "calls": [{"call": "list", "token": N},

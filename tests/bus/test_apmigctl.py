@@ -16,7 +16,8 @@ OK, FAILURE, USAGE, INVALID, DENIED, LOCKED, BUSY, TIMEOUT, NOT_FOUND, HYPERVISO
 REFUSED, UNREACHABLE, WOULD_DENY = 12, 13, 20
 
 
-def test_lock_list_unlock(running, root, ctl):
+def test_lock_list_unlock(running, hypervisor, root, ctl):
+    hypervisor.guest(G1, name="g1", affected="yes", scope="04.0012")
     status, out, err = ctl("lock", "04.*", "AES rotation", "--for=3d", "--change-id=CHG1", "--on-busy=wait")
     assert (status, err) == (OK, "")
     lock = root.locks()[0]
@@ -58,7 +59,8 @@ def test_json_has_the_names_of_the_bus(running, root, ctl):
     assert json.loads(ctl("list", "--json=short")[1]) == []
 
 
-def test_quiet_prints_what_was_asked_for(running, root, ctl):
+def test_quiet_prints_what_was_asked_for(running, hypervisor, root, ctl):
+    hypervisor.guest(G1, name="g1", affected="yes", scope="04.0012")
     status, out, err = ctl("lock", "04.*", "AES rotation", "--quiet")
     assert (status, out, err) == (OK, root.locks()[0]["id"] + "\n", "")
     assert ctl("unlock", "--quiet", out.strip()) == (OK, "", "")

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rig import APMIGCTL, LIMIT, Bus, Client, domain, until, uuid_of
 
 OK, FAILURE, USAGE = 0, 1, 2
-STATES = ["requested", "draining", "held", "permitted", "breached", "verifying", "recovered"]
+STATES = ["requested", "draining", "held", "permitted", "unproven", "breached", "verifying", "recovered"]
 
 
 def run(client, *arguments):
@@ -61,7 +61,7 @@ def test_client_library_takes_it(running, root):
     """Each metric is told with its help and type, once, and so is each sample."""
     out = run(root)[1]
     families = list(text_string_to_metric_families(out))
-    assert len(families) == 9 and len({family.name for family in families}) == len(families)
+    assert len(families) == 12 and len({family.name for family in families}) == len(families)
     for family in families:
         assert family.documentation and family.type in ("gauge", "counter") and family.samples, family.name
     assert len(samples(out)) == sum(len(family.samples) for family in families)

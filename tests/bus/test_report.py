@@ -46,7 +46,8 @@ def test_report_of_a_change(journaled, journal, hypervisor, root, folder, report
     assert [found["Id"] for found in answer["Locks"]] == [lock_id(lock)]
     found = answer["Locks"][0]
     assert 0 < found["RequestedAt"] <= found["HeldAt"] <= found["EndedAt"] and found["Result"] == "released"
-    assert answer["Counts"] == {"Refused": 2, "LetIn": 0, "Aborted": 1, "CompletedAnyway": 0, "Breaches": 0, "Permitted": 0, "Overdue": 0,
+    assert answer["Counts"] == {"Refused": 2, "LetIn": 0, "Aborted": 1, "CompletedAnyway": 0, "Breaches": 0, "Attempted": 0, "Departed": 0, "Late": 0,
+                                "Permitted": 0, "Overdue": 0,
                                 "ReleasesRefused": 0, "RequestsRefused": 1}
     assert [e["Request"] for e in answer["Entries"] if "Request" in e] == ["take", "take", "take", "release"]
     assert all(e["CallerUid"] == 0 for e in answer["Entries"] if "Request" in e)

@@ -28,8 +28,9 @@ def well(daemon, hypervisor, folder):
     return daemon
 
 
-def test_ok(well, root, check):
+def test_ok(well, hypervisor, root, check):
     well.start()
+    hypervisor.guest(G1, name="g1", affected="yes", scope="04.0012")
     assert check() == (OK, "APMIGD OK - all is well | locks=0 migrations=0\n")
     root.take("04.*")
     assert check() == (OK, "APMIGD OK - all is well | locks=1 migrations=0\n")

@@ -12,6 +12,18 @@
 #define ID "3f9a21c0"
 
 static void
+assert_same_guests(const GPtrArray *a, const GPtrArray *b)
+{
+    g_assert_cmpuint(a ? a->len : 0, ==, b ? b->len : 0);
+    for (guint i = 0; a && i < a->len; i++) {
+        const ApmigLockGuest *one = g_ptr_array_index(a, i), *other = g_ptr_array_index(b, i);
+
+        g_assert_cmpstr(one->uuid, ==, other->uuid);
+        g_assert_cmpstr(one->name, ==, other->name);
+    }
+}
+
+static void
 assert_equal(const ApmigLockRecord *a, const ApmigLockRecord *b)
 {
     g_assert_cmpstr(a->id, ==, b->id);
@@ -26,6 +38,9 @@ assert_equal(const ApmigLockRecord *a, const ApmigLockRecord *b)
     g_assert_cmpint(a->held_at, ==, b->held_at);
     g_assert_cmpint(a->expected_duration_usec, ==, b->expected_duration_usec);
     g_assert_cmpuint(a->breaches, ==, b->breaches);
+    g_assert_cmpuint(a->attempts, ==, b->attempts);
+    assert_same_guests(a->guests, b->guests);
+    assert_same_guests(a->departed, b->departed);
 }
 
 /* Persisting a lock that was loaded must not fail: that would lose it. */

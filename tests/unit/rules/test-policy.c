@@ -30,6 +30,7 @@ assert_equal(const ApmigPolicy *a, const ApmigPolicy *b)
     g_assert_cmpint(a->admission_usec, ==, b->admission_usec);
     g_assert_cmpint(a->draining_interval_usec, ==, b->draining_interval_usec);
     g_assert_cmpint(a->held_interval_usec, ==, b->held_interval_usec);
+    g_assert_cmpint(a->silence_usec, ==, b->silence_usec);
     g_assert_cmpint(a->request_timeout_usec, ==, b->request_timeout_usec);
     g_assert_cmpint(a->on_release, ==, b->on_release);
     g_assert_cmpint(a->release_verify_usec, ==, b->release_verify_usec);
@@ -52,7 +53,7 @@ static const char unlike_default[] =
     "{\"step\":\"libvirt-abort\",\"deadline-usec\":600000000}],\"admission-usec\":3600000000,"
     "\"on-release\":\"trust\",\"release-verify-usec\":600000000,"
     "\"on-unannounced\":\"ignore\",\"on-config-change\":\"lock\","
-    "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"request-timeout-usec\":86400000000,"
+    "\"draining-interval-usec\":10000,\"held-interval-usec\":60000000,\"silence-usec\":300000000,\"request-timeout-usec\":86400000000,"
     "\"max-locks\":1,\"max-locks-per-user\":1024,\"max-admissions\":65536,"
     "\"stamp\":\"digest\",\"keys-differ\":\"warn\",\"keys-unknown\":\"allow\",\"stamp-missing\":\"deny\","
     "\"stamp-fresh-sec\":0,\"remap-devices\":\"matching-or-empty\"}";
@@ -96,6 +97,7 @@ test_every_member(void)
     g_assert_cmpint(policy->release_verify_usec, ==, 600000000);
     g_assert_cmpint(policy->draining_interval_usec, ==, 10000);
     g_assert_cmpint(policy->held_interval_usec, ==, 60000000);
+    g_assert_cmpint(policy->silence_usec, ==, 300000000);
     g_assert_cmpint(policy->request_timeout_usec, ==, G_GINT64_CONSTANT(86400000000));
     g_assert_cmpuint(policy->max_locks, ==, 1);
     g_assert_cmpuint(policy->max_locks_per_user, ==, 1024);
@@ -219,6 +221,9 @@ test_no_policy(void)
         {"{\"held-interval-usec\":99999}",
          "test.json: $.held-interval-usec must be an integer from 100000 to 60000000."},
         {"{\"held-interval-usec\":60000001}", "test.json: $.held-interval-usec must"},
+        {"{\"silence-usec\":999999}",
+         "test.json: $.silence-usec must be an integer from 1000000 to 300000000."},
+        {"{\"silence-usec\":300000001}", "test.json: $.silence-usec must"},
         {"{\"on-config-change\":\"deny\"}",
          "test.json: $.on-config-change is \"deny\" but must be one of \"warn\", \"lock\" and \"ignore\"."},
         {"{\"on-release\":\"ask\"}",
@@ -446,6 +451,8 @@ test_lock_names(void)
     g_assert_false(apmig_lock_origin_from_string("Request", &origin));
     g_assert_cmpint(origin, ==, APMIG_LOCK_RECOVERED);
     g_assert_cmpstr(apmig_lock_state_to_string(&lock), ==, "draining");
+    lock.state = APMIG_LOCK_UNPROVEN;
+    g_assert_cmpstr(apmig_lock_state_to_string(&lock), ==, "unproven");
     record.origin = APMIG_LOCK_RECOVERED;
     g_assert_cmpstr(apmig_lock_state_to_string(&lock), ==, "recovered");
     lock.result = (char *)"released";

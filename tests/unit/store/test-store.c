@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the store keeps, and what it makes of what it finds. Crashes and faults of the disk: test-faults.c */
+#include "base/text.h"
 #include "store/fixture.h"
+#include "store/json.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -19,6 +21,18 @@ loaded_lock(Fixture *fixture, guint i)
 }
 
 static void
+assert_same_guests(const GPtrArray *a, const GPtrArray *b)
+{
+    g_assert_cmpuint(a ? a->len : 0, ==, b ? b->len : 0);
+    for (guint i = 0; a && i < a->len; i++) {
+        const ApmigLockGuest *one = g_ptr_array_index(a, i), *other = g_ptr_array_index(b, i);
+
+        g_assert_cmpstr(one->uuid, ==, other->uuid);
+        g_assert_cmpstr(one->name, ==, other->name);
+    }
+}
+
+static void
 assert_same_lock(const ApmigLockRecord *a, const ApmigLockRecord *b)
 {
     g_assert_cmpstr(a->id, ==, b->id);
@@ -33,6 +47,9 @@ assert_same_lock(const ApmigLockRecord *a, const ApmigLockRecord *b)
     g_assert_cmpint(a->held_at, ==, b->held_at);
     g_assert_cmpint(a->expected_duration_usec, ==, b->expected_duration_usec);
     g_assert_cmpuint(a->breaches, ==, b->breaches);
+    g_assert_cmpuint(a->attempts, ==, b->attempts);
+    assert_same_guests(a->guests, b->guests);
+    assert_same_guests(a->departed, b->departed);
 }
 
 static void
@@ -118,6 +135,81 @@ test_removed_locks_are_gone(Fixture *fixture, gconstpointer data)
     fixture_reopen(fixture);
     g_assert_cmpuint(fixture->locks->len, ==, 0);
     g_assert_null(fixture_remove(fixture, two)); /* again: it is gone, which is what was asked for */
+}
+
+/* --- guests that a lock remembers ------------------------------------------------------------------ */
+
+static GPtrArray *
+many_guests(guint n, const char *name)
+{
+    GPtrArray *guests = apmig_lock_guests_new();
+
+    for (guint i = 0; i < n; i++) {
+        g_autofree char *uuid = g_strdup_printf("%08x-edaf-9455-926a-d65c16db1809", i);
+
+        g_assert_true(apmig_lock_guests_append(guests, uuid, name));
+    }
+    return guests;
+}
+
+/* A file that has none is as one of an earlier version, byte for byte. */
+static void
+test_no_guests(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *text = good_lock_text(fixture);
+    const ApmigLockRecord *loaded;
+
+    g_assert_null(strstr(text, "attempts"));
+    g_assert_null(strstr(text, "guests"));
+    g_assert_null(strstr(text, "departed"));
+    fixture_put(fixture, LOCKS, ID ".json", text, -1);
+    fixture_open(fixture);
+    loaded = loaded_lock(fixture, 0);
+    g_assert_cmpuint(loaded->attempts, ==, 0);
+    g_assert_null(loaded->guests);
+    g_assert_null(loaded->departed);
+}
+
+/* As many as a lock remembers, with names that take the most room in a file. */
+static void
+test_most_guests(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigLockRecord) record = test_record_new(ID);
+    g_autofree char *name = g_strnfill(255, '"');
+
+    record->attempts = G_MAXUINT;
+    record->guests = many_guests(APMIG_LOCK_MAX_GUESTS, name);
+    record->departed = many_guests(APMIG_LOCK_MAX_GUESTS, name);
+    fixture_open(fixture);
+    g_assert_null(fixture_persist(fixture, record));
+    fixture_reopen(fixture);
+    g_assert_cmpuint(fixture->damage->len, ==, 0);
+    assert_same_lock(loaded_lock(fixture, 0), record);
+}
+
+/* Whatever libvirt calls a guest, its lock can be written. */
+static void
+test_odd_guest_names(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigLockRecord) record = test_record_new(ID);
+    g_autofree char *long_name = g_strnfill(4096, 'x');
+    const char *const names[] = {"", "g\xc3\xa4st \\ \"1\" {[", "two\nlines\x1b[2J", "\xff", long_name};
+    const ApmigLockRecord *loaded;
+
+    record->departed = apmig_lock_guests_new();
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+        apmig_lock_guests_append(record->departed, TEST_UUID, names[i]);
+    fixture_open(fixture);
+    g_assert_null(fixture_persist(fixture, record));
+    fixture_reopen(fixture);
+    loaded = loaded_lock(fixture, 0);
+    g_assert_cmpuint(loaded->departed->len, ==, G_N_ELEMENTS(names));
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        const ApmigLockGuest *guest = g_ptr_array_index(loaded->departed, i);
+        g_autofree char *shown = apmig_text_escape(names[i], 255);
+
+        g_assert_cmpstr(guest->name, ==, shown);
+    }
 }
 
 /* A scope that was short as written can be long in its canonical form. */
@@ -300,11 +392,50 @@ test_damaged_members(Fixture *fixture, gconstpointer data)
 }
 
 static void
+test_damaged_guests(Fixture *fixture, gconstpointer data)
+{
+#define GUEST "{\"uuid\": \"" TEST_UUID "\", \"name\": \"g\"}"
+    static const struct {
+        const char *members, *hint;
+    } cases[] = {
+        {"\"attempts\": -1", "attempts"},
+        {"\"attempts\": 4294967296", "attempts"},
+        {"\"attempts\": \"5\"", "attempts"},
+        {"\"guests\": {}", "guests"},
+        {"\"guests\": null", "guests"},
+        {"\"departed\": [null]", "departed"},
+        {"\"departed\": [[\"" TEST_UUID "\", \"g\"]]", "departed"},
+        {"\"departed\": [" GUEST ", {}]", "\"uuid\""},
+        {"\"departed\": [{\"uuid\": \"" TEST_UUID "\"}]", "\"name\""},
+        {"\"departed\": [{\"uuid\": \"" TEST_UUID "\", \"name\": \"a\\nb\"}]", "\"name\""},
+        {"\"departed\": [{\"uuid\": \"" TEST_UUID "\", \"name\": \"g\", \"age\": 1}]", "\"age\""},
+        {"\"departed\": [{\"uuid\": \"C7A5FDBD-EDAF-9455-926A-D65C16DB1809\", \"name\": \"g\"}]", "UUID"},
+        {"\"departed\": [{\"uuid\": \"g\", \"name\": \"g\"}]", "UUID"},
+    };
+    g_autofree char *good = good_lock_text(fixture);
+    g_autoptr(GString) many = g_string_new("\"version\" : 1, \"guests\": [" GUEST);
+    g_autofree char *too_many = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *with = g_strconcat("\"version\" : 1, ", cases[i].members, NULL);
+        g_autofree char *text = replace(good, "\"version\" : 1", with);
+
+        assert_damage(fixture, text, -1, cases[i].hint);
+    }
+    for (guint i = 0; i < APMIG_LOCK_MAX_GUESTS; i++)
+        g_string_append(many, "," GUEST);
+    g_string_append(many, "]");
+    too_many = replace(good, "\"version\" : 1", many->str);
+    assert_damage(fixture, too_many, -1, "4096 guests");
+#undef GUEST
+}
+
+static void
 test_damaged_texts(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *good = good_lock_text(fixture);
     g_autofree char *deep = g_strnfill(100000, '[');
-    g_autofree char *large = g_strnfill(4 * 1024 * 1024, ' ');
+    g_autofree char *large = g_strnfill(APMIG_STORE_MAX_BYTES + 1, ' ');
     g_autofree char *long_text = g_strnfill(APMIG_REASON_MAX_LENGTH + 1, 'x');
     g_autofree char *long_reason = replace(good, "AES rotation", long_text);
     g_autofree char *garbage = g_malloc(4096);
@@ -624,6 +755,10 @@ main(int argc, char **argv)
 #define ADD(name, func) g_test_add("/store/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
     ADD("locks-survive", test_locks_survive);
     ADD("removed-locks-are-gone", test_removed_locks_are_gone);
+    ADD("no-guests", test_no_guests);
+    ADD("most-guests", test_most_guests);
+    ADD("odd-guest-names", test_odd_guest_names);
+    ADD("damaged-guests", test_damaged_guests);
     ADD("long-scope", test_long_scope);
     ADD("unreadable-is-not-written", test_unreadable_is_not_written);
     ADD("answers-come-in-order", test_answers_come_in_order);
