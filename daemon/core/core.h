@@ -150,6 +150,6 @@ gboolean apmig_core_hook_installed(const ApmigCore *core, char **ret_problem);
 /* Realtime, usec, of the last AdmitMigration; 0: never since the start of the daemon. */
 gint64 apmig_core_hook_last_called(const ApmigCore *core);
 
-/* Whether the parts that the watchdog vouches for are alive: the writer thread. (The main loop vouches for
+/* Whether the parts that the watchdog vouches for are alive: the writers. (The main loop vouches for
  * itself by calling this.) */
 gboolean apmig_core_is_alive(ApmigCore *core);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Locks, admissions and permits on the disk, one call after the other: what the store's writer thread does. What a call
- * has said to be done survives; a crash within a call leaves what was before it or what would be after it.
- * Errors are APMIG_ERROR_STATE_FAILURE with a sentence. One thread at a time, except where said.
+ * Locks, admissions and permits on the disk, one call after the other: what the store's writers do. What a call has said to be
+ * done survives; a crash within a call leaves what was before it or what would be after it.
+ * Errors are APMIG_ERROR_STATE_FAILURE with a sentence. One thread at a time for what lies in the state folder (locks and what
+ * was declared), and one for the runtime folder (admissions and permits), except where said.
  */
 #pragma once
 

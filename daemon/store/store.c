@@ -7,21 +7,33 @@
 
 #include <syslog.h>
 
-/* What is under way to the writer and back. */
+/* What is under way to a writer and back. */
 typedef struct {
     ApmigAction *action; /* NULL: the writer is to end */
     GError *error;       /* its outcome */
 } Job;
 
+/* The state folder and the runtime folder lie on different disks: what hangs on one is waited for by its writer alone. */
+typedef enum {
+    FOLDER_STATE,
+    FOLDER_RUNTIME,
+    N_FOLDERS,
+} Folder;
+
+typedef struct {
+    ApmigStore *store;
+    GThread *thread; /* NULL until started */
+    GAsyncQueue *jobs;
+    gint64 busy_since; /* boot time, usec, since when it is at its job; 0: it waits for one */
+} Writer;
+
 struct ApmigStore {
     ApmigDisk *disk;
     ApmigStoreFunc func;
     gpointer user_data;
-    GThread *writer;
-    GAsyncQueue *jobs;
+    Writer writers[N_FOLDERS];
     ApmigMailbox *answers; /* of Job */
-    GMutex mutex;          /* for what follows */
-    gint64 busy_since;     /* boot time, usec, since when the writer is at its job; 0: it waits for one */
+    GMutex mutex;          /* for the writers' busy_since */
 };
 
 static void
@@ -46,7 +58,8 @@ apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error)
         return NULL;
     store = g_new0(ApmigStore, 1);
     store->disk = disk;
-    store->jobs = g_async_queue_new_full(job_free);
+    for (guint i = 0; i < N_FOLDERS; i++)
+        store->writers[i] = (Writer){.store = store, .jobs = g_async_queue_new_full(job_free)};
     g_mutex_init(&store->mutex);
     return store;
 }
@@ -76,7 +89,7 @@ apmig_store_new_lock_id(ApmigStore *store)
     return id;
 }
 
-/* --- the writer: its thread ---------------------------------------------------------------------- */
+/* --- the writers: their threads ------------------------------------------------------------------ */
 
 static void
 remove_admission(ApmigStore *store, const char *uuid)
@@ -124,24 +137,24 @@ carry_out(ApmigStore *store, const ApmigAction *action, GError **error)
 }
 
 static void
-set_busy_since(ApmigStore *store, gint64 busy_since)
+set_busy_since(Writer *writer, gint64 busy_since)
 {
-    g_mutex_lock(&store->mutex);
-    store->busy_since = busy_since;
-    g_mutex_unlock(&store->mutex);
+    g_mutex_lock(&writer->store->mutex);
+    writer->busy_since = busy_since;
+    g_mutex_unlock(&writer->store->mutex);
 }
 
 static gpointer
 run_writer(gpointer data)
 {
-    ApmigStore *store = data;
+    Writer *writer = data;
     Job *job;
 
-    while ((job = g_async_queue_pop(store->jobs))->action) {
-        set_busy_since(store, apmig_boot_time());
-        (void)carry_out(store, job->action, &job->error);
-        set_busy_since(store, 0);
-        apmig_mailbox_put(store->answers, job);
+    while ((job = g_async_queue_pop(writer->jobs))->action) {
+        set_busy_since(writer, apmig_boot_time());
+        (void)carry_out(writer->store, job->action, &job->error);
+        set_busy_since(writer, 0);
+        apmig_mailbox_put(writer->store->answers, job);
     }
     job_free(job);
     return NULL;
@@ -150,10 +163,11 @@ run_writer(gpointer data)
 gboolean
 apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec)
 {
-    gboolean stuck;
+    gboolean stuck = FALSE;
 
     g_mutex_lock(&store->mutex);
-    stuck = store->busy_since != 0 && now - store->busy_since > limit_usec;
+    for (guint i = 0; i < N_FOLDERS; i++)
+        stuck |= store->writers[i].busy_since != 0 && now - store->writers[i].busy_since > limit_usec;
     g_mutex_unlock(&store->mutex);
     return stuck;
 }
@@ -187,7 +201,18 @@ apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data)
     store->func = func;
     store->user_data = user_data;
     store->answers = apmig_mailbox_new(answer, store, job_free);
-    store->writer = g_thread_new("writer", run_writer, store);
+    store->writers[FOLDER_STATE].thread = g_thread_new("state", run_writer, &store->writers[FOLDER_STATE]);
+    store->writers[FOLDER_RUNTIME].thread =
+        g_thread_new("runtime", run_writer, &store->writers[FOLDER_RUNTIME]);
+}
+
+static Folder
+folder_of(ApmigActionType type)
+{
+    return type == APMIG_ACTION_PERSIST_LOCK || type == APMIG_ACTION_REMOVE_LOCK ||
+                   type == APMIG_ACTION_PERSIST_DECLARED
+               ? FOLDER_STATE
+               : FOLDER_RUNTIME;
 }
 
 void
@@ -198,7 +223,7 @@ apmig_store_carry_out(ApmigStore *store, ApmigAction *action)
     job->action = action;
     if (action->type == APMIG_ACTION_PERSIST_LOCK)
         apmig_disk_expect_lock(store->disk, action->lock->id);
-    g_async_queue_push(store->jobs, job);
+    g_async_queue_push(store->writers[folder_of(action->type)].jobs, job);
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */
@@ -208,12 +233,13 @@ apmig_store_free(ApmigStore *store)
 {
     if (!store)
         return;
-    if (store->writer) {
-        g_async_queue_push(store->jobs, g_new0(Job, 1));
-        g_thread_join(store->writer);
-    }
+    for (guint i = 0; i < N_FOLDERS && store->writers[i].thread; i++)
+        g_async_queue_push(store->writers[i].jobs, g_new0(Job, 1));
+    for (guint i = 0; i < N_FOLDERS && store->writers[i].thread; i++)
+        g_thread_join(store->writers[i].thread);
     apmig_mailbox_close(store->answers);
-    g_async_queue_unref(store->jobs);
+    for (guint i = 0; i < N_FOLDERS; i++)
+        g_async_queue_unref(store->writers[i].jobs);
     g_mutex_clear(&store->mutex);
     apmig_disk_free(store->disk);
     g_free(store);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What survives: one file per lock in DIR/locks (ID.json), and in the runtime directory one per admission
- * (admissions/UUID.json) and one per permit (permits/ID.json). All writing is done by one thread, in order; the answers
- * come back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is
+ * (admissions/UUID.json) and one per permit (permits/ID.json). Each of the two folders has a
+ * thread that does all writing there, in order, so that a disk which hangs keeps nothing from the other one; the answers come
+ * back in the main loop's thread. A lock file is written beside, synced, renamed, and its folder synced; a removal is
  * an unlink and a sync of the folder, so it works on a full disk. Reading is strict and bounded. What was declared of
  * master keys is one file beside the locks (declared-keys.json), written in the same way.
  */
@@ -51,7 +52,7 @@ gboolean apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **
  */
 GPtrArray *apmig_store_load_declared(ApmigStore *store, GPtrArray *damage) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Starts the writer thread. */
+/* Starts the writers. */
 void apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data);
 
 /**
@@ -63,10 +64,10 @@ void apmig_store_carry_out(ApmigStore *store, ApmigAction *action);
 /* Returns: (transfer full): an id that no lock file on disk has. */
 char *apmig_store_new_lock_id(ApmigStore *store);
 
-/* Boot time (usec) at which the writer was last seen alive: idle, or having finished an operation. The watchdog
- * is fed only while this is recent or the writer idle. */
+/* Whether a writer has been at one operation for longer than @limit_usec at boot time @now (usec): its disk hangs. The
+ * watchdog is fed only while that is not so. */
 gboolean apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec);
 
-/* Finishes the operations under way, joins the writer, calls no callback. */
+/* Finishes the operations under way, joins the writers, calls no callback. */
 void apmig_store_free(ApmigStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStore, apmig_store_free)
