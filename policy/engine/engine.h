@@ -19,6 +19,9 @@
 
 typedef struct ApmigEngine ApmigEngine;
 
+/* How long anybody waits for what he asked for to be on the disk, where he gave no deadline. */
+#define APMIG_DISK_LIMIT_USEC (20 * (gint64)G_USEC_PER_SEC)
+
 /* --- the engine ---------------------------------------------------------------------------------- */
 
 /**

@@ -11,6 +11,8 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
     action->op = ++engine->last_op;
     action->lock =
         apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
+    if (!lock->op)
+        lock->disk_since = engine->now;
     lock->op = action->op;
     if (write == WRITE_CREATE)
         lock->create_op = action->op;

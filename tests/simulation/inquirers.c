@@ -116,7 +116,7 @@ is_taken_over(const Sim *sim, const Lock *lock)
         if (caller->kind == CALLER_AMEND && caller->lock == lock && caller->what == APMIG_AMEND_OWNER)
             return TRUE;
     }
-    return FALSE;
+    return lock->handed_late && disk_is_busy(sim);
 }
 
 void
@@ -157,7 +157,7 @@ check_amended(Sim *sim, Caller *caller)
 static gboolean
 amend_may_fail_with(Sim *sim, const Caller *caller, ApmigError code)
 {
-    const Lock *lock = caller->lock;
+    Lock *lock = caller->lock;
     const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
 
     switch (code) {
@@ -165,7 +165,9 @@ amend_may_fail_with(Sim *sim, const Caller *caller, ApmigError code)
         return !sim->loaded || !state || state->result || lock->removing || lock->release_asked ||
                state->state == APMIG_LOCK_VERIFYING;
     case APMIG_ERROR_STATE_FAILURE:
-        return lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults;
+        lock->handed_late |= caller->what == APMIG_AMEND_OWNER;
+        return lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults ||
+               disk_is_late(sim, caller);
     case APMIG_ERROR_NOT_OWNER:
         sim_cover(sim, COVER_AMENDED_ANOTHERS);
         return caller->what != APMIG_AMEND_OWNER;
