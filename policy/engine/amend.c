@@ -159,12 +159,9 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
     lock->dirty = TRUE;
     if (amendment->caller)
         engine_reply(engine, APMIG_ACTION_REPLY_AMENDED, amendment->caller)->id = g_strdup(before->id);
+    lock->pub.record->breaches = before->breaches; /* some were counted while this was written */
     log_amended(engine, lock, amendment, before);
     amendment_free(amendment);
-    if (lock->pub.record->breaches != before->breaches) { /* one was counted while this was written */
-        lock->pub.record->breaches = before->breaches;
-        lock_update(engine, lock);
-    }
 }
 
 void

@@ -37,6 +37,8 @@ typedef struct {
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
     guint64 create_op; /* of its creation */
+    gboolean
+        update_due;    /* the record has changed since the write under way was put: it is written once more */
     gint64 disk_since; /* boot time since which, with @op, the disk owes an answer without a break */
     gint64 answer_by;  /* boot time when @taker is answered, though the disk does not answer */
     Write write;

@@ -449,7 +449,12 @@ check_calm(Sim *sim)
     migrations = apmig_engine_list_migrations(sim->engine);
     for (guint i = 0; i < locks->len; i++) {
         const ApmigLock *lock = g_ptr_array_index(locks, i);
+        const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->record->id);
 
+        if (record && record->breaches != lock->record->breaches && record->origin != APMIG_LOCK_RECOVERED &&
+            !known_lock(sim, record->id)->write_failed)
+            sim_violation(sim, "I2", "lock %s had %u breaches, and %u are on the disk", record->id,
+                          lock->record->breaches, record->breaches);
         if (lock->state != APMIG_LOCK_HELD)
             sim_violation(sim, "live", "lock %s is %s, and nothing is in its way", lock->record->id,
                           apmig_lock_state_to_string(lock));

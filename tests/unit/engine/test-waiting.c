@@ -192,19 +192,18 @@ test_changes(void)
 static void
 test_adoption(void)
 {
-    g_autoptr(ApmigScope) scope = apmig_scope_parse("*.0012", NULL);
     Story story;
 
     begin(&story);
     open_view(&story);
-    take_lock(&story, LOCK, "*.0012", (ApmigEvent){.take = {.no_wait = TRUE}});
+    take_lock(&story, LOCK, "*.0012",
+              (ApmigEvent){.take = {.origin = APMIG_LOCK_BY_ITSELF, .no_wait = TRUE}});
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     listed(&story, 0);
     pass(&story, 50000);
     listed(&story, 0);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, LOCK, "held");
-    ((ApmigLock *)find_lock(&story, LOCK))->record->origin = APMIG_LOCK_BY_ITSELF;
     take_lock(&story, "bbbbbbbb", "*.0012", (ApmigEvent){.caller = 4, .take = {.timeout_usec = 2 * SECOND}});
     pass(&story, 2 * SECOND);
     expect_error(&story, 4, APMIG_ERROR_STATE_FAILURE, "whether lock " LOCK " has become yours " UNKNOWN);
