@@ -22,7 +22,8 @@ typedef struct {
 } ApmigDeclarationRequest;
 
 /* @warnings: (element-type utf8): sentences; with @error NULL. APMIG_ERROR_INVALID_OPTION: no queue or not the lock's,
- * or a contradiction; APMIG_ERROR_STATE_FAILURE: nothing was declared. */
+ * or a contradiction; APMIG_ERROR_STATE_FAILURE: nothing was declared, or that is not known, as it says: the disk has not
+ * answered. */
 typedef void (*ApmigDeclaredFunc)(const GPtrArray *warnings, const GError *error, gpointer user_data);
 
 /* @store, @view: borrowed, to outlive it */
