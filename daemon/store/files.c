@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/files.h"
+#include "base/failpoint.h"
 #include "base/text.h"
 
 #include <dirent.h>
@@ -284,7 +285,13 @@ apmig_folder_write_beside(ApmigFolder *folder, const char *name, const char *tex
     fd = openat(folder->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(folder, name, error, "write");
-    ok = write_all(fd, text) && (!durable || fsync(fd) == 0);
+    if (durable)
+        apmig_failpoint("file-opened");
+    ok = write_all(fd, text);
+    if (durable && ok) {
+        apmig_failpoint("file-written");
+        ok = fsync(fd) == 0;
+    }
     if (!ok)
         fail(folder, name, error, "write");
     if (close(fd) < 0 && ok)
