@@ -52,7 +52,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 
-/* Loads the store into the engine and starts the writer and the hypervisor. */
+/* Loads the store into the engine and starts the hypervisor. A store that cannot be read is an error; one that does not answer
+ * is not: then nothing affected is let in and no lock is taken until it has answered. */
 gboolean apmig_core_start(ApmigCore *core, GError **error);
 
 /* --- requests and questions ---------------------------------------------------------------------- */

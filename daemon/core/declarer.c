@@ -26,6 +26,7 @@ typedef struct {
 struct ApmigDeclarer {
     ApmigStore *store;
     ApmigKeyView *view;
+    gboolean is_open;
     GQueue requests; /* of Request: the first is at work */
     guint64 last_op;
 };
@@ -205,7 +206,11 @@ on_host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvid
         finish(declarer, NULL, NULL);
         return;
     }
-    if (host)
+    if (!declarer->is_open)
+        error =
+            g_error_new_literal(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+                                "what was declared before has not been read from the disk yet: try again");
+    else if (host)
         request->records =
             apmig_declarations_expand(request->declarations, host, request->within, &origin, &error);
     else
@@ -223,6 +228,12 @@ begin(ApmigDeclarer *declarer)
 {
     if (!g_queue_is_empty(&declarer->requests))
         apmig_key_view_read_host(declarer->view, HOST_LIMIT_USEC, on_host_read, declarer);
+}
+
+void
+apmig_declarer_open(ApmigDeclarer *declarer)
+{
+    declarer->is_open = TRUE;
 }
 
 void

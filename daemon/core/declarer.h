@@ -32,6 +32,9 @@ ApmigDeclarer *apmig_declarer_new(ApmigStore *store, ApmigKeyView *view);
 void apmig_declarer_free(ApmigDeclarer *declarer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDeclarer, apmig_declarer_free)
 
+/* What was declared before is known now; without it nothing can be written beside it. */
+void apmig_declarer_open(ApmigDeclarer *declarer);
+
 /* @request: copied. @func: called once, later, never from within the call. */
 void apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *request,
                             ApmigDeclaredFunc func, gpointer user_data);

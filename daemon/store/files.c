@@ -164,6 +164,12 @@ apmig_folder_has(ApmigFolder *folder, const char *name)
     return faccessat(folder->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+gboolean
+apmig_folder_may_have(ApmigFolder *folder, const char *name)
+{
+    return apmig_folder_has(folder, name) || errno != ENOENT;
+}
+
 gint64
 apmig_folder_mtime(ApmigFolder *folder, const char *name)
 {

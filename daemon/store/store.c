@@ -9,7 +9,7 @@
 
 /* What is under way to a writer and back. */
 typedef struct {
-    ApmigAction *action; /* NULL: the writer is to end */
+    ApmigAction *action; /* NULL: the writer is to end; an answer: all is loaded */
     GError *error;       /* its outcome */
 } Job;
 
@@ -29,11 +29,15 @@ typedef struct {
 
 struct ApmigStore {
     ApmigDisk *disk;
-    ApmigStoreFunc func;
+    ApmigStoreFuncs funcs;
     gpointer user_data;
     Writer writers[N_FOLDERS];
     ApmigMailbox *answers; /* of Job */
-    GMutex mutex;          /* for the writers' busy_since */
+    gboolean is_told;      /* of what was loaded */
+    GMutex mutex;          /* for the writers' busy_since and what follows */
+    GCond loaded_more;
+    guint n_loading;                    /* folders that have not been read yet */
+    ApmigStoreLoaded loaded[N_FOLDERS]; /* the writer's, until it has been read */
 };
 
 static void
@@ -41,7 +45,7 @@ job_free(gpointer data)
 {
     Job *job = data;
 
-    apmig_action_free(job->action);
+    g_clear_pointer(&job->action, apmig_action_free);
     g_clear_error(&job->error);
     g_free(job);
 }
@@ -59,22 +63,12 @@ apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error)
     store = g_new0(ApmigStore, 1);
     store->disk = disk;
     for (guint i = 0; i < N_FOLDERS; i++)
+        apmig_store_loaded_init(&store->loaded[i]);
+    g_cond_init(&store->loaded_more);
+    for (guint i = 0; i < N_FOLDERS; i++)
         store->writers[i] = (Writer){.store = store, .jobs = g_async_queue_new_full(job_free)};
     g_mutex_init(&store->mutex);
     return store;
-}
-
-gboolean
-apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
-                 GPtrArray **ret_permits, GPtrArray **ret_damage, GError **error)
-{
-    return apmig_disk_load(store->disk, ret_locks, ret_admissions, ret_permits, ret_damage, error);
-}
-
-GPtrArray *
-apmig_store_load_declared(ApmigStore *store, GPtrArray *damage)
-{
-    return apmig_disk_load_declared(store->disk, damage);
 }
 
 char *
@@ -144,12 +138,33 @@ set_busy_since(Writer *writer, gint64 busy_since)
     g_mutex_unlock(&writer->store->mutex);
 }
 
+static void
+load(Writer *writer)
+{
+    ApmigStore *store = writer->store;
+    Folder folder = writer - store->writers;
+    ApmigStoreLoaded *loaded = &store->loaded[folder];
+
+    set_busy_since(writer, apmig_boot_time());
+    if (folder == FOLDER_STATE)
+        apmig_disk_load_state(store->disk, loaded);
+    else
+        apmig_disk_load_runtime(store->disk, loaded);
+    set_busy_since(writer, 0);
+    g_mutex_lock(&store->mutex);
+    if (--store->n_loading == 0)
+        apmig_mailbox_put(store->answers, g_new0(Job, 1));
+    g_cond_signal(&store->loaded_more);
+    g_mutex_unlock(&store->mutex);
+}
+
 static gpointer
 run_writer(gpointer data)
 {
     Writer *writer = data;
     Job *job;
 
+    load(writer);
     while ((job = g_async_queue_pop(writer->jobs))->action) {
         set_busy_since(writer, apmig_boot_time());
         (void)carry_out(writer->store, job->action, &job->error);
@@ -174,6 +189,25 @@ apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec)
 
 /* --- in the main loop ---------------------------------------------------------------------------- */
 
+/* What came from the two folders, as one. */
+static void
+tell_loaded(ApmigStore *store)
+{
+    ApmigStoreLoaded *state = &store->loaded[FOLDER_STATE], *runtime = &store->loaded[FOLDER_RUNTIME];
+    g_autoptr(GPtrArray) damage = g_ptr_array_new();
+    const ApmigStoreLoaded both = {
+        state->locks,     state->declared, runtime->admissions,
+        runtime->permits, damage,          state->error ? state->error : runtime->error};
+
+    if (store->is_told)
+        return;
+    store->is_told = TRUE;
+    for (guint i = 0; i < N_FOLDERS; i++)
+        for (guint k = 0; k < store->loaded[i].damage->len; k++)
+            g_ptr_array_add(damage, g_ptr_array_index(store->loaded[i].damage, k));
+    store->funcs.loaded(&both, store->user_data);
+}
+
 static void
 answer(gpointer item, gpointer user_data)
 {
@@ -189,21 +223,41 @@ answer(gpointer item, gpointer user_data)
     Job *job = item;
     const char *error = job->error ? job->error->message : NULL;
 
-    if (job->action->op != 0)
-        store->func(&(ApmigEvent){.type = events[job->action->type], .persisted = {job->action->op, error}},
-                    store->user_data);
+    if (!job->action)
+        tell_loaded(store);
+    else if (job->action->op != 0)
+        store->funcs.answered(
+            &(ApmigEvent){.type = events[job->action->type], .persisted = {job->action->op, error}},
+            store->user_data);
     job_free(job);
 }
 
 void
-apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data)
+apmig_store_start(ApmigStore *store, const ApmigStoreFuncs *funcs, gpointer user_data)
 {
-    store->func = func;
+    store->funcs = *funcs;
+    store->n_loading = N_FOLDERS;
     store->user_data = user_data;
     store->answers = apmig_mailbox_new(answer, store, job_free);
     store->writers[FOLDER_STATE].thread = g_thread_new("state", run_writer, &store->writers[FOLDER_STATE]);
     store->writers[FOLDER_RUNTIME].thread =
         g_thread_new("runtime", run_writer, &store->writers[FOLDER_RUNTIME]);
+}
+
+gboolean
+apmig_store_wait_until_loaded(ApmigStore *store, gint64 limit_usec)
+{
+    gint64 end = g_get_monotonic_time() + limit_usec;
+    gboolean is_loaded;
+
+    g_mutex_lock(&store->mutex);
+    while (store->n_loading > 0 && g_cond_wait_until(&store->loaded_more, &store->mutex, end))
+        ;
+    is_loaded = store->n_loading == 0;
+    g_mutex_unlock(&store->mutex);
+    if (is_loaded)
+        tell_loaded(store);
+    return is_loaded;
 }
 
 static Folder
@@ -238,8 +292,11 @@ apmig_store_free(ApmigStore *store)
     for (guint i = 0; i < N_FOLDERS && store->writers[i].thread; i++)
         g_thread_join(store->writers[i].thread);
     apmig_mailbox_close(store->answers);
-    for (guint i = 0; i < N_FOLDERS; i++)
+    for (guint i = 0; i < N_FOLDERS; i++) {
         g_async_queue_unref(store->writers[i].jobs);
+        apmig_store_loaded_clear(&store->loaded[i]);
+    }
+    g_cond_clear(&store->loaded_more);
     g_mutex_clear(&store->mutex);
     apmig_disk_free(store->disk);
     g_free(store);

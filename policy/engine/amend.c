@@ -260,10 +260,14 @@ lock_answer_late_amendments(ApmigEngine *engine, Lock *lock)
 
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
-refuse_amendment(const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
+refuse_amendment(const ApmigEngine *engine, const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
 {
     const char *id = event->amend.id;
 
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup(APMIG_LOCKS_UNREAD);
+    }
     if (!lock || lock->ending) {
         *ret_code = APMIG_ERROR_NO_SUCH_LOCK;
         return g_strdup_printf("there is no lock %s, or not any more: see apmigctl list", id);
@@ -289,7 +293,7 @@ engine_amend(ApmigEngine *engine, const ApmigEvent *event)
 {
     Lock *lock = engine_find_lock(engine, event->amend.id);
     ApmigError code = APMIG_ERROR_NO_SUCH_LOCK;
-    g_autofree char *refusal = refuse_amendment(lock, event, &code);
+    g_autofree char *refusal = refuse_amendment(engine, lock, event, &code);
     Amendment *amendment;
 
     if (refusal) {

@@ -46,6 +46,9 @@ gint64 apmig_engine_next_deadline(const ApmigEngine *engine);
 /* Returns: (transfer none): the policy in force, valid until the next event. */
 const ApmigPolicy *apmig_engine_policy(const ApmigEngine *engine);
 
+/* Whether it knows what was on disk. Until then there may be locks that it does not know. */
+gboolean apmig_engine_is_loaded(const ApmigEngine *engine);
+
 /* Lookups return what the engine owns, valid until the next event; ended objects are found until forgotten. */
 const ApmigLock *apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);
 const ApmigMigration *apmig_engine_lookup_migration(const ApmigEngine *engine, const char *id);

@@ -180,6 +180,8 @@ struct ApmigEngine {
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
+    GHashTable
+        *early_arrivals;   /* set of UUIDs of those that were let in before it was known what is on disk */
     ApmigToken list_asked; /* the question under way; 0: none */
     gboolean list_again;
     ApmigToken list_token; /* the newest question whose list is in guests; 0: none since the view started */
@@ -200,6 +202,8 @@ struct ApmigEngine {
     gint64 realtime;
     GPtrArray *actions;
 };
+
+#define EARLY_ARRIVALS_MAX 4096 /* then any guest may be one */
 
 void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 
@@ -487,6 +491,8 @@ gboolean migration_is_being_ended(const Migration *migration);
 gboolean admission_is_pending(const ApmigEngine *engine, const char *uuid);
 /* Why a guest may not come in, whatever it brings. */
 #define APMIG_NOT_LOADED "apmigd has not read its locks yet: try again"
+/* Why nobody is told of a lock. */
+#define APMIG_LOCKS_UNREAD "the locks on disk have not been read yet: ask again"
 #define APMIG_ADMISSIONS_FULL                                                                                \
     "as many guests as the policy's max-admissions allows are coming in: try again later"
 gboolean engine_admissions_are_full(const ApmigEngine *engine);

@@ -196,8 +196,12 @@ engine_settle_release(ApmigEngine *engine, Lock *lock)
 
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
-refuse_request(const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
+refuse_request(const ApmigEngine *engine, const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
 {
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup(APMIG_LOCKS_UNREAD);
+    }
     if (!lock) {
         *ret_code = APMIG_ERROR_NO_SUCH_LOCK;
         return g_strdup_printf("there is no lock %s: see apmigctl list", event->release.id);
@@ -224,7 +228,7 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
 {
     Lock *lock = engine_find_lock(engine, event->release.id);
     ApmigError code = APMIG_ERROR_NO_SUCH_LOCK;
-    g_autofree char *refusal = refuse_request(lock, event, &code);
+    g_autofree char *refusal = refuse_request(engine, lock, event, &code);
 
     if (refusal) {
         engine_reply_error(engine, event->caller, code, refusal);

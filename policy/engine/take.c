@@ -20,7 +20,7 @@ refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_
 
     if (!engine->loaded) {
         *ret_code = APMIG_ERROR_STATE_FAILURE;
-        return g_strdup("the locks on disk have not been read yet: ask again");
+        return g_strdup(APMIG_LOCKS_UNREAD);
     }
     if (other) {
         g_autofree char *description = lock_describe(other);

@@ -59,6 +59,31 @@ def test_take(hanging, hypervisor, root, daemon, point):
     assert root.lock(root.take("04.*"))["State"] == "held"
 
 
+def test_read_at_start(hanging, hypervisor, root, daemon, ctl):
+    """It starts all the same, and says that it does not know."""
+    daemon.start()
+    lock = root.take("04.*")
+    daemon.stop()
+    hanging.start("state-before-read")
+    daemon.wait_for_log("have not been read yet")
+    for call in (root.start_take("05.*"), root.start_release(lock), root.start_declare({"04.0012 AES": "0x0123456789abcdef"}),
+                 root.start(rig.ROOT_PATH, rig.MANAGER, "ListLocks")):
+        error = call.error()
+        assert error.short == "StateFailure" and "ead" in error.message
+    assert root.admit(domain("g2", uuid_of(2), scope="05.0001"), guest="g2") == \
+        (False, "apmigd has not read its locks yet: try again")
+    assert root.admit(domain("g3", uuid_of(3), scope=None), guest="g3") == (True, "")
+    assert root.manager()["Locked"] is True
+    status, out, _ = ctl("status", "--check")
+    assert status == 2 and "have not been read" in out
+    hanging.answer()
+    until(lambda: "what is on disk has been read" in daemon.read_log(), "the disk to answer")
+    assert root.wait_for_state(lock, "held")
+    assert root.admit(domain("g2", uuid_of(2), scope="05.0001"), guest="g2") == (True, "")
+    root.release(lock)
+    assert root.manager()["Locked"] is False
+
+
 def test_take_without_waiting(hanging, hypervisor, root, daemon):
     """Its answer is that the lock is durable, and comes in time as well."""
     hanging.start("file-written")

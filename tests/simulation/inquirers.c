@@ -166,7 +166,7 @@ amend_may_fail_with(Sim *sim, const Caller *caller, ApmigError code)
                state->state == APMIG_LOCK_VERIFYING;
     case APMIG_ERROR_STATE_FAILURE:
         lock->handed_late |= caller->what == APMIG_AMEND_OWNER;
-        return lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults ||
+        return !sim->loaded || lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults ||
                disk_is_late(sim, caller);
     case APMIG_ERROR_NOT_OWNER:
         sim_cover(sim, COVER_AMENDED_ANOTHERS);
@@ -192,7 +192,7 @@ check_inquirer_error(Sim *sim, Caller *caller, ApmigError code)
     if (caller->kind == CALLER_AMEND)
         may = amend_may_fail_with(sim, caller, code);
     else if (caller->kind == CALLER_CHECK)
-        may |= code == APMIG_ERROR_NO_SUCH_LOCK;
+        may |= code == APMIG_ERROR_NO_SUCH_LOCK || (code == APMIG_ERROR_STATE_FAILURE && !sim->loaded);
     else /* a rehearsal is refused at once as a request would be */
         may |= code == APMIG_ERROR_LOCKED || code == APMIG_ERROR_LIMIT_EXCEEDED || !sim->loaded;
     if (!may)

@@ -199,6 +199,11 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
                           lock->id);
     } else if (code == APMIG_ERROR_STATE_FAILURE) {
         sim_cover(sim, COVER_RELEASE_FAILURE);
+        if (!sim->loaded) {
+            if (lock)
+                release_over(lock);
+            return;
+        }
         if (!unforced && sim->disk_faults == caller->faults && !disk_is_late(sim, caller))
             sim_violation(sim, "I6", "the release of lock %s fails with StateFailure, and the disk is well",
                           lock->id);
