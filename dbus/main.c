@@ -26,6 +26,9 @@
 #define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
 #define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
 
+/* For a log that is not read, at the end. */
+#define LOG_LIMIT_USEC (2 * (gint64)G_USEC_PER_SEC)
+
 typedef struct {
     char *config;
     char *policy_dir;
@@ -259,11 +262,13 @@ main(int argc, char **argv)
         return check_config(&options);
     /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
     signal(SIGPIPE, SIG_IGN);
+    apmig_log_start();
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {
         apmig_log(LOG_ERR, "cannot start: %s", error->message);
         daemon.exit_status = EXIT_FAILURE;
     }
     g_main_loop_unref(daemon.loop);
+    apmig_log_end(LOG_LIMIT_USEC);
     return daemon.exit_status;
 }

@@ -52,7 +52,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 
-/* Loads the store into the engine and starts the writer and the hypervisor. */
+/* Loads the store into the engine and starts the hypervisor. A store that cannot be read is an error; one that does not answer
+ * is not: then nothing affected is let in and no lock is taken until it has answered. */
 gboolean apmig_core_start(ApmigCore *core, GError **error);
 
 /* --- requests and questions ---------------------------------------------------------------------- */
@@ -150,6 +151,6 @@ gboolean apmig_core_hook_installed(const ApmigCore *core, char **ret_problem);
 /* Realtime, usec, of the last AdmitMigration; 0: never since the start of the daemon. */
 gint64 apmig_core_hook_last_called(const ApmigCore *core);
 
-/* Whether the parts that the watchdog vouches for are alive: the writer thread. (The main loop vouches for
+/* Whether the parts that the watchdog vouches for are alive: the writers. (The main loop vouches for
  * itself by calling this.) */
 gboolean apmig_core_is_alive(ApmigCore *core);

@@ -159,12 +159,19 @@ check_locks(CtlDoctor *doctor)
 /* --- all of it ----------------------------------------------------------------------------------- */
 
 static gboolean
-ask(CtlDoctor *doctor, GError **error)
+ask(CtlDoctor *doctor)
 {
-    doctor->manager = ctl_bus_get_manager(doctor->bus, error);
-    if (doctor->manager &&
-        ctl_bus_get_objects(doctor->bus, CTL_CALL_USEC, FALSE, &doctor->locks, &doctor->migrations, error))
+    g_autoptr(GError) error = NULL;
+
+    doctor->manager = ctl_bus_get_manager(doctor->bus, &error);
+    if (!doctor->manager) {
+        ctl_doctor_tell_no_answer(doctor, error);
+        return FALSE;
+    }
+    if (ctl_bus_get_objects(doctor->bus, CTL_CALL_USEC, FALSE, &doctor->locks, &doctor->migrations, &error))
         return TRUE;
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks", "journalctl -u apmigd",
+                     "apmigd runs, and does not tell of its locks: %s", error->message);
     g_clear_pointer(&doctor->manager, json_object_unref);
     return FALSE;
 }
@@ -172,13 +179,9 @@ ask(CtlDoctor *doctor, GError **error)
 void
 ctl_doctor_check_daemon(CtlDoctor *doctor)
 {
-    g_autoptr(GError) error = NULL;
-
     doctor->daemon_uid = -1;
-    if (!ask(doctor, &error)) {
-        ctl_doctor_tell_no_answer(doctor, error);
+    if (!ask(doctor))
         return;
-    }
     doctor->daemon_uid = read_daemon_uid(doctor->bus);
     check_version(doctor);
     check_view(doctor);

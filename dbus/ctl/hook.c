@@ -3,6 +3,7 @@
  * The hook's decision on a guest that comes in. libvirt waits for it without a limit of its own, so everything
  * here ends at one deadline; and a guest that has nothing to do with crypto comes in whatever apmigd says.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -182,7 +183,35 @@ announce(const Hook *hook, const char *xml)
 
 /* --- without an answer --------------------------------------------------------------------------- */
 
-/* Returns: (transfer full) (nullable): a clause on a lock, or damage, that the state folder shows. */
+/* By readdir(): GDir takes its errors for the end of the folder. Returns: FALSE: the folder cannot be read, as errno says. */
+static gboolean
+find_lock_in(const char *path, char **ret_name)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    int error;
+
+    if (!dir)
+        return FALSE;
+    do {
+        errno = 0;
+        entry = readdir(dir);
+    } while (entry && entry->d_name[0] == '.');
+    error = errno;
+    *ret_name = entry ? g_strdup(entry->d_name) : NULL;
+    closedir(dir);
+    errno = error;
+    return entry || error == 0;
+}
+
+static char *
+describe_unreadable(const char *path)
+{
+    return g_strdup_printf("whether there is a lock cannot be read from %s: %s", path, g_strerror(errno));
+}
+
+/* Only what is certainly not there is no lock. Returns: (transfer full) (nullable): a clause on a lock, or damage, that the state
+ * folder shows. */
 static char *
 find_lock_on_disk(void)
 {
@@ -190,20 +219,15 @@ find_lock_on_disk(void)
     g_autofree char *path =
         g_build_filename(state_dir && *state_dir ? state_dir : "/var/lib/apmigd", "locks", NULL);
     g_autofree char *marker = g_build_filename(path, ".in-use", NULL);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
-    const char *name;
+    g_autofree char *lock = NULL;
 
-    if (!dir && g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-        return NULL;
-    if (!dir)
-        return g_strdup_printf("its locks cannot be read: %s", error->message);
-    while ((name = g_dir_read_name(dir))) {
-        if (name[0] != '.')
-            return g_strdup_printf("there is a lock, %s/%s", path, name);
-    }
-    return g_file_test(marker, G_FILE_TEST_EXISTS) ? g_strdup_printf("locks are missing from %s", path)
-                                                   : NULL;
+    if (!find_lock_in(path, &lock))
+        return errno == ENOENT ? NULL : describe_unreadable(path);
+    if (lock)
+        return g_strdup_printf("there is a lock, %s/%s", path, lock);
+    if (access(marker, F_OK) == 0)
+        return g_strdup_printf("locks are missing from %s", path);
+    return errno == ENOENT ? NULL : describe_unreadable(marker);
 }
 
 static void

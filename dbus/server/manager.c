@@ -29,7 +29,7 @@ method_list_locks(sd_bus_message *message, void *user_data, sd_bus_error *ret_er
     g_autoptr(sd_bus_message) reply = NULL;
     int r;
 
-    if (!apmig_method_is_free(message, &error))
+    if (!apmig_method_is_free(message, &error) || !apmig_server_knows_locks(server, &error))
         return apmig_reply_error(message, error);
 
     locks = apmig_engine_list_locks(apmig_core_engine(server->core));
@@ -259,9 +259,10 @@ method_check_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_e
 static gboolean
 is_locked(const ApmigServer *server)
 {
-    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(apmig_core_engine(server->core));
+    const ApmigEngine *engine = apmig_core_engine(server->core);
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(engine);
 
-    return locks->len > 0;
+    return locks->len > 0 || !apmig_engine_is_loaded(engine);
 }
 
 static int

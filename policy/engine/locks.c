@@ -111,11 +111,9 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
     write = lock->write;
     lock->op = 0;
     lock->write = WRITE_NONE;
-    if (error) {
+    if (error)
         lock_write_failed(engine, lock, write, error);
-        return;
-    }
-    if (write == WRITE_CREATE)
+    else if (write == WRITE_CREATE)
         lock_created(engine, lock);
     else if (write == WRITE_HOLD)
         lock->was_held = TRUE;
@@ -123,6 +121,8 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
         lock_adopted(engine, lock);
     else if (write == WRITE_AMEND)
         lock_amended(engine, lock, NULL);
+    if (lock->update_due)
+        lock_update(engine, lock);
 }
 
 /* --- migrations under a lock ---------------------------------------------------------------------- */

@@ -228,6 +228,12 @@ def test_broken_restore_under_lock(broken_host, file):
     assert_denied(broken_host.run("restore", BY_DEVICE), file)
 
 
+def test_broken_restore_with_unreadable_state(broken_host):
+    broken_host.state.mkdir()
+    (broken_host.state / "locks").write_text("a file where the folder should be")
+    assert_denied(broken_host.run("restore", BY_DEVICE), "cannot be read")
+
+
 def test_broken_and_too_long(broken_host):
     """Where the part that was read does not tell, the guest counts as affected."""
     assert_denied(broken_host.run("migrate", UNAFFECTED + b" " * (5 << 20)))
@@ -334,6 +340,13 @@ def test_restore_under_lock(host, file):
 def test_restore_with_unreadable_state(host):
     host.state.mkdir()
     (host.state / "locks").write_text("a file where the folder should be")
+    assert_denied(host.run("restore", BY_DEVICE), "cannot be read")
+
+
+def test_restore_with_a_marker_that_cannot_be_read(host):
+    """Only what is certainly not there is no lock: it is a link to itself."""
+    (host.state / "locks").mkdir(parents=True)
+    (host.state / "locks" / ".in-use").symlink_to(".in-use")
     assert_denied(host.run("restore", BY_DEVICE), "cannot be read")
 
 

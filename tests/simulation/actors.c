@@ -57,6 +57,7 @@ choose_profile(Sim *sim)
     profile->failing_cards = sometimes(sim, 200, 20, 500);
     profile->silent_cards = sometimes(sim, 300, 20, 500);
     profile->no_ap = dice_chance(dice, 100);
+    profile->disk_hangs = sometimes(sim, 300, 2, 50);
 }
 
 /* Any of them, in any order; all of them most often. */
