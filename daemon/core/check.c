@@ -78,7 +78,7 @@ source_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvide
 
     core->hypervisor->describe_guest(
         core->hypervisor, checking->name,
-        apmig_stamp_order_new(plan, core->host_id, g_get_real_time(), core_host_facts(core, NULL)),
+        apmig_stamp_order_new(plan, core->identity->id, g_get_real_time(), core_host_facts(core, NULL)),
         guest_described, checking);
 }
 

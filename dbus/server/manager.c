@@ -352,6 +352,34 @@ get_key_trouble(sd_bus *bus, const char *path, const char *interface, const char
 }
 
 static int
+get_host_id(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+            void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+    const char *id = apmig_core_identity(server->core)->id;
+
+    return sd_bus_message_append(reply, "s", id ? id : "");
+}
+
+static int
+get_host_id_basis(sd_bus *bus, const char *path, const char *interface, const char *property,
+                  sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return sd_bus_message_append(reply, "s", apmig_core_identity(server->core)->basis);
+}
+
+static int
+get_stamp_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
+                  sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return apmig_append_text(reply, apmig_core_stamp_trouble(server->core));
+}
+
+static int
 get_policy_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
                    sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
@@ -449,6 +477,9 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),
     SD_BUS_PROPERTY("KeyTrouble", "s", get_key_trouble, 0, 0),
+    SD_BUS_PROPERTY("HostId", "s", get_host_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("HostIdBasis", "s", get_host_id_basis, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("StampTrouble", "s", get_stamp_trouble, 0, 0),
     SD_BUS_PROPERTY("PolicyTrouble", "s", get_policy_trouble, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Permits", "u", get_permits, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,
