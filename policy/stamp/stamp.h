@@ -28,6 +28,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampLock, apmig_stamp_lock_free)
 
 typedef struct {
     char *host_id;        /* UUID, lower case, of the host that wrote it */
+    char *host_name;      /* (nullable): what people call that one */
     gint64 written_at;    /* realtime, usec */
     ApmigApView *view;    /* what the guest has there; NULL: not known */
     char *device;         /* (nullable): UUID, lower case, of the mediated device that is or was its */

@@ -39,6 +39,8 @@ def test_lock_at_the_source(running, root):
     assert not allowed
     for part in ("locked at the source", "0123456f", "of anna", '"AES rotation"', "apmigctl unlock 0123456f"):
         assert part in reason
+    named = sample("good-locked").replace(' form="full"', ' form="full" host-name="zhost1"')
+    assert "host zhost1 (11111111-1111-4111-8111-111111111111): lock 0123456f" in root.admit(named)[1]
     assert root.migrations() == [] and running.admission_files() == []
     assert "ADMISSION_DENIED" in running.read_log()
 
