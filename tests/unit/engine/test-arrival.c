@@ -121,7 +121,10 @@ test_locked_at_the_source(Fixture *fixture, gconstpointer data)
     restamp(fixture, 1, make_lock());
     assert_denied(fixture, "lock 0123456f of anna");
     assert_denied(fixture, "apmigctl unlock 0123456f");
-    assert_denied(fixture, "apmigctl unstamp g1");
+    assert_denied(fixture, "apmigctl unstamp " G1);
+    assert_denied(fixture, "host " SOURCE ":");
+    fixture->stamp->host_name = g_strdup("zhost1"); /* what people know it by */
+    assert_denied(fixture, "host zhost1 (" SOURCE "):");
 }
 
 static void
