@@ -201,7 +201,8 @@ new_core(const Options *options, GError **error)
     if (!store)
         return NULL;
     core = apmig_core_new(policy, store, new_hypervisor(config, options),
-                          apmig_key_view_new(sysfs_root(options)), config->hooks_dir,
+                          apmig_key_view_new(sysfs_root(options)),
+                          apmig_host_identity_new(sysfs_root(options), "/proc"), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
     return core;

@@ -9,7 +9,6 @@
 #include <systemd/sd-id128.h>
 
 #include "base/boot-time.h"
-#include "base/host-id.h"
 #include "base/log.h"
 
 /* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
@@ -274,7 +273,8 @@ ap_changed(gpointer user_data)
 
 ApmigCore *
 apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-               ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket, gboolean has_hook)
+               ApmigKeyView *key_view, ApmigHostIdentity *identity, const char *hooks_dir,
+               const char *fence_socket, gboolean has_hook)
 {
     ApmigCore *core = g_new0(ApmigCore, 1);
     char run_id[SD_ID128_STRING_MAX];
@@ -289,6 +289,8 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->hypervisor = hypervisor;
     core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
     core->key_view = key_view;
+    core->identity = identity;
+    core->stamp_trouble = g_strdup(identity->no_id ? identity->no_id : "");
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
     core_checks_init(core);
@@ -329,7 +331,8 @@ apmig_core_free(ApmigCore *core)
     core_watch_end(core);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
-    g_free(core->host_id);
+    apmig_host_identity_free(core->identity);
+    g_free(core->stamp_trouble);
     apmig_fencer_free(core->fencer);
     apmig_key_view_free(core->key_view);
     g_ptr_array_unref(core->arrivals);
@@ -356,11 +359,8 @@ apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpoi
 gboolean
 apmig_core_start(ApmigCore *core, GError **error)
 {
-    g_autoptr(GError) no_id = NULL;
-
-    core->host_id = apmig_host_id(&no_id);
-    if (!core->host_id)
-        apmig_log(LOG_WARNING, "%s", no_id->message);
+    if (core->identity->no_id)
+        apmig_log(LOG_WARNING, "%s", core->identity->no_id);
     core_tell_hardware(core);
     if (!load(core, error))
         return FALSE;
@@ -370,6 +370,18 @@ apmig_core_start(ApmigCore *core, GError **error)
 }
 
 /* --- what it is asked at once -------------------------------------------------------------------- */
+
+const ApmigHostIdentity *
+apmig_core_identity(const ApmigCore *core)
+{
+    return core->identity;
+}
+
+const char *
+apmig_core_stamp_trouble(const ApmigCore *core)
+{
+    return core->stamp_trouble;
+}
 
 const ApmigEngine *
 apmig_core_engine(const ApmigCore *core)

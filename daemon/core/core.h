@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ap/watch.h"
+#include "base/host-identity.h"
 #include "core/declarer.h"
 #include "engine/engine.h"
 #include "core/guest-lister.h"
@@ -40,13 +41,14 @@ typedef struct {
  * @store: (transfer full)
  * @hypervisor: (transfer full)
  * @key_view: (transfer full)
+ * @identity: (transfer full): of this host
  * @hooks_dir: libvirt's hooks folder, where our script must stand
  * @fence_socket: where systemd listens for apmigd-fence
  * @has_hook: whether the hypervisor is one that calls it, as far as is known before it is connected
  */
 ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-                          ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket,
-                          gboolean has_hook);
+                          ApmigKeyView *key_view, ApmigHostIdentity *identity, const char *hooks_dir,
+                          const char *fence_socket, gboolean has_hook);
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
@@ -134,6 +136,10 @@ char *apmig_core_describe_hook_problem(const ApmigCore *core);
 
 /* Returns: (transfer full): a sentence on what is odd about the keys as they are known now; "" when nothing is. */
 char *apmig_core_describe_key_trouble(const ApmigCore *core);
+
+const ApmigHostIdentity *apmig_core_identity(const ApmigCore *core);
+/* Returns: a sentence on what is wrong with this host's id in stamps, as was noticed since the start; "" when nothing is. */
+const char *apmig_core_stamp_trouble(const ApmigCore *core);
 
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);

@@ -48,10 +48,11 @@ struct ApmigCore {
     GQueue due_stamps;       /* stamps.c: of ApmigAction: to be written once the cards have answered */
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
-    char *host_id;           /* in stamps; NULL: it has none */
-    gboolean is_started;     /* what is loaded after that is late */
-    GError *load_error;      /* why nothing was loaded; NULL: it was, or not yet */
-    char *policy_trouble;    /* see apmig_core_policy_trouble() */
+    ApmigHostIdentity *identity;
+    char *stamp_trouble;  /* see apmig_core_stamp_trouble() */
+    gboolean is_started;  /* what is loaded after that is late */
+    GError *load_error;   /* why nothing was loaded; NULL: it was, or not yet */
+    char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;

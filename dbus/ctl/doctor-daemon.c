@@ -120,6 +120,29 @@ check_keys(CtlDoctor *doctor)
                          "Nothing is odd about the master keys that are known.");
 }
 
+/* The id by which others know this host's stamps. */
+static void
+check_stamps(CtlDoctor *doctor)
+{
+    const char *trouble = ctl_string(doctor->manager, "StampTrouble");
+    const char *id = ctl_string(doctor->manager, "HostId");
+
+    if (*trouble)
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_WARNING, "stamps",
+            "give each host a machine id of its own: rm /etc/machine-id && systemd-machine-id-setup, and "
+            "reboot",
+            "Stamps: %s", trouble);
+    else if (g_str_equal(ctl_string(doctor->manager, "HostIdBasis"), "machine-id"))
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_NONE, "stamps", NULL,
+            "This host's id in stamps, %s, rests on /etc/machine-id alone, which clones of its disk share.",
+            id);
+    else
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "stamps", NULL,
+                         "This host's id in stamps is %s.", id);
+}
+
 static void
 check_lock(CtlDoctor *doctor, JsonObject *lock)
 {
@@ -187,5 +210,6 @@ ctl_doctor_check_daemon(CtlDoctor *doctor)
     check_view(doctor);
     check_queues(doctor);
     check_keys(doctor);
+    check_stamps(doctor);
     check_locks(doctor);
 }

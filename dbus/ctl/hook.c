@@ -24,6 +24,10 @@
 /* How long a guest that has nothing to do with crypto may wait for apmigd to be told of it. */
 #define ANNOUNCE_USEC (250 * 1000)
 
+/* Far more than libvirt writes, which takes 4 MiB at most from its clients: what an earlier hook script printed. That a
+ * guest is not affected can be told of a whole XML only. */
+#define INPUT_MAX_BYTES (64 * 1024 * 1024)
+
 /* Longer than any [Hook] Timeout=, until it is known. */
 #define LONGEST_USEC (62 * G_USEC_PER_SEC)
 
@@ -66,8 +70,7 @@ wait_for_input(const Hook *hook)
     return r != 0;
 }
 
-/* One byte more than the limit is kept, for the parser to refuse; the rest stays unread, which libvirt takes
- * (virCommandProcessIO ignores EPIPE). */
+/* What is longer stays unread, which libvirt takes (virCommandProcessIO ignores EPIPE). */
 static GByteArray *
 read_xml(const Hook *hook, GError **error)
 {
@@ -75,13 +78,13 @@ read_xml(const Hook *hook, GError **error)
     guint8 buffer[65536];
     gssize n = 1;
 
-    while (n > 0 && xml->len <= APMIG_GUEST_XML_MAX_BYTES) {
+    while (n > 0 && xml->len <= INPUT_MAX_BYTES) {
         if (!wait_for_input(hook)) {
             g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE,
                                 "its XML did not come in time on standard input");
             return NULL;
         }
-        n = read(STDIN_FILENO, buffer, MIN(sizeof(buffer), APMIG_GUEST_XML_MAX_BYTES + 1 - xml->len));
+        n = read(STDIN_FILENO, buffer, MIN(sizeof(buffer), INPUT_MAX_BYTES + 1 - xml->len));
         if (n < 0 && errno == EINTR) {
             n = 1;
         } else if (n < 0) {
@@ -92,7 +95,14 @@ read_xml(const Hook *hook, GError **error)
             g_byte_array_append(xml, buffer, (guint)n);
         }
     }
-    return g_steal_pointer(&xml);
+    if (xml->len <= INPUT_MAX_BYTES)
+        return g_steal_pointer(&xml);
+    g_set_error(
+        error, CTL_ERROR, CTL_EXIT_FAILURE,
+        "the XML on standard input has more than %d bytes; libvirt itself writes no such XML: see what the "
+        "hook scripts that run before apmigd's print",
+        INPUT_MAX_BYTES);
+    return NULL;
 }
 
 /* @ret_xml: (out) (transfer full) (nullable): as it came. Returns: (transfer full) (nullable): what may go over the bus. */

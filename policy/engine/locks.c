@@ -231,8 +231,9 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
     gboolean view_is_clear = engine_view_is_clear(engine, lock);
     ApmigError code =
         blockers->len || view_is_clear ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
-    g_autofree char *message = g_strdup_printf("the lock was not held in time, and is gone: %s",
-                                               *wait ? wait : "the disk did not answer");
+    g_autofree char *message =
+        g_strdup_printf("the lock was not held in time, and is gone: %s%s",
+                        *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));
 
     lock_begin_end(engine, lock, "timeout", code, message);
 }
@@ -311,8 +312,9 @@ lock_refuse(ApmigEngine *engine, Lock *lock, const Migration *refusing)
 {
     g_autofree char *busy = engine_describe_blockers(engine, lock);
     g_autofree char *rule = describe_refusing_rule(lock, refusing);
-    g_autofree char *message =
-        g_strdup_printf("%s%s; ask again when it is over, or with on-busy=abort", busy, rule);
+    gboolean may_end = !refusing->pub.postcopy && !refusing->pub.permitted && refusing->pub.scope_known;
+    g_autofree char *message = g_strdup_printf("%s%s; ask again when it is over%s", busy, rule,
+                                               may_end ? ", or with on-busy=abort" : "");
 
     lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
 }

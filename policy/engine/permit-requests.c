@@ -177,8 +177,8 @@ engine_revoke(ApmigEngine *engine, const ApmigEvent *event)
     } else if (permit->pub->used_by) {
         message =
             g_strdup_printf("guest '%s' is migrating with its permit, which ends with that migration; to end "
-                            "that, on its source host: virsh domjobabort %s",
-                            guest, guest);
+                            "that, on its source host and unless it is in post-copy: virsh domjobabort %s",
+                            guest, permit->pub->used_by);
         engine_reply_error(engine, event->caller, APMIG_ERROR_BUSY, message);
     } else {
         permit->ending = TRUE;

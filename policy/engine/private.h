@@ -432,6 +432,8 @@ void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 /* describe.c */
 /* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
 char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
+/* Returns: a clause for the one whose time is over: why what it waits for may end soon, by itself; "": it is not known to. */
+const char *engine_describe_lingering(const ApmigEngine *engine, const Lock *lock);
 
 /* ask.c */
 /* Whether what @guest does is to be known. One whose queues change without an event is asked about under any lock: it may

@@ -529,8 +529,9 @@ stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
         g_ptr_array_add(action->stamp.locks, record);
     else
         apmig_lock_record_free(record);
-    world->hypervisor->stamp_guest(world->hypervisor, op, GUEST_UUID,
-                                   apmig_stamp_order_new(action, host_id, g_get_real_time(), nothing));
+    world->hypervisor->stamp_guest(
+        world->hypervisor, op, GUEST_UUID,
+        apmig_stamp_order_new(action, host_id, "zhost1", g_get_real_time(), nothing));
     await(world, answer);
 }
 
