@@ -7,7 +7,6 @@
 #include <libvirt/virterror.h>
 
 #include "libvirt/guest-queues.h"
-#include "libvirt/pool.h"
 #include "guest/stamp-xml.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
@@ -49,10 +48,11 @@ guest_name_clear(gpointer data)
 }
 
 GArray *
-apmig_libvirt_list(virConnectPtr connection, GError **error)
+apmig_libvirt_list(ApmigLibvirtConnection *connection, GError **error)
 {
     virDomainPtr *domains = NULL;
-    int n_domains = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    int n_domains = virConnectListAllDomains(apmig_libvirt_connection_handle(connection), &domains,
+                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
     GArray *guests;
 
     if (n_domains < 0) {
@@ -236,11 +236,11 @@ read_guest(virDomainPtr domain, GError **error)
 }
 
 ApmigLibvirtReading *
-apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_facts, const ApmigGuest *known,
-                    const char *sysfs_root)
+apmig_libvirt_query(ApmigLibvirtConnection *connection, const char *uuid, gboolean want_facts,
+                    const ApmigGuest *known, const char *sysfs_root)
 {
     g_autoptr(ApmigLibvirtReading) reading = g_new0(ApmigLibvirtReading, 1);
-    g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
+    g_autoptr(virDomain) domain = apmig_libvirt_connection_find(connection, uuid);
     int operation;
 
     if (!domain) {
@@ -256,15 +256,18 @@ apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_fa
         if (reading->guest)
             apmig_guest_read_queues(reading->guest, sysfs_root);
     }
+    if (reading->job == APMIG_JOB_GONE)
+        apmig_libvirt_connection_forget(connection, uuid);
     return g_steal_pointer(&reading);
 }
 
 /* @guest: its UUID, or else its name. Returns: (transfer full) (nullable) */
 static virDomainPtr
-find_domain(virConnectPtr connection, const char *guest, GError **error)
+find_domain(ApmigLibvirtConnection *connection, const char *guest, GError **error)
 {
-    virDomainPtr domain = g_uuid_string_is_valid(guest) ? virDomainLookupByUUIDString(connection, guest)
-                                                        : virDomainLookupByName(connection, guest);
+    virConnectPtr handle = apmig_libvirt_connection_handle(connection);
+    virDomainPtr domain = g_uuid_string_is_valid(guest) ? virDomainLookupByUUIDString(handle, guest)
+                                                        : virDomainLookupByName(handle, guest);
 
     if (!domain && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "libvirt knows no guest '%s' on this host",
@@ -275,7 +278,7 @@ find_domain(virConnectPtr connection, const char *guest, GError **error)
 }
 
 gboolean
-apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
+apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
                       ApmigGuest **ret_guest, GError **error)
 {
     g_autoptr(virDomain) domain = NULL;
@@ -315,7 +318,7 @@ describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrd
 }
 
 char *
-apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *sysfs_root,
+apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
                        const ApmigStampOrder *order, GError **error)
 {
     g_autoptr(virDomain) domain = find_domain(connection, guest, error);
@@ -335,11 +338,12 @@ apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *
 
 /* Returns: (transfer full) (nullable): as of apmig_libvirt_heartbeat(). */
 static char *
-ask_states(virConnectPtr connection)
+ask_states(ApmigLibvirtConnection *connection)
 {
     virDomainStatsRecordPtr *records = NULL;
-    int n_records = virConnectGetAllDomainStats(connection, VIR_DOMAIN_STATS_STATE, &records,
-                                                VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
+    int n_records =
+        virConnectGetAllDomainStats(apmig_libvirt_connection_handle(connection), VIR_DOMAIN_STATS_STATE,
+                                    &records, VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
 
     if (n_records < 0)
         return virGetLastErrorCode() == VIR_ERR_NO_SUPPORT ? NULL : apmig_libvirt_error_message();
@@ -348,15 +352,17 @@ ask_states(virConnectPtr connection)
 }
 
 char *
-apmig_libvirt_heartbeat(virConnectPtr connection, const char *uuid)
+apmig_libvirt_heartbeat(ApmigLibvirtConnection *connection, const char *uuid)
 {
-    g_autoptr(virDomain) domain = uuid ? virDomainLookupByUUIDString(connection, uuid) : NULL;
+    g_autoptr(virDomain) domain = uuid ? apmig_libvirt_connection_find(connection, uuid) : NULL;
     g_autoptr(ApmigLibvirtReading) reading = g_new0(ApmigLibvirtReading, 1);
     int operation;
 
     if (!domain)
         return ask_states(connection);
     query_job(domain, reading, &operation);
+    if (reading->job == APMIG_JOB_GONE)
+        apmig_libvirt_connection_forget(connection, uuid);
     return reading->job == APMIG_JOB_UNKNOWN ? g_steal_pointer(&reading->error) : NULL;
 }
 
@@ -412,10 +418,11 @@ write_stamp(virDomainPtr domain, const char *xml, char **ret_message)
 }
 
 ApmigStamping
-apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root, ApmigStampHost *host,
-                    const ApmigStampOrder *order, ApmigOtherKeys **ret_other_keys, char **ret_message)
+apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid, const char *sysfs_root,
+                    ApmigStampHost *host, const ApmigStampOrder *order, ApmigOtherKeys **ret_other_keys,
+                    char **ret_message)
 {
-    g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
+    g_autoptr(virDomain) domain = apmig_libvirt_connection_find(connection, uuid);
     g_autoptr(ApmigGuest) guest = NULL;
     g_autoptr(GError) error = NULL;
     g_autofree char *xml = NULL;
@@ -471,10 +478,11 @@ remove_stamp(virDomainPtr domain, guint *ret_removed, GError **error)
 }
 
 static gboolean
-remove_all_stamps(virConnectPtr connection, guint *ret_removed, GError **error)
+remove_all_stamps(ApmigLibvirtConnection *connection, guint *ret_removed, GError **error)
 {
     virDomainPtr *domains = NULL;
-    int n_domains = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    int n_domains = virConnectListAllDomains(apmig_libvirt_connection_handle(connection), &domains,
+                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
     gboolean all = TRUE;
 
     if (n_domains < 0) {
@@ -490,7 +498,8 @@ remove_all_stamps(virConnectPtr connection, guint *ret_removed, GError **error)
 }
 
 gboolean
-apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest, guint *ret_removed, GError **error)
+apmig_libvirt_remove_stamps(ApmigLibvirtConnection *connection, const char *guest, guint *ret_removed,
+                            GError **error)
 {
     g_autoptr(virDomain) domain = NULL;
 
@@ -561,9 +570,9 @@ check_abortable(virDomainPtr domain, char **ret_message)
 }
 
 ApmigStepOutcome
-apmig_libvirt_abort(virConnectPtr connection, const char *uuid, char **ret_message)
+apmig_libvirt_abort(ApmigLibvirtConnection *connection, const char *uuid, char **ret_message)
 {
-    g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, uuid);
+    g_autoptr(virDomain) domain = apmig_libvirt_connection_find(connection, uuid);
     g_autofree char *refusal = NULL;
     ApmigStepOutcome outcome;
     int code;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The questions to libvirt and the calls that change something. All of them block, some for 30 s and more,
- * and belong into a worker thread.
+ * and belong into the thread that the connection belongs to.
  */
 #pragma once
 
-#include <libvirt/libvirt.h>
-
 #include "engine/event.h"
 #include "guest/xml.h"
+#include "libvirt/connection.h"
 #include "libvirt/stamper.h"
 
 /* What one query found out. */
@@ -30,7 +29,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigLibvirtReading, apmig_libvirt_reading_free)
  *
  * Returns: (transfer full) (nullable) (element-type ApmigGuestName): the active guests, which own their strings.
  */
-GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GArray *apmig_libvirt_list(ApmigLibvirtConnection *connection, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_query:
@@ -47,8 +46,8 @@ GArray *apmig_libvirt_list(virConnectPtr connection, GError **error) G_GNUC_WARN
  *
  * Returns: (transfer full): always; with APMIG_JOB_UNKNOWN its error is set.
  */
-ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *uuid, gboolean want_facts,
-                                         const ApmigGuest *known,
+ApmigLibvirtReading *apmig_libvirt_query(ApmigLibvirtConnection *connection, const char *uuid,
+                                         gboolean want_facts, const ApmigGuest *known,
                                          const char *sysfs_root) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -60,7 +59,7 @@ ApmigLibvirtReading *apmig_libvirt_query(virConnectPtr connection, const char *u
  *
  * Returns: (transfer full) (nullable): why there was none, as a clause; NULL: it answered.
  */
-char *apmig_libvirt_heartbeat(virConnectPtr connection, const char *uuid) G_GNUC_WARN_UNUSED_RESULT;
+char *apmig_libvirt_heartbeat(ApmigLibvirtConnection *connection, const char *uuid) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_abort: ends the outgoing migration of a guest, and nothing else
@@ -71,7 +70,8 @@ char *apmig_libvirt_heartbeat(virConnectPtr connection, const char *uuid) G_GNUC
  * the guest already runs at the other side. APMIG_STEP_REQUESTED proves nothing: a migration whose transfer is
  * complete goes on although libvirt said yes.
  */
-ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid, char **ret_message);
+ApmigStepOutcome apmig_libvirt_abort(ApmigLibvirtConnection *connection, const char *uuid,
+                                     char **ret_message);
 
 /**
  * apmig_libvirt_stamp: writes the stamp of a guest, or takes it away
@@ -83,8 +83,8 @@ ApmigStepOutcome apmig_libvirt_abort(virConnectPtr connection, const char *uuid,
  * job is looked at right before: virDomainSetMetadata() waits 30 s for the end of a migration, and then fails. One that
  * begins between the two calls cannot be told.
  */
-ApmigStamping apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, const char *sysfs_root,
-                                  ApmigStampHost *host, const ApmigStampOrder *order,
+ApmigStamping apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid,
+                                  const char *sysfs_root, ApmigStampHost *host, const ApmigStampOrder *order,
                                   ApmigOtherKeys **ret_other_keys, char **ret_message);
 
 /**
@@ -93,8 +93,8 @@ ApmigStamping apmig_libvirt_stamp(virConnectPtr connection, const char *uuid, co
  * @ret_removed: (out): how many had one and have none any more, also with @error
  * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_BUSY, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE
  */
-gboolean apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest, guint *ret_removed,
-                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean apmig_libvirt_remove_stamps(ApmigLibvirtConnection *connection, const char *guest,
+                                     guint *ret_removed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_look_up: what the XML of a guest says, whether it is active or not
@@ -104,7 +104,7 @@ gboolean apmig_libvirt_remove_stamps(virConnectPtr connection, const char *guest
  * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_INVALID_GUEST, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with
  *   libvirt's sentence
  */
-gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, const char *sysfs_root,
+gboolean apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
                                ApmigGuest **ret_guest, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -114,5 +114,5 @@ gboolean apmig_libvirt_look_up(virConnectPtr connection, const char *guest, cons
  *
  * Returns: (transfer full) (nullable)
  */
-char *apmig_libvirt_describe(virConnectPtr connection, const char *guest, const char *sysfs_root,
+char *apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
                              const ApmigStampOrder *order, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libvirt behind the hypervisor's vtable: questions handed to workers, their answers handed on, and a new
+ * libvirt behind the hypervisor's vtable: questions handed to threads, their answers handed on, and a new
  * session whenever one was lost.
  */
 #include "libvirt/private.h"
@@ -12,7 +12,7 @@
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
 #define MAX_PAUSE_S    30
-#define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
+#define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for calls under way to return */
 
 static void
 tell(const LibvirtHypervisor *self, const ApmigEvent *event)
@@ -20,7 +20,7 @@ tell(const LibvirtHypervisor *self, const ApmigEvent *event)
     self->callbacks.told(event, self->user_data);
 }
 
-/* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
+/* --- questions and their answers: each is made in a thread, and handed on and freed in the main loop -------- */
 
 typedef struct {
     ApmigToken token;
@@ -29,7 +29,7 @@ typedef struct {
 } Listing;
 
 static void
-make_list(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_list(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Listing *listing = data;
     g_autoptr(GError) error = NULL;
@@ -66,7 +66,7 @@ list_guests(ApmigHypervisor *vtable, ApmigToken token)
     Listing *listing = g_new0(Listing, 1);
 
     listing->token = token;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_list, hand_on_list, listing);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_list, hand_on_list, listing);
 }
 
 /* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
@@ -109,7 +109,7 @@ typedef struct {
 } Query;
 
 static void
-make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Query *query = data;
 
@@ -164,7 +164,7 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     query->want_facts = want_facts;
     query->known = known && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
     query->sysfs_root = g_strdup(self->sysfs_root);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_query, hand_on_answer, query);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_query, hand_on_answer, query);
 }
 
 typedef struct {
@@ -174,7 +174,7 @@ typedef struct {
 } Heartbeat;
 
 static void
-make_heartbeat(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_heartbeat(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Heartbeat *heartbeat = data;
 
@@ -204,7 +204,7 @@ ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
 
     heartbeat->token = token;
     heartbeat->uuid = g_strdup(uuid);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_heartbeat, hand_on_heartbeat,
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_HEARTBEAT, make_heartbeat, hand_on_heartbeat,
                                heartbeat);
 }
 
@@ -217,7 +217,7 @@ typedef struct {
 } StepCall;
 
 static void
-make_step(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     StepCall *call = data;
 
@@ -310,8 +310,10 @@ on_news(const char *uuid, const char *name, ApmigNews what, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
-    if (apmig_news_is_stop(what))
+    if (apmig_news_is_stop(what)) {
         g_hash_table_remove(self->known, uuid);
+        apmig_libvirt_session_forget(self->session, uuid);
+    }
     tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {uuid, name, what}});
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What others than the engine's view ask of libvirt: facts and stamps of a guest, and the devices of all. Each is asked in
- * a worker, and its answer handed on and freed in the main loop.
+ * a thread, and its answer handed on and freed in the main loop.
  */
 #include "libvirt/private.h"
 
@@ -22,7 +22,7 @@ typedef struct {
 } LookUp;
 
 static void
-make_look_up(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_look_up(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     LookUp *look_up = data;
 
@@ -79,7 +79,7 @@ begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
     look_up->text = g_strdup(guest);
     look_up->sysfs_root = g_strdup(self->sysfs_root);
     g_ptr_array_add(self->look_ups, look_up);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_look_up, hand_on_look_up, look_up);
 }
 
 void
@@ -106,7 +106,7 @@ libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason)
         answer_look_up(g_ptr_array_index(look_ups, i), error);
 }
 
-/* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
+/* --- stamps --------------------------------------------------------------------------------------- */
 
 typedef struct {
     guint64 op;
@@ -120,7 +120,7 @@ typedef struct {
 } StampCall;
 
 static void
-make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_stamp(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     StampCall *call = data;
 
@@ -164,7 +164,7 @@ libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, Apmig
     call->sysfs_root = g_strdup(self->sysfs_root);
     call->host = apmig_stamp_host_ref(self->stamp_host);
     call->order = order;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_stamp, hand_on_stamp, call);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_stamp, hand_on_stamp, call);
 }
 
 typedef struct {
@@ -176,7 +176,7 @@ typedef struct {
 } Removal;
 
 static void
-make_removal(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_removal(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Removal *removal = data;
 
@@ -208,7 +208,7 @@ libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRem
     removal->guest = g_strdup(guest);
     removal->func = func;
     removal->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_removal, hand_on_removal, removal);
 }
 
 /* --- devices ------------------------------------------------------------------------------------- */
@@ -221,7 +221,7 @@ typedef struct {
 } DeviceListing;
 
 static void
-add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing *listing)
+add_devices(ApmigLibvirtConnection *connection, const ApmigGuestName *name, DeviceListing *listing)
 {
     g_autoptr(ApmigLibvirtReading) reading =
         apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
@@ -233,7 +233,7 @@ add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing 
 }
 
 static void
-make_device_listing(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_device_listing(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     DeviceListing *listing = data;
     g_autoptr(GError) error = NULL;
@@ -267,6 +267,6 @@ libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpoint
     listing->sysfs_root = g_strdup(self->sysfs_root);
     listing->func = func;
     listing->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_device_listing,
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_device_listing,
                                hand_on_device_listing, listing);
 }

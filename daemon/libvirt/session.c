@@ -12,6 +12,18 @@
 
 #define MAX_EVENTS 6
 
+#define MINUTE (60 * G_USEC_PER_SEC)
+#define MSEC   G_TIME_SPAN_MILLISECOND
+
+/* A question takes less than a millisecond, an abort two, a stamp up to forty; a guest that hangs takes 30 s. */
+static const ApmigLibvirtLanes lanes[] = {
+    [APMIG_LIBVIRT_VIEW] = {"libvirt-view", 2, 8, 1000 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_HEARTBEAT] = {"libvirt-heart", 1, 1, 0, MINUTE},
+    [APMIG_LIBVIRT_STEP] = {"libvirt-step", 1, 16, 20 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", 1, 16, 100 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_REQUEST] = {"libvirt-request", 1, 4, 100 * MSEC, MINUTE},
+};
+
 /* Counted by g_atomic_rc_box: held by the owner, by each event callback and each call,
  * and by whoever connects or disconnects. */
 struct ApmigLibvirtSession {
@@ -21,18 +33,21 @@ struct ApmigLibvirtSession {
     /* The main loop's: */
     gpointer owner;     /* NULL: given up */
     const char *closed; /* why libvirt closed the connection, perhaps before it was ready; NULL: it did not */
-    gboolean ready;     /* connected; what follows is the main loop's, too */
+    gboolean ready;     /* connected; what the connecting thread has made is the main loop's, too */
+    ApmigLibvirtPool *pools[G_N_ELEMENTS(lanes)]; /* while it is */
 
     /* The connecting thread's until it is done: */
     GError *error;            /* why there is no connection */
-    virConnectPtr connection; /* with the events; closed by a worker */
+    virConnectPtr connection; /* of the events; closed in a thread */
     int events[MAX_EVENTS];
     guint n_events;
     gboolean has_hook;
-    ApmigLibvirtPool *pools[2]; /* by ApmigLibvirtCallKind */
 
     /* Any thread's: */
     int close_reason; /* atomic */
+    GMutex lock;
+    GCond disconnected_cond;
+    gboolean disconnected; /* its connection is closed, or there is none */
 };
 
 typedef struct {
@@ -47,6 +62,8 @@ session_clear(gpointer data)
 {
     ApmigLibvirtSession *session = data;
 
+    g_mutex_clear(&session->lock);
+    g_cond_clear(&session->disconnected_cond);
     g_clear_error(&session->error);
     g_free(session->uri);
 }
@@ -257,35 +274,57 @@ disconnect_events(ApmigLibvirtSession *session)
 static gboolean
 connect_session(ApmigLibvirtSession *session, GError **error)
 {
-    virConnectPtr for_steps;
-
     session->connection = apmig_libvirt_open(session->uri, error);
     if (!session->connection || !connect_events(session, error))
         return FALSE;
-    for_steps = apmig_libvirt_open(session->uri, error);
-    if (!for_steps)
-        return FALSE;
     session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
-    session->pools[APMIG_LIBVIRT_QUESTION] = apmig_libvirt_pool_new(session->uri, session->connection);
-    session->pools[APMIG_LIBVIRT_STEP] = apmig_libvirt_pool_new(session->uri, for_steps);
-    virConnectClose(for_steps);
     return TRUE;
 }
 
-static void
-run_disconnect(virConnectPtr connection, const GError *error, gpointer data)
+/* It may hang, for as long as libvirt's keepalive lets it. */
+static gpointer
+disconnect_in_thread(gpointer data)
 {
-    disconnect_events(data);
-    session_unref(data);
+    ApmigLibvirtSession *session = data;
+
+    disconnect_events(session);
+    g_mutex_lock(&session->lock);
+    session->disconnected = TRUE;
+    g_cond_signal(&session->disconnected_cond);
+    g_mutex_unlock(&session->lock);
+    session_unref(session);
+    return NULL;
+}
+
+static void
+wait_for_disconnection(ApmigLibvirtSession *session, gint64 end)
+{
+    g_mutex_lock(&session->lock);
+    while (!session->disconnected && g_cond_wait_until(&session->disconnected_cond, &session->lock, end))
+        ;
+    g_mutex_unlock(&session->lock);
+}
+
+static void
+open_pools(ApmigLibvirtSession *session)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        session->pools[i] = apmig_libvirt_pool_new(session->uri, &lanes[i]);
+    session->ready = TRUE;
 }
 
 static void
 close_session(ApmigLibvirtSession *session, gint64 wait_usec)
 {
+    gint64 end = g_get_monotonic_time() + wait_usec;
+
     session->ready = FALSE;
-    apmig_libvirt_pool_run(session->pools[0], run_disconnect, g_atomic_rc_box_acquire(session));
-    for (guint i = 0; i < G_N_ELEMENTS(session->pools); i++)
-        apmig_libvirt_pool_close(g_steal_pointer(&session->pools[i]), wait_usec);
+    g_thread_unref(g_thread_new("libvirt-end", disconnect_in_thread, g_atomic_rc_box_acquire(session)));
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_close(session->pools[i]);
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_free(g_steal_pointer(&session->pools[i]), end);
+    wait_for_disconnection(session, end);
 }
 
 static void
@@ -293,7 +332,8 @@ on_connected(gpointer data)
 {
     ApmigLibvirtSession *session = data;
 
-    session->ready = !session->error;
+    if (!session->error)
+        open_pools(session);
     if (!session->owner) {
         if (session->ready)
             close_session(session, 0);
@@ -328,6 +368,8 @@ apmig_libvirt_session_new(const char *uri, const ApmigLibvirtSessionEvents *even
     session->uri = g_strdup(uri);
     session->report = events;
     session->owner = owner;
+    g_mutex_init(&session->lock);
+    g_cond_init(&session->disconnected_cond);
     return session;
 }
 
@@ -346,6 +388,13 @@ apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec)
     session_unref(session);
 }
 
+void
+apmig_libvirt_session_forget(ApmigLibvirtSession *session, const char *uuid)
+{
+    for (guint i = 0; session->ready && i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_forget(session->pools[i], uuid);
+}
+
 static void
 on_done(gpointer data)
 {
@@ -356,7 +405,7 @@ on_done(gpointer data)
 }
 
 static void
-run_call(virConnectPtr connection, const GError *error, gpointer data)
+run_call(ApmigLibvirtConnection *connection, const GError *error, gpointer data)
 {
     SessionCall *call = data;
 

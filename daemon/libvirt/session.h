@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A session with libvirt: one attempt to connect and, when it succeeds, the life of that connection, its events
- * and the calls made on it. Everything it has to tell is told in the main loop; once it has been given up it
- * tells nothing more. So a worker that hangs on a dead connection holds up nothing but itself: the next session
- * has workers of its own.
+ * A session with libvirt: one attempt to connect and, when it succeeds, the life of that connection, on which nothing but
+ * events come, and the calls made on others. It is lost when libvirt ends that one connection. Everything it has to tell is
+ * told in the main loop; once it has been given up it tells nothing more. So a call that hangs on a dead connection holds
+ * up nothing but its thread: the next session has threads of its own, and begins only when libvirt answers again.
  *
  * Needs gvir_event_register() before and a loop running on the default main context. Main loop's thread only.
  */
@@ -25,9 +25,13 @@ typedef struct {
     void (*news)(const char *uuid, const char *name, ApmigNews what, gpointer owner);
 } ApmigLibvirtSessionEvents;
 
+/* Each kind has connections and threads of its own, so that none waits behind another. */
 typedef enum {
-    APMIG_LIBVIRT_QUESTION,
-    APMIG_LIBVIRT_STEP, /* on connections of its own, so that an abort waits behind no question */
+    APMIG_LIBVIRT_VIEW, /* the lists and questions of which the view of the guests is made */
+    APMIG_LIBVIRT_HEARTBEAT,
+    APMIG_LIBVIRT_STEP,
+    APMIG_LIBVIRT_STAMP,
+    APMIG_LIBVIRT_REQUEST, /* what others want to know */
 } ApmigLibvirtCallKind;
 
 /* In the main loop, after the call. @owner NULL: the session was given up. Frees @data. */
@@ -40,10 +44,13 @@ ApmigLibvirtSession *apmig_libvirt_session_new(const char *uri, const ApmigLibvi
 /* Connects in a thread of its own; ends in opened() or lost(). */
 void apmig_libvirt_session_open(ApmigLibvirtSession *session);
 
-/* Has @call run in a worker, or at once without a connection when there is none; then @done. */
+/* Has @call run in a thread, or at once without a connection when there is none; then @done. */
 void apmig_libvirt_session_call(ApmigLibvirtSession *session, ApmigLibvirtCallKind kind,
                                 ApmigLibvirtCall call, ApmigLibvirtCallDone done, gpointer data);
 
-/* Drops the owner's reference. @wait_usec: how long to wait for workers that are busy; 0: not at all. Those that
- * hang are left behind, with what they hold. */
+/* A guest has stopped: no connection keeps it in mind. */
+void apmig_libvirt_session_forget(ApmigLibvirtSession *session, const char *uuid);
+
+/* Drops the owner's reference. @wait_usec: how long to wait for threads to close their connections; 0: not at all.
+ * Those that hang are left behind, with what they hold. */
 void apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec);

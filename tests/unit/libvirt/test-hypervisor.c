@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The libvirt side with libvirt's own test driver, which lives in this process, has one active guest "test" and
- * knows no jobs; the workers with calls that hang; the watch on the status folder.
+ * knows no jobs, and with calls that hang or fail; the watch on the status folder.
  */
 #include "libvirt/hypervisor.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <string.h>
 
-#include "libvirt/pool.h"
 #include "libvirt/status-watch.h"
 #include "cards/fixture.h"
+#include "libvirt/fake-libvirt.h"
 
 #define URI        "test:///default"
 #define GUEST      "test"
@@ -108,6 +109,14 @@ answered(const ApmigEvent *answer, gpointer user_data)
 }
 
 static void
+heartbeat_answered(const ApmigEvent *event, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "heartbeat %" G_GUINT64_FORMAT " %s\n", event->heartbeat.token,
+                           event->heartbeat.error != NULL ? event->heartbeat.error : "-");
+}
+
+static void
 step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data)
 {
     World *world = user_data;
@@ -186,6 +195,8 @@ told(const ApmigEvent *event, gpointer user_data)
                user_data);
     else if (event->type == APMIG_EVENT_GUEST_ANSWERED)
         answered(event, user_data);
+    else if (event->type == APMIG_EVENT_HEARTBEAT_ANSWERED)
+        heartbeat_answered(event, user_data);
     else if (event->type == APMIG_EVENT_STEP_FINISHED)
         step_finished(event->step.op, event->step.outcome, event->step.message, user_data);
     else if (event->type == APMIG_EVENT_GUEST_NEWS)
@@ -594,71 +605,104 @@ test_stamps(void)
     virConnectClose(connection);
 }
 
-/* --- workers ------------------------------------------------------------------------------------- */
-
-typedef struct {
-    GMutex lock;
-    GCond changed;
-    guint n_hanging;
-    guint n_returned;
-    gboolean released;
-} Hang;
+/* --- connections --------------------------------------------------------------------------------- */
 
 static void
-hang(virConnectPtr connection, const GError *error, gpointer data)
+query_and_await(World *world, guint64 token, gboolean want_facts)
 {
-    Hang *state = data;
+    g_autofree char *answer = g_strdup_printf("answered %" G_GUINT64_FORMAT " " GUEST_UUID " job=0 ", token);
 
-    g_mutex_lock(&state->lock);
-    if (connection != NULL)
-        state->n_hanging++;
-    g_cond_broadcast(&state->changed);
-    while (!state->released)
-        g_cond_wait(&state->changed, &state->lock);
-    state->n_returned++;
-    g_cond_broadcast(&state->changed);
-    g_mutex_unlock(&state->lock);
+    world->hypervisor->query_guest(world->hypervisor, token, GUEST_UUID, want_facts);
+    await(world, answer);
 }
 
+/* They may take longer than it waits for them. */
 static void
-wait_for(Hang *state, const guint *count, guint wanted)
+await_closed(guint n_open)
 {
     gint64 end = g_get_monotonic_time() + WAIT_USEC;
 
-    while (*count < wanted) {
-        if (!g_cond_wait_until(&state->changed, &state->lock, end))
-            g_error("%u calls instead of %u", *count, wanted);
+    while (fake_libvirt_n_open() > n_open) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
     }
 }
 
-/* Sixteen hanging calls are under way at once, and neither they nor those that wait keep closing from returning. */
+/* libvirt's client breaks with more, when its keepalive dies. */
 static void
-test_hanging_calls(void)
+test_one_call_at_a_time(void)
 {
-    virConnectPtr first = virConnectOpen(URI);
-    ApmigLibvirtPool *pool = apmig_libvirt_pool_new(URI, first);
-    Hang state = {0};
-    gint64 before;
+    World *world;
+    guint before = fake_libvirt_n_open();
 
-    virConnectClose(first);
-    g_mutex_init(&state.lock);
-    g_cond_init(&state.changed);
-    for (guint i = 0; i < 20; i++)
-        apmig_libvirt_pool_run(pool, hang, &state);
-    g_mutex_lock(&state.lock);
-    wait_for(&state, &state.n_hanging, 16);
-    g_mutex_unlock(&state.lock);
+    fake_libvirt_reset();
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    for (guint64 token = 1; token <= 200; token++) {
+        world->hypervisor->query_guest(world->hypervisor, token, GUEST_UUID, token % 2 == 0);
+        world->hypervisor->list_guests(world->hypervisor, token);
+    }
+    await(world, "answered 200 ");
+    await(world, "listed 200 ");
+    g_assert_cmpuint(fake_libvirt_most_at_once(), ==, 1);
+    g_assert_cmpuint(fake_libvirt_n_open() - before, <=, 3); /* of the events, and two for the view */
+    world_free(world);
+    await_closed(before);
+}
 
-    before = g_get_monotonic_time();
-    apmig_libvirt_pool_close(pool, 100 * G_TIME_SPAN_MILLISECOND);
-    g_assert_cmpint(g_get_monotonic_time() - before, <, G_USEC_PER_SEC);
+/* On each connection of the view once, until it stops. */
+static void
+test_guests_are_looked_up_once(void)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+    virConnectPtr connection = virConnectOpen(URI);
+    virDomainPtr guest = virDomainLookupByName(connection, GUEST);
 
-    g_mutex_lock(&state.lock);
-    state.released = TRUE;
-    g_cond_broadcast(&state.changed);
-    wait_for(&state, &state.n_returned, 20);
-    g_assert_cmpuint(state.n_hanging, ==, 16); /* the four that waited got no connection any more */
-    g_mutex_unlock(&state.lock);
+    await(world, "started ");
+    fake_libvirt_reset();
+    for (guint64 token = 1; token <= 20; token++)
+        query_and_await(world, token, FALSE);
+    g_assert_cmpuint(fake_libvirt_count("DomainLookupByUUIDString"), <=, 2);
+
+    g_assert_cmpint(virDomainDestroy(guest), ==, 0);
+    await(world, "stopped " GUEST_UUID);
+    g_assert_cmpint(virDomainCreate(guest), ==, 0);
+    fake_libvirt_reset();
+    query_and_await(world, 21, FALSE);
+    g_assert_cmpuint(fake_libvirt_count("DomainLookupByUUIDString"), ==, 1);
+
+    /* libvirt knows it no more: as when its stop went unseen. */
+    fake_libvirt_fail("DomainGetJobStats", VIR_ERR_NO_DOMAIN);
+    world->hypervisor->query_guest(world->hypervisor, 22, GUEST_UUID, FALSE);
+    await(world, "answered 22 " GUEST_UUID " job=4 ");
+    virDomainFree(guest);
+    virConnectClose(connection);
+    fake_libvirt_reset();
+}
+
+/* A call of one kind that hangs keeps none of another from being answered. */
+static void
+test_kinds_do_not_wait_for_each_other(void)
+{
+    World *world = world_new(URI, NULL);
+    ApmigHypervisor *hypervisor = world->hypervisor;
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    fake_libvirt_hang("DomainLookupByName", TRUE);
+    for (guint i = 0; i < 6; i++)
+        hypervisor->look_up_facts(hypervisor, GUEST, on_facts, world);
+    fake_libvirt_hang("ConnectGetAllDomainStats", TRUE);
+    hypervisor->heartbeat(hypervisor, 1, NULL);
+    fake_libvirt_await_hanging(5); /* four look-ups are made at a time */
+    query_and_await(world, 2, TRUE);
+    hypervisor->run_step(hypervisor, 3, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
+    await(world, "step 3 no-job");
+    stamp(world, 4, APMIG_STAMP_OFF, NULL);
+    fake_libvirt_hang("ConnectGetAllDomainStats", FALSE);
+    await(world, "heartbeat 1 -\n");
+    world_free(world); /* those that hang notwithstanding */
+    fake_libvirt_reset();
 }
 
 /* --- the status folder --------------------------------------------------------------------------- */
@@ -753,7 +797,9 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);
     g_test_add_func("/libvirt/stamps", test_stamps);
-    g_test_add_func("/libvirt/hanging-calls", test_hanging_calls);
+    g_test_add_func("/libvirt/one-call-at-a-time", test_one_call_at_a_time);
+    g_test_add_func("/libvirt/guests-are-looked-up-once", test_guests_are_looked_up_once);
+    g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);
     g_test_add_func("/libvirt/status-folder-gives-hints", test_status_folder_gives_hints);
     return g_test_run();
