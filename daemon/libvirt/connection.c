@@ -119,6 +119,26 @@ apmig_libvirt_connection_find(ApmigLibvirtConnection *connection, const char *uu
     return domain;
 }
 
+virDomainPtr
+apmig_libvirt_connection_look_up(ApmigLibvirtConnection *connection, const char *guest, GError **error)
+{
+    virDomainPtr domain = g_uuid_string_is_valid(guest)
+                              ? virDomainLookupByUUIDString(connection->handle, guest)
+                              : virDomainLookupByName(connection->handle, guest);
+    g_autofree char *message = NULL;
+
+    if (domain)
+        return domain;
+    if (virGetLastErrorCode() == VIR_ERR_NO_DOMAIN) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_GUEST, "libvirt knows no guest '%s' on this host",
+                    guest);
+        return NULL;
+    }
+    message = apmig_libvirt_error_message();
+    g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, message);
+    return NULL;
+}
+
 void
 apmig_libvirt_connection_forget(ApmigLibvirtConnection *connection, const char *uuid)
 {

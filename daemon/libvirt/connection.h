@@ -44,6 +44,16 @@ virConnectPtr apmig_libvirt_connection_handle(const ApmigLibvirtConnection *conn
  * is remembered may be gone: the next call says so. */
 virDomainPtr apmig_libvirt_connection_find(ApmigLibvirtConnection *connection, const char *uuid);
 
+/**
+ * apmig_libvirt_connection_look_up: asks libvirt in any case
+ * @guest: its UUID, or else its name; active or not
+ * @error: #APMIG_ERROR_NO_SUCH_GUEST, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's sentence
+ *
+ * Returns: (transfer full) (nullable)
+ */
+virDomainPtr apmig_libvirt_connection_look_up(ApmigLibvirtConnection *connection, const char *guest,
+                                              GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* It stopped, or libvirt knows it no more: it is looked up when it is asked about again. */
 void apmig_libvirt_connection_forget(ApmigLibvirtConnection *connection, const char *uuid);
 /* The same of all. */

@@ -9,6 +9,7 @@
 #include <libvirt/virterror.h>
 
 #include "libvirt/calls.h"
+#include "libvirt/changes.h"
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
 #define MAX_PAUSE_S    30
@@ -100,6 +101,7 @@ remember(LibvirtHypervisor *self, const char *uuid, ApmigToken token, const Apmi
 }
 
 typedef struct {
+    ApmigLibvirtSession *session; /* that the call is made for */
     ApmigToken token;
     char *uuid;
     gboolean want_facts;
@@ -108,14 +110,48 @@ typedef struct {
     ApmigLibvirtReading *reading;
 } Query;
 
+/* What its XML says, ahead of its job. */
+typedef struct {
+    ApmigToken token;
+    char *uuid;
+    ApmigGuest *guest;
+} Facts;
+
+static void
+hand_on_facts(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    Facts *facts = data;
+
+    if (self) {
+        remember(self, facts->uuid, facts->token, facts->guest);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_FACTS_READ,
+                                 .facts_read = {facts->token, facts->uuid, apmig_guest_facts(facts->guest)}});
+    }
+    apmig_guest_free(facts->guest);
+    g_free(facts->uuid);
+    g_free(facts);
+}
+
+static void
+on_facts_read(const ApmigGuest *guest, gpointer data)
+{
+    const Query *query = data;
+    Facts *facts = g_new(Facts, 1);
+
+    *facts = (Facts){query->token, g_strdup(query->uuid), apmig_guest_copy(guest)};
+    apmig_libvirt_session_post(query->session, hand_on_facts, facts);
+}
+
 static void
 make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Query *query = data;
 
     if (connection) {
-        query->reading =
-            apmig_libvirt_query(connection, query->uuid, query->want_facts, query->known, query->sysfs_root);
+        query->reading = apmig_libvirt_query(
+            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known,
+                                                query->sysfs_root, on_facts_read, query});
         return;
     }
     query->reading = g_new0(ApmigLibvirtReading, 1);
@@ -124,10 +160,8 @@ make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpoi
 }
 
 static void
-hand_on_answer(gpointer owner, gpointer data)
+tell_answer(LibvirtHypervisor *self, const Query *query)
 {
-    LibvirtHypervisor *self = owner;
-    Query *query = data;
     const ApmigLibvirtReading *reading = query->reading;
     ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED};
 
@@ -141,10 +175,18 @@ hand_on_answer(gpointer owner, gpointer data)
     answer.answered.facts_read = reading->guest != NULL;
     if (reading->guest)
         answer.answered.facts = apmig_guest_facts(reading->guest);
-    if (self && query->want_facts && reading->guest)
+    if (query->want_facts && reading->guest)
         remember(self, query->uuid, query->token, reading->guest);
-    if (self)
-        tell(self, &answer);
+    tell(self, &answer);
+}
+
+static void
+hand_on_answer(gpointer owner, gpointer data)
+{
+    Query *query = data;
+
+    if (owner)
+        tell_answer(owner, query);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
     g_free(query->sysfs_root);
@@ -159,6 +201,7 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);
     Query *query = g_new0(Query, 1);
 
+    query->session = self->session;
     query->token = token;
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;

@@ -55,8 +55,9 @@ struct ApmigHypervisor {
     /* Asks for a list of the active guests. */
     void (*list_guests)(ApmigHypervisor *self, ApmigToken token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
-     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
-     * scope varies are told with every answer. */
+     * whose XML must not be asked for (libvirt 11.0 to 11.4 then wait 30 s: qemuDomainGetXMLDesc()). What it says is told at
+     * once, as FACTS_READ, for the job of a guest whose monitor hangs takes 30 s; where the job has to be known first, with the
+     * answer. The facts of one whose scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Asks, on a connection of its own, what a worker of normal priority has to answer: the job of a guest, or without
      * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. */

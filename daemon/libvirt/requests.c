@@ -6,6 +6,7 @@
 #include "libvirt/private.h"
 
 #include "libvirt/calls.h"
+#include "libvirt/changes.h"
 
 /* --- what is asked of one guest ------------------------------------------------------------------- */
 
@@ -223,13 +224,13 @@ typedef struct {
 static void
 add_devices(ApmigLibvirtConnection *connection, const ApmigGuestName *name, DeviceListing *listing)
 {
-    g_autoptr(ApmigLibvirtReading) reading =
-        apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
+    ApmigGuest *guest = apmig_libvirt_read_facts(connection, name->uuid, listing->sysfs_root);
 
-    if (reading->guest && reading->guest->affected == APMIG_AFFECTED_YES)
-        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
-                                                                 (const char *const *)reading->guest->devices,
-                                                                 reading->guest->scope));
+    if (guest && guest->affected == APMIG_AFFECTED_YES)
+        g_ptr_array_add(listing->guests,
+                        apmig_guest_devices_new(name->uuid, name->name, (const char *const *)guest->devices,
+                                                guest->scope));
+    apmig_guest_free(guest);
 }
 
 static void

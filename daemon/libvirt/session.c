@@ -404,6 +404,17 @@ on_done(gpointer data)
     session_unref(call->session);
 }
 
+void
+apmig_libvirt_session_post(ApmigLibvirtSession *session, ApmigLibvirtCallDone func, gpointer data)
+{
+    SessionCall *posted = g_new0(SessionCall, 1);
+
+    posted->session = g_atomic_rc_box_acquire(session);
+    posted->done = func;
+    posted->data = data;
+    apmig_post(on_done, posted, NULL);
+}
+
 static void
 run_call(ApmigLibvirtConnection *connection, const GError *error, gpointer data)
 {

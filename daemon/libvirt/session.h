@@ -48,6 +48,9 @@ void apmig_libvirt_session_open(ApmigLibvirtSession *session);
 void apmig_libvirt_session_call(ApmigLibvirtSession *session, ApmigLibvirtCallKind kind,
                                 ApmigLibvirtCall call, ApmigLibvirtCallDone done, gpointer data);
 
+/* Has @func called in the main loop as @done of a call is, before that of the call from whose thread it comes. */
+void apmig_libvirt_session_post(ApmigLibvirtSession *session, ApmigLibvirtCallDone func, gpointer data);
+
 /* A guest has stopped: no connection keeps it in mind. */
 void apmig_libvirt_session_forget(ApmigLibvirtSession *session, const char *uuid);
 

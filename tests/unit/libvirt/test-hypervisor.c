@@ -109,6 +109,16 @@ answered(const ApmigEvent *answer, gpointer user_data)
 }
 
 static void
+facts_read(const ApmigEvent *event, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "read %" G_GUINT64_FORMAT " %s", event->facts_read.token,
+                           event->facts_read.uuid);
+    append_facts(world->told, &event->facts_read.facts);
+    g_string_append(world->told, "\n");
+}
+
+static void
 heartbeat_answered(const ApmigEvent *event, gpointer user_data)
 {
     World *world = user_data;
@@ -195,6 +205,8 @@ told(const ApmigEvent *event, gpointer user_data)
                user_data);
     else if (event->type == APMIG_EVENT_GUEST_ANSWERED)
         answered(event, user_data);
+    else if (event->type == APMIG_EVENT_FACTS_READ)
+        facts_read(event, user_data);
     else if (event->type == APMIG_EVENT_HEARTBEAT_ANSWERED)
         heartbeat_answered(event, user_data);
     else if (event->type == APMIG_EVENT_STEP_FINISHED)
@@ -262,7 +274,7 @@ test_questions(void)
     hypervisor->query_guest(hypervisor, 8, GUEST_UUID, FALSE);
     await(world, "answered 8 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
     hypervisor->query_guest(hypervisor, 9, GUEST_UUID, TRUE);
-    await(world, "answered 9 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=1\n");
+    await(world, "read 9 " GUEST_UUID " affected=1\nanswered 9 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
     hypervisor->query_guest(hypervisor, 10, OTHER_UUID, TRUE);
     await(world, "answered 10 " OTHER_UUID " job=4 postcopy=0 facts=0\n");
 
@@ -432,7 +444,8 @@ test_queues_of_an_unplugged_guest(void)
     g_assert_cmpint(virDomainDestroy(ap.guest), ==, 0);
     virDomainFree(virDomainDefineXML(ap.connection, BARE_GUEST_XML));
     g_assert_cmpint(virDomainCreate(ap.guest), ==, 0);
-    expect_facts(&ap, 1, TRUE, "facts=1 affected=1");
+    ap.world->hypervisor->query_guest(ap.world->hypervisor, 1, AP_GUEST_UUID, TRUE);
+    await(ap.world, "read 1 " AP_GUEST_UUID " affected=1\n");
     virDomainFree(virDomainDefineXML(ap.connection, AP_GUEST_XML));
     expect_facts(&ap, 2, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
     sysfs_write(ap.root, MATRIX, "05.0005\n");
@@ -501,7 +514,7 @@ test_events(void)
                     ==, 0);
     await(world, "changed " GUEST_UUID "\n");
     world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
-    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=2 scope=04.0012 varies=0\n");
+    await(world, "read 1 " GUEST_UUID " affected=2 scope=04.0012 varies=0\n");
 
     forget(world);
     g_assert_cmpint(virDomainDestroy(guest), ==, 0);
@@ -705,6 +718,85 @@ test_kinds_do_not_wait_for_each_other(void)
     fake_libvirt_reset();
 }
 
+/* --- the order of questions ---------------------------------------------------------------------- */
+
+/* What libvirt was asked from the last reset on, about one guest that is looked up anew. */
+static void
+expect_calls(const char *expected)
+{
+    g_autofree char *calls = fake_libvirt_calls();
+
+    g_assert_cmpstr(calls, ==, expected);
+}
+
+/* A guest that may come in has its job asked for first: 11.0 to 11.4 wait 30 s for its XML. */
+static void
+query_in_state(int state, int reason, int code, const char *answer, const char *calls)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    fake_libvirt_set_state(state, reason);
+    fake_libvirt_fail("DomainGetJobStats", code);
+    world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
+    await(world, answer);
+    expect_calls(calls);
+    fake_libvirt_reset();
+}
+
+#define LOOK      "ConnectOpen DomainLookupByUUIDString DomainGetState "
+#define JOB       "DomainGetJobStats DomainIsActive" /* of a driver that has none */
+#define JOB_STATE JOB " DomainGetState"
+#define XML       "DomainGetXMLDesc DomainGetXMLDesc" /* of now, and of its next start */
+#define COMES_IN  "answered 1 " GUEST_UUID " job=2 postcopy=0 facts=0\n"
+#define FACTS     "read 1 " GUEST_UUID " affected=1\n"
+
+static void
+test_order_of_questions(void)
+{
+    query_in_state(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED, 0,
+                   FACTS "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n", LOOK XML " " JOB);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, 0,
+                   FACTS "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n", LOOK XML " " JOB);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP, VIR_ERR_OPERATION_UNSUPPORTED, COMES_IN,
+                   LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, VIR_ERR_OPERATION_UNSUPPORTED, COMES_IN,
+                   LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, 0,
+                   "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=1\n", LOOK JOB_STATE " " XML);
+    query_in_state(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY, VIR_ERR_OPERATION_UNSUPPORTED,
+                   "answered 1 " GUEST_UUID " job=2 postcopy=1 facts=0\n", LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_ERR_OPERATION_INVALID,
+                   "answered 1 " GUEST_UUID " job=5 postcopy=0 facts=0 error=it was made to fail\n",
+                   LOOK JOB);
+}
+
+/* Its job takes 30 s; whether it is affected is known before. */
+static void
+test_guest_that_hangs(void)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+
+    await(world, "started ");
+    fake_libvirt_hang("DomainGetJobStats", TRUE);
+    world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
+    await(world, FACTS);
+    world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
+    await(world, "facts affected=1\n");
+    g_assert_false(is_told(world, "answered"));
+    fake_libvirt_reset();
+    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
+
+    /* Where its XML takes a job, too, libvirt is not waited for twice. */
+    fake_libvirt_reset();
+    fake_libvirt_fail("DomainGetXMLDesc", VIR_ERR_OPERATION_TIMEOUT);
+    world->hypervisor->query_guest(world->hypervisor, 2, GUEST_UUID, TRUE);
+    await(world, "answered 2 " GUEST_UUID " job=5 postcopy=0 facts=0 error=it was made to fail\n");
+    g_assert_cmpuint(fake_libvirt_count("DomainGetJobStats"), ==, 0);
+    fake_libvirt_reset();
+}
+
 /* --- the status folder --------------------------------------------------------------------------- */
 
 static void
@@ -797,6 +889,8 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);
     g_test_add_func("/libvirt/stamps", test_stamps);
+    g_test_add_func("/libvirt/order-of-questions", test_order_of_questions);
+    g_test_add_func("/libvirt/guest-that-hangs", test_guest_that_hangs);
     g_test_add_func("/libvirt/one-call-at-a-time", test_one_call_at_a_time);
     g_test_add_func("/libvirt/guests-are-looked-up-once", test_guests_are_looked_up_once);
     g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
