@@ -15,6 +15,7 @@
 
 struct ApmigLibvirtConnection {
     char *uri;
+    ApmigLibvirtAccess access;
     virConnectPtr handle; /* NULL: closed */
     GHashTable *domains;  /* uuid -> virDomainPtr, of @handle, which they keep from being closed */
 };
@@ -37,9 +38,10 @@ apmig_libvirt_error_message(void)
 }
 
 virConnectPtr
-apmig_libvirt_open(const char *uri, GError **error)
+apmig_libvirt_open(const char *uri, ApmigLibvirtAccess access, GError **error)
 {
-    virConnectPtr handle = virConnectOpen(uri);
+    virConnectPtr handle =
+        access == APMIG_LIBVIRT_READ_ONLY ? virConnectOpenReadOnly(uri) : virConnectOpen(uri);
 
     if (!handle) {
         g_autofree char *message = apmig_libvirt_error_message();
@@ -59,11 +61,12 @@ domain_free(gpointer data)
 }
 
 ApmigLibvirtConnection *
-apmig_libvirt_connection_new(const char *uri)
+apmig_libvirt_connection_new(const char *uri, ApmigLibvirtAccess access)
 {
     ApmigLibvirtConnection *connection = g_new0(ApmigLibvirtConnection, 1);
 
     connection->uri = g_strdup(uri);
+    connection->access = access;
     connection->domains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, domain_free);
     return connection;
 }
@@ -92,7 +95,7 @@ apmig_libvirt_connection_open(ApmigLibvirtConnection *connection, GError **error
     if (connection->handle && virConnectIsAlive(connection->handle) == 0)
         close_handle(connection);
     if (!connection->handle)
-        connection->handle = apmig_libvirt_open(connection->uri, error);
+        connection->handle = apmig_libvirt_open(connection->uri, connection->access, error);
     return connection->handle != NULL;
 }
 

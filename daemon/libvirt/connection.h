@@ -9,6 +9,12 @@
 #include <glib.h>
 #include <libvirt/libvirt.h>
 
+/* Read-only is enough for all but virDomainAbortJob() and virDomainSetMetadata(), and needs no rule of polkit's. */
+typedef enum {
+    APMIG_LIBVIRT_READ_ONLY,
+    APMIG_LIBVIRT_FULL,
+} ApmigLibvirtAccess;
+
 /**
  * apmig_libvirt_open: connects, with keepalive
  * @error: #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's own sentence
@@ -18,7 +24,8 @@
  *
  * Returns: (transfer full) (nullable): to be closed with virConnectClose(), which may block too.
  */
-virConnectPtr apmig_libvirt_open(const char *uri, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+virConnectPtr apmig_libvirt_open(const char *uri, ApmigLibvirtAccess access,
+                                 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Returns: (transfer full): libvirt's message for the error of this thread's last call, without control
  * characters, at most 400 bytes. */
@@ -28,7 +35,7 @@ char *apmig_libvirt_error_message(void);
 typedef struct ApmigLibvirtConnection ApmigLibvirtConnection;
 
 /* Does not connect yet. */
-ApmigLibvirtConnection *apmig_libvirt_connection_new(const char *uri);
+ApmigLibvirtConnection *apmig_libvirt_connection_new(const char *uri, ApmigLibvirtAccess access);
 /* Closes it, too, which may block. @connection: (nullable) */
 void apmig_libvirt_connection_free(ApmigLibvirtConnection *connection);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigLibvirtConnection, apmig_libvirt_connection_free)

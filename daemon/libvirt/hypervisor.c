@@ -7,7 +7,9 @@
 
 #include <libvirt-glib/libvirt-glib-event.h>
 #include <libvirt/virterror.h>
+#include <sys/syslog.h>
 
+#include "base/log.h"
 #include "libvirt/calls.h"
 #include "libvirt/changes.h"
 
@@ -239,6 +241,31 @@ hand_on_heartbeat(gpointer owner, gpointer data)
     g_free(heartbeat);
 }
 
+/* Nothing but the connection. */
+static void
+make_ready_to_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
+{
+    GError **error = data;
+
+    if (!connection)
+        *error = g_error_copy(no_connection);
+}
+
+static void
+hand_on_readiness(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    GError **error = data;
+
+    if (self && *error && !self->said_no_steps)
+        apmig_log(LOG_ERR, "a migration could not be ended now: %s", (*error)->message);
+    if (self)
+        self->said_no_steps = *error != NULL;
+    g_clear_error(error);
+    g_free(error);
+}
+
+/* Comes while there is something to be watched: a step would be late that had to wait for its connection. */
 static void
 ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
 {
@@ -249,6 +276,8 @@ ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
     heartbeat->uuid = g_strdup(uuid);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_HEARTBEAT, make_heartbeat, hand_on_heartbeat,
                                heartbeat);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_ready_to_step, hand_on_readiness,
+                               g_new0(GError *, 1));
 }
 
 typedef struct {
@@ -312,10 +341,15 @@ connect_now(gpointer user_data)
 }
 
 static void
-on_opened(gboolean has_hook, gpointer owner)
+on_opened(gboolean has_hook, const char *why_full, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
+    if (why_full && !self->said_why_full)
+        apmig_log(LOG_NOTICE,
+                  "reading from libvirt with full access, not with the read-only access that would do: %s",
+                  why_full);
+    self->said_why_full |= why_full != NULL;
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
 }

@@ -60,7 +60,8 @@ struct ApmigHypervisor {
      * answer. The facts of one whose scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Asks, on a connection of its own, what a worker of normal priority has to answer: the job of a guest, or without
-     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. */
+     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. Has a connection ready for
+     * steps, too; when there is none the log says so. */
     void (*heartbeat)(ApmigHypervisor *self, ApmigToken token, const char *uuid);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);

@@ -140,7 +140,7 @@ run_lane(gpointer data)
 {
     Lane *lane = data;
     ApmigLibvirtPool *pool = lane->pool;
-    ApmigLibvirtConnection *connection = apmig_libvirt_connection_new(pool->uri);
+    ApmigLibvirtConnection *connection = apmig_libvirt_connection_new(pool->uri, pool->rules.access);
     Call *call;
 
     while ((call = next_call(lane))) {

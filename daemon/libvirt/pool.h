@@ -11,7 +11,8 @@
 typedef struct ApmigLibvirtPool ApmigLibvirtPool;
 
 typedef struct {
-    const char *name;  /* of its threads */
+    const char *name; /* of its threads */
+    ApmigLibvirtAccess access;
     guint n_lanes;     /* calls are spread over so many */
     guint max_lanes;   /* one more at a time, up to these, when all have been in their call for longer than */
     gint64 stuck_usec; /* this */

@@ -20,7 +20,9 @@ typedef struct {
     ApmigStatusWatch *status_watch;
     ApmigLibvirtSession *session; /* never NULL once started: between two attempts it is the next one's */
     gboolean connected;
-    guint n_failures; /* attempts in a row */
+    gboolean said_why_full; /* in the log, once */
+    gboolean said_no_steps; /* until they can be made */
+    guint n_failures;       /* attempts in a row */
     guint retry_source;
     GPtrArray
         *look_ups;     /* of LookUp, not owned: under way, to be answered even when the connection is lost */

@@ -17,11 +17,11 @@
 
 /* A question takes less than a millisecond, an abort two, a stamp up to forty; a guest that hangs takes 30 s. */
 static const ApmigLibvirtLanes lanes[] = {
-    [APMIG_LIBVIRT_VIEW] = {"libvirt-view", 2, 8, 1000 * MSEC, MINUTE},
-    [APMIG_LIBVIRT_HEARTBEAT] = {"libvirt-heart", 1, 1, 0, MINUTE},
-    [APMIG_LIBVIRT_STEP] = {"libvirt-step", 1, 16, 20 * MSEC, MINUTE},
-    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", 1, 16, 100 * MSEC, MINUTE},
-    [APMIG_LIBVIRT_REQUEST] = {"libvirt-request", 1, 4, 100 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_VIEW] = {"libvirt-view", APMIG_LIBVIRT_READ_ONLY, 2, 8, 1000 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_HEARTBEAT] = {"libvirt-heart", APMIG_LIBVIRT_READ_ONLY, 1, 1, 0, MINUTE},
+    [APMIG_LIBVIRT_STEP] = {"libvirt-step", APMIG_LIBVIRT_FULL, 1, 16, 20 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", APMIG_LIBVIRT_FULL, 1, 16, 100 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_REQUEST] = {"libvirt-request", APMIG_LIBVIRT_READ_ONLY, 1, 4, 100 * MSEC, MINUTE},
 };
 
 /* Counted by g_atomic_rc_box: held by the owner, by each event callback and each call,
@@ -42,6 +42,8 @@ struct ApmigLibvirtSession {
     int events[MAX_EVENTS];
     guint n_events;
     gboolean has_hook;
+    char
+        *why_full; /* (nullable): why the connection is not read-only, and those for reading are not either */
 
     /* Any thread's: */
     int close_reason; /* atomic */
@@ -65,6 +67,7 @@ session_clear(gpointer data)
     g_mutex_clear(&session->lock);
     g_cond_clear(&session->disconnected_cond);
     g_clear_error(&session->error);
+    g_free(session->why_full);
     g_free(session->uri);
 }
 
@@ -271,10 +274,27 @@ disconnect_events(ApmigLibvirtSession *session)
     g_clear_pointer(&session->connection, virConnectClose);
 }
 
+/* A site may have closed libvirt's read-only socket. Where neither can be had, the cause is that of the first. */
+static virConnectPtr
+open_for_events(ApmigLibvirtSession *session, GError **error)
+{
+    g_autoptr(GError) refusal = NULL;
+    virConnectPtr connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_READ_ONLY, &refusal);
+
+    if (connection)
+        return connection;
+    connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_FULL, NULL);
+    if (connection)
+        session->why_full = g_strdup(refusal->message);
+    else
+        g_propagate_error(error, g_steal_pointer(&refusal));
+    return connection;
+}
+
 static gboolean
 connect_session(ApmigLibvirtSession *session, GError **error)
 {
-    session->connection = apmig_libvirt_open(session->uri, error);
+    session->connection = open_for_events(session, error);
     if (!session->connection || !connect_events(session, error))
         return FALSE;
     session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
@@ -308,8 +328,13 @@ wait_for_disconnection(ApmigLibvirtSession *session, gint64 end)
 static void
 open_pools(ApmigLibvirtSession *session)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
-        session->pools[i] = apmig_libvirt_pool_new(session->uri, &lanes[i]);
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++) {
+        ApmigLibvirtLanes rules = lanes[i];
+
+        if (session->why_full)
+            rules.access = APMIG_LIBVIRT_FULL;
+        session->pools[i] = apmig_libvirt_pool_new(session->uri, &rules);
+    }
     session->ready = TRUE;
 }
 
@@ -342,7 +367,7 @@ on_connected(gpointer data)
     } else if (session->closed) {
         session->report->lost(session->closed, session->owner);
     } else {
-        session->report->opened(session->has_hook, session->owner);
+        session->report->opened(session->has_hook, session->why_full, session->owner);
     }
     session_unref(session);
 }

@@ -17,8 +17,9 @@
 typedef struct ApmigLibvirtSession ApmigLibvirtSession;
 
 typedef struct {
-    /* Connected, and every event registered. @has_hook: it is the QEMU driver. */
-    void (*opened)(gboolean has_hook, gpointer owner);
+    /* Connected, and every event registered. @has_hook: it is the QEMU driver. @why_full: (nullable): a sentence: why it reads
+     * on connections that may do everything. */
+    void (*opened)(gboolean has_hook, const char *why_full, gpointer owner);
     /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */
     void (*lost)(const char *reason, gpointer owner);
     /* Metadata counts with apmigd's element alone. */

@@ -229,6 +229,12 @@ virConnectOpen(const char *uri)
     return begin("ConnectOpen", NULL) ? note_open(REAL(virConnectOpen)(uri)) : NULL;
 }
 
+virConnectPtr
+virConnectOpenReadOnly(const char *uri)
+{
+    return begin("ConnectOpenReadOnly", NULL) ? note_open(REAL(virConnectOpenReadOnly)(uri)) : NULL;
+}
+
 int
 virConnectClose(virConnectPtr connection)
 {

@@ -663,6 +663,56 @@ test_one_call_at_a_time(void)
     await_closed(before);
 }
 
+static void
+await_count(const char *function, guint count)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_USEC;
+
+    while (fake_libvirt_count(function) < count) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(1000);
+    }
+}
+
+/* What changes guests alone may change something. */
+static void
+test_read_only(void)
+{
+    World *world;
+
+    fake_libvirt_reset();
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    query_and_await(world, 1, TRUE);
+    world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
+    await(world, "heartbeat 2 -\n");
+    world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
+    await(world, "facts affected=1\n");
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 4);
+    await_count("ConnectOpen", 1); /* ready for steps: the heartbeat saw to it */
+    stamp(world, 3, APMIG_STAMP_OFF, NULL);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    world_free(world);
+}
+
+/* As where the read-only socket is masked. */
+static void
+test_no_read_only(void)
+{
+    World *world;
+
+    fake_libvirt_reset();
+    fake_libvirt_fail("ConnectOpenReadOnly", VIR_ERR_SYSTEM_ERROR);
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    query_and_await(world, 1, TRUE);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 1);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    world_free(world);
+    fake_libvirt_reset();
+}
+
 /* On each connection of the view once, until it stops. */
 static void
 test_guests_are_looked_up_once(void)
@@ -745,7 +795,7 @@ query_in_state(int state, int reason, int code, const char *answer, const char *
     fake_libvirt_reset();
 }
 
-#define LOOK      "ConnectOpen DomainLookupByUUIDString DomainGetState "
+#define LOOK      "ConnectOpenReadOnly DomainLookupByUUIDString DomainGetState "
 #define JOB       "DomainGetJobStats DomainIsActive" /* of a driver that has none */
 #define JOB_STATE JOB " DomainGetState"
 #define XML       "DomainGetXMLDesc DomainGetXMLDesc" /* of now, and of its next start */
@@ -892,6 +942,8 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/order-of-questions", test_order_of_questions);
     g_test_add_func("/libvirt/guest-that-hangs", test_guest_that_hangs);
     g_test_add_func("/libvirt/one-call-at-a-time", test_one_call_at_a_time);
+    g_test_add_func("/libvirt/read-only", test_read_only);
+    g_test_add_func("/libvirt/no-read-only", test_no_read_only);
     g_test_add_func("/libvirt/guests-are-looked-up-once", test_guests_are_looked_up_once);
     g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);

@@ -101,7 +101,7 @@ world_free(World *world)
 static void
 test_few_lanes(void)
 {
-    World *world = world_new(&(ApmigLibvirtLanes){"test", 2, 8, NEVER, NEVER});
+    World *world = world_new(&(ApmigLibvirtLanes){"test", APMIG_LIBVIRT_READ_ONLY, 2, 8, NEVER, NEVER});
 
     run(world, 1);
     await(world, &world->n_hanging, 1);
@@ -123,7 +123,8 @@ test_few_lanes(void)
 static void
 test_stuck_lanes(void)
 {
-    World *world = world_new(&(ApmigLibvirtLanes){"test", 2, 8, 10 * G_TIME_SPAN_MILLISECOND, NEVER});
+    World *world = world_new(
+        &(ApmigLibvirtLanes){"test", APMIG_LIBVIRT_READ_ONLY, 2, 8, 10 * G_TIME_SPAN_MILLISECOND, NEVER});
 
     run(world, 20);
     await(world, &world->n_hanging, 8);
@@ -149,7 +150,8 @@ await_closed(guint n_open)
 static void
 test_idle_lanes_are_closed(void)
 {
-    World *world = world_new(&(ApmigLibvirtLanes){"test", 1, 4, 0, 20 * G_TIME_SPAN_MILLISECOND});
+    World *world = world_new(
+        &(ApmigLibvirtLanes){"test", APMIG_LIBVIRT_READ_ONLY, 1, 4, 0, 20 * G_TIME_SPAN_MILLISECOND});
 
     run(world, 4);
     await(world, &world->n_hanging, 4);
@@ -168,7 +170,7 @@ test_idle_lanes_are_closed(void)
 static void
 test_closed_while_calls_hang(void)
 {
-    World *world = world_new(&(ApmigLibvirtLanes){"test", 4, 4, 0, NEVER});
+    World *world = world_new(&(ApmigLibvirtLanes){"test", APMIG_LIBVIRT_READ_ONLY, 4, 4, 0, NEVER});
     gint64 before;
 
     run(world, 9);
@@ -212,7 +214,7 @@ look_up_twice(World *world, guint n_returned)
 static void
 test_guests_are_forgotten(void)
 {
-    World *world = world_new(&(ApmigLibvirtLanes){"test", 2, 2, 0, NEVER});
+    World *world = world_new(&(ApmigLibvirtLanes){"test", APMIG_LIBVIRT_READ_ONLY, 2, 2, 0, NEVER});
 
     fake_libvirt_reset();
     look_up_twice(world, 0);
