@@ -9,45 +9,6 @@
 #include "libvirt/guest-queues.h"
 #include "guest/stamp-xml.h"
 
-/* --- the list ------------------------------------------------------------------------------------ */
-
-static void
-guest_name_clear(gpointer data)
-{
-    ApmigGuestName *guest = data;
-
-    g_free((char *)guest->uuid);
-    g_free((char *)guest->name);
-}
-
-GArray *
-apmig_libvirt_list(ApmigLibvirtConnection *connection, GError **error)
-{
-    virDomainPtr *domains = NULL;
-    int n_domains = virConnectListAllDomains(apmig_libvirt_connection_handle(connection), &domains,
-                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-    GArray *guests;
-
-    if (n_domains < 0) {
-        apmig_domain_set_unavailable(error);
-        return NULL;
-    }
-    guests = g_array_sized_new(FALSE, FALSE, sizeof(ApmigGuestName), n_domains);
-    g_array_set_clear_func(guests, guest_name_clear);
-    for (int i = 0; i < n_domains; i++) {
-        char uuid[VIR_UUID_STRING_BUFLEN] = "";
-        ApmigGuestName guest;
-
-        virDomainGetUUIDString(domains[i], uuid);
-        guest.uuid = g_strdup(uuid);
-        guest.name = g_strdup(virDomainGetName(domains[i]));
-        g_array_append_val(guests, guest);
-        virDomainFree(domains[i]);
-    }
-    free(domains); /* libvirt's, from malloc() */
-    return guests;
-}
-
 /* --- one guest ----------------------------------------------------------------------------------- */
 
 static ApmigGuest *

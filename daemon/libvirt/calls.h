@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The questions to libvirt. All of them block, some for 30 s and more, and belong into the thread that the connection
+ * The questions to libvirt about one guest. All of them block, some for 30 s and more, and belong into the thread that the connection
  * belongs to.
  */
 #pragma once
@@ -8,14 +8,6 @@
 #include "libvirt/connection.h"
 #include "libvirt/domain.h"
 #include "libvirt/stamper.h"
-
-/**
- * apmig_libvirt_list:
- * @error: #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's sentence
- *
- * Returns: (transfer full) (nullable) (element-type ApmigGuestName): the active guests, which own their strings.
- */
-GArray *apmig_libvirt_list(ApmigLibvirtConnection *connection, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 typedef struct {
     const char *uuid;

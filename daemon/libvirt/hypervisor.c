@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "libvirt/calls.h"
 #include "libvirt/changes.h"
+#include "libvirt/listing.h"
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
 #define MAX_PAUSE_S    30
@@ -27,6 +28,7 @@ tell(const LibvirtHypervisor *self, const ApmigEvent *event)
 
 typedef struct {
     ApmigToken token;
+    char *status_dir; /* (nullable) */
     char *error;
     GArray *guests; /* of ApmigGuestName; NULL with @error */
 } Listing;
@@ -38,7 +40,7 @@ make_list(ApmigLibvirtConnection *connection, const GError *no_connection, gpoin
     g_autoptr(GError) error = NULL;
 
     if (connection)
-        listing->guests = apmig_libvirt_list(connection, &error);
+        listing->guests = apmig_libvirt_list(connection, listing->status_dir, &error);
     if (!listing->guests)
         listing->error = g_strdup(error ? error->message : no_connection->message);
 }
@@ -58,6 +60,7 @@ hand_on_list(gpointer owner, gpointer data)
         tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
                                  .listed = {listing->token, listing->error, NULL, 0}});
     g_clear_pointer(&listing->guests, g_array_unref);
+    g_free(listing->status_dir);
     g_free(listing->error);
     g_free(listing);
 }
@@ -69,6 +72,7 @@ list_guests(ApmigHypervisor *vtable, ApmigToken token)
     Listing *listing = g_new0(Listing, 1);
 
     listing->token = token;
+    listing->status_dir = g_strdup(self->status_dir);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_list, hand_on_list, listing);
 }
 

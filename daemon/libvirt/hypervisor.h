@@ -52,7 +52,7 @@ typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_dat
 
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
-    /* Asks for a list of the active guests. */
+    /* Asks for a list of the active guests. One that lacks a guest which runs here is an error. */
     void (*list_guests)(ApmigHypervisor *self, ApmigToken token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
      * whose XML must not be asked for (libvirt 11.0 to 11.4 then wait 30 s: qemuDomainGetXMLDesc()). What it says is told at
@@ -88,7 +88,8 @@ struct ApmigHypervisor {
 /**
  * apmig_libvirt_hypervisor_new:
  * @uri: such as "qemu:///system"
- * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints; NULL: none
+ * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints, and in which the active guests
+ *   lie by their names; NULL: none
  * @sysfs_root: where sysfs is mounted: the queues of active guests are read there
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).

@@ -7,6 +7,7 @@
 
 #include "libvirt/calls.h"
 #include "libvirt/changes.h"
+#include "libvirt/listing.h"
 
 /* --- what is asked of one guest ------------------------------------------------------------------- */
 
@@ -215,6 +216,7 @@ libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRem
 /* --- devices ------------------------------------------------------------------------------------- */
 
 typedef struct {
+    char *status_dir; /* (nullable) */
     char *sysfs_root;
     GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
     ApmigGuestDevicesFunc func;
@@ -238,7 +240,7 @@ make_device_listing(ApmigLibvirtConnection *connection, const GError *no_connect
 {
     DeviceListing *listing = data;
     g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) names = connection ? apmig_libvirt_list(connection, &error) : NULL;
+    g_autoptr(GArray) names = connection ? apmig_libvirt_list(connection, listing->status_dir, &error) : NULL;
 
     if (!names)
         return;
@@ -255,6 +257,7 @@ hand_on_device_listing(gpointer owner, gpointer data)
     if (owner)
         listing->func(listing->guests, listing->user_data);
     g_clear_pointer(&listing->guests, g_ptr_array_unref);
+    g_free(listing->status_dir);
     g_free(listing->sysfs_root);
     g_free(listing);
 }
@@ -265,6 +268,7 @@ libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpoint
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     DeviceListing *listing = g_new0(DeviceListing, 1);
 
+    listing->status_dir = g_strdup(self->status_dir);
     listing->sysfs_root = g_strdup(self->sysfs_root);
     listing->func = func;
     listing->user_data = user_data;

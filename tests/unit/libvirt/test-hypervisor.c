@@ -924,6 +924,68 @@ test_status_folder_gives_hints(void)
     g_assert_cmpint(g_rmdir(dir), ==, 0);
 }
 
+static void
+put_file(const char *dir, const char *file)
+{
+    g_autofree char *path = g_build_filename(dir, file, NULL);
+
+    g_assert_true(g_file_set_contents(path, "", -1, NULL));
+}
+
+static void
+expect_list(World *world, guint64 token, const char *rest)
+{
+    g_autofree char *line = g_strdup_printf("listed %" G_GUINT64_FORMAT " %s", token, rest);
+
+    world->hypervisor->list_guests(world->hypervisor, token);
+    await(world, line);
+}
+
+/* What an access driver takes out of the list is found by its file. */
+static void
+test_list_lacks_a_guest(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
+    g_autofree char *missing =
+        g_strdup_printf("libvirt does not list guest 'g 1', which runs here by %s/g 1.xml: ", dir);
+    World *world = world_new(URI, dir);
+
+    await(world, "started ");
+    put_file(dir, GUEST ".xml");
+    put_file(dir, "g2.xml.new"); /* being written */
+    put_file(dir, "g2.pid");
+    expect_list(world, 1, "ok " GUEST "=" GUEST_UUID "\n");
+    put_file(dir, "g 1.xml");
+    expect_list(world, 2, missing);
+
+    /* It has just stopped. */
+    fake_libvirt_hang("ConnectListAllDomains", TRUE);
+    world->hypervisor->list_guests(world->hypervisor, 3);
+    fake_libvirt_await_hanging(1);
+    remove_status(dir, "g 1");
+    fake_libvirt_hang("ConnectListAllDomains", FALSE);
+    await(world, "listed 3 ok ");
+    fake_libvirt_hang("ConnectListAllDomains", TRUE);
+    world->hypervisor->list_guests(world->hypervisor, 4);
+    fake_libvirt_await_hanging(1);
+    put_file(dir, "g3.xml"); /* or started */
+    fake_libvirt_hang("ConnectListAllDomains", FALSE);
+    await(world, "listed 4 ok ");
+
+    /* A folder that cannot be read hides nothing. */
+    world_free(world);
+    for (guint i = 0; i < 4; i++) {
+        g_autofree char *path =
+            g_build_filename(dir, (const char *[]){GUEST ".xml", "g2.xml.new", "g2.pid", "g3.xml"}[i], NULL);
+        g_assert_cmpint(g_remove(path), ==, 0);
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+    world = world_new(URI, dir);
+    await(world, "started ");
+    expect_list(world, 5, "ok ");
+    world_free(world);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -948,5 +1010,6 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);
     g_test_add_func("/libvirt/status-folder-gives-hints", test_status_folder_gives_hints);
+    g_test_add_func("/libvirt/list-lacks-a-guest", test_list_lacks_a_guest);
     return g_test_run();
 }
