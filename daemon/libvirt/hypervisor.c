@@ -415,6 +415,12 @@ on_status_change(const char *name, gpointer user_data)
         tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
 }
 
+static void
+on_hints_changed(gboolean watched, gpointer user_data)
+{
+    tell(user_data, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
+}
+
 /* libvirt's default prints every error to standard error. */
 static void
 ignore_error(void *user_data, virErrorPtr error)
@@ -442,7 +448,8 @@ start(ApmigHypervisor *vtable, const ApmigHypervisorCallbacks *callbacks, gpoint
     register_events();
     virSetErrorFunc(NULL, ignore_error);
     if (self->status_dir)
-        self->status_watch = apmig_status_watch_new(self->status_dir, on_status_change, self);
+        self->status_watch =
+            apmig_status_watch_new(self->status_dir, on_status_change, on_hints_changed, self);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     apmig_libvirt_session_open(self->session);
 }

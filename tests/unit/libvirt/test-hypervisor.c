@@ -182,6 +182,13 @@ hint(const char *uuid, const char *name, gpointer user_data)
 }
 
 static void
+on_watched(gboolean watched, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "watched %d\n", watched);
+}
+
+static void
 on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
 {
     World *world = user_data;
@@ -215,6 +222,8 @@ told(const ApmigEvent *event, gpointer user_data)
         news(event, user_data);
     else if (event->type == APMIG_EVENT_HINT)
         hint(event->hint.uuid, event->hint.name, user_data);
+    else if (event->type == APMIG_EVENT_HINTS_CHANGED)
+        on_watched(event->hints.watched, user_data);
     else if (event->type == APMIG_EVENT_STAMP_FINISHED)
         stamp_finished(event->stamping.op, event->stamping.result, event->stamping.message, user_data);
     else
@@ -880,12 +889,13 @@ test_status_folder(void)
     g_autofree char *base = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
     g_autofree char *parent = g_build_filename(base, "libvirt", NULL);
     g_autofree char *dir = g_build_filename(parent, "qemu", NULL);
-    ApmigStatusWatch *watch = apmig_status_watch_new(dir, on_status, &world);
+    ApmigStatusWatch *watch = apmig_status_watch_new(dir, on_status, on_watched, &world);
 
     /* Not there yet: found once it appears, and whatever was missed is owned up to. */
     g_assert_cmpint(g_mkdir(parent, 0700), ==, 0);
     g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
-    await(&world, "hint - -\n");
+    await(&world, "watched 1\nhint - -\n");
+    g_assert_false(is_told(&world, "watched 0"));
     replace_status(dir, "g1");
     await(&world, "hint - g1\n");
     g_assert_false(is_told(&world, "g1.xml"));
@@ -896,9 +906,9 @@ test_status_folder(void)
     g_assert_cmpint(g_rmdir(dir), ==, 0);
     while (g_main_context_iteration(NULL, FALSE))
         ;
-    g_assert_cmpstr(world.told->str, ==, "");
+    g_assert_cmpstr(world.told->str, ==, "watched 0\n");
     g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
-    await(&world, "hint - -\n");
+    await(&world, "watched 1\nhint - -\n");
     replace_status(dir, "g 2");
     await(&world, "hint - g 2\n");
 
@@ -916,6 +926,7 @@ test_status_folder_gives_hints(void)
     g_autofree char *dir = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
     World *world = world_new(URI, dir);
 
+    await(world, "watched 1\n");
     await(world, "started ");
     replace_status(dir, GUEST);
     await(world, "hint - " GUEST "\n");
