@@ -211,53 +211,71 @@ connection_closed(virConnectPtr connection, int reason, void *data)
 
 /* --- connecting, in a thread of its own ---------------------------------------------------------- */
 
-/* A driver that lacks some event has nothing to tell by it. */
+typedef struct {
+    int id;
+    virConnectDomainEventGenericCallback func;
+    const char
+        *tells; /* NULL: a driver that lacks it has nothing to tell by it; else nothing is seen without it */
+} WantedEvent;
+
+static const WantedEvent wanted_events[] = {
+    {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), "guests that start and stop"},
+    {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration),
+     "migrations that send memory"},
+    {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
+    {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
+    {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
+    {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
+};
+
 static gboolean
-is_failure(GError **error)
+is_unsupported(void)
 {
     int code = virGetLastErrorCode();
-    g_autofree char *message = NULL;
 
-    if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED)
-        return FALSE;
-    message = apmig_libvirt_error_message();
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
-                "cannot register for libvirt's events: %s", message);
-    return TRUE;
+    return code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED;
+}
+
+static void
+set_no_events(GError **error, const char *what)
+{
+    g_autofree char *message = apmig_libvirt_error_message();
+
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "libvirt does not tell of %s: %s",
+                what, message);
 }
 
 static gboolean
+connect_event(ApmigLibvirtSession *session, const WantedEvent *wanted, GError **error)
+{
+    int event;
+
+    g_atomic_rc_box_acquire(session);
+    event = virConnectDomainEventRegisterAny(session->connection, NULL, wanted->id, wanted->func, session,
+                                             session_unref);
+    if (event >= 0) {
+        session->events[session->n_events++] = event;
+        return TRUE;
+    }
+    session_unref(session);
+    if (!wanted->tells && is_unsupported())
+        return TRUE;
+    set_no_events(error, wanted->tells ? wanted->tells : "what happens to guests");
+    return FALSE;
+}
+
+/* A driver without a daemon does not close its connection by itself. */
+static gboolean
 connect_events(ApmigLibvirtSession *session, GError **error)
 {
-    const struct {
-        int id;
-        virConnectDomainEventGenericCallback func;
-    } wanted[MAX_EVENTS] = {
-        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
-        {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration)},
-        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
-        {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
-    };
-
     if (virConnectRegisterCloseCallback(session->connection, connection_closed, session, NULL) < 0 &&
-        is_failure(error))
+        !is_unsupported()) {
+        set_no_events(error, "the end of the connection");
         return FALSE;
-    for (guint i = 0; i < G_N_ELEMENTS(wanted); i++) {
-        int event;
-
-        g_atomic_rc_box_acquire(session);
-        event = virConnectDomainEventRegisterAny(session->connection, NULL, wanted[i].id, wanted[i].func,
-                                                 session, session_unref);
-        if (event >= 0) {
-            session->events[session->n_events++] = event;
-            continue;
-        }
-        session_unref(session);
-        if (is_failure(error))
-            return FALSE;
     }
+    for (guint i = 0; i < G_N_ELEMENTS(wanted_events); i++)
+        if (!connect_event(session, &wanted_events[i], error))
+            return FALSE;
     return TRUE;
 }
 

@@ -17,7 +17,8 @@
 typedef struct ApmigLibvirtSession ApmigLibvirtSession;
 
 typedef struct {
-    /* Connected, and every event registered. @has_hook: it is the QEMU driver. @why_full: (nullable): a sentence: why it reads
+    /* Connected, and every event registered that the driver knows: without those of stopping guests and of migrations that
+     * send memory, what would be seen is no view. @has_hook: it is the QEMU driver. @why_full: (nullable): a sentence: why it reads
      * on connections that may do everything. */
     void (*opened)(gboolean has_hook, const char *why_full, gpointer owner);
     /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */

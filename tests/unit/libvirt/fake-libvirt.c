@@ -266,8 +266,15 @@ virConnectDomainEventRegisterAny(virConnectPtr connection, virDomainPtr domain, 
                                  virConnectDomainEventGenericCallback callback, void *data,
                                  virFreeCallback free_data)
 {
-    CALL(virConnectDomainEventRegisterAny, connection, int, -1, connection, domain, event, callback, data,
-         free_data);
+    const char *name = event == VIR_DOMAIN_EVENT_ID_LIFECYCLE             ? "RegisterLifecycle"
+                       : event == VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION ? "RegisterIteration"
+                                                                          : "RegisterOther";
+    int result = -1;
+
+    if (begin(name, connection))
+        result = REAL(virConnectDomainEventRegisterAny)(connection, domain, event, callback, data, free_data);
+    end(connection);
+    return result;
 }
 
 virDomainPtr

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An eye on libvirt's functions, and a hand in them. A program that is linked with this calls the real ones through it: each
- * call is noted under the function's name without "vir", and can be made to hang, or to fail. For one test at a time.
+ * call is noted under the function's name without "vir", and can be made to hang, or to fail. An event is registered for by
+ * RegisterLifecycle, RegisterIteration or RegisterOther. For one test at a time.
  */
 #pragma once
 

@@ -496,6 +496,49 @@ test_no_connection(void)
     g_assert_cmpint(g_get_monotonic_time() - first_loss, >=, 500 * G_TIME_SPAN_MILLISECOND);
 }
 
+/* They may take longer than it waits for them. */
+static void
+await_closed(guint n_open)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_USEC;
+
+    while (fake_libvirt_n_open() > n_open) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+static void
+start_without(const char *event, int code, const char *answer)
+{
+    World *world;
+
+    fake_libvirt_reset();
+    fake_libvirt_fail(event, code);
+    world = world_new(URI, NULL);
+    await(world, answer);
+    world_free(world);
+    fake_libvirt_reset();
+}
+
+/* What leaves a host unseen is no view of it; what only some drivers have may be missing. */
+static void
+test_events_that_are_missing(void)
+{
+    guint before = fake_libvirt_n_open();
+
+    start_without("RegisterLifecycle", VIR_ERR_NO_SUPPORT,
+                  "lost: libvirt does not tell of guests that start and stop: it was made to fail\n");
+    start_without("RegisterIteration", VIR_ERR_NO_SUPPORT,
+                  "lost: libvirt does not tell of migrations that send memory: it was made to fail\n");
+    start_without("RegisterIteration", VIR_ERR_ACCESS_DENIED,
+                  "lost: libvirt does not tell of migrations that send memory: it was made to fail\n");
+    start_without("RegisterOther", VIR_ERR_ACCESS_DENIED,
+                  "lost: libvirt does not tell of what happens to guests: it was made to fail\n");
+    start_without("RegisterOther", VIR_ERR_NO_SUPPORT, "started " URI);
+    await_closed(before);
+}
+
 static void
 test_freed_while_connecting(void)
 {
@@ -636,18 +679,6 @@ query_and_await(World *world, guint64 token, gboolean want_facts)
 
     world->hypervisor->query_guest(world->hypervisor, token, GUEST_UUID, want_facts);
     await(world, answer);
-}
-
-/* They may take longer than it waits for them. */
-static void
-await_closed(guint n_open)
-{
-    gint64 end = g_get_monotonic_time() + WAIT_USEC;
-
-    while (fake_libvirt_n_open() > n_open) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(1000);
-    }
 }
 
 /* libvirt's client breaks with more, when its keepalive dies. */
@@ -1009,6 +1040,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/queues-of-a-guest-that-stops", test_queues_of_a_guest_that_stops);
     g_test_add_func("/libvirt/queues-of-an-unplugged-guest", test_queues_of_an_unplugged_guest);
     g_test_add_func("/libvirt/no-connection", test_no_connection);
+    g_test_add_func("/libvirt/events-that-are-missing", test_events_that_are_missing);
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);
     g_test_add_func("/libvirt/stamps", test_stamps);
