@@ -20,7 +20,7 @@ typedef enum {
  * @error: #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's own sentence
  *
  * Blocks, without limit when libvirtd hangs, so not in the main loop's thread; the connection needs that loop running
- * (gvir_event_register()). A peer that dies later is noticed after 20 s (virConnectSetKeepAlive()).
+ * (apmig_libvirt_use_main_loop()). A peer that dies later is noticed after 20 s (virConnectSetKeepAlive()).
  *
  * Returns: (transfer full) (nullable): to be closed with virConnectClose(), which may block too.
  */

@@ -5,13 +5,13 @@
  */
 #include "libvirt/private.h"
 
-#include <libvirt-glib/libvirt-glib-event.h>
 #include <libvirt/virterror.h>
 #include <sys/syslog.h>
 
 #include "base/log.h"
 #include "libvirt/calls.h"
 #include "libvirt/changes.h"
+#include "libvirt/event-loop.h"
 #include "libvirt/listing.h"
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
@@ -428,24 +428,13 @@ ignore_error(void *user_data, virErrorPtr error)
 }
 
 static void
-register_events(void)
-{
-    static gsize registered;
-
-    if (g_once_init_enter(&registered)) {
-        gvir_event_register();
-        g_once_init_leave(&registered, 1);
-    }
-}
-
-static void
 start(ApmigHypervisor *vtable, const ApmigHypervisorCallbacks *callbacks, gpointer user_data)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
 
     self->callbacks = *callbacks;
     self->user_data = user_data;
-    register_events();
+    apmig_libvirt_use_main_loop();
     virSetErrorFunc(NULL, ignore_error);
     if (self->status_dir)
         self->status_watch =

@@ -5,7 +5,7 @@
  * told in the main loop; once it has been given up it tells nothing more. So a call that hangs on a dead connection holds
  * up nothing but its thread: the next session has threads of its own, and begins only when libvirt answers again.
  *
- * Needs gvir_event_register() before and a loop running on the default main context. Main loop's thread only.
+ * Needs apmig_libvirt_use_main_loop() before and a loop running on the default main context. Main loop's thread only.
  */
 #pragma once
 
