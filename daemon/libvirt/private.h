@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of libvirt's side of the vtable share: hypervisor.c has the view and the sessions,
- * libvirt-requests.c all other questions. In the main loop's thread.
+ * requests.c all other questions. In the main loop's thread.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ typedef struct {
     GHashTable *known; /* uuid -> Known: guests whose queues are read anew with every answer */
 } LibvirtHypervisor;
 
-/* libvirt-requests.c: members of the vtable. */
+/* requests.c: members of the vtable. */
 void libvirt_look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func,
                            gpointer user_data);
 void libvirt_describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,
