@@ -8,6 +8,8 @@
 
 static GMutex reader; /* held by a test: writing hangs */
 static GPtrArray *read_texts;
+static ApmigLogQueue *queues[4]; /* of each case: one is never freed, for somebody may still log */
+static guint n_queues;
 
 static void
 write_text(gpointer entry)
@@ -29,7 +31,9 @@ begin(void)
     static const ApmigLogQueueFuncs funcs = {write_text, g_free, describe_loss};
 
     read_texts = g_ptr_array_new_with_free_func(g_free);
-    return apmig_log_queue_new(&funcs);
+    g_assert_cmpuint(n_queues, <, G_N_ELEMENTS(queues));
+    queues[n_queues] = apmig_log_queue_new(&funcs);
+    return queues[n_queues++];
 }
 
 static void
