@@ -67,6 +67,8 @@ apmig_argument_names_vfio_ap(const char *text)
 static gboolean
 bytes_name_us(const char *xml, gsize length)
 {
+    if (!xml || length == 0) /* there may be no text at all */
+        return FALSE;
     return memmem(xml, length, DEVICE_MODEL, strlen(DEVICE_MODEL)) ||
            memmem(xml, length, OUR_ELEMENTS, strlen(OUR_ELEMENTS));
 }
