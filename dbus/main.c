@@ -26,6 +26,9 @@
 #define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
 #define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
 
+/* For a log that is not read, at the end. */
+#define LOG_LIMIT_USEC (2 * (gint64)G_USEC_PER_SEC)
+
 typedef struct {
     char *config;
     char *policy_dir;
@@ -198,7 +201,8 @@ new_core(const Options *options, GError **error)
     if (!store)
         return NULL;
     core = apmig_core_new(policy, store, new_hypervisor(config, options),
-                          apmig_key_view_new(sysfs_root(options)), config->hooks_dir,
+                          apmig_key_view_new(sysfs_root(options)),
+                          apmig_host_identity_new(sysfs_root(options), "/proc"), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));
     return core;
@@ -259,11 +263,13 @@ main(int argc, char **argv)
         return check_config(&options);
     /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
     signal(SIGPIPE, SIG_IGN);
+    apmig_log_start();
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {
         apmig_log(LOG_ERR, "cannot start: %s", error->message);
         daemon.exit_status = EXIT_FAILURE;
     }
     g_main_loop_unref(daemon.loop);
+    apmig_log_end(LOG_LIMIT_USEC);
     return daemon.exit_status;
 }

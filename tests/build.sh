@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # root of a bare system may lack them
 
 build_packages='gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libjson-glib-dev libxml2-dev libsystemd-dev
-    libvirt-dev libvirt-glib-1.0-dev libgudev-1.0-dev'
+    libvirt-dev libgudev-1.0-dev'
 format_packages='clang-format-14'
 lint_packages='pyflakes3 shellcheck'
 bus_packages='dbus-daemon procps systemd systemd-journal-remote python3 python3-pytest python3-pytest-xdist python3-gi python3-jsonschema

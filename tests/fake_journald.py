@@ -33,12 +33,15 @@ class FakeJournald:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.folder / "socket"))
         (self.folder / "socket").chmod(0o666)  # as journald's
+        self.reads = threading.Event()
+        self.reads.set()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
     def read(self):
         """Journald's native protocol, for values on one line: all of apmigd's are."""
         while True:
+            self.reads.wait()
             text = self.socket.recv(65536).decode()
             if text == "end":
                 return
@@ -46,7 +49,15 @@ class FakeJournald:
             self.entries.append([("__REALTIME_TIMESTAMP", str(now)), *(tuple(line.split("=", 1))
                                                                        for line in text.splitlines())])
 
+    def hang(self):
+        """From now on it reads nothing, but for one entry that it is waiting for, until go_on()."""
+        self.reads.clear()
+
+    def go_on(self):
+        self.reads.set()
+
     def close(self):
+        self.go_on()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"end", str(self.folder / "socket"))
         self.reader.join(20)

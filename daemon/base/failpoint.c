@@ -6,15 +6,44 @@
 #include <signal.h>
 #include <string.h>
 
-#define STOP_PREFIX "stop:"
+#define LOOK_AGAIN_USEC 5000
+
+static void
+end_process(void)
+{
+    raise(SIGKILL);
+}
+
+static void
+stop_process(void)
+{
+    raise(SIGSTOP);
+}
+
+static void
+hang(void)
+{
+    const char *end = g_getenv("APMIGD_FAILPOINT_END");
+
+    while (!end || !g_file_test(end, G_FILE_TEST_EXISTS))
+        g_usleep(LOOK_AGAIN_USEC);
+}
 
 void
 apmig_failpoint(const char *name)
 {
+    static const struct {
+        const char *prefix;
+        void (*func)(void);
+    } kinds[] = {{"stop:", stop_process}, {"hang:", hang}, {"", end_process}};
     const char *wanted = g_getenv("APMIGD_FAILPOINT");
-    gboolean stop = wanted && g_str_has_prefix(wanted, STOP_PREFIX);
+    guint kind = 0;
 
-    if (g_strcmp0(stop ? wanted + strlen(STOP_PREFIX) : wanted, name) == 0)
-        raise(stop ? SIGSTOP : SIGKILL);
+    if (!wanted)
+        return;
+    while (!g_str_has_prefix(wanted, kinds[kind].prefix))
+        kind++;
+    if (g_str_equal(wanted + strlen(kinds[kind].prefix), name))
+        kinds[kind].func();
 }
 #endif

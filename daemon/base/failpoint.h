@@ -2,7 +2,8 @@
 /*
  * Named points at which a crash test ends the process, as kill -9 would: built with the option "failpoints",
  * apmig_failpoint("NAME") does so when the environment variable APMIGD_FAILPOINT is NAME; when it is "stop:NAME" the
- * process is stopped there, for the test to look around and to end it. Otherwise it is nothing.
+ * process is stopped there, for the test to look around and to end it; when it is "hang:NAME" the thread that comes there hangs,
+ * as on a disk that does not answer, until the file APMIGD_FAILPOINT_END exists. Otherwise it is nothing.
  */
 #pragma once
 

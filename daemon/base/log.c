@@ -2,6 +2,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION /* it would name this file, always */
 
 #include "base/log.h"
+#include "base/log-queue.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -67,12 +68,14 @@ typedef struct {
 } Fields;
 
 static void
-fields_clear(Fields *fields)
+fields_free(gpointer data)
 {
+    Fields *fields = data;
+
     for (int i = 0; i < fields->n; i++)
         g_free(fields->texts[i]);
+    g_free(fields);
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Fields, fields_clear)
 
 static void
 add_field(Fields *fields, const char *name, const char *value)
@@ -132,6 +135,103 @@ write_line(const char *line)
         return; /* there is nobody left to tell */
 }
 
+/* Either. */
+typedef struct {
+    Fields *fields; /* for the journal */
+    char *line;     /* for standard error */
+} Output;
+
+static void
+output_free(gpointer data)
+{
+    Output *output = data;
+
+    g_clear_pointer(&output->fields, fields_free);
+    g_free(output->line);
+    g_free(output);
+}
+
+static void
+output_write(gpointer data)
+{
+    Output *output = data;
+
+    if (output->fields)
+        sd_journal_sendv(output->fields->vectors, output->fields->n);
+    else
+        write_line(output->line);
+    output_free(output);
+}
+
+static Output *
+plain_new(int priority, const char *message)
+{
+    Output *output = g_new0(Output, 1);
+
+    if (!stderr_is_journal()) {
+        output->line = apmig_text_escape(message, MAX_FIELD_BYTES);
+        return output;
+    }
+    output->fields = g_new0(Fields, 1);
+    add_field(output->fields, "MESSAGE", message);
+    add_priority(output->fields, priority);
+    return output;
+}
+
+/* --- the thread ---------------------------------------------------------------------------------- */
+
+static ApmigLogQueue *queue; /* NULL: who logs writes */
+
+static gpointer
+describe_loss(guint64 n_strange, guint64 n_others)
+{
+    g_autofree char *message = g_strdup_printf("the log was not read in time, and %" G_GUINT64_FORMAT
+                                               " entries were left out: %" G_GUINT64_FORMAT
+                                               " refusals of requests, %" G_GUINT64_FORMAT " others",
+                                               n_strange + n_others, n_strange, n_others);
+
+    return plain_new(LOG_WARNING, message);
+}
+
+static const ApmigLogQueueFuncs queue_funcs = {output_write, output_free, describe_loss};
+
+void
+apmig_log_start(void)
+{
+    queue = apmig_log_queue_new(&queue_funcs);
+}
+
+void
+apmig_log_end(gint64 limit_usec)
+{
+    if (queue)
+        (void)apmig_log_queue_end(queue, limit_usec);
+}
+
+/* What tells of locks is what the log is for. */
+static ApmigLogRank
+rank_of(ApmigLog log)
+{
+    static const char *const kept[] = {"LOCK_", "BREACH_", "VIEW_", "STATE_FAILURE"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(kept); i++)
+        if (g_str_has_prefix(logs[log].name, kept[i]))
+            return APMIG_LOG_RANK_KEPT;
+    return log == APMIG_LOG_REQUEST_REFUSED ? APMIG_LOG_RANK_STRANGE : APMIG_LOG_RANK_COMMON;
+}
+
+/* @output: (transfer full) */
+static void
+put(ApmigLogRank rank, Output *output)
+{
+    if (queue)
+        apmig_log_queue_put(queue, rank, output);
+    else
+        output_write(output);
+}
+
+/* --- lines --------------------------------------------------------------------------------------- */
+
 static void
 append_part(GString *line, const char *name, const char *value)
 {
@@ -160,11 +260,12 @@ append_requester(GString *line, const char *request, const ApmigRequester *reque
     append_part(line, "unit", requester->unit);
 }
 
-static void
-write_entry_line(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
+/* Returns: (transfer full) */
+static char *
+make_line(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
 {
     g_autoptr(GString) parts = g_string_new(NULL);
-    g_autofree char *text = NULL, *line = NULL;
+    g_autofree char *text = NULL;
 
     append_part(parts, "lock", entry->lock_id);
     append_part(parts, "migration", entry->migration_id);
@@ -172,8 +273,7 @@ write_entry_line(const ApmigLogEntry *entry, const char *request, const ApmigReq
     append_requester(parts, request, requester);
     text = g_strdup_printf("%s: %s%s%s%s", logs[entry->log].name, entry->message ? entry->message : "",
                            parts->len > 0 ? " [" : "", parts->str, parts->len > 0 ? "]" : "");
-    line = apmig_text_escape(text, MAX_FIELD_BYTES);
-    write_line(line);
+    return apmig_text_escape(text, MAX_FIELD_BYTES);
 }
 
 /* --- entries ------------------------------------------------------------------------------------- */
@@ -221,6 +321,44 @@ apmig_log_count(ApmigLog log)
     return counts[log];
 }
 
+/* Returns: (transfer full) */
+static Fields *
+make_fields(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
+{
+    Fields *fields = g_new0(Fields, 1);
+
+    add_field(fields, "MESSAGE", entry->message);
+    add_field(fields, "MESSAGE_ID", logs[entry->log].message_id);
+    add_priority(fields, entry->priority);
+    add_field(fields, "LOCK_ID", entry->lock_id);
+    add_field(fields, "CHANGE_ID", entry->change_id);
+    add_field(fields, "MIGRATION_ID", entry->migration_id);
+    add_field(fields, "GUEST", entry->guest);
+    add_field(fields, "GUEST_UUID", entry->uuid);
+    add_field(fields, "RESULT", entry->result);
+    add_field(fields, "REQUEST", request);
+    if (requester)
+        add_requester(fields, requester);
+    if (entry->locks)
+        add_locks(fields, entry->locks);
+    return fields;
+}
+
+void
+apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
+{
+    Output *output;
+
+    g_return_if_fail((guint)entry->log < APMIG_N_LOGS);
+    counts[entry->log]++;
+    output = g_new0(Output, 1);
+    if (stderr_is_journal())
+        output->fields = make_fields(entry, request, requester);
+    else
+        output->line = make_line(entry, request, requester);
+    put(rank_of(entry->log), output);
+}
+
 void
 apmig_log_entry(const ApmigLogEntry *entry)
 {
@@ -228,49 +366,13 @@ apmig_log_entry(const ApmigLogEntry *entry)
 }
 
 void
-apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester)
-{
-    g_auto(Fields) fields = {0};
-
-    g_return_if_fail((guint)entry->log < APMIG_N_LOGS);
-    counts[entry->log]++;
-    if (!stderr_is_journal()) {
-        write_entry_line(entry, request, requester);
-        return;
-    }
-    add_field(&fields, "MESSAGE", entry->message);
-    add_field(&fields, "MESSAGE_ID", logs[entry->log].message_id);
-    add_priority(&fields, entry->priority);
-    add_field(&fields, "LOCK_ID", entry->lock_id);
-    add_field(&fields, "CHANGE_ID", entry->change_id);
-    add_field(&fields, "MIGRATION_ID", entry->migration_id);
-    add_field(&fields, "GUEST", entry->guest);
-    add_field(&fields, "GUEST_UUID", entry->uuid);
-    add_field(&fields, "RESULT", entry->result);
-    add_field(&fields, "REQUEST", request);
-    if (requester)
-        add_requester(&fields, requester);
-    if (entry->locks)
-        add_locks(&fields, entry->locks);
-    sd_journal_sendv(fields.vectors, fields.n);
-}
-
-void
 apmig_log(int priority, const char *format, ...)
 {
-    g_auto(Fields) fields = {0};
-    g_autofree char *message = NULL, *line = NULL;
+    g_autofree char *message = NULL;
     va_list args;
 
     va_start(args, format);
     message = g_strdup_vprintf(format, args);
     va_end(args);
-    if (!stderr_is_journal()) {
-        line = apmig_text_escape(message, MAX_FIELD_BYTES);
-        write_line(line);
-        return;
-    }
-    add_field(&fields, "MESSAGE", message);
-    add_priority(&fields, priority);
-    sd_journal_sendv(fields.vectors, fields.n);
+    put(APMIG_LOG_RANK_COMMON, plain_new(priority, message));
 }

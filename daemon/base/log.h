@@ -8,6 +8,12 @@
 #include "engine/action.h"
 #include "base/requester.h"
 
+/* From now on a thread of its own writes to the journal or to standard error, which may not be read: see log-queue.h. Without
+ * it who logs writes, and waits. What tells of locks, breaches and the view is left out last, refusals of requests first. */
+void apmig_log_start(void);
+/* Waits for so long at most until all is written. Whatever is logged after it is left out. */
+void apmig_log_end(gint64 limit_usec);
+
 /* Fields: MESSAGE_ID, PRIORITY, LOCK_ID, CHANGE_ID, MIGRATION_ID, GUEST, GUEST_UUID, RESULT; empty ones are left out,
  * LOCK_ID and CHANGE_ID are there once for each lock that the entry concerns. Control characters of user text are
  * escaped. */

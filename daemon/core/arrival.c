@@ -61,11 +61,28 @@ core_describe_arrival(const ApmigCore *core, const ApmigGuest *guest)
         .declared = guest->declared,
         .stamp = guest->stamp,
         .stamp_problem = guest->stamp_problem,
-        .host_id = core->host_id,
+        .host_id = core->identity->id,
     };
 
     arrival.evidence = core_host_facts(core, &arrival.host);
     return arrival;
+}
+
+/* A stamp under this host's id, which a clone can have too, that tells of a lock which is none of this host's. */
+static void
+note_shared_id(ApmigCore *core, const ApmigGuest *guest)
+{
+    const ApmigStamp *stamp = guest->stamp;
+
+    if (!stamp || !stamp->lock || g_str_equal(core->identity->basis, "hardware") ||
+        g_strcmp0(stamp->host_id, core->identity->id) != 0 ||
+        apmig_engine_lookup_lock(core->engine, stamp->lock->id))
+        return;
+    g_free(core->stamp_trouble);
+    core->stamp_trouble = g_strdup_printf(
+        "Guest %s came with a stamp that has this host's id, %s, and names lock %s, which this host "
+        "does not know: another host has the same id.",
+        guest->name, stamp->host_id, stamp->lock->id);
 }
 
 /* @in_use: (nullable): as of ApmigArrival */
@@ -75,6 +92,7 @@ judge(ApmigCore *core, ApmigCaller caller, const ApmigGuest *guest, gboolean res
 {
     ApmigArrival arrival = core_describe_arrival(core, guest);
 
+    note_shared_id(core, guest);
     arrival.in_use = in_use;
     arrival.asked_at = core->arrivals_asked_at;
     core_handle(

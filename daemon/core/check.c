@@ -76,10 +76,10 @@ source_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvide
     ApmigCore *core = checking->core;
     g_autoptr(ApmigAction) plan = apmig_engine_plan_stamp(core->engine);
 
-    core->hypervisor->describe_guest(
-        core->hypervisor, checking->name,
-        apmig_stamp_order_new(plan, core->host_id, g_get_real_time(), core_host_facts(core, NULL)),
-        guest_described, checking);
+    core->hypervisor->describe_guest(core->hypervisor, checking->name,
+                                     apmig_stamp_order_new(plan, core->identity->id, core->identity->name,
+                                                           g_get_real_time(), core_host_facts(core, NULL)),
+                                     guest_described, checking);
 }
 
 ApmigCaller

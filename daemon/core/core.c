@@ -9,11 +9,13 @@
 #include <systemd/sd-id128.h>
 
 #include "base/boot-time.h"
-#include "base/host-id.h"
 #include "base/log.h"
 
 /* A write that takes longer than this is a stuck disk, which the watchdog shall see. */
 #define WRITER_LIMIT_USEC (30 * G_USEC_PER_SEC)
+
+/* So long the start waits for what is on disk; then it goes on without. */
+#define LOAD_LIMIT_USEC (3 * (gint64)G_USEC_PER_SEC)
 
 /* --- carrying out actions ------------------------------------------------------------------------ */
 
@@ -151,6 +153,20 @@ static GSourceFuncs deadline_funcs = {.dispatch = deadline_reached};
 
 /* --- what the store answers ---------------------------------------------------------------------- */
 
+G_GNUC_PRINTF(1, 2)
+static void
+log_unread(const char *format, ...)
+{
+    g_autofree char *message = NULL;
+    va_list args;
+
+    va_start(args, format);
+    message = g_strdup_vprintf(format, args);
+    va_end(args);
+    apmig_log_entry(
+        &(ApmigLogEntry){.log = APMIG_LOG_STATE_FAILURE, .priority = LOG_ERR, .message = message});
+}
+
 static void
 store_answered(const ApmigEvent *answer, gpointer user_data)
 {
@@ -161,6 +177,52 @@ store_answered(const ApmigEvent *answer, gpointer user_data)
         apmig_declarer_persisted(core->declarer, event.persisted.op, event.persisted.error);
     else
         core_handle(core, &event);
+}
+
+/* From now on nothing can be read, or what was read counts. Without, nothing affected is let in and no lock is taken. */
+static void
+store_loaded(const ApmigStoreLoaded *loaded, gpointer user_data)
+{
+    ApmigCore *core = user_data;
+
+    if (loaded->error) {
+        core->load_error = g_error_copy(loaded->error);
+        if (core->is_started)
+            log_unread(
+                "what is on disk cannot be read (%s): no lock is taken and no affected guest let in; mend that "
+                "and restart apmigd",
+                loaded->error->message);
+        return;
+    }
+    for (guint i = 0; i < loaded->damage->len; i++)
+        apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(loaded->damage, i));
+    core_add_declared(core, loaded->declared);
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED,
+                                    .store_loaded = {loaded->locks, loaded->admissions, loaded->permits}});
+    if (core->is_started)
+        apmig_log(LOG_NOTICE, "what is on disk has been read");
+}
+
+static const ApmigStoreFuncs store_funcs = {store_answered, store_loaded};
+
+/* Returns: FALSE: it cannot be read. That it does not answer is no error. */
+static gboolean
+load(ApmigCore *core, GError **error)
+{
+    gboolean is_loaded;
+
+    apmig_store_start(core->store, &store_funcs, core);
+    is_loaded = apmig_store_wait_until_loaded(core->store, LOAD_LIMIT_USEC);
+    core->is_started = TRUE;
+    if (core->load_error) {
+        g_propagate_error(error, g_error_copy(core->load_error));
+        return FALSE;
+    }
+    if (!is_loaded)
+        log_unread(
+            "the locks on disk have not been read yet, for the disk does not answer: until it has answered no "
+            "lock is taken and no affected guest let in");
+    return TRUE;
 }
 
 /* --- what the hypervisor says --------------------------------------------------------------------- */
@@ -211,7 +273,8 @@ ap_changed(gpointer user_data)
 
 ApmigCore *
 apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-               ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket, gboolean has_hook)
+               ApmigKeyView *key_view, ApmigHostIdentity *identity, const char *hooks_dir,
+               const char *fence_socket, gboolean has_hook)
 {
     ApmigCore *core = g_new0(ApmigCore, 1);
     char run_id[SD_ID128_STRING_MAX];
@@ -226,6 +289,8 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->hypervisor = hypervisor;
     core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
     core->key_view = key_view;
+    core->identity = identity;
+    core->stamp_trouble = g_strdup(identity->no_id ? identity->no_id : "");
     core->key_readings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     core->uncovered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     core->stamps = apmig_stamp_queue_new(hypervisor);
@@ -267,7 +332,8 @@ apmig_core_free(ApmigCore *core)
     core_watch_end(core);
     core->hypervisor->free(core->hypervisor);
     apmig_stamp_queue_free(core->stamps);
-    g_free(core->host_id);
+    apmig_host_identity_free(core->identity);
+    g_free(core->stamp_trouble);
     apmig_fencer_free(core->fencer);
     apmig_key_view_free(core->key_view);
     g_ptr_array_unref(core->arrivals);
@@ -281,6 +347,7 @@ apmig_core_free(ApmigCore *core)
     g_hash_table_unref(core->callers);
     g_free(core->hooks_dir);
     g_free(core->policy_trouble);
+    g_clear_error(&core->load_error);
     g_free(core);
 }
 
@@ -294,31 +361,30 @@ apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpoi
 gboolean
 apmig_core_start(ApmigCore *core, GError **error)
 {
-    g_autoptr(GPtrArray) locks = NULL;
-    g_autoptr(GPtrArray) admissions = NULL;
-    g_autoptr(GPtrArray) permits = NULL;
-    g_autoptr(GPtrArray) damage = NULL;
-    g_autoptr(GError) no_id = NULL;
-
-    if (!apmig_store_load(core->store, &locks, &admissions, &permits, &damage, error))
-        return FALSE;
-    core_load_declared(core, damage);
-    for (guint i = 0; i < damage->len; i++)
-        apmig_log(LOG_ERR, "%s", (const char *)g_ptr_array_index(damage, i));
-    core->host_id = apmig_host_id(&no_id);
-    if (!core->host_id)
-        apmig_log(LOG_WARNING, "%s", no_id->message);
-    apmig_store_start(core->store, store_answered, core);
+    if (core->identity->no_id)
+        apmig_log(LOG_WARNING, "%s", core->identity->no_id);
     core_tell_hardware(core);
     core_read_host(core);
-    core_handle(
-        core, &(ApmigEvent){.type = APMIG_EVENT_STORE_LOADED, .store_loaded = {locks, admissions, permits}});
+    if (!load(core, error))
+        return FALSE;
     core->hypervisor->start(core->hypervisor, &hypervisor_callbacks, core);
     core->ap_monitor = apmig_ap_monitor_new(ap_changed, core);
     return TRUE;
 }
 
 /* --- what it is asked at once -------------------------------------------------------------------- */
+
+const ApmigHostIdentity *
+apmig_core_identity(const ApmigCore *core)
+{
+    return core->identity;
+}
+
+const char *
+apmig_core_stamp_trouble(const ApmigCore *core)
+{
+    return core->stamp_trouble;
+}
 
 const ApmigEngine *
 apmig_core_engine(const ApmigCore *core)

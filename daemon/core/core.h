@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ap/watch.h"
+#include "base/host-identity.h"
 #include "core/declarer.h"
 #include "engine/engine.h"
 #include "core/guest-lister.h"
@@ -40,19 +41,21 @@ typedef struct {
  * @store: (transfer full)
  * @hypervisor: (transfer full)
  * @key_view: (transfer full)
+ * @identity: (transfer full): of this host
  * @hooks_dir: libvirt's hooks folder, where our script must stand
  * @fence_socket: where systemd listens for apmigd-fence
  * @has_hook: whether the hypervisor is one that calls it, as far as is known before it is connected
  */
 ApmigCore *apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hypervisor,
-                          ApmigKeyView *key_view, const char *hooks_dir, const char *fence_socket,
-                          gboolean has_hook);
+                          ApmigKeyView *key_view, ApmigHostIdentity *identity, const char *hooks_dir,
+                          const char *fence_socket, gboolean has_hook);
 void apmig_core_free(ApmigCore *core);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigCore, apmig_core_free)
 
 void apmig_core_set_listener(ApmigCore *core, const ApmigCoreListener *listener, gpointer user_data);
 
-/* Loads the store into the engine and starts the writer and the hypervisor. */
+/* Loads the store into the engine and starts the hypervisor. A store that cannot be read is an error; one that does not answer
+ * is not: then nothing affected is let in and no lock is taken until it has answered. */
 gboolean apmig_core_start(ApmigCore *core, GError **error);
 
 /* --- requests and questions ---------------------------------------------------------------------- */
@@ -138,6 +141,10 @@ char *apmig_core_describe_key_trouble(const ApmigCore *core);
  * were read last; NULL: they were not. */
 GPtrArray *apmig_core_list_covered_queues(const ApmigCore *core, const ApmigScope *scope);
 
+const ApmigHostIdentity *apmig_core_identity(const ApmigCore *core);
+/* Returns: a sentence on what is wrong with this host's id in stamps, as was noticed since the start; "" when nothing is. */
+const char *apmig_core_stamp_trouble(const ApmigCore *core);
+
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);
 
@@ -154,6 +161,6 @@ gboolean apmig_core_hook_installed(const ApmigCore *core, char **ret_problem);
 /* Realtime, usec, of the last AdmitMigration; 0: never since the start of the daemon. */
 gint64 apmig_core_hook_last_called(const ApmigCore *core);
 
-/* Whether the parts that the watchdog vouches for are alive: the writer thread. (The main loop vouches for
+/* Whether the parts that the watchdog vouches for are alive: the writers. (The main loop vouches for
  * itself by calling this.) */
 gboolean apmig_core_is_alive(ApmigCore *core);

@@ -4,10 +4,13 @@
 #include <syslog.h>
 
 #include "base/log.h"
+#include "engine/engine.h"
 
 #define HOST_LIMIT_USEC (5 * G_USEC_PER_SEC)
 
 typedef struct {
+    ApmigDeclarer *declarer;
+    guint timer; /* 0: he has been answered */
     GPtrArray *declarations;
     ApmigEvidenceClass evidence;
     ApmigScope *within;
@@ -15,14 +18,15 @@ typedef struct {
     char *user;
     char *lock_id;
     char *change_id;
-    GPtrArray *records; /* of ApmigEvidenceRecord; NULL: the host is being read */
-    ApmigDeclaredFunc func;
+    GPtrArray *records;     /* of ApmigEvidenceRecord; NULL: the host is being read */
+    ApmigDeclaredFunc func; /* NULL: he has been answered */
     gpointer user_data;
 } Request;
 
 struct ApmigDeclarer {
     ApmigStore *store;
     ApmigKeyView *view;
+    gboolean is_open;
     GQueue requests; /* of Request: the first is at work */
     guint64 last_op;
 };
@@ -32,6 +36,8 @@ request_free(gpointer data)
 {
     Request *request = data;
 
+    if (request->timer)
+        g_source_remove(request->timer);
     g_ptr_array_unref(request->declarations);
     apmig_scope_unref(request->within);
     g_clear_pointer(&request->records, g_ptr_array_unref);
@@ -49,9 +55,41 @@ finish(ApmigDeclarer *declarer, const GPtrArray *warnings, const GError *error)
 {
     Request *request = g_queue_pop_head(&declarer->requests);
 
-    request->func(warnings, error, request->user_data);
+    if (request->func)
+        request->func(warnings, error, request->user_data);
     request_free(request);
     begin(declarer);
+}
+
+/* --- a disk that does not answer ------------------------------------------------------------------ */
+
+/* What is being written goes on; of what waits for that nothing was begun. */
+static gboolean
+give_up(gpointer data)
+{
+    Request *request = data;
+    GQueue *requests = &request->declarer->requests;
+    gboolean is_written = request->records != NULL;
+    g_autoptr(GError) error = g_error_new_literal(
+        APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+        is_written
+            ? "whether what was declared is on the disk is not known: it counts when the disk has answered; "
+              "mend the state folder and see apmigctl keys"
+            : "nothing was declared, for the disk does not answer: mend the state folder and try again");
+
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_STATE_FAILURE,
+                                     .priority = LOG_ERR,
+                                     .lock_id = request->lock_id,
+                                     .change_id = request->change_id,
+                                     .message = error->message});
+    request->timer = 0;
+    request->func(NULL, error, request->user_data);
+    request->func = NULL;
+    if (request != g_queue_peek_head(requests)) {
+        g_queue_remove(requests, request);
+        request_free(request);
+    }
+    return G_SOURCE_REMOVE;
 }
 
 /* --- on the disk --------------------------------------------------------------------------------- */
@@ -164,7 +202,15 @@ on_host_read(const ApmigApHost *host, const GPtrArray *readings, const ApmigEvid
         .evidence = request->evidence, .at = g_get_real_time(), .source = request->user, .uid = request->uid};
     g_autoptr(GError) error = NULL;
 
-    if (host)
+    if (!request->func) {
+        finish(declarer, NULL, NULL);
+        return;
+    }
+    if (!declarer->is_open)
+        error =
+            g_error_new_literal(APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+                                "what was declared before has not been read from the disk yet: try again");
+    else if (host)
         request->records =
             apmig_declarations_expand(request->declarations, host, request->within, &origin, &error);
     else
@@ -185,6 +231,12 @@ begin(ApmigDeclarer *declarer)
 }
 
 void
+apmig_declarer_open(ApmigDeclarer *declarer)
+{
+    declarer->is_open = TRUE;
+}
+
+void
 apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *request,
                        ApmigDeclaredFunc func, gpointer user_data)
 {
@@ -197,7 +249,9 @@ apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *r
     copy->user = g_strdup(request->user);
     copy->lock_id = g_strdup(request->lock_id);
     copy->change_id = g_strdup(request->change_id);
+    copy->declarer = declarer;
     copy->func = func;
+    copy->timer = g_timeout_add((HOST_LIMIT_USEC + APMIG_DISK_LIMIT_USEC) / 1000, give_up, copy);
     copy->user_data = user_data;
     g_queue_push_tail(&declarer->requests, copy);
     if (declarer->requests.length == 1)

@@ -22,7 +22,8 @@ typedef struct {
 } ApmigDeclarationRequest;
 
 /* @warnings: (element-type utf8): sentences; with @error NULL. APMIG_ERROR_INVALID_OPTION: no queue or not the lock's,
- * or a contradiction; APMIG_ERROR_STATE_FAILURE: nothing was declared. */
+ * or a contradiction; APMIG_ERROR_STATE_FAILURE: nothing was declared, or that is not known, as it says: the disk has not
+ * answered. */
 typedef void (*ApmigDeclaredFunc)(const GPtrArray *warnings, const GError *error, gpointer user_data);
 
 /* @store, @view: borrowed, to outlive it */
@@ -30,6 +31,9 @@ ApmigDeclarer *apmig_declarer_new(ApmigStore *store, ApmigKeyView *view);
 /* @declarer: (nullable): what is under way may be durable or not; no answer comes */
 void apmig_declarer_free(ApmigDeclarer *declarer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigDeclarer, apmig_declarer_free)
+
+/* What was declared before is known now; without it nothing can be written beside it. */
+void apmig_declarer_open(ApmigDeclarer *declarer);
 
 /* @request: copied. @func: called once, later, never from within the call. */
 void apmig_declarer_declare(ApmigDeclarer *declarer, const ApmigDeclarationRequest *request,

@@ -132,12 +132,11 @@ apmig_core_describe_key_trouble(const ApmigCore *core)
 /* --- what people declare ------------------------------------------------------------------------- */
 
 void
-core_load_declared(ApmigCore *core, GPtrArray *damage)
+core_add_declared(ApmigCore *core, const GPtrArray *declared)
 {
-    g_autoptr(GPtrArray) declared = apmig_store_load_declared(core->store, damage);
-
     for (guint i = 0; i < declared->len; i++)
         apmig_evidence_add(apmig_key_view_evidence(core->key_view), g_ptr_array_index(declared, i), NULL);
+    apmig_declarer_open(core->declarer);
 }
 
 static void

@@ -49,8 +49,11 @@ struct ApmigCore {
     gboolean keys_are_read;  /* the cards are being asked for them */
     gint64 keys_fresh_until; /* monotonic: until then they are not asked again */
     GHashTable *uncovered;   /* coverage.c: set of ids: of locks that are known to cover nothing here */
-    char *host_id;           /* in stamps; NULL: it has none */
-    char *policy_trouble;    /* see apmig_core_policy_trouble() */
+    ApmigHostIdentity *identity;
+    char *stamp_trouble;  /* see apmig_core_stamp_trouble() */
+    gboolean is_started;  /* what is loaded after that is late */
+    GError *load_error;   /* why nothing was loaded; NULL: it was, or not yet */
+    char *policy_trouble; /* see apmig_core_policy_trouble() */
     ApmigCoreListener listener;
     gpointer listener_data;
     char *hooks_dir;
@@ -114,8 +117,8 @@ void core_keys_begin(ApmigCore *core, const ApmigPolicy *policy);
 /* What the policy says of keys. */
 void core_keys_policy(ApmigCore *core, const ApmigPolicy *policy);
 
-/* What was declared in earlier runs counts again. @damage: as of apmig_store_load_declared() */
-void core_load_declared(ApmigCore *core, GPtrArray *damage);
+/* What was declared in earlier runs counts again, and more can be declared. @declared: of ApmigEvidenceRecord */
+void core_add_declared(ApmigCore *core, const GPtrArray *declared);
 
 /* @action: an APMIG_ACTION_READ_KEYS; the engine gets APMIG_EVENT_KEYS_READ later. */
 void core_carry_out_reading(ApmigCore *core, const ApmigAction *action);

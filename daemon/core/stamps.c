@@ -11,9 +11,9 @@
 static void
 write_stamp(ApmigCore *core, const ApmigAction *action)
 {
-    apmig_stamp_queue_write(
-        core->stamps, action->op, action->stamp.uuid,
-        apmig_stamp_order_new(action, core->host_id, g_get_real_time(), core_host_facts(core, NULL)));
+    apmig_stamp_queue_write(core->stamps, action->op, action->stamp.uuid,
+                            apmig_stamp_order_new(action, core->identity->id, core->identity->name,
+                                                  g_get_real_time(), core_host_facts(core, NULL)));
 }
 
 static void

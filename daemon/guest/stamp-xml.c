@@ -288,6 +288,8 @@ read_attributes(xmlNode *element, ApmigStamp *stamp, GError **error)
     if (!host || !g_uuid_string_is_valid(host))
         return fail(element, "host", error);
     stamp->host_id = g_ascii_strdown(host, -1);
+    if (has(element, "host-name") && !read_text(element, "host-name", &stamp->host_name, error))
+        return FALSE;
     if (!read_time(element, "written-at", &stamp->written_at, error) ||
         !read_text(element, "digest", &stamp->digest, error))
         return FALSE;
@@ -454,6 +456,8 @@ fill_element(xmlNode *element, xmlNs *ns, const ApmigStamp *stamp, ApmigStampFor
 
     set(element, "form", apmig_stamp_form_words[real]);
     set(element, "host", stamp->host_id);
+    if (stamp->host_name)
+        set_text(element, "host-name", stamp->host_name);
     set_printf(element, "written-at", "%" G_GINT64_FORMAT, stamp->written_at);
     set(element, "digest", has_queues ? stamp->digest : "");
     if (stamp->lock)

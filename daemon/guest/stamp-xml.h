@@ -2,13 +2,14 @@
 /*
  * The stamp (see ap-stamp.h) as an element in a guest's metadata:
  *
- *     <apmigd:stamp xmlns:apmigd="urn:apmigd:stamp:1" form="full" host="UUID" written-at="USEC" digest="SHA-256">
+ *     <apmigd:stamp xmlns:apmigd="urn:apmigd:stamp:1" form="full" host="UUID" host-name="NAME"
+ *                    written-at="USEC" digest="SHA-256">
  *       <apmigd:lock id="..." owner="..." since="USEC" reason="..."/>
  *       <apmigd:queues device="UUID" control-domains="0x..." declared="yes">
  *         <apmigd:queue at="04.0012" mode="CCA" functions="0x93800000" known="0xffffffff" raw-hwtype="14">
  *           <apmigd:key class="AES" evidence="verified" at="USEC" source="" new="empty" cur="valid 0x..." old="..."/>
  *
- * Without <lock> migration is not locked there, without <queues> it is not known what the guest has, without
+ * Without host-name only the id tells which host it was; without <lock> migration is not locked there, without <queues> it is not known what the guest has, without
  * control-domains or device that part is not known, without declared they are those of a device. The form "digest" has of
  * the queues only at and mode: what the digest is made of.
  *

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guest/xml.h"
+#include "guest/document.h"
 #include "guest/stamp-xml.h"
 #include "base/text.h"
 #include "base/error.h"
 
-#include <libxml/parser.h>
 #include <libxml/tree.h>
 #include <string.h>
 
 #define KEYS_PREFIX     "apmigd"
 #define MAX_NAME_LENGTH 255
 
+/* Of <qemu:commandline>: virQEMUDriverDomainXMLNamespace of libvirt's src/qemu/qemu_domain.c. */
+#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
+
 /* What the XML says, before it is drawn together. */
 typedef struct {
-    char *name, *uuid;
+    char *name, *uuid; /* "" where the guest is not affected and they are not fit for us */
     char *declared;    /* the scope in our metadata element, one that reads; NULL: there is no such element */
-    guint n_devices;   /* vfio-ap hostdevs */
+    guint n_devices;   /* vfio-ap hostdevs, and one for those that QEMU's command line names */
     guint n_unnamed;   /* those of them whose UUID cannot be read */
     GPtrArray *uuids;  /* their UUIDs, as far as they can be read; each once */
     GPtrArray *others; /* UUIDs of mediated devices of another model */
@@ -38,8 +41,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Description, description_clear)
 
 typedef xmlDoc Document;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Document, xmlFreeDoc)
-typedef xmlParserCtxt ParserContext;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(ParserContext, xmlFreeParserCtxt)
 
 G_GNUC_PRINTF(2, 3)
 static gboolean
@@ -52,57 +53,6 @@ fail(GError **error, const char *format, ...)
         *error = g_error_new_valist(APMIG_ERROR, APMIG_ERROR_INVALID_GUEST, format, args);
     va_end(args);
     return FALSE;
-}
-
-/* --- parsing ------------------------------------------------------------------------------------- */
-
-/* No entity can be declared without a document type, so there is nothing to expand and nothing to fetch. */
-static void
-stop_at_document_type(void *data, const xmlChar *name, const xmlChar *external_id, const xmlChar *system_id)
-{
-    ParserContext *context = data;
-
-    context->_private = context;
-    xmlStopParser(context);
-}
-
-static gboolean
-fail_to_parse(ParserContext *context, GError **error)
-{
-    const xmlError *cause = xmlCtxtGetLastError(context);
-    g_autofree char *text = g_strchomp(g_strdup(cause && cause->message ? cause->message : "it is no XML"));
-    g_autofree char *message = apmig_text_escape(text, 200);
-
-    if (context->_private)
-        return fail(error, "the domain XML has a document type, which is not allowed");
-    return fail(error, "the domain XML does not parse, line %d: %s", cause ? cause->line : 1, message);
-}
-
-/* Without XML_PARSE_HUGE libxml2 bounds depth (256) and the sizes of names and texts by itself. */
-static Document *
-parse(const char *xml, gsize length, GError **error)
-{
-    g_autoptr(ParserContext) context = NULL;
-    g_autoptr(Document) document = NULL;
-
-    if (length > APMIG_GUEST_XML_MAX_BYTES) {
-        fail(error, "the domain XML has %" G_GSIZE_FORMAT " bytes, more than %d", length,
-             APMIG_GUEST_XML_MAX_BYTES);
-        return NULL;
-    }
-    if (!g_utf8_validate(xml, length, NULL)) {
-        fail(error, "the domain XML is no UTF-8 text");
-        return NULL;
-    }
-    context = xmlNewParserCtxt();
-    context->sax->internalSubset = stop_at_document_type;
-    document = xmlCtxtReadMemory(context, xml, length, NULL, "UTF-8",
-                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    if (!document || context->_private) {
-        fail_to_parse(context, error);
-        return NULL;
-    }
-    return g_steal_pointer(&document);
 }
 
 /* --- reading ------------------------------------------------------------------------------------- */
@@ -141,40 +91,116 @@ attribute_is(xmlNode *node, const char *name, const char *expected)
     return g_strcmp0(value, expected) == 0;
 }
 
-/* The text of the one child of that name. */
-static gboolean
-read_child_text(const xmlNode *parent, const char *name, char **ret_text, GError **error)
+/* Returns: (transfer full) (nullable) */
+static char *
+get_child_text(const xmlNode *parent, const char *name)
 {
     xmlNode *child = first_child(parent, name);
-    xmlChar *content;
+    xmlChar *content = child ? xmlNodeGetContent(child) : NULL;
+    char *text = g_strdup((const char *)content);
 
-    if (!child)
-        return fail(error, "the domain XML has no <%s>", name);
-    for (xmlNode *node = child->next; node; node = node->next)
-        if (is_element(node, name))
-            return fail(error, "the domain XML has more than one <%s>", name);
-    content = xmlNodeGetContent(child);
-    *ret_text = g_strdup((const char *)content);
     xmlFree(content);
-    return TRUE;
+    return text;
 }
 
 static gboolean
+has_several(const xmlNode *parent, const char *name)
+{
+    guint n = 0;
+
+    for (xmlNode *node = parent->children; node; node = node->next)
+        n += is_element(node, name);
+    return n > 1;
+}
+
+/* As virUUIDParse() of libvirt's src/util/viruuid.c: hyphens and blanks anywhere between pairs of digits, and white space
+ * around. Returns: (transfer full) (nullable): lower case, in the canonical form; NULL when @text is none. */
+static char *
+normalize_uuid(const char *text)
+{
+    g_autoptr(GString) uuid = g_string_new(NULL);
+    const char *p = text;
+
+    while (g_ascii_isspace(*p))
+        p++;
+    while (uuid->len < 36) {
+        if (*p == '-' || *p == ' ') {
+            p++;
+            continue;
+        }
+        if (!g_ascii_isxdigit(p[0]) || !g_ascii_isxdigit(p[1]))
+            return NULL;
+        g_string_append_c(uuid, g_ascii_tolower(p[0]));
+        g_string_append_c(uuid, g_ascii_tolower(p[1]));
+        p += 2;
+        if (uuid->len == 8 || uuid->len == 13 || uuid->len == 18 || uuid->len == 23)
+            g_string_append_c(uuid, '-');
+    }
+    while (g_ascii_isspace(*p))
+        p++;
+    return *p ? NULL : g_string_free(g_steal_pointer(&uuid), FALSE);
+}
+
+static gboolean
+check_name(const char *name, GError **error)
+{
+    g_autofree char *shown = apmig_text_escape(name ? name : "", 100);
+
+    if (name && *name && apmig_text_is_plain(name, MAX_NAME_LENGTH))
+        return TRUE;
+    return fail(error,
+                "its name in the domain XML, \"%s\", is empty, longer than %d bytes, or has control "
+                "characters: give it another one, as with 'virsh migrate --dname', or with 'virsh domrename' "
+                "while it is shut off",
+                shown, MAX_NAME_LENGTH);
+}
+
+static gboolean
+check_uuid(const char *text, const char *uuid, GError **error)
+{
+    g_autofree char *shown = apmig_text_escape(text ? text : "", 100);
+
+    if (uuid)
+        return TRUE;
+    if (!text)
+        return fail(error, "the domain XML has no <uuid>; libvirt always writes one: see what the hook "
+                           "scripts that run before apmigd's print");
+    return fail(
+        error,
+        "the <uuid> in the domain XML, \"%s\", is no UUID; libvirt always writes one: see what the hook "
+        "scripts that run before apmigd's print",
+        shown);
+}
+
+/* Of an affected guest: it is kept in files, and told apart by its UUID from others. */
+static gboolean
 read_identity(const xmlNode *domain, Description *description, GError **error)
 {
-    g_autofree char *uuid = NULL;
+    g_autofree char *name = get_child_text(domain, "name");
+    g_autofree char *text = get_child_text(domain, "uuid");
+    g_autofree char *uuid = text ? normalize_uuid(text) : NULL;
 
-    if (!read_child_text(domain, "name", &description->name, error) ||
-        !read_child_text(domain, "uuid", &uuid, error))
+    if (has_several(domain, "name"))
+        return fail(error, "the domain XML has more than one <name>");
+    if (has_several(domain, "uuid"))
+        return fail(error, "the domain XML has more than one <uuid>");
+    if (!check_name(name, error) || !check_uuid(text, uuid, error))
         return FALSE;
-    if (*description->name == '\0' || !apmig_text_is_plain(description->name, MAX_NAME_LENGTH))
-        return fail(error,
-                    "the <name> in the domain XML is empty, longer than %d bytes, or has control characters",
-                    MAX_NAME_LENGTH);
-    if (!g_uuid_string_is_valid(uuid))
-        return fail(error, "the <uuid> in the domain XML is no UUID");
-    description->uuid = g_ascii_strdown(uuid, -1);
+    description->name = g_steal_pointer(&name);
+    description->uuid = g_steal_pointer(&uuid);
     return TRUE;
+}
+
+/* Of one that is not: libvirt lets it have any name, and so do we. */
+static void
+guess_identity(const xmlNode *domain, Description *description)
+{
+    g_autofree char *name = get_child_text(domain, "name");
+    g_autofree char *text = get_child_text(domain, "uuid");
+    char *uuid = text ? normalize_uuid(text) : NULL;
+
+    description->name = apmig_text_escape(name ? name : "", MAX_NAME_LENGTH);
+    description->uuid = uuid ? uuid : g_strdup("");
 }
 
 /* What does not read, or stands there twice, is all. */
@@ -242,7 +268,7 @@ read_hostdev(xmlNode *hostdev, Description *description)
     xmlNode *source = first_child(hostdev, "source");
     xmlNode *address = source ? first_child(source, "address") : NULL;
     g_autofree char *uuid = address ? get_attribute(address, "uuid") : NULL;
-    g_autofree char *lower = uuid && g_uuid_string_is_valid(uuid) ? g_ascii_strdown(uuid, -1) : NULL;
+    g_autofree char *lower = uuid ? normalize_uuid(uuid) : NULL;
 
     description->n_devices += is_vfio_ap;
     description->n_unnamed += is_vfio_ap && !lower;
@@ -263,29 +289,26 @@ read_devices(const xmlNode *devices, Description *description, GError **error)
 }
 
 static gboolean
-describe(const char *xml, gsize length, Description *description, GError **error)
+is_of_qemu(const xmlNode *node, const char *name)
 {
-    g_autoptr(Document) document = parse(xml, length, error);
-    const xmlNode *domain = document ? xmlDocGetRootElement(document) : NULL;
-
-    if (!document)
-        return FALSE;
-    if (!domain || !is_element(domain, "domain"))
-        return fail(error, "the XML is no <domain>");
-    description->uuids = g_ptr_array_new_with_free_func(g_free);
-    description->others = g_ptr_array_new_with_free_func(g_free);
-    if (!read_identity(domain, description, error))
-        return FALSE;
-    for (const xmlNode *node = domain->children; node; node = node->next) {
-        if (is_element(node, "metadata"))
-            read_metadata(node, description);
-        else if (is_element(node, "devices") && !read_devices(node, description, error))
-            return FALSE;
-    }
-    return TRUE;
+    return node->type == XML_ELEMENT_NODE && node->ns && strcmp((const char *)node->name, name) == 0 &&
+           strcmp((const char *)node->ns->href, QEMU_NAMESPACE) == 0;
 }
 
-/* --- the guest ----------------------------------------------------------------------------------- */
+/* Arguments that go to QEMU as they are: a device among them is one that libvirt knows nothing of. */
+static void
+read_command_line(const xmlNode *command_line, Description *description)
+{
+    gboolean has_device = FALSE;
+
+    for (xmlNode *node = command_line->children; node; node = node->next) {
+        g_autofree char *value = is_of_qemu(node, "arg") ? get_attribute(node, "value") : NULL;
+
+        has_device |= value && apmig_argument_names_vfio_ap(value);
+    }
+    description->n_devices += has_device;
+    description->n_unnamed += has_device;
+}
 
 /* Returns: (transfer full) (nullable): what the metadata says that the guest has. */
 static ApmigScope *
@@ -303,6 +326,53 @@ find_declared(const Description *description)
     keys = declared;
     return keys ? apmig_scope_union(keys, stamped) : g_steal_pointer(&stamped);
 }
+
+static gboolean
+is_affected(const Description *description)
+{
+    g_autoptr(ApmigScope) declared = find_declared(description);
+
+    return description->n_devices > 0 || declared;
+}
+
+static gboolean
+describe_domain(const xmlNode *domain, Description *description, GError **error)
+{
+    for (const xmlNode *node = domain->children; node; node = node->next) {
+        if (is_element(node, "metadata"))
+            read_metadata(node, description);
+        else if (is_of_qemu(node, "commandline"))
+            read_command_line(node, description);
+        else if (is_element(node, "devices") && !read_devices(node, description, error))
+            return FALSE;
+    }
+    if (is_affected(description))
+        return read_identity(domain, description, error);
+    guess_identity(domain, description);
+    return TRUE;
+}
+
+static gboolean
+describe(const char *xml, gsize length, Description *description, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    gboolean is_free = FALSE;
+    g_autoptr(Document) document = apmig_document_read(xml, length, &is_free, &problem);
+
+    description->uuids = g_ptr_array_new_with_free_func(g_free);
+    description->others = g_ptr_array_new_with_free_func(g_free);
+    if (document)
+        return describe_domain(xmlDocGetRootElement(document), description, error);
+    if (!is_free) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return FALSE;
+    }
+    description->name = g_strdup("");
+    description->uuid = g_strdup("");
+    return TRUE;
+}
+
+/* --- the guest ----------------------------------------------------------------------------------- */
 
 ApmigGuest *
 apmig_guest_parse(const char *xml, gsize length, GError **error)
@@ -457,8 +527,10 @@ reduce(const Description *description)
     document = xmlNewDoc((const xmlChar *)"1.0");
     domain = xmlNewDocNode(document, NULL, (const xmlChar *)"domain", NULL);
     xmlDocSetRootElement(document, domain);
-    add_element(domain, "name", description->name);
-    add_element(domain, "uuid", description->uuid);
+    if (*description->name)
+        add_element(domain, "name", description->name);
+    if (*description->uuid)
+        add_element(domain, "uuid", description->uuid);
     add_metadata(domain, description);
     devices = add_element(domain, "devices", NULL);
     for (guint i = 0; i < description->uuids->len; i++)
@@ -502,7 +574,7 @@ replace_device(xmlNode *hostdev, GHashTable *device_map, GHashTable *replaced)
     xmlNode *source = first_child(hostdev, "source");
     xmlNode *address = source ? first_child(source, "address") : NULL;
     g_autofree char *uuid = address ? get_attribute(address, "uuid") : NULL;
-    g_autofree char *lower = uuid ? g_ascii_strdown(uuid, -1) : NULL;
+    g_autofree char *lower = uuid ? normalize_uuid(uuid) : NULL;
     const char *device = lower ? g_hash_table_lookup(device_map, lower) : NULL;
 
     if (!device)
@@ -526,16 +598,15 @@ replace_devices(const xmlNode *domain, GHashTable *device_map, GHashTable *repla
 char *
 apmig_guest_replace_devices(const char *xml, gsize length, GHashTable *device_map, GError **error)
 {
-    g_autoptr(Document) document = parse(xml, length, error);
-    const xmlNode *domain = document ? xmlDocGetRootElement(document) : NULL;
+    gboolean is_free = FALSE;
+    g_autoptr(Document) document = apmig_document_read(xml, length, &is_free, error);
     g_autoptr(GHashTable) replaced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     xmlChar *dump = NULL;
     char *text;
 
     if (!document)
         return NULL;
-    if (domain)
-        replace_devices(domain, device_map, replaced);
+    replace_devices(xmlDocGetRootElement(document), device_map, replaced);
     if (g_hash_table_size(replaced) != g_hash_table_size(device_map)) {
         fail(error, "the domain XML has no mediated device of a UUID that was to be replaced");
         return NULL;

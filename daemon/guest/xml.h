@@ -11,12 +11,11 @@
 
 #define APMIG_KEYS_NAMESPACE "urn:apmigd:1"
 
-#define APMIG_GUEST_XML_MAX_BYTES (4 * 1024 * 1024)
-#define APMIG_GUEST_MAX_DEVICES   16
+#define APMIG_GUEST_MAX_DEVICES 16
 
 typedef struct {
-    char *name;
-    char *uuid;             /* lower case */
+    char *name;             /* of an unaffected one fit to be shown, maybe no more, or "" */
+    char *uuid;             /* lower case, in the canonical form; of an unaffected one maybe "" */
     ApmigAffected affected; /* never UNKNOWN */
     ApmigScope *scope;      /* with APMIG_AFFECTED_YES */
     ApmigScope
@@ -40,11 +39,15 @@ typedef struct {
 
 /**
  * apmig_guest_parse:
- * @xml: a <domain>, at most %APMIG_GUEST_XML_MAX_BYTES
- * @error: #APMIG_ERROR_INVALID_GUEST
+ * @xml: anything
+ * @error: #APMIG_ERROR_INVALID_GUEST: it is affected, or may be, and cannot be read, or has no name or UUID that apmigd can
+ * work with; a clause that says what to do
  *
- * A guest with a mediated device of model vfio-ap is affected, and its scope is all: the XML does not tell the
- * queues (see apmig_guest_read_queues()). A guest with the metadata element is affected with the scope that it
+ * An unaffected guest is never an error, whatever else is odd about its XML; what counts of one that does not parse is
+ * told at apmig_document_read().
+ *
+ * A guest with a mediated device of model vfio-ap, be it in <qemu:commandline>, is affected, and its scope is all: the XML
+ * does not tell the queues (see apmig_guest_read_queues()). A guest with the metadata element is affected with the scope that it
  * declares; one that does not parse, or without the attribute, counts as all. One without such a device and with a
  * stamp that names queues of a device is affected with these. No network, no entity expansion, no DTD.
  *

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libvirt behind the hypervisor's vtable: questions handed to workers, their answers handed on, and a new
+ * libvirt behind the hypervisor's vtable: questions handed to threads, their answers handed on, and a new
  * session whenever one was lost.
  */
 #include "libvirt/private.h"
 
-#include <libvirt-glib/libvirt-glib-event.h>
 #include <libvirt/virterror.h>
+#include <sys/syslog.h>
 
+#include "base/log.h"
 #include "libvirt/calls.h"
+#include "libvirt/changes.h"
+#include "libvirt/event-loop.h"
+#include "libvirt/listing.h"
 
 #define FIRST_PAUSE_MS 200 /* after the loss of an established connection */
 #define MAX_PAUSE_S    30
-#define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for each of a session's two pools */
+#define END_WAIT_USEC  (400 * G_TIME_SPAN_MILLISECOND) /* for calls under way to return */
 
 static void
 tell(const LibvirtHypervisor *self, const ApmigEvent *event)
@@ -20,22 +24,23 @@ tell(const LibvirtHypervisor *self, const ApmigEvent *event)
     self->callbacks.told(event, self->user_data);
 }
 
-/* --- questions and their answers: each is made in a worker, and handed on and freed in the main loop -------- */
+/* --- questions and their answers: each is made in a thread, and handed on and freed in the main loop -------- */
 
 typedef struct {
     ApmigToken token;
+    char *status_dir; /* (nullable) */
     char *error;
     GArray *guests; /* of ApmigGuestName; NULL with @error */
 } Listing;
 
 static void
-make_list(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_list(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Listing *listing = data;
     g_autoptr(GError) error = NULL;
 
     if (connection)
-        listing->guests = apmig_libvirt_list(connection, &error);
+        listing->guests = apmig_libvirt_list(connection, listing->status_dir, &error);
     if (!listing->guests)
         listing->error = g_strdup(error ? error->message : no_connection->message);
 }
@@ -55,6 +60,7 @@ hand_on_list(gpointer owner, gpointer data)
         tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUESTS_LISTED,
                                  .listed = {listing->token, listing->error, NULL, 0}});
     g_clear_pointer(&listing->guests, g_array_unref);
+    g_free(listing->status_dir);
     g_free(listing->error);
     g_free(listing);
 }
@@ -66,7 +72,8 @@ list_guests(ApmigHypervisor *vtable, ApmigToken token)
     Listing *listing = g_new0(Listing, 1);
 
     listing->token = token;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_list, hand_on_list, listing);
+    listing->status_dir = g_strdup(self->status_dir);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_list, hand_on_list, listing);
 }
 
 /* What the XML of a guest said. Who asks without wanting its facts has the answer in which they were told last. */
@@ -100,6 +107,7 @@ remember(LibvirtHypervisor *self, const char *uuid, ApmigToken token, const Apmi
 }
 
 typedef struct {
+    ApmigLibvirtSession *session; /* that the call is made for */
     ApmigToken token;
     char *uuid;
     gboolean want_facts;
@@ -108,14 +116,48 @@ typedef struct {
     ApmigLibvirtReading *reading;
 } Query;
 
+/* What its XML says, ahead of its job. */
+typedef struct {
+    ApmigToken token;
+    char *uuid;
+    ApmigGuest *guest;
+} Facts;
+
 static void
-make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
+hand_on_facts(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    Facts *facts = data;
+
+    if (self) {
+        remember(self, facts->uuid, facts->token, facts->guest);
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_FACTS_READ,
+                                 .facts_read = {facts->token, facts->uuid, apmig_guest_facts(facts->guest)}});
+    }
+    apmig_guest_free(facts->guest);
+    g_free(facts->uuid);
+    g_free(facts);
+}
+
+static void
+on_facts_read(const ApmigGuest *guest, gpointer data)
+{
+    const Query *query = data;
+    Facts *facts = g_new(Facts, 1);
+
+    *facts = (Facts){query->token, g_strdup(query->uuid), apmig_guest_copy(guest)};
+    apmig_libvirt_session_post(query->session, hand_on_facts, facts);
+}
+
+static void
+make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Query *query = data;
 
     if (connection) {
-        query->reading =
-            apmig_libvirt_query(connection, query->uuid, query->want_facts, query->known, query->sysfs_root);
+        query->reading = apmig_libvirt_query(
+            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known,
+                                                query->sysfs_root, on_facts_read, query});
         return;
     }
     query->reading = g_new0(ApmigLibvirtReading, 1);
@@ -124,10 +166,8 @@ make_query(virConnectPtr connection, const GError *no_connection, gpointer data)
 }
 
 static void
-hand_on_answer(gpointer owner, gpointer data)
+tell_answer(LibvirtHypervisor *self, const Query *query)
 {
-    LibvirtHypervisor *self = owner;
-    Query *query = data;
     const ApmigLibvirtReading *reading = query->reading;
     ApmigEvent answer = {.type = APMIG_EVENT_GUEST_ANSWERED};
 
@@ -141,10 +181,18 @@ hand_on_answer(gpointer owner, gpointer data)
     answer.answered.facts_read = reading->guest != NULL;
     if (reading->guest)
         answer.answered.facts = apmig_guest_facts(reading->guest);
-    if (self && query->want_facts && reading->guest)
+    if (query->want_facts && reading->guest)
         remember(self, query->uuid, query->token, reading->guest);
-    if (self)
-        tell(self, &answer);
+    tell(self, &answer);
+}
+
+static void
+hand_on_answer(gpointer owner, gpointer data)
+{
+    Query *query = data;
+
+    if (owner)
+        tell_answer(owner, query);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
     g_free(query->sysfs_root);
@@ -159,12 +207,13 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     const Known *known = want_facts ? NULL : g_hash_table_lookup(self->known, uuid);
     Query *query = g_new0(Query, 1);
 
+    query->session = self->session;
     query->token = token;
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;
     query->known = known && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
     query->sysfs_root = g_strdup(self->sysfs_root);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_query, hand_on_answer, query);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_query, hand_on_answer, query);
 }
 
 typedef struct {
@@ -174,7 +223,7 @@ typedef struct {
 } Heartbeat;
 
 static void
-make_heartbeat(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_heartbeat(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Heartbeat *heartbeat = data;
 
@@ -196,6 +245,31 @@ hand_on_heartbeat(gpointer owner, gpointer data)
     g_free(heartbeat);
 }
 
+/* Nothing but the connection. */
+static void
+make_ready_to_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
+{
+    GError **error = data;
+
+    if (!connection)
+        *error = g_error_copy(no_connection);
+}
+
+static void
+hand_on_readiness(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    GError **error = data;
+
+    if (self && *error && !self->said_no_steps)
+        apmig_log(LOG_ERR, "a migration could not be ended now: %s", (*error)->message);
+    if (self)
+        self->said_no_steps = *error != NULL;
+    g_clear_error(error);
+    g_free(error);
+}
+
+/* Comes while there is something to be watched: a step would be late that had to wait for its connection. */
 static void
 ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
 {
@@ -204,8 +278,10 @@ ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
 
     heartbeat->token = token;
     heartbeat->uuid = g_strdup(uuid);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_heartbeat, hand_on_heartbeat,
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_HEARTBEAT, make_heartbeat, hand_on_heartbeat,
                                heartbeat);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_ready_to_step, hand_on_readiness,
+                               g_new0(GError *, 1));
 }
 
 typedef struct {
@@ -217,7 +293,7 @@ typedef struct {
 } StepCall;
 
 static void
-make_step(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     StepCall *call = data;
 
@@ -269,10 +345,15 @@ connect_now(gpointer user_data)
 }
 
 static void
-on_opened(gboolean has_hook, gpointer owner)
+on_opened(gboolean has_hook, const char *why_full, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
+    if (why_full && !self->said_why_full)
+        apmig_log(LOG_NOTICE,
+                  "reading from libvirt with full access, not with the read-only access that would do: %s",
+                  why_full);
+    self->said_why_full |= why_full != NULL;
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
 }
@@ -310,8 +391,10 @@ on_news(const char *uuid, const char *name, ApmigNews what, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
-    if (apmig_news_is_stop(what))
+    if (apmig_news_is_stop(what)) {
         g_hash_table_remove(self->known, uuid);
+        apmig_libvirt_session_forget(self->session, uuid);
+    }
     tell(self, &(ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {uuid, name, what}});
 }
 
@@ -332,21 +415,16 @@ on_status_change(const char *name, gpointer user_data)
         tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
 }
 
+static void
+on_hints_changed(gboolean watched, gpointer user_data)
+{
+    tell(user_data, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
+}
+
 /* libvirt's default prints every error to standard error. */
 static void
 ignore_error(void *user_data, virErrorPtr error)
 {
-}
-
-static void
-register_events(void)
-{
-    static gsize registered;
-
-    if (g_once_init_enter(&registered)) {
-        gvir_event_register();
-        g_once_init_leave(&registered, 1);
-    }
 }
 
 static void
@@ -356,10 +434,11 @@ start(ApmigHypervisor *vtable, const ApmigHypervisorCallbacks *callbacks, gpoint
 
     self->callbacks = *callbacks;
     self->user_data = user_data;
-    register_events();
+    apmig_libvirt_use_main_loop();
     virSetErrorFunc(NULL, ignore_error);
     if (self->status_dir)
-        self->status_watch = apmig_status_watch_new(self->status_dir, on_status_change, self);
+        self->status_watch =
+            apmig_status_watch_new(self->status_dir, on_status_change, on_hints_changed, self);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
     apmig_libvirt_session_open(self->session);
 }

@@ -52,14 +52,16 @@ typedef void (*ApmigGuestDevicesFunc)(const GPtrArray *guests, gpointer user_dat
 
 struct ApmigHypervisor {
     void (*start)(ApmigHypervisor *self, const ApmigHypervisorCallbacks *callbacks, gpointer user_data);
-    /* Asks for a list of the active guests. */
+    /* Asks for a list of the active guests. One that lacks a guest which runs here is an error. */
     void (*list_guests)(ApmigHypervisor *self, ApmigToken token);
     /* Asks for the job state of one; with @want_facts also what its XML says, unless it is an incoming guest,
-     * whose XML must not be asked for (libvirt >= 10 then waits 30 s: qemuDomainGetXMLDesc). The facts of one whose
-     * scope varies are told with every answer. */
+     * whose XML must not be asked for (libvirt 11.0 to 11.4 then wait 30 s: qemuDomainGetXMLDesc()). What it says is told at
+     * once, as FACTS_READ, for the job of a guest whose monitor hangs takes 30 s; where the job has to be known first, with the
+     * answer. The facts of one whose scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Asks, on a connection of its own, what a worker of normal priority has to answer: the job of a guest, or without
-     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. */
+     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. Has a connection ready for
+     * steps, too; when there is none the log says so. */
     void (*heartbeat)(ApmigHypervisor *self, ApmigToken token, const char *uuid);
     /* Ends the outgoing migration of one, after making sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
@@ -86,7 +88,8 @@ struct ApmigHypervisor {
 /**
  * apmig_libvirt_hypervisor_new:
  * @uri: such as "qemu:///system"
- * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints; NULL: none
+ * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints, and in which the active guests
+ *   lie by their names; NULL: none
  * @sysfs_root: where sysfs is mounted: the queues of active guests are read there
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).

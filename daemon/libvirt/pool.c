@@ -1,135 +1,112 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "libvirt/pool.h"
 
-#include <string.h>
-
-#include <libvirt/virterror.h>
-
 #include "base/error.h"
 
-#define CALLS_PER_CONNECTION 4
-#define MAX_CONNECTIONS      4
-#define MAX_MESSAGE_BYTES    400
-
-#define KEEPALIVE_INTERVAL_S 5
-#define KEEPALIVE_COUNT      3
+#define THREAD_PAUSE_MS 100 /* before one is tried again that could not be made */
+#define MAX_FORGOTTEN   64  /* by name; more are all */
 
 typedef struct {
-    GMutex opening; /* guards @connection; held while it is opened, for those who wait for it */
-    virConnectPtr connection;
-    guint n_calls; /* guarded by the pool's lock */
+    ApmigLibvirtCall func;
+    gpointer data;
+} Call;
+
+/* A place for a thread with a connection. All of it is guarded by the pool's lock. */
+typedef struct {
+    ApmigLibvirtPool *pool;
+    gboolean is_open; /* has a thread, which takes calls */
+    gboolean is_busy; /* with a call, */
+    gint64 since;     /* which it was given then, monotonic, */
+    Call *next;       /* and has not begun with */
+    GCond wake;
+    GPtrArray *forgotten; /* (nullable): UUIDs, since its last call */
 } Lane;
 
-/* Counted by g_atomic_rc_box: one reference is the owner's, one that of all workers together. */
+/* Counted by g_atomic_rc_box: one reference is the owner's, and one each thread's. */
 struct ApmigLibvirtPool {
     char *uri;
-    GThreadPool *threads;
-    Lane lanes[MAX_CONNECTIONS];
+    ApmigLibvirtLanes rules;
+    guint growth_source; /* the main loop's */
 
     GMutex lock;
-    GCond finished_cond;
-    guint n_calls;     /* waiting and under way, and one more until the pool is closed */
-    gboolean closed;   /* no call gets a connection any more */
-    gboolean finished; /* every call has returned, every connection is closed */
+    Lane *lanes;      /* of rules.max_lanes */
+    GQueue calls;     /* of Call: wait for a lane */
+    guint n_threads;  /* also those of lanes that are closing */
+    GCond ended_cond; /* one of them less */
+    gboolean closed;  /* no call gets a connection any more */
 };
 
-typedef struct {
-    ApmigLibvirtCall func; /* NULL: the one more call, given up by closing */
-    gpointer data;
-} QueuedCall;
+/* --- a lane's thread ----------------------------------------------------------------------------- */
 
-char *
-apmig_libvirt_error_message(void)
+/* Returns: NULL when there is none for too long, or no more: the lane is no longer open then. */
+static Call *
+next_call(Lane *lane)
 {
-    g_autofree char *valid = g_utf8_make_valid(virGetLastErrorMessage(), -1);
-
-    if (strlen(valid) > MAX_MESSAGE_BYTES) {
-        char *end = g_utf8_find_prev_char(valid, valid + MAX_MESSAGE_BYTES + 1);
-        *end = '\0';
-    }
-    for (char *p = valid, *next; *p != '\0'; p = next) {
-        next = g_utf8_next_char(p);
-        if (g_unichar_iscntrl(g_utf8_get_char(p)))
-            memset(p, ' ', next - p);
-    }
-    return g_steal_pointer(&valid);
-}
-
-virConnectPtr
-apmig_libvirt_open(const char *uri, GError **error)
-{
-    virConnectPtr connection = virConnectOpen(uri);
-
-    if (!connection) {
-        g_autofree char *message = apmig_libvirt_error_message();
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
-                    "cannot connect to libvirt at %s: %s", uri, message);
-        return NULL;
-    }
-    /* A driver without a daemon has no keepalive, nor a need for it. */
-    virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
-    return connection;
-}
-
-/* There is always one with room: the pool has as many threads as its lanes have places. */
-static Lane *
-take_place(ApmigLibvirtPool *pool)
-{
-    Lane *lane = NULL;
+    ApmigLibvirtPool *pool = lane->pool;
+    gint64 now = g_get_monotonic_time();
+    Call *call;
 
     g_mutex_lock(&pool->lock);
-    if (!pool->closed) {
-        lane = pool->lanes;
-        while (lane->n_calls == CALLS_PER_CONNECTION)
-            lane++;
-        lane->n_calls++;
+    if (!lane->next) { /* at its beginning it has one */
+        lane->next = g_queue_pop_head(&pool->calls);
+        lane->since = now;
+        lane->is_busy = lane->next != NULL;
     }
+    while (!lane->next && !pool->closed &&
+           g_cond_wait_until(&lane->wake, &pool->lock, now + pool->rules.linger_usec))
+        ;
+    call = g_steal_pointer(&lane->next);
+    lane->is_open = call != NULL;
     g_mutex_unlock(&pool->lock);
-    return lane;
+    return call;
+}
+
+/* Returns: (transfer full) (nullable) */
+static GPtrArray *
+take_forgotten(Lane *lane, gboolean *ret_closed)
+{
+    ApmigLibvirtPool *pool = lane->pool;
+    GPtrArray *forgotten;
+
+    g_mutex_lock(&pool->lock);
+    *ret_closed = pool->closed;
+    forgotten = g_steal_pointer(&lane->forgotten);
+    g_mutex_unlock(&pool->lock);
+    return forgotten;
 }
 
 static void
-give_place_back(ApmigLibvirtPool *pool, Lane *lane)
+forget_guests(ApmigLibvirtConnection *connection, const GPtrArray *uuids)
 {
-    g_mutex_lock(&pool->lock);
-    lane->n_calls--;
-    g_mutex_unlock(&pool->lock);
-}
-
-/* Returns: a reference to its connection; NULL with @error set. */
-static virConnectPtr
-connect_lane(ApmigLibvirtPool *pool, Lane *lane, GError **error)
-{
-    virConnectPtr connection;
-
-    g_mutex_lock(&lane->opening);
-    if (lane->connection && virConnectIsAlive(lane->connection) == 0)
-        g_clear_pointer(&lane->connection, virConnectClose);
-    if (!lane->connection)
-        lane->connection = apmig_libvirt_open(pool->uri, error);
-    connection = lane->connection;
-    if (connection)
-        virConnectRef(connection);
-    g_mutex_unlock(&lane->opening);
-    return connection;
+    if (uuids->len > MAX_FORGOTTEN)
+        apmig_libvirt_connection_forget_all(connection);
+    else
+        for (guint i = 0; i < uuids->len; i++)
+            apmig_libvirt_connection_forget(connection, g_ptr_array_index(uuids, i));
 }
 
 static void
-make_call(ApmigLibvirtPool *pool, const QueuedCall *call)
+set_closed(GError **error)
+{
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                "the connection to libvirt is closed");
+}
+
+static void
+make_call(Lane *lane, ApmigLibvirtConnection *connection, const Call *call)
 {
     g_autoptr(GError) error = NULL;
-    virConnectPtr connection = NULL;
-    Lane *lane = take_place(pool);
+    g_autoptr(GPtrArray) forgotten = NULL;
+    gboolean closed;
 
-    if (lane)
-        connection = connect_lane(pool, lane, &error);
-    else
-        g_set_error(&error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
-                    "the connection to libvirt is closed");
-    call->func(connection, error, call->data);
-    g_clear_pointer(&connection, virConnectClose);
-    if (lane)
-        give_place_back(pool, lane);
+    forgotten = take_forgotten(lane, &closed);
+    if (forgotten)
+        forget_guests(connection, forgotten);
+    if (closed)
+        set_closed(&error);
+    else if (!apmig_libvirt_connection_open(connection, &error))
+        g_assert(error);
+    call->func(!error ? connection : NULL, error, call->data);
 }
 
 static void
@@ -137,93 +114,232 @@ pool_clear(gpointer data)
 {
     ApmigLibvirtPool *pool = data;
 
-    for (guint i = 0; i < MAX_CONNECTIONS; i++)
-        g_mutex_clear(&pool->lanes[i].opening);
+    for (guint i = 0; i < pool->rules.max_lanes; i++) {
+        g_cond_clear(&pool->lanes[i].wake);
+        g_clear_pointer(&pool->lanes[i].forgotten, g_ptr_array_unref);
+    }
+    g_free(pool->lanes);
     g_mutex_clear(&pool->lock);
-    g_cond_clear(&pool->finished_cond);
+    g_cond_clear(&pool->ended_cond);
     g_free(pool->uri);
 }
 
 static void
-finish(ApmigLibvirtPool *pool)
+end_thread(ApmigLibvirtPool *pool)
 {
-    for (guint i = 0; i < MAX_CONNECTIONS; i++)
-        g_clear_pointer(&pool->lanes[i].connection, virConnectClose);
     g_mutex_lock(&pool->lock);
-    pool->finished = TRUE;
-    g_cond_signal(&pool->finished_cond);
+    pool->n_threads--;
+    g_cond_signal(&pool->ended_cond);
     g_mutex_unlock(&pool->lock);
     g_atomic_rc_box_release_full(pool, pool_clear);
 }
 
-static void
-work(gpointer data, gpointer user_data)
+/* Its connection is closed after the lane, which may be opened anew meanwhile. */
+static gpointer
+run_lane(gpointer data)
 {
-    ApmigLibvirtPool *pool = user_data;
-    QueuedCall *call = data;
-    gboolean last;
+    Lane *lane = data;
+    ApmigLibvirtPool *pool = lane->pool;
+    ApmigLibvirtConnection *connection = apmig_libvirt_connection_new(pool->uri, pool->rules.access);
+    Call *call;
 
-    if (call->func)
-        make_call(pool, call);
-    g_free(call);
-    g_mutex_lock(&pool->lock);
-    last = --pool->n_calls == 0;
-    g_mutex_unlock(&pool->lock);
-    if (last)
-        finish(pool);
+    while ((call = next_call(lane))) {
+        make_call(lane, connection, call);
+        g_free(call);
+    }
+    apmig_libvirt_connection_free(connection);
+    end_thread(pool);
+    return NULL;
 }
 
+/* --- handing out: in the main loop's thread, with the pool's lock -------------------------------------------- */
+
+static void
+give(Lane *lane, gint64 now)
+{
+    lane->next = g_queue_pop_head(&lane->pool->calls);
+    lane->since = now;
+    lane->is_busy = TRUE;
+    g_cond_signal(&lane->wake);
+}
+
+static gboolean
+open_lane(Lane *lane, gint64 now)
+{
+    ApmigLibvirtPool *pool = lane->pool;
+    GThread *thread = g_thread_try_new(pool->rules.name, run_lane, lane, NULL);
+
+    if (!thread)
+        return FALSE;
+    g_thread_unref(thread);
+    g_atomic_rc_box_acquire(pool);
+    pool->n_threads++;
+    lane->is_open = TRUE;
+    give(lane, now);
+    return TRUE;
+}
+
+typedef struct {
+    Lane *idle;     /* (nullable): the first of these, so that the last ones are closed */
+    Lane *not_open; /* (nullable): the first of these */
+    guint n_open;
+    gint64 last; /* when the last one that is busy was given its call */
+} Survey;
+
+static Survey
+survey_lanes(const ApmigLibvirtPool *pool)
+{
+    Survey survey = {.last = G_MININT64};
+
+    for (guint i = pool->rules.max_lanes; i-- > 0;) {
+        Lane *lane = &pool->lanes[i];
+
+        survey.n_open += lane->is_open;
+        if (!lane->is_open)
+            survey.not_open = lane;
+        else if (!lane->is_busy)
+            survey.idle = lane;
+        else
+            survey.last = MAX(survey.last, lane->since);
+    }
+    return survey;
+}
+
+/* Returns: when to try again, monotonic; 0: not before a lane has finished its call, which takes the next by itself. */
+static gint64
+hand_out(ApmigLibvirtPool *pool)
+{
+    gint64 now = g_get_monotonic_time();
+
+    while (!g_queue_is_empty(&pool->calls)) {
+        Survey lanes = survey_lanes(pool);
+
+        if (lanes.idle)
+            give(lanes.idle, now);
+        else if (!lanes.not_open)
+            return 0;
+        else if (lanes.n_open >= pool->rules.n_lanes && now - lanes.last < pool->rules.stuck_usec)
+            return lanes.last + pool->rules.stuck_usec;
+        else if (!open_lane(lanes.not_open, now))
+            return now + THREAD_PAUSE_MS * G_TIME_SPAN_MILLISECOND;
+    }
+    return 0;
+}
+
+static gboolean on_growth(gpointer data);
+
+static void
+hand_out_now_and_later(ApmigLibvirtPool *pool)
+{
+    gint64 next;
+
+    g_mutex_lock(&pool->lock);
+    next = hand_out(pool);
+    g_mutex_unlock(&pool->lock);
+    if (next != 0 && pool->growth_source == 0) {
+        gint64 wait_ms = (next - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND + 1;
+        pool->growth_source = g_timeout_add(CLAMP(wait_ms, 1, G_MAXINT), on_growth, pool);
+    }
+}
+
+static gboolean
+on_growth(gpointer data)
+{
+    ApmigLibvirtPool *pool = data;
+
+    pool->growth_source = 0;
+    hand_out_now_and_later(pool);
+    return G_SOURCE_REMOVE;
+}
+
+/* --- its owner's side ---------------------------------------------------------------------------- */
+
 ApmigLibvirtPool *
-apmig_libvirt_pool_new(const char *uri, virConnectPtr first)
+apmig_libvirt_pool_new(const char *uri, const ApmigLibvirtLanes *lanes)
 {
     ApmigLibvirtPool *pool = g_atomic_rc_box_new0(ApmigLibvirtPool);
 
-    g_atomic_rc_box_acquire(pool);
     pool->uri = g_strdup(uri);
-    for (guint i = 0; i < MAX_CONNECTIONS; i++)
-        g_mutex_init(&pool->lanes[i].opening);
-    virConnectRef(first);
-    pool->lanes[0].connection = first;
+    pool->rules = *lanes;
     g_mutex_init(&pool->lock);
-    g_cond_init(&pool->finished_cond);
-    pool->n_calls = 1;
-    pool->threads = g_thread_pool_new(work, pool, MAX_CONNECTIONS * CALLS_PER_CONNECTION, FALSE, NULL);
+    g_cond_init(&pool->ended_cond);
+    g_queue_init(&pool->calls);
+    pool->lanes = g_new0(Lane, lanes->max_lanes);
+    for (guint i = 0; i < lanes->max_lanes; i++) {
+        pool->lanes[i].pool = pool;
+        g_cond_init(&pool->lanes[i].wake);
+    }
     return pool;
-}
-
-static void
-queue_call(ApmigLibvirtPool *pool, ApmigLibvirtCall func, gpointer data)
-{
-    QueuedCall *call = g_new(QueuedCall, 1);
-
-    call->func = func;
-    call->data = data;
-    g_thread_pool_push(pool->threads, call, NULL);
 }
 
 void
 apmig_libvirt_pool_run(ApmigLibvirtPool *pool, ApmigLibvirtCall call, gpointer data)
 {
+    Call *waiting = g_new(Call, 1);
+
+    *waiting = (Call){call, data};
     g_mutex_lock(&pool->lock);
-    pool->n_calls++;
+    g_queue_push_tail(&pool->calls, waiting);
     g_mutex_unlock(&pool->lock);
-    queue_call(pool, call, data);
+    hand_out_now_and_later(pool);
+}
+
+static void
+note_forgotten(Lane *lane, const char *uuid)
+{
+    if (!lane->forgotten)
+        lane->forgotten = g_ptr_array_new_with_free_func(g_free);
+    if (lane->forgotten->len <= MAX_FORGOTTEN)
+        g_ptr_array_add(lane->forgotten, g_strdup(uuid));
 }
 
 void
-apmig_libvirt_pool_close(ApmigLibvirtPool *pool, gint64 wait_usec)
+apmig_libvirt_pool_forget(ApmigLibvirtPool *pool, const char *uuid)
 {
-    GThreadPool *threads = pool->threads;
-    gint64 end = g_get_monotonic_time() + wait_usec;
+    g_mutex_lock(&pool->lock);
+    for (guint i = 0; i < pool->rules.max_lanes; i++)
+        if (pool->lanes[i].is_open)
+            note_forgotten(&pool->lanes[i], uuid);
+    g_mutex_unlock(&pool->lock);
+}
+
+/* Returns: (transfer full) (element-type Call) */
+static GList *
+close_lanes(ApmigLibvirtPool *pool)
+{
+    GList *calls;
 
     g_mutex_lock(&pool->lock);
     pool->closed = TRUE;
+    calls = g_steal_pointer(&pool->calls.head);
+    g_queue_init(&pool->calls);
+    for (guint i = 0; i < pool->rules.max_lanes; i++)
+        g_cond_signal(&pool->lanes[i].wake);
     g_mutex_unlock(&pool->lock);
-    queue_call(pool, NULL, NULL);
-    g_thread_pool_free(threads, FALSE, FALSE);
+    return calls;
+}
 
+void
+apmig_libvirt_pool_close(ApmigLibvirtPool *pool)
+{
+    g_autoptr(GError) error = NULL;
+    GList *calls;
+
+    g_clear_handle_id(&pool->growth_source, g_source_remove);
+    calls = close_lanes(pool);
+    set_closed(&error);
+    for (GList *link = calls; link; link = link->next) {
+        const Call *call = link->data;
+        call->func(NULL, error, call->data);
+    }
+    g_list_free_full(calls, g_free);
+}
+
+void
+apmig_libvirt_pool_free(ApmigLibvirtPool *pool, gint64 end)
+{
     g_mutex_lock(&pool->lock);
-    while (wait_usec > 0 && !pool->finished && g_cond_wait_until(&pool->finished_cond, &pool->lock, end))
+    while (pool->n_threads > 0 && g_cond_wait_until(&pool->ended_cond, &pool->lock, end))
         ;
     g_mutex_unlock(&pool->lock);
     g_atomic_rc_box_release_full(pool, pool_clear);

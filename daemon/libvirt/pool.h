@@ -1,48 +1,46 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Worker threads and the connections on which they call libvirt. Its calls block, some for 30 s behind a guest
- * whose monitor hangs (VIR_JOB_WAIT_TIME in src/hypervisor/domain_job.c), and it serves at most five calls of
- * one connection at a time (max_client_requests in libvirtd.conf and virtqemud.conf). So a pool spreads its
- * calls over several connections, each opened when it is first needed and anew when it is found dead, with at
- * most four calls under way on each: a few hanging guests do not stall the others.
+ * Threads that call libvirt, each on a connection of its own. Its calls block, some for 30 s behind a guest whose monitor
+ * hangs (VIR_JOB_WAIT_TIME in src/hypervisor/domain_job.c). Such a pair is a lane. A pool has few of them as long as
+ * calls return, and more once all are stuck; one that was idle for a while is closed.
  */
 #pragma once
 
-#include <glib.h>
-#include <libvirt/libvirt.h>
+#include "libvirt/connection.h"
 
 typedef struct ApmigLibvirtPool ApmigLibvirtPool;
 
-/* Runs in a worker thread. @connection: borrowed; NULL: @error says why there is none (in the domain
- * APMIG_ERROR, code APMIG_ERROR_HYPERVISOR_UNAVAILABLE). */
-typedef void (*ApmigLibvirtCall)(virConnectPtr connection, const GError *error, gpointer data);
+typedef struct {
+    const char *name; /* of its threads */
+    ApmigLibvirtAccess access;
+    guint n_lanes;     /* calls are spread over so many */
+    guint max_lanes;   /* one more at a time, up to these, when all have been in their call for longer than */
+    gint64 stuck_usec; /* this */
+    gint64 linger_usec; /* a lane without calls is closed after it */
+} ApmigLibvirtLanes;
 
-/**
- * apmig_libvirt_open: connects, with keepalive
- * @error: #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with libvirt's own sentence
- *
- * Blocks, so not in the main loop's thread; the connection needs that loop running (gvir_event_register()).
- * A dead peer is noticed after 20 s (virConnectSetKeepAlive()).
- *
- * Returns: (transfer full) (nullable): to be closed with virConnectClose(), which may block too.
- */
-virConnectPtr apmig_libvirt_open(const char *uri, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Runs in a lane's thread. @connection: open, and borrowed; NULL: @error says why there is none (in the domain
+ * APMIG_ERROR, code APMIG_ERROR_HYPERVISOR_UNAVAILABLE), and the call may run in the main loop's thread. */
+typedef void (*ApmigLibvirtCall)(ApmigLibvirtConnection *connection, const GError *error, gpointer data);
 
-/* Returns: (transfer full): libvirt's message for the error of this thread's last call, without control
- * characters, at most 400 bytes. */
-char *apmig_libvirt_error_message(void);
+/* The functions below are for the main loop's thread. */
 
-/* @first: the connection to begin with; another reference to it is taken. Any thread. */
-ApmigLibvirtPool *apmig_libvirt_pool_new(const char *uri, virConnectPtr first);
+/* @lanes: copied; its name must outlive the pool. Opens nothing yet. */
+ApmigLibvirtPool *apmig_libvirt_pool_new(const char *uri, const ApmigLibvirtLanes *lanes);
 
-/* Has @call run as soon as a worker is free. Returns at once. */
+/* Has @call run as soon as a lane is free. Returns at once. */
 void apmig_libvirt_pool_run(ApmigLibvirtPool *pool, ApmigLibvirtCall call, gpointer data);
 
+/* Has each lane forget a guest before its next call. */
+void apmig_libvirt_pool_forget(ApmigLibvirtPool *pool, const char *uuid);
+
+/* Calls that wait for a lane run now, without a connection. A lane closes its connection by itself, as soon as its call has
+ * returned: what hangs in libvirt is left behind. */
+void apmig_libvirt_pool_close(ApmigLibvirtPool *pool);
+
 /**
- * apmig_libvirt_pool_close:
- * @wait_usec: how long to wait for calls under way to return and for the connections to be closed; 0: not at all
- *
- * Frees the pool. Calls that wait for a worker run without a connection. What still hangs in libvirt is left
- * behind: the last worker to return closes the connections, or the end of the process does.
+ * apmig_libvirt_pool_free:
+ * @pool: a closed one
+ * @end: monotonic time, usec: until when to wait for its lanes; in the past: not at all
  */
-void apmig_libvirt_pool_close(ApmigLibvirtPool *pool, gint64 wait_usec);
+void apmig_libvirt_pool_free(ApmigLibvirtPool *pool, gint64 end);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of libvirt's side of the vtable share: hypervisor.c has the view and the sessions,
- * libvirt-requests.c all other questions. In the main loop's thread.
+ * requests.c all other questions. In the main loop's thread.
  */
 #pragma once
 
@@ -20,14 +20,16 @@ typedef struct {
     ApmigStatusWatch *status_watch;
     ApmigLibvirtSession *session; /* never NULL once started: between two attempts it is the next one's */
     gboolean connected;
-    guint n_failures; /* attempts in a row */
+    gboolean said_why_full; /* in the log, once */
+    gboolean said_no_steps; /* until they can be made */
+    guint n_failures;       /* attempts in a row */
     guint retry_source;
     GPtrArray
         *look_ups;     /* of LookUp, not owned: under way, to be answered even when the connection is lost */
     GHashTable *known; /* uuid -> Known: guests whose queues are read anew with every answer */
 } LibvirtHypervisor;
 
-/* libvirt-requests.c: members of the vtable. */
+/* requests.c: members of the vtable. */
 void libvirt_look_up_facts(ApmigHypervisor *vtable, const char *guest, ApmigGuestFactsFunc func,
                            gpointer user_data);
 void libvirt_describe_guest(ApmigHypervisor *vtable, const char *guest, ApmigStampOrder *order,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What others than the engine's view ask of libvirt: facts and stamps of a guest, and the devices of all. Each is asked in
- * a worker, and its answer handed on and freed in the main loop.
+ * a thread, and its answer handed on and freed in the main loop.
  */
 #include "libvirt/private.h"
 
 #include "libvirt/calls.h"
+#include "libvirt/changes.h"
+#include "libvirt/listing.h"
 
 /* --- what is asked of one guest ------------------------------------------------------------------- */
 
@@ -22,7 +24,7 @@ typedef struct {
 } LookUp;
 
 static void
-make_look_up(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_look_up(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     LookUp *look_up = data;
 
@@ -79,7 +81,7 @@ begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
     look_up->text = g_strdup(guest);
     look_up->sysfs_root = g_strdup(self->sysfs_root);
     g_ptr_array_add(self->look_ups, look_up);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_look_up, hand_on_look_up, look_up);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_look_up, hand_on_look_up, look_up);
 }
 
 void
@@ -106,7 +108,7 @@ libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason)
         answer_look_up(g_ptr_array_index(look_ups, i), error);
 }
 
-/* --- stamps: a call may take 30 s, so they have one worker of those that answer questions, and not more ---------- */
+/* --- stamps --------------------------------------------------------------------------------------- */
 
 typedef struct {
     guint64 op;
@@ -120,7 +122,7 @@ typedef struct {
 } StampCall;
 
 static void
-make_stamp(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_stamp(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     StampCall *call = data;
 
@@ -164,7 +166,7 @@ libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, Apmig
     call->sysfs_root = g_strdup(self->sysfs_root);
     call->host = apmig_stamp_host_ref(self->stamp_host);
     call->order = order;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_stamp, hand_on_stamp, call);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_stamp, hand_on_stamp, call);
 }
 
 typedef struct {
@@ -176,7 +178,7 @@ typedef struct {
 } Removal;
 
 static void
-make_removal(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_removal(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Removal *removal = data;
 
@@ -208,12 +210,13 @@ libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRem
     removal->guest = g_strdup(guest);
     removal->func = func;
     removal->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_removal, hand_on_removal, removal);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_removal, hand_on_removal, removal);
 }
 
 /* --- devices ------------------------------------------------------------------------------------- */
 
 typedef struct {
+    char *status_dir; /* (nullable) */
     char *sysfs_root;
     GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
     ApmigGuestDevicesFunc func;
@@ -221,23 +224,23 @@ typedef struct {
 } DeviceListing;
 
 static void
-add_devices(virConnectPtr connection, const ApmigGuestName *name, DeviceListing *listing)
+add_devices(ApmigLibvirtConnection *connection, const ApmigGuestName *name, DeviceListing *listing)
 {
-    g_autoptr(ApmigLibvirtReading) reading =
-        apmig_libvirt_query(connection, name->uuid, TRUE, NULL, listing->sysfs_root);
+    ApmigGuest *guest = apmig_libvirt_read_facts(connection, name->uuid, listing->sysfs_root);
 
-    if (reading->guest && reading->guest->affected == APMIG_AFFECTED_YES)
-        g_ptr_array_add(listing->guests, apmig_guest_devices_new(name->uuid, name->name,
-                                                                 (const char *const *)reading->guest->devices,
-                                                                 reading->guest->scope));
+    if (guest && guest->affected == APMIG_AFFECTED_YES)
+        g_ptr_array_add(listing->guests,
+                        apmig_guest_devices_new(name->uuid, name->name, (const char *const *)guest->devices,
+                                                guest->scope));
+    apmig_guest_free(guest);
 }
 
 static void
-make_device_listing(virConnectPtr connection, const GError *no_connection, gpointer data)
+make_device_listing(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     DeviceListing *listing = data;
     g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) names = connection ? apmig_libvirt_list(connection, &error) : NULL;
+    g_autoptr(GArray) names = connection ? apmig_libvirt_list(connection, listing->status_dir, &error) : NULL;
 
     if (!names)
         return;
@@ -254,6 +257,7 @@ hand_on_device_listing(gpointer owner, gpointer data)
     if (owner)
         listing->func(listing->guests, listing->user_data);
     g_clear_pointer(&listing->guests, g_ptr_array_unref);
+    g_free(listing->status_dir);
     g_free(listing->sysfs_root);
     g_free(listing);
 }
@@ -264,9 +268,10 @@ libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpoint
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
     DeviceListing *listing = g_new0(DeviceListing, 1);
 
+    listing->status_dir = g_strdup(self->status_dir);
     listing->sysfs_root = g_strdup(self->sysfs_root);
     listing->func = func;
     listing->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_QUESTION, make_device_listing,
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_device_listing,
                                hand_on_device_listing, listing);
 }

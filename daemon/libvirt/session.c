@@ -12,6 +12,18 @@
 
 #define MAX_EVENTS 6
 
+#define MINUTE (60 * G_USEC_PER_SEC)
+#define MSEC   G_TIME_SPAN_MILLISECOND
+
+/* A question takes less than a millisecond, an abort two, a stamp up to forty; a guest that hangs takes 30 s. */
+static const ApmigLibvirtLanes lanes[] = {
+    [APMIG_LIBVIRT_VIEW] = {"libvirt-view", APMIG_LIBVIRT_READ_ONLY, 2, 8, 1000 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_HEARTBEAT] = {"libvirt-heart", APMIG_LIBVIRT_READ_ONLY, 1, 1, 0, MINUTE},
+    [APMIG_LIBVIRT_STEP] = {"libvirt-step", APMIG_LIBVIRT_FULL, 1, 16, 20 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", APMIG_LIBVIRT_FULL, 1, 16, 100 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_REQUEST] = {"libvirt-request", APMIG_LIBVIRT_READ_ONLY, 1, 4, 100 * MSEC, MINUTE},
+};
+
 /* Counted by g_atomic_rc_box: held by the owner, by each event callback and each call,
  * and by whoever connects or disconnects. */
 struct ApmigLibvirtSession {
@@ -21,18 +33,23 @@ struct ApmigLibvirtSession {
     /* The main loop's: */
     gpointer owner;     /* NULL: given up */
     const char *closed; /* why libvirt closed the connection, perhaps before it was ready; NULL: it did not */
-    gboolean ready;     /* connected; what follows is the main loop's, too */
+    gboolean ready;     /* connected; what the connecting thread has made is the main loop's, too */
+    ApmigLibvirtPool *pools[G_N_ELEMENTS(lanes)]; /* while it is */
 
     /* The connecting thread's until it is done: */
     GError *error;            /* why there is no connection */
-    virConnectPtr connection; /* with the events; closed by a worker */
+    virConnectPtr connection; /* of the events; closed in a thread */
     int events[MAX_EVENTS];
     guint n_events;
     gboolean has_hook;
-    ApmigLibvirtPool *pools[2]; /* by ApmigLibvirtCallKind */
+    char
+        *why_full; /* (nullable): why the connection is not read-only, and those for reading are not either */
 
     /* Any thread's: */
     int close_reason; /* atomic */
+    GMutex lock;
+    GCond disconnected_cond;
+    gboolean disconnected; /* its connection is closed, or there is none */
 };
 
 typedef struct {
@@ -47,7 +64,10 @@ session_clear(gpointer data)
 {
     ApmigLibvirtSession *session = data;
 
+    g_mutex_clear(&session->lock);
+    g_cond_clear(&session->disconnected_cond);
     g_clear_error(&session->error);
+    g_free(session->why_full);
     g_free(session->uri);
 }
 
@@ -191,53 +211,71 @@ connection_closed(virConnectPtr connection, int reason, void *data)
 
 /* --- connecting, in a thread of its own ---------------------------------------------------------- */
 
-/* A driver that lacks some event has nothing to tell by it. */
+typedef struct {
+    int id;
+    virConnectDomainEventGenericCallback func;
+    const char
+        *tells; /* NULL: a driver that lacks it has nothing to tell by it; else nothing is seen without it */
+} WantedEvent;
+
+static const WantedEvent wanted_events[] = {
+    {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), "guests that start and stop"},
+    {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration),
+     "migrations that send memory"},
+    {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
+    {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
+    {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
+    {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
+};
+
 static gboolean
-is_failure(GError **error)
+is_unsupported(void)
 {
     int code = virGetLastErrorCode();
-    g_autofree char *message = NULL;
 
-    if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED)
-        return FALSE;
-    message = apmig_libvirt_error_message();
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
-                "cannot register for libvirt's events: %s", message);
-    return TRUE;
+    return code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_OPERATION_UNSUPPORTED;
+}
+
+static void
+set_no_events(GError **error, const char *what)
+{
+    g_autofree char *message = apmig_libvirt_error_message();
+
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "libvirt does not tell of %s: %s",
+                what, message);
 }
 
 static gboolean
+connect_event(ApmigLibvirtSession *session, const WantedEvent *wanted, GError **error)
+{
+    int event;
+
+    g_atomic_rc_box_acquire(session);
+    event = virConnectDomainEventRegisterAny(session->connection, NULL, wanted->id, wanted->func, session,
+                                             session_unref);
+    if (event >= 0) {
+        session->events[session->n_events++] = event;
+        return TRUE;
+    }
+    session_unref(session);
+    if (!wanted->tells && is_unsupported())
+        return TRUE;
+    set_no_events(error, wanted->tells ? wanted->tells : "what happens to guests");
+    return FALSE;
+}
+
+/* A driver without a daemon does not close its connection by itself. */
+static gboolean
 connect_events(ApmigLibvirtSession *session, GError **error)
 {
-    const struct {
-        int id;
-        virConnectDomainEventGenericCallback func;
-    } wanted[MAX_EVENTS] = {
-        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
-        {VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(on_migration_iteration)},
-        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job_completed)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added)},
-        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed)},
-        {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata_change)},
-    };
-
     if (virConnectRegisterCloseCallback(session->connection, connection_closed, session, NULL) < 0 &&
-        is_failure(error))
+        !is_unsupported()) {
+        set_no_events(error, "the end of the connection");
         return FALSE;
-    for (guint i = 0; i < G_N_ELEMENTS(wanted); i++) {
-        int event;
-
-        g_atomic_rc_box_acquire(session);
-        event = virConnectDomainEventRegisterAny(session->connection, NULL, wanted[i].id, wanted[i].func,
-                                                 session, session_unref);
-        if (event >= 0) {
-            session->events[session->n_events++] = event;
-            continue;
-        }
-        session_unref(session);
-        if (is_failure(error))
-            return FALSE;
     }
+    for (guint i = 0; i < G_N_ELEMENTS(wanted_events); i++)
+        if (!connect_event(session, &wanted_events[i], error))
+            return FALSE;
     return TRUE;
 }
 
@@ -254,38 +292,82 @@ disconnect_events(ApmigLibvirtSession *session)
     g_clear_pointer(&session->connection, virConnectClose);
 }
 
+/* A site may have closed libvirt's read-only socket. Where neither can be had, the cause is that of the first. */
+static virConnectPtr
+open_for_events(ApmigLibvirtSession *session, GError **error)
+{
+    g_autoptr(GError) refusal = NULL;
+    virConnectPtr connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_READ_ONLY, &refusal);
+
+    if (connection)
+        return connection;
+    connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_FULL, NULL);
+    if (connection)
+        session->why_full = g_strdup(refusal->message);
+    else
+        g_propagate_error(error, g_steal_pointer(&refusal));
+    return connection;
+}
+
 static gboolean
 connect_session(ApmigLibvirtSession *session, GError **error)
 {
-    virConnectPtr for_steps;
-
-    session->connection = apmig_libvirt_open(session->uri, error);
+    session->connection = open_for_events(session, error);
     if (!session->connection || !connect_events(session, error))
         return FALSE;
-    for_steps = apmig_libvirt_open(session->uri, error);
-    if (!for_steps)
-        return FALSE;
     session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
-    session->pools[APMIG_LIBVIRT_QUESTION] = apmig_libvirt_pool_new(session->uri, session->connection);
-    session->pools[APMIG_LIBVIRT_STEP] = apmig_libvirt_pool_new(session->uri, for_steps);
-    virConnectClose(for_steps);
     return TRUE;
 }
 
-static void
-run_disconnect(virConnectPtr connection, const GError *error, gpointer data)
+/* It may hang, for as long as libvirt's keepalive lets it. */
+static gpointer
+disconnect_in_thread(gpointer data)
 {
-    disconnect_events(data);
-    session_unref(data);
+    ApmigLibvirtSession *session = data;
+
+    disconnect_events(session);
+    g_mutex_lock(&session->lock);
+    session->disconnected = TRUE;
+    g_cond_signal(&session->disconnected_cond);
+    g_mutex_unlock(&session->lock);
+    session_unref(session);
+    return NULL;
+}
+
+static void
+wait_for_disconnection(ApmigLibvirtSession *session, gint64 end)
+{
+    g_mutex_lock(&session->lock);
+    while (!session->disconnected && g_cond_wait_until(&session->disconnected_cond, &session->lock, end))
+        ;
+    g_mutex_unlock(&session->lock);
+}
+
+static void
+open_pools(ApmigLibvirtSession *session)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++) {
+        ApmigLibvirtLanes rules = lanes[i];
+
+        if (session->why_full)
+            rules.access = APMIG_LIBVIRT_FULL;
+        session->pools[i] = apmig_libvirt_pool_new(session->uri, &rules);
+    }
+    session->ready = TRUE;
 }
 
 static void
 close_session(ApmigLibvirtSession *session, gint64 wait_usec)
 {
+    gint64 end = g_get_monotonic_time() + wait_usec;
+
     session->ready = FALSE;
-    apmig_libvirt_pool_run(session->pools[0], run_disconnect, g_atomic_rc_box_acquire(session));
-    for (guint i = 0; i < G_N_ELEMENTS(session->pools); i++)
-        apmig_libvirt_pool_close(g_steal_pointer(&session->pools[i]), wait_usec);
+    g_thread_unref(g_thread_new("libvirt-end", disconnect_in_thread, g_atomic_rc_box_acquire(session)));
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_close(session->pools[i]);
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_free(g_steal_pointer(&session->pools[i]), end);
+    wait_for_disconnection(session, end);
 }
 
 static void
@@ -293,7 +375,8 @@ on_connected(gpointer data)
 {
     ApmigLibvirtSession *session = data;
 
-    session->ready = !session->error;
+    if (!session->error)
+        open_pools(session);
     if (!session->owner) {
         if (session->ready)
             close_session(session, 0);
@@ -302,7 +385,7 @@ on_connected(gpointer data)
     } else if (session->closed) {
         session->report->lost(session->closed, session->owner);
     } else {
-        session->report->opened(session->has_hook, session->owner);
+        session->report->opened(session->has_hook, session->why_full, session->owner);
     }
     session_unref(session);
 }
@@ -328,6 +411,8 @@ apmig_libvirt_session_new(const char *uri, const ApmigLibvirtSessionEvents *even
     session->uri = g_strdup(uri);
     session->report = events;
     session->owner = owner;
+    g_mutex_init(&session->lock);
+    g_cond_init(&session->disconnected_cond);
     return session;
 }
 
@@ -346,6 +431,13 @@ apmig_libvirt_session_give_up(ApmigLibvirtSession *session, gint64 wait_usec)
     session_unref(session);
 }
 
+void
+apmig_libvirt_session_forget(ApmigLibvirtSession *session, const char *uuid)
+{
+    for (guint i = 0; session->ready && i < G_N_ELEMENTS(lanes); i++)
+        apmig_libvirt_pool_forget(session->pools[i], uuid);
+}
+
 static void
 on_done(gpointer data)
 {
@@ -355,8 +447,19 @@ on_done(gpointer data)
     session_unref(call->session);
 }
 
+void
+apmig_libvirt_session_post(ApmigLibvirtSession *session, ApmigLibvirtCallDone func, gpointer data)
+{
+    SessionCall *posted = g_new0(SessionCall, 1);
+
+    posted->session = g_atomic_rc_box_acquire(session);
+    posted->done = func;
+    posted->data = data;
+    apmig_post(on_done, posted, NULL);
+}
+
 static void
-run_call(virConnectPtr connection, const GError *error, gpointer data)
+run_call(ApmigLibvirtConnection *connection, const GError *error, gpointer data)
 {
     SessionCall *call = data;
 

@@ -99,7 +99,7 @@ copy_evidence(const ApmigEvidence *evidence)
 }
 
 ApmigStampOrder *
-apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now,
+apmig_stamp_order_new(const ApmigAction *action, const char *host_id, const char *host_name, gint64 now,
                       const ApmigEvidence *evidence)
 {
     ApmigStampOrder *order = g_new0(ApmigStampOrder, 1);
@@ -107,6 +107,7 @@ apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now
     order->form = action->stamp.form;
     order->change = action->stamp.change;
     order->host_id = g_strdup(host_id);
+    order->host_name = g_strdup(host_name);
     order->now = now;
     order->locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     for (guint i = 0; i < action->stamp.locks->len; i++)
@@ -121,6 +122,7 @@ apmig_stamp_order_free(ApmigStampOrder *order)
     if (!order)
         return;
     g_free(order->host_id);
+    g_free(order->host_name);
     g_ptr_array_unref(order->locks);
     apmig_evidence_free(order->evidence);
     g_free(order);
@@ -146,13 +148,24 @@ copy_view(const ApmigApView *view)
     return copy;
 }
 
+/* @view: (transfer full) (nullable). @lock: (transfer full) (nullable). Returns: (transfer full): in this host's name */
+static ApmigStamp *
+new_stamp(const ApmigStampOrder *order, ApmigApView *view, const ApmigEvidence *evidence,
+          ApmigStampLock *lock)
+{
+    ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, view, evidence, lock);
+
+    stamp->host_name = g_strdup(order->host_name);
+    return stamp;
+}
+
 /* What it brought when its device was taken away, in this host's name. */
 static ApmigStamp *
 carry_on(const ApmigStamp *brought, const ApmigStampOrder *order, ApmigStampLock *lock)
 {
     g_autoptr(ApmigEvidence) nothing = apmig_evidence_new();
-    ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, copy_view(brought->view),
-                                        brought->keys ? brought->keys : nothing, lock);
+    ApmigStamp *stamp =
+        new_stamp(order, copy_view(brought->view), brought->keys ? brought->keys : nothing, lock);
 
     stamp->device = g_strdup(brought->device);
     if (!brought->keys) {
@@ -188,7 +201,7 @@ tell_declared(const ApmigScope *declared, ApmigStampHost *host, const ApmigStamp
               ApmigStampLock *lock)
 {
     ApmigApView *view = view_scope(host, declared);
-    ApmigStamp *stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+    ApmigStamp *stamp = new_stamp(order, view, order->evidence, lock);
 
     stamp->is_declared = view != NULL;
     return stamp;
@@ -211,7 +224,7 @@ make_stamp(const ApmigGuest *guest, ApmigStampHost *host, const ApmigStampOrder 
     }
     if (!device && !has_device && guest->declared)
         return tell_declared(guest->declared, host, order, lock);
-    stamp = apmig_stamp_new(order->host_id, order->now, view, order->evidence, lock);
+    stamp = new_stamp(order, view, order->evidence, lock);
     stamp->device = g_strdup(device);
     return stamp;
 }

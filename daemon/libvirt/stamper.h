@@ -23,6 +23,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampHost, apmig_stamp_host_unref)
 typedef struct {
     ApmigStampForm form; /* off: what stamp there is is taken away */
     char *host_id;       /* (nullable): NULL as off: a stamp without its host counts for nothing */
+    char *host_name;     /* (nullable): this host's */
     gint64 now;          /* realtime, usec */
     GPtrArray *locks;    /* of ApmigLockRecord: see apmig_stamp_choose_lock() */
     ApmigEvidence *evidence;
@@ -33,13 +34,14 @@ typedef struct {
  * apmig_stamp_order_new:
  * @action: an APMIG_ACTION_STAMP_GUEST
  * @host_id: (nullable): this host's
+ * @host_name: (nullable): what people call it
  * @now: realtime, usec
  * @evidence: what is known of this host's keys; copied
  *
  * Returns: (transfer full)
  */
-ApmigStampOrder *apmig_stamp_order_new(const ApmigAction *action, const char *host_id, gint64 now,
-                                       const ApmigEvidence *evidence);
+ApmigStampOrder *apmig_stamp_order_new(const ApmigAction *action, const char *host_id, const char *host_name,
+                                       gint64 now, const ApmigEvidence *evidence);
 /* @order: (nullable) */
 void apmig_stamp_order_free(ApmigStampOrder *order);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampOrder, apmig_stamp_order_free)

@@ -18,7 +18,10 @@
 struct ApmigStatusWatch {
     char *dir;
     ApmigStatusFunc func;
+    ApmigStatusWatchedFunc watched_func;
     gpointer user_data;
+    gboolean told_watched;
+    guint telling_source;
     int fd; /* inotify; -1: none */
     guint source;
     int status_wd; /* of the folder itself; -1: only one above it is watched */
@@ -77,10 +80,23 @@ arm(ApmigStatusWatch *watch)
 }
 
 static void
+tell_watched(ApmigStatusWatch *watch)
+{
+    gboolean watched = watch->status_wd >= 0;
+
+    if (watched != watch->told_watched)
+        watch->watched_func(watched, watch->user_data);
+    watch->told_watched = watched;
+}
+
+/* Of what changed meanwhile nothing was seen: for that moment it was not watched. */
+static void
 arm_again(ApmigStatusWatch *watch)
 {
     disarm(watch);
+    tell_watched(watch);
     arm(watch);
+    tell_watched(watch);
     if (watch->status_wd >= 0)
         watch->func(NULL, watch->user_data);
 }
@@ -130,16 +146,29 @@ on_readable(int fd, GIOCondition condition, gpointer user_data)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean
+on_telling(gpointer user_data)
+{
+    ApmigStatusWatch *watch = user_data;
+
+    watch->telling_source = 0;
+    tell_watched(watch);
+    return G_SOURCE_REMOVE;
+}
+
 ApmigStatusWatch *
-apmig_status_watch_new(const char *dir, ApmigStatusFunc func, gpointer user_data)
+apmig_status_watch_new(const char *dir, ApmigStatusFunc func, ApmigStatusWatchedFunc watched_func,
+                       gpointer user_data)
 {
     ApmigStatusWatch *watch = g_new0(ApmigStatusWatch, 1);
 
     watch->dir = g_strdup(dir);
     watch->func = func;
+    watch->watched_func = watched_func;
     watch->user_data = user_data;
     watch->fd = -1;
     watch->status_wd = -1;
+    watch->telling_source = g_idle_add_full(G_PRIORITY_HIGH, on_telling, watch, NULL);
     arm(watch);
     return watch;
 }
@@ -149,6 +178,7 @@ apmig_status_watch_free(ApmigStatusWatch *watch)
 {
     if (!watch)
         return;
+    g_clear_handle_id(&watch->telling_source, g_source_remove);
     disarm(watch);
     g_free(watch->dir);
     g_free(watch);

@@ -14,14 +14,19 @@ typedef struct ApmigStatusWatch ApmigStatusWatch;
 /* @name: (nullable): of the guest that something happened to; NULL: perhaps to any, changes went unseen. */
 typedef void (*ApmigStatusFunc)(const char *name, gpointer user_data);
 
+/* @watched: the folder itself is, from now on: nothing in it goes unseen; FALSE at first */
+typedef void (*ApmigStatusWatchedFunc)(gboolean watched, gpointer user_data);
+
 /**
  * apmig_status_watch_new:
  * @dir: an absolute path; need not exist
- * @func: called in the main loop's thread, never from within this call
+ * @func: called in the main loop's thread, never from within this call, as the next one
+ * @watched_func: called before @func is for the first time
  *
  * Where it cannot be watched (no permission, no inotify instance left) there are no hints until a folder on the
  * way changes; hints only make things faster. Main loop's thread only.
  */
-ApmigStatusWatch *apmig_status_watch_new(const char *dir, ApmigStatusFunc func, gpointer user_data);
+ApmigStatusWatch *apmig_status_watch_new(const char *dir, ApmigStatusFunc func,
+                                         ApmigStatusWatchedFunc watched_func, gpointer user_data);
 void apmig_status_watch_free(ApmigStatusWatch *watch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStatusWatch, apmig_status_watch_free)

@@ -174,9 +174,30 @@ note_damage(GPtrArray *damage, const char *format, ...)
 
 /* --- loading locks ------------------------------------------------------------------------------- */
 
-typedef struct {
-    GPtrArray *locks, *admissions, *permits, *damage;
-} Loaded;
+typedef ApmigStoreLoaded Loaded;
+
+void
+apmig_store_loaded_init(ApmigStoreLoaded *loaded)
+{
+    *loaded = (ApmigStoreLoaded){
+        .locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free),
+        .declared = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free),
+        .admissions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_admission_free),
+        .permits = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_permit_free),
+        .damage = g_ptr_array_new_with_free_func(g_free),
+    };
+}
+
+void
+apmig_store_loaded_clear(ApmigStoreLoaded *loaded)
+{
+    g_ptr_array_unref(loaded->locks);
+    g_ptr_array_unref(loaded->declared);
+    g_ptr_array_unref(loaded->admissions);
+    g_ptr_array_unref(loaded->permits);
+    g_ptr_array_unref(loaded->damage);
+    g_clear_error(&loaded->error);
+}
 
 /* The same in every run as long as the file has its name, so that an administrator can act on it. */
 static char *
@@ -249,7 +270,7 @@ check_marker(ApmigDisk *disk, Loaded *loaded)
     if (loaded->locks->len > 0) {
         if (!ensure_marker(disk, &error))
             g_ptr_array_add(loaded->damage, g_strdup(error->message));
-    } else if (apmig_folder_has(disk->locks, MARKER)) {
+    } else if (apmig_folder_may_have(disk->locks, MARKER)) {
         g_autofree char *id = derive_id(disk, MARKER);
 
         recover_lock(disk, id, MARKER, "the folder has lost its lock files", loaded);
@@ -269,12 +290,12 @@ compare_age(gconstpointer a, gconstpointer b)
 /* Whatever stands in the folder is a lock. Those with a name of their own come first: an id that has to be
  * derived gives way to them. */
 static gboolean
-load_locks(ApmigDisk *disk, Loaded *loaded, GError **error)
+load_locks(ApmigDisk *disk, Loaded *loaded)
 {
     g_autoptr(GPtrArray) files = NULL;
 
     apmig_folder_clean(disk->locks);
-    files = apmig_folder_list(disk->locks, error);
+    files = apmig_folder_list(disk->locks, &loaded->error);
     if (!files)
         return FALSE;
     for (guint i = 0; i < files->len; i++) {
@@ -378,12 +399,12 @@ typedef void LoadFile(ApmigDisk *disk, const char *stem, const char *file, Loade
 /* @what: "an admission" or its like */
 static gboolean
 load_runtime(ApmigDisk *disk, ApmigFolder *folder, const char *what, gboolean (*is_stem)(const char *),
-             LoadFile *load, Loaded *loaded, GError **error)
+             LoadFile *load, Loaded *loaded)
 {
     g_autoptr(GPtrArray) files = NULL;
 
     apmig_folder_clean(folder);
-    files = apmig_folder_list(folder, error);
+    files = apmig_folder_list(folder, &loaded->error);
     if (!files)
         return FALSE;
     for (guint i = 0; i < files->len; i++) {
@@ -398,26 +419,55 @@ load_runtime(ApmigDisk *disk, ApmigFolder *folder, const char *what, gboolean (*
     return TRUE;
 }
 
-gboolean
-apmig_disk_load(ApmigDisk *disk, GPtrArray **ret_locks, GPtrArray **ret_admissions, GPtrArray **ret_permits,
-                GPtrArray **ret_damage, GError **error)
+void
+apmig_disk_load_runtime(ApmigDisk *disk, ApmigStoreLoaded *loaded)
 {
-    g_autoptr(GPtrArray) locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
-    g_autoptr(GPtrArray) admissions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_admission_free);
-    g_autoptr(GPtrArray) permits = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_permit_free);
-    g_autoptr(GPtrArray) damage = g_ptr_array_new_with_free_func(g_free);
-    Loaded loaded = {locks, admissions, permits, damage};
+    apmig_failpoint("runtime-before-read");
+    if (load_runtime(disk, disk->admissions, "an admission", apmig_uuid_is_canonical, load_admission, loaded))
+        load_runtime(disk, disk->permits, "a permit", apmig_permit_id_is_valid, load_permit, loaded);
+}
 
-    if (!load_locks(disk, &loaded, error) ||
-        !load_runtime(disk, disk->admissions, "an admission", apmig_uuid_is_canonical, load_admission,
-                      &loaded, error) ||
-        !load_runtime(disk, disk->permits, "a permit", apmig_permit_id_is_valid, load_permit, &loaded, error))
-        return FALSE;
-    *ret_locks = g_steal_pointer(&locks);
-    *ret_admissions = g_steal_pointer(&admissions);
-    *ret_permits = g_steal_pointer(&permits);
-    *ret_damage = g_steal_pointer(&damage);
-    return TRUE;
+/* --- loading what was declared of keys ----------------------------------------------------------- */
+
+/* It is a word, not a lock: damage costs what was said, and nothing else. */
+static void
+quarantine_declared(ApmigDisk *disk, const char *problem, GPtrArray *damage)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean moved = apmig_folder_rename(disk->state, DECLARED, DECLARED_DAMAGED, &error);
+
+    note_damage(
+        damage,
+        "%s/%s is damaged, %s; what was declared of master keys is not known any more: declare it anew (%s)",
+        disk->state->path, DECLARED, problem, moved ? "the file is now " DECLARED_DAMAGED : error->message);
+}
+
+static void
+load_declared(ApmigDisk *disk, Loaded *loaded)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) records = NULL;
+    g_autofree char *text = NULL;
+    gsize length = 0;
+
+    if (!apmig_folder_may_have(disk->state, DECLARED))
+        return;
+    text = apmig_folder_read(disk->state, DECLARED, APMIG_STORE_MAX_BYTES, &length, &error);
+    records = text ? apmig_declared_keys_decode(text, length, &error) : NULL;
+    if (!records) {
+        quarantine_declared(disk, error->message, loaded->damage);
+        return;
+    }
+    g_ptr_array_unref(loaded->declared);
+    loaded->declared = g_steal_pointer(&records);
+}
+
+void
+apmig_disk_load_state(ApmigDisk *disk, ApmigStoreLoaded *loaded)
+{
+    apmig_failpoint("state-before-read");
+    if (load_locks(disk, loaded))
+        load_declared(disk, loaded);
 }
 
 /* --- writing and removing locks ------------------------------------------------------------------ */
@@ -485,7 +535,7 @@ apmig_disk_write_lock(ApmigDisk *disk, const ApmigLockRecord *record, GError **e
 {
     g_autofree char *text = apmig_lock_record_encode(record, error);
     g_autofree char *file = g_strconcat(record->id, SUFFIX, NULL);
-    gboolean is_new = text && !apmig_folder_has(disk->locks, file);
+    gboolean is_new = text && !apmig_folder_may_have(disk->locks, file);
 
     if (!text)
         return FALSE;
@@ -587,38 +637,7 @@ apmig_disk_remove_permit(ApmigDisk *disk, const char *id, GError **error)
     return remove_runtime(disk->permits, file, error);
 }
 
-/* --- what was declared of keys ------------------------------------------------------------------- */
-
-/* It is a word, not a lock: damage costs what was said, and nothing else. */
-static void
-quarantine_declared(ApmigDisk *disk, const char *problem, GPtrArray *damage)
-{
-    g_autoptr(GError) error = NULL;
-    gboolean moved = apmig_folder_rename(disk->state, DECLARED, DECLARED_DAMAGED, &error);
-
-    note_damage(
-        damage,
-        "%s/%s is damaged, %s; what was declared of master keys is not known any more: declare it anew (%s)",
-        disk->state->path, DECLARED, problem, moved ? "the file is now " DECLARED_DAMAGED : error->message);
-}
-
-GPtrArray *
-apmig_disk_load_declared(ApmigDisk *disk, GPtrArray *damage)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) records = NULL;
-    g_autofree char *text = NULL;
-    gsize length = 0;
-
-    if (apmig_folder_has(disk->state, DECLARED)) {
-        text = apmig_folder_read(disk->state, DECLARED, APMIG_STORE_MAX_BYTES, &length, &error);
-        records = text ? apmig_declared_keys_decode(text, length, &error) : NULL;
-        if (!records)
-            quarantine_declared(disk, error->message, damage);
-    }
-    return records ? g_steal_pointer(&records)
-                   : g_ptr_array_new_with_free_func((GDestroyNotify)apmig_evidence_record_free);
-}
+/* --- writing what was declared of keys ----------------------------------------------------------- */
 
 gboolean
 apmig_disk_write_declared(ApmigDisk *disk, const GPtrArray *records, GError **error)

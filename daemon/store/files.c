@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/files.h"
+#include "base/failpoint.h"
 #include "base/text.h"
 
 #include <dirent.h>
@@ -163,6 +164,12 @@ apmig_folder_has(ApmigFolder *folder, const char *name)
     return faccessat(folder->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+gboolean
+apmig_folder_may_have(ApmigFolder *folder, const char *name)
+{
+    return apmig_folder_has(folder, name) || errno != ENOENT;
+}
+
 gint64
 apmig_folder_mtime(ApmigFolder *folder, const char *name)
 {
@@ -284,7 +291,13 @@ apmig_folder_write_beside(ApmigFolder *folder, const char *name, const char *tex
     fd = openat(folder->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(folder, name, error, "write");
-    ok = write_all(fd, text) && (!durable || fsync(fd) == 0);
+    if (durable)
+        apmig_failpoint("file-opened");
+    ok = write_all(fd, text);
+    if (durable && ok) {
+        apmig_failpoint("file-written");
+        ok = fsync(fd) == 0;
+    }
     if (!ok)
         fail(folder, name, error, "write");
     if (close(fd) < 0 && ok)

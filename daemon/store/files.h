@@ -28,7 +28,9 @@ void apmig_folder_clean(ApmigFolder *folder);
 /* What was renamed, made or removed is so for good only after this. */
 gboolean apmig_folder_sync(ApmigFolder *folder, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* It is there for certain; or it is there, or that cannot be told. */
 gboolean apmig_folder_has(ApmigFolder *folder, const char *name);
+gboolean apmig_folder_may_have(ApmigFolder *folder, const char *name);
 
 /* Returns: realtime (usec) of the last change of @name; 0 when that cannot be told. */
 gint64 apmig_folder_mtime(ApmigFolder *folder, const char *name);

@@ -7,21 +7,37 @@
 
 #include <syslog.h>
 
-/* What is under way to the writer and back. */
+/* What is under way to a writer and back. */
 typedef struct {
-    ApmigAction *action; /* NULL: the writer is to end */
+    ApmigAction *action; /* NULL: the writer is to end; an answer: all is loaded */
     GError *error;       /* its outcome */
 } Job;
 
+/* The state folder and the runtime folder lie on different disks: what hangs on one is waited for by its writer alone. */
+typedef enum {
+    FOLDER_STATE,
+    FOLDER_RUNTIME,
+    N_FOLDERS,
+} Folder;
+
+typedef struct {
+    ApmigStore *store;
+    GThread *thread; /* NULL until started */
+    GAsyncQueue *jobs;
+    gint64 busy_since; /* boot time, usec, since when it is at its job; 0: it waits for one */
+} Writer;
+
 struct ApmigStore {
     ApmigDisk *disk;
-    ApmigStoreFunc func;
+    ApmigStoreFuncs funcs;
     gpointer user_data;
-    GThread *writer;
-    GAsyncQueue *jobs;
+    Writer writers[N_FOLDERS];
     ApmigMailbox *answers; /* of Job */
-    GMutex mutex;          /* for what follows */
-    gint64 busy_since;     /* boot time, usec, since when the writer is at its job; 0: it waits for one */
+    gboolean is_told;      /* of what was loaded */
+    GMutex mutex;          /* for the writers' busy_since and what follows */
+    GCond loaded_more;
+    guint n_loading;                    /* folders that have not been read yet */
+    ApmigStoreLoaded loaded[N_FOLDERS]; /* the writer's, until it has been read */
 };
 
 static void
@@ -29,7 +45,7 @@ job_free(gpointer data)
 {
     Job *job = data;
 
-    apmig_action_free(job->action);
+    g_clear_pointer(&job->action, apmig_action_free);
     g_clear_error(&job->error);
     g_free(job);
 }
@@ -46,22 +62,13 @@ apmig_store_open(const char *state_dir, const char *runtime_dir, GError **error)
         return NULL;
     store = g_new0(ApmigStore, 1);
     store->disk = disk;
-    store->jobs = g_async_queue_new_full(job_free);
+    for (guint i = 0; i < N_FOLDERS; i++)
+        apmig_store_loaded_init(&store->loaded[i]);
+    g_cond_init(&store->loaded_more);
+    for (guint i = 0; i < N_FOLDERS; i++)
+        store->writers[i] = (Writer){.store = store, .jobs = g_async_queue_new_full(job_free)};
     g_mutex_init(&store->mutex);
     return store;
-}
-
-gboolean
-apmig_store_load(ApmigStore *store, GPtrArray **ret_locks, GPtrArray **ret_admissions,
-                 GPtrArray **ret_permits, GPtrArray **ret_damage, GError **error)
-{
-    return apmig_disk_load(store->disk, ret_locks, ret_admissions, ret_permits, ret_damage, error);
-}
-
-GPtrArray *
-apmig_store_load_declared(ApmigStore *store, GPtrArray *damage)
-{
-    return apmig_disk_load_declared(store->disk, damage);
 }
 
 char *
@@ -76,7 +83,7 @@ apmig_store_new_lock_id(ApmigStore *store)
     return id;
 }
 
-/* --- the writer: its thread ---------------------------------------------------------------------- */
+/* --- the writers: their threads ------------------------------------------------------------------ */
 
 static void
 remove_admission(ApmigStore *store, const char *uuid)
@@ -124,24 +131,45 @@ carry_out(ApmigStore *store, const ApmigAction *action, GError **error)
 }
 
 static void
-set_busy_since(ApmigStore *store, gint64 busy_since)
+set_busy_since(Writer *writer, gint64 busy_since)
 {
+    g_mutex_lock(&writer->store->mutex);
+    writer->busy_since = busy_since;
+    g_mutex_unlock(&writer->store->mutex);
+}
+
+static void
+load(Writer *writer)
+{
+    ApmigStore *store = writer->store;
+    Folder folder = writer - store->writers;
+    ApmigStoreLoaded *loaded = &store->loaded[folder];
+
+    set_busy_since(writer, apmig_boot_time());
+    if (folder == FOLDER_STATE)
+        apmig_disk_load_state(store->disk, loaded);
+    else
+        apmig_disk_load_runtime(store->disk, loaded);
+    set_busy_since(writer, 0);
     g_mutex_lock(&store->mutex);
-    store->busy_since = busy_since;
+    if (--store->n_loading == 0)
+        apmig_mailbox_put(store->answers, g_new0(Job, 1));
+    g_cond_signal(&store->loaded_more);
     g_mutex_unlock(&store->mutex);
 }
 
 static gpointer
 run_writer(gpointer data)
 {
-    ApmigStore *store = data;
+    Writer *writer = data;
     Job *job;
 
-    while ((job = g_async_queue_pop(store->jobs))->action) {
-        set_busy_since(store, apmig_boot_time());
-        (void)carry_out(store, job->action, &job->error);
-        set_busy_since(store, 0);
-        apmig_mailbox_put(store->answers, job);
+    load(writer);
+    while ((job = g_async_queue_pop(writer->jobs))->action) {
+        set_busy_since(writer, apmig_boot_time());
+        (void)carry_out(writer->store, job->action, &job->error);
+        set_busy_since(writer, 0);
+        apmig_mailbox_put(writer->store->answers, job);
     }
     job_free(job);
     return NULL;
@@ -150,15 +178,35 @@ run_writer(gpointer data)
 gboolean
 apmig_store_writer_is_stuck(ApmigStore *store, gint64 now, gint64 limit_usec)
 {
-    gboolean stuck;
+    gboolean stuck = FALSE;
 
     g_mutex_lock(&store->mutex);
-    stuck = store->busy_since != 0 && now - store->busy_since > limit_usec;
+    for (guint i = 0; i < N_FOLDERS; i++)
+        stuck |= store->writers[i].busy_since != 0 && now - store->writers[i].busy_since > limit_usec;
     g_mutex_unlock(&store->mutex);
     return stuck;
 }
 
 /* --- in the main loop ---------------------------------------------------------------------------- */
+
+/* What came from the two folders, as one. */
+static void
+tell_loaded(ApmigStore *store)
+{
+    ApmigStoreLoaded *state = &store->loaded[FOLDER_STATE], *runtime = &store->loaded[FOLDER_RUNTIME];
+    g_autoptr(GPtrArray) damage = g_ptr_array_new();
+    const ApmigStoreLoaded both = {
+        state->locks,     state->declared, runtime->admissions,
+        runtime->permits, damage,          state->error ? state->error : runtime->error};
+
+    if (store->is_told)
+        return;
+    store->is_told = TRUE;
+    for (guint i = 0; i < N_FOLDERS; i++)
+        for (guint k = 0; k < store->loaded[i].damage->len; k++)
+            g_ptr_array_add(damage, g_ptr_array_index(store->loaded[i].damage, k));
+    store->funcs.loaded(&both, store->user_data);
+}
 
 static void
 answer(gpointer item, gpointer user_data)
@@ -175,19 +223,50 @@ answer(gpointer item, gpointer user_data)
     Job *job = item;
     const char *error = job->error ? job->error->message : NULL;
 
-    if (job->action->op != 0)
-        store->func(&(ApmigEvent){.type = events[job->action->type], .persisted = {job->action->op, error}},
-                    store->user_data);
+    if (!job->action)
+        tell_loaded(store);
+    else if (job->action->op != 0)
+        store->funcs.answered(
+            &(ApmigEvent){.type = events[job->action->type], .persisted = {job->action->op, error}},
+            store->user_data);
     job_free(job);
 }
 
 void
-apmig_store_start(ApmigStore *store, ApmigStoreFunc func, gpointer user_data)
+apmig_store_start(ApmigStore *store, const ApmigStoreFuncs *funcs, gpointer user_data)
 {
-    store->func = func;
+    store->funcs = *funcs;
+    store->n_loading = N_FOLDERS;
     store->user_data = user_data;
     store->answers = apmig_mailbox_new(answer, store, job_free);
-    store->writer = g_thread_new("writer", run_writer, store);
+    store->writers[FOLDER_STATE].thread = g_thread_new("state", run_writer, &store->writers[FOLDER_STATE]);
+    store->writers[FOLDER_RUNTIME].thread =
+        g_thread_new("runtime", run_writer, &store->writers[FOLDER_RUNTIME]);
+}
+
+gboolean
+apmig_store_wait_until_loaded(ApmigStore *store, gint64 limit_usec)
+{
+    gint64 end = g_get_monotonic_time() + limit_usec;
+    gboolean is_loaded;
+
+    g_mutex_lock(&store->mutex);
+    while (store->n_loading > 0 && g_cond_wait_until(&store->loaded_more, &store->mutex, end))
+        ;
+    is_loaded = store->n_loading == 0;
+    g_mutex_unlock(&store->mutex);
+    if (is_loaded)
+        tell_loaded(store);
+    return is_loaded;
+}
+
+static Folder
+folder_of(ApmigActionType type)
+{
+    return type == APMIG_ACTION_PERSIST_LOCK || type == APMIG_ACTION_REMOVE_LOCK ||
+                   type == APMIG_ACTION_PERSIST_DECLARED
+               ? FOLDER_STATE
+               : FOLDER_RUNTIME;
 }
 
 void
@@ -198,7 +277,7 @@ apmig_store_carry_out(ApmigStore *store, ApmigAction *action)
     job->action = action;
     if (action->type == APMIG_ACTION_PERSIST_LOCK)
         apmig_disk_expect_lock(store->disk, action->lock->id);
-    g_async_queue_push(store->jobs, job);
+    g_async_queue_push(store->writers[folder_of(action->type)].jobs, job);
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */
@@ -208,12 +287,16 @@ apmig_store_free(ApmigStore *store)
 {
     if (!store)
         return;
-    if (store->writer) {
-        g_async_queue_push(store->jobs, g_new0(Job, 1));
-        g_thread_join(store->writer);
-    }
+    for (guint i = 0; i < N_FOLDERS && store->writers[i].thread; i++)
+        g_async_queue_push(store->writers[i].jobs, g_new0(Job, 1));
+    for (guint i = 0; i < N_FOLDERS && store->writers[i].thread; i++)
+        g_thread_join(store->writers[i].thread);
     apmig_mailbox_close(store->answers);
-    g_async_queue_unref(store->jobs);
+    for (guint i = 0; i < N_FOLDERS; i++) {
+        g_async_queue_unref(store->writers[i].jobs);
+        apmig_store_loaded_clear(&store->loaded[i]);
+    }
+    g_cond_clear(&store->loaded_more);
     g_mutex_clear(&store->mutex);
     apmig_disk_free(store->disk);
     g_free(store);

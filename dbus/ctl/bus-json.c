@@ -217,6 +217,17 @@ collect(JsonObject *objects, const char *interface, const char *age_property, gb
     return found;
 }
 
+/* That there is no lock says nothing as long as apmigd has not read those on its disk. */
+static gboolean
+are_locks_known(sd_bus *bus, gint64 timeout_usec, GError **error)
+{
+    g_autoptr(sd_bus_message) call =
+        ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListLocks", error);
+    g_autoptr(sd_bus_message) reply = call ? ctl_bus_call(bus, call, timeout_usec, NULL, NULL, error) : NULL;
+
+    return reply != NULL;
+}
+
 gboolean
 ctl_bus_get_objects(sd_bus *bus, gint64 timeout_usec, gboolean with_ended, GPtrArray **ret_locks,
                     GPtrArray **ret_migrations, GError **error)
@@ -225,9 +236,11 @@ ctl_bus_get_objects(sd_bus *bus, gint64 timeout_usec, gboolean with_ended, GPtrA
         bus, APMIG_BUS_PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", error);
     g_autoptr(JsonObject) objects = call ? call_for_object(bus, call, timeout_usec, error) : NULL;
 
-    if (!objects)
+    g_autoptr(GPtrArray) locks = objects ? collect(objects, APMIG_BUS_LOCK, "RequestedAt", with_ended) : NULL;
+
+    if (!locks || (locks->len == 0 && !are_locks_known(bus, timeout_usec, error)))
         return FALSE;
-    *ret_locks = collect(objects, APMIG_BUS_LOCK, "RequestedAt", with_ended);
+    *ret_locks = g_steal_pointer(&locks);
     *ret_migrations = collect(objects, APMIG_BUS_MIGRATION, "StartedAt", with_ended);
     return TRUE;
 }

@@ -139,6 +139,29 @@ check_lock_facts(CtlDoctor *doctor, JsonObject *lock)
                          ctl_string(lock, "Scope"));
 }
 
+/* The id by which others know this host's stamps. */
+static void
+check_stamps(CtlDoctor *doctor)
+{
+    const char *trouble = ctl_string(doctor->manager, "StampTrouble");
+    const char *id = ctl_string(doctor->manager, "HostId");
+
+    if (*trouble)
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_WARNING, "stamps",
+            "give each host a machine id of its own: rm /etc/machine-id && systemd-machine-id-setup, and "
+            "reboot",
+            "Stamps: %s", trouble);
+    else if (g_str_equal(ctl_string(doctor->manager, "HostIdBasis"), "machine-id"))
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_NONE, "stamps", NULL,
+            "This host's id in stamps, %s, rests on /etc/machine-id alone, which clones of its disk share.",
+            id);
+    else
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "stamps", NULL,
+                         "This host's id in stamps is %s.", id);
+}
+
 static void
 check_lock(CtlDoctor *doctor, JsonObject *lock)
 {
@@ -183,12 +206,19 @@ check_locks(CtlDoctor *doctor)
 /* --- all of it ----------------------------------------------------------------------------------- */
 
 static gboolean
-ask(CtlDoctor *doctor, GError **error)
+ask(CtlDoctor *doctor)
 {
-    doctor->manager = ctl_bus_get_manager(doctor->bus, error);
-    if (doctor->manager &&
-        ctl_bus_get_objects(doctor->bus, CTL_CALL_USEC, FALSE, &doctor->locks, &doctor->migrations, error))
+    g_autoptr(GError) error = NULL;
+
+    doctor->manager = ctl_bus_get_manager(doctor->bus, &error);
+    if (!doctor->manager) {
+        ctl_doctor_tell_no_answer(doctor, error);
+        return FALSE;
+    }
+    if (ctl_bus_get_objects(doctor->bus, CTL_CALL_USEC, FALSE, &doctor->locks, &doctor->migrations, &error))
         return TRUE;
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "locks", "journalctl -u apmigd",
+                     "apmigd runs, and does not tell of its locks: %s", error->message);
     g_clear_pointer(&doctor->manager, json_object_unref);
     return FALSE;
 }
@@ -196,17 +226,14 @@ ask(CtlDoctor *doctor, GError **error)
 void
 ctl_doctor_check_daemon(CtlDoctor *doctor)
 {
-    g_autoptr(GError) error = NULL;
-
     doctor->daemon_uid = -1;
-    if (!ask(doctor, &error)) {
-        ctl_doctor_tell_no_answer(doctor, error);
+    if (!ask(doctor))
         return;
-    }
     doctor->daemon_uid = read_daemon_uid(doctor->bus);
     check_version(doctor);
     check_view(doctor);
     check_queues(doctor);
     check_keys(doctor);
+    check_stamps(doctor);
     check_locks(doctor);
 }

@@ -3,6 +3,7 @@
  * The hook's decision on a guest that comes in. libvirt waits for it without a limit of its own, so everything
  * here ends at one deadline; and a guest that has nothing to do with crypto comes in whatever apmigd says.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,6 +23,10 @@
 
 /* How long a guest that has nothing to do with crypto may wait for apmigd to be told of it. */
 #define ANNOUNCE_USEC (250 * 1000)
+
+/* Far more than libvirt writes, which takes 4 MiB at most from its clients: what an earlier hook script printed. That a
+ * guest is not affected can be told of a whole XML only. */
+#define INPUT_MAX_BYTES (64 * 1024 * 1024)
 
 /* Longer than any [Hook] Timeout=, until it is known. */
 #define LONGEST_USEC (62 * G_USEC_PER_SEC)
@@ -65,8 +70,7 @@ wait_for_input(const Hook *hook)
     return r != 0;
 }
 
-/* One byte more than the limit is kept, for the parser to refuse; the rest stays unread, which libvirt takes
- * (virCommandProcessIO ignores EPIPE). */
+/* What is longer stays unread, which libvirt takes (virCommandProcessIO ignores EPIPE). */
 static GByteArray *
 read_xml(const Hook *hook, GError **error)
 {
@@ -74,13 +78,13 @@ read_xml(const Hook *hook, GError **error)
     guint8 buffer[65536];
     gssize n = 1;
 
-    while (n > 0 && xml->len <= APMIG_GUEST_XML_MAX_BYTES) {
+    while (n > 0 && xml->len <= INPUT_MAX_BYTES) {
         if (!wait_for_input(hook)) {
             g_set_error_literal(error, CTL_ERROR, CTL_EXIT_FAILURE,
                                 "its XML did not come in time on standard input");
             return NULL;
         }
-        n = read(STDIN_FILENO, buffer, MIN(sizeof(buffer), APMIG_GUEST_XML_MAX_BYTES + 1 - xml->len));
+        n = read(STDIN_FILENO, buffer, MIN(sizeof(buffer), INPUT_MAX_BYTES + 1 - xml->len));
         if (n < 0 && errno == EINTR) {
             n = 1;
         } else if (n < 0) {
@@ -91,7 +95,14 @@ read_xml(const Hook *hook, GError **error)
             g_byte_array_append(xml, buffer, (guint)n);
         }
     }
-    return g_steal_pointer(&xml);
+    if (xml->len <= INPUT_MAX_BYTES)
+        return g_steal_pointer(&xml);
+    g_set_error(
+        error, CTL_ERROR, CTL_EXIT_FAILURE,
+        "the XML on standard input has more than %d bytes; libvirt itself writes no such XML: see what the "
+        "hook scripts that run before apmigd's print",
+        INPUT_MAX_BYTES);
+    return NULL;
 }
 
 /* @ret_xml: (out) (transfer full) (nullable): as it came. Returns: (transfer full) (nullable): what may go over the bus. */
@@ -182,7 +193,35 @@ announce(const Hook *hook, const char *xml)
 
 /* --- without an answer --------------------------------------------------------------------------- */
 
-/* Returns: (transfer full) (nullable): a clause on a lock, or damage, that the state folder shows. */
+/* By readdir(): GDir takes its errors for the end of the folder. Returns: FALSE: the folder cannot be read, as errno says. */
+static gboolean
+find_lock_in(const char *path, char **ret_name)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    int error;
+
+    if (!dir)
+        return FALSE;
+    do {
+        errno = 0;
+        entry = readdir(dir);
+    } while (entry && entry->d_name[0] == '.');
+    error = errno;
+    *ret_name = entry ? g_strdup(entry->d_name) : NULL;
+    closedir(dir);
+    errno = error;
+    return entry || error == 0;
+}
+
+static char *
+describe_unreadable(const char *path)
+{
+    return g_strdup_printf("whether there is a lock cannot be read from %s: %s", path, g_strerror(errno));
+}
+
+/* Only what is certainly not there is no lock. Returns: (transfer full) (nullable): a clause on a lock, or damage, that the state
+ * folder shows. */
 static char *
 find_lock_on_disk(void)
 {
@@ -190,20 +229,15 @@ find_lock_on_disk(void)
     g_autofree char *path =
         g_build_filename(state_dir && *state_dir ? state_dir : "/var/lib/apmigd", "locks", NULL);
     g_autofree char *marker = g_build_filename(path, ".in-use", NULL);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
-    const char *name;
+    g_autofree char *lock = NULL;
 
-    if (!dir && g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-        return NULL;
-    if (!dir)
-        return g_strdup_printf("its locks cannot be read: %s", error->message);
-    while ((name = g_dir_read_name(dir))) {
-        if (name[0] != '.')
-            return g_strdup_printf("there is a lock, %s/%s", path, name);
-    }
-    return g_file_test(marker, G_FILE_TEST_EXISTS) ? g_strdup_printf("locks are missing from %s", path)
-                                                   : NULL;
+    if (!find_lock_in(path, &lock))
+        return errno == ENOENT ? NULL : describe_unreadable(path);
+    if (lock)
+        return g_strdup_printf("there is a lock, %s/%s", path, lock);
+    if (access(marker, F_OK) == 0)
+        return g_strdup_printf("locks are missing from %s", path);
+    return errno == ENOENT ? NULL : describe_unreadable(marker);
 }
 
 static void

@@ -105,17 +105,26 @@ on_checked(const ApmigArrivalCheck *check, const GError *error, gpointer user_da
     apmig_call_send(call, reply, r);
 }
 
+/* The hook lets in what is no guest of ours; whoever asks here is told that he asks about no guest at all. */
 static ApmigGuest *
 read_guest(sd_bus_message *message, GError **error)
 {
+    g_autoptr(ApmigGuest) guest = NULL;
     const char *xml = NULL;
 
     (void)sd_bus_message_rewind(message, TRUE);
-    if (sd_bus_message_read(message, "s", &xml) > 0 && strlen(xml) <= CHECKED_XML_MAX_BYTES)
-        return apmig_guest_parse(xml, strlen(xml), error);
-    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
-                "The domain XML has more than %d bytes: give what DescribeGuest says on the source host.",
-                CHECKED_XML_MAX_BYTES);
+    if (sd_bus_message_read(message, "s", &xml) <= 0 || strlen(xml) > CHECKED_XML_MAX_BYTES) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+                    "The domain XML has more than %d bytes: give what DescribeGuest says on the source host.",
+                    CHECKED_XML_MAX_BYTES);
+        return NULL;
+    }
+    guest = apmig_guest_parse(xml, strlen(xml), error);
+    if (!guest || *guest->uuid)
+        return g_steal_pointer(&guest);
+    g_set_error_literal(
+        error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+        "This is no domain XML with a UUID: give what DescribeGuest says on the source host.");
     return NULL;
 }
 

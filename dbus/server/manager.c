@@ -29,7 +29,7 @@ method_list_locks(sd_bus_message *message, void *user_data, sd_bus_error *ret_er
     g_autoptr(sd_bus_message) reply = NULL;
     int r;
 
-    if (!apmig_method_is_free(message, &error))
+    if (!apmig_method_is_free(message, &error) || !apmig_server_knows_locks(server, &error))
         return apmig_reply_error(message, error);
 
     locks = apmig_engine_list_locks(apmig_core_engine(server->core));
@@ -108,18 +108,25 @@ append_device_map(sd_bus_message *reply, GHashTable *map)
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+/* @device_map: (nullable) */
 static void
-admitted(ApmigCall *call, const ApmigAction *answer)
+reply_admit(ApmigCall *call, gboolean allowed, const char *reason, GHashTable *device_map)
 {
-    g_autofree char *text = apmig_bus_text(answer->reply.message);
+    g_autofree char *text = apmig_bus_text(reason);
     g_autoptr(sd_bus_message) reply = NULL;
     int r = sd_bus_message_new_method_return(call->message, &reply);
 
     if (r >= 0)
-        r = sd_bus_message_append(reply, "bs", (int)answer->reply.allowed, text);
+        r = sd_bus_message_append(reply, "bs", (int)allowed, text);
     if (r >= 0)
-        r = append_device_map(reply, answer->reply.device_map);
+        r = append_device_map(reply, device_map);
     apmig_call_send(call, reply, r);
+}
+
+static void
+admitted(ApmigCall *call, const ApmigAction *answer)
+{
+    reply_admit(call, answer->reply.allowed, answer->reply.message, answer->reply.device_map);
 }
 
 static gboolean
@@ -146,7 +153,7 @@ read_guest(const char *name, const char *xml, GError **error)
 
     if (!guest)
         return NULL;
-    if (strcmp(name, guest->name) == 0)
+    if (guest->affected == APMIG_AFFECTED_NO || strcmp(name, guest->name) == 0)
         return g_steal_pointer(&guest);
 
     found = apmig_text_escape(guest->name, APMIG_SHOWN_MAX_BYTES);
@@ -173,6 +180,12 @@ admit_identified(ApmigCall *call, const GError *denied)
         guest = read_guest(name, xml, &error);
     if (!guest) {
         apmig_call_fail(call, error);
+        return;
+    }
+
+    /* By nothing that libvirt shows of it later could it be known again. */
+    if (guest->affected == APMIG_AFFECTED_NO && !*guest->uuid) {
+        reply_admit(call, TRUE, "", NULL);
         return;
     }
 
@@ -259,9 +272,10 @@ method_check_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_e
 static gboolean
 is_locked(const ApmigServer *server)
 {
-    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(apmig_core_engine(server->core));
+    const ApmigEngine *engine = apmig_core_engine(server->core);
+    g_autoptr(GPtrArray) locks = apmig_engine_list_locks(engine);
 
-    return locks->len > 0;
+    return locks->len > 0 || !apmig_engine_is_loaded(engine);
 }
 
 static int
@@ -336,6 +350,34 @@ get_key_trouble(sd_bus *bus, const char *path, const char *interface, const char
     g_autofree char *trouble = apmig_core_describe_key_trouble(server->core);
 
     return apmig_append_text(reply, trouble);
+}
+
+static int
+get_host_id(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+            void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+    const char *id = apmig_core_identity(server->core)->id;
+
+    return sd_bus_message_append(reply, "s", id ? id : "");
+}
+
+static int
+get_host_id_basis(sd_bus *bus, const char *path, const char *interface, const char *property,
+                  sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return sd_bus_message_append(reply, "s", apmig_core_identity(server->core)->basis);
+}
+
+static int
+get_stamp_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
+                  sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return apmig_append_text(reply, apmig_core_stamp_trouble(server->core));
 }
 
 static int
@@ -436,6 +478,9 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),
     SD_BUS_PROPERTY("KeyTrouble", "s", get_key_trouble, 0, 0),
+    SD_BUS_PROPERTY("HostId", "s", get_host_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("HostIdBasis", "s", get_host_id_basis, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("StampTrouble", "s", get_stamp_trouble, 0, 0),
     SD_BUS_PROPERTY("PolicyTrouble", "s", get_policy_trouble, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Permits", "u", get_permits, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,

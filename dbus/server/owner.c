@@ -11,6 +11,16 @@ apmig_message_lock_id(sd_bus_message *message)
     return sd_bus_message_get_path(message) + strlen(APMIG_BUS_LOCK_PREFIX "/");
 }
 
+gboolean
+apmig_server_knows_locks(const ApmigServer *server, GError **error)
+{
+    if (apmig_engine_is_loaded(apmig_core_engine(server->core)))
+        return TRUE;
+    g_set_error_literal(error, APMIG_ERROR, APMIG_ERROR_STATE_FAILURE,
+                        "The locks on disk have not been read yet: ask again.");
+    return FALSE;
+}
+
 const ApmigLock *
 apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error)
 {
@@ -21,6 +31,8 @@ apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError 
         return lock;
 
     shown = apmig_text_escape(id, APMIG_SHOWN_MAX_BYTES);
+    if (!apmig_server_knows_locks(server, error))
+        return NULL;
     if (lock)
         g_set_error(error, APMIG_ERROR, APMIG_ERROR_NO_SUCH_LOCK,
                     "Lock %s has ended already (%s): \"apmigctl list\" shows the locks there are.", shown,

@@ -181,7 +181,9 @@ void apmig_call_log_refusal(const ApmigCall *call, const GError *error);
 
 /* --- calls about a lock (owner.c) ------------------------------------------------------------- */
 
-/* @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended. */
+/* Returns: FALSE: those on disk have not been read yet; @error: APMIG_ERROR_STATE_FAILURE */
+gboolean apmig_server_knows_locks(const ApmigServer *server, GError **error);
+/* @error: APMIG_ERROR_NO_SUCH_LOCK, with whether it has ended; or as of apmig_server_knows_locks() */
 const ApmigLock *apmig_server_find_living_lock(const ApmigServer *server, const char *id, GError **error);
 
 /**

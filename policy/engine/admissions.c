@@ -138,6 +138,8 @@ expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
 
     if (earlier)
         migration_set_devices(earlier, NULL);
+    if (!engine->loaded && g_hash_table_size(engine->early_arrivals) < EARLY_ARRIVALS_MAX)
+        g_hash_table_add(engine->early_arrivals, g_strdup(uuid));
     *until = engine->now + settings.admission_usec;
     if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
         g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
@@ -150,14 +152,14 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     g_autoptr(ApmigScope) scope = engine_arrival_scope(engine, event);
     g_autoptr(ApmigArrivalCheck) check = NULL;
 
-    if (!engine->loaded) {
-        reply_admit(engine, event->caller, FALSE, APMIG_NOT_LOADED);
-        return;
-    }
     if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
         if (!event->admit.restore)
             expect_unaffected(engine, event->admit.uuid, event->admit.name);
         reply_admit(engine, event->caller, TRUE, "");
+        return;
+    }
+    if (!engine->loaded) {
+        reply_admit(engine, event->caller, FALSE, APMIG_NOT_LOADED);
         return;
     }
     g_hash_table_remove(engine->arrivals, event->admit.uuid);

@@ -20,8 +20,9 @@ typedef struct {
     guint32 owner_uid;
     char *text;
     gboolean replace;
-    gint64 until;  /* boot time */
-    gint64 extent; /* realtime: the same */
+    gint64 asked_at; /* boot time */
+    gint64 until;    /* boot time */
+    gint64 extent;   /* realtime: the same */
 } Amendment;
 
 static void
@@ -156,7 +157,8 @@ lock_amended(ApmigEngine *engine, Lock *lock, const char *error)
         lock_expect_end(engine, lock, amendment->until - lock->pub.record->expected_duration_usec);
     }
     lock->dirty = TRUE;
-    engine_reply(engine, APMIG_ACTION_REPLY_AMENDED, amendment->caller)->id = g_strdup(before->id);
+    if (amendment->caller)
+        engine_reply(engine, APMIG_ACTION_REPLY_AMENDED, amendment->caller)->id = g_strdup(before->id);
     log_amended(engine, lock, amendment, before);
     amendment_free(amendment);
 }
@@ -196,14 +198,78 @@ engine_settle_amendments(ApmigEngine *engine, Lock *lock)
     }
 }
 
+/* --- a disk that does not answer ------------------------------------------------------------------ */
+
+/* While the cards are asked, that is what it waits for. */
+static gint64
+amendment_due(const Lock *lock, const Amendment *amendment)
+{
+    if (!lock->op || lock->keys_op || !amendment->caller)
+        return 0;
+    return MAX(amendment->asked_at + APMIG_DISK_LIMIT_USEC, lock->disk_since + DISK_GRACE_USEC);
+}
+
+gint64
+lock_next_late_amendment(const Lock *lock)
+{
+    gint64 next = G_MAXINT64;
+
+    for (const GList *link = lock->amendments.head; link; link = link->next)
+        engine_earlier(&next, amendment_due(lock, link->data));
+    return next == G_MAXINT64 ? 0 : next;
+}
+
+/* Returns: (transfer full): what is known of it. */
+static char *
+describe_late(const Lock *lock, gboolean is_written)
+{
+    const char *id = lock->pub.record->id;
+
+    if (is_written)
+        return g_strdup_printf(
+            "whether the change of lock %s is on the disk is not known: it counts when the disk "
+            "has answered; mend the state folder and see apmigctl list",
+            id);
+    return g_strdup_printf(
+        "lock %s was not changed, for the disk does not answer: mend the state folder and ask again", id);
+}
+
+/* The first may be being written, and then goes on; of the others nothing was begun. */
+void
+lock_answer_late_amendments(ApmigEngine *engine, Lock *lock)
+{
+    for (GList *link = lock->amendments.head, *after; link; link = after) {
+        Amendment *amendment = link->data;
+        gint64 due = amendment_due(lock, amendment);
+        gboolean is_written = lock->write == WRITE_AMEND && link == lock->amendments.head;
+        g_autofree char *message = NULL;
+
+        after = link->next;
+        if (!due || engine->now < due)
+            continue;
+        message = describe_late(lock, is_written);
+        engine_log(engine, APMIG_LOG_STATE_FAILURE, LOG_ERR, lock, NULL, "%s", message);
+        engine_reply_error(engine, amendment->caller, APMIG_ERROR_STATE_FAILURE, message);
+        amendment->caller = 0;
+        if (is_written)
+            continue;
+        amendment_free(amendment);
+        g_queue_delete_link(&lock->amendments, link);
+    }
+}
+
 /* --- the request --------------------------------------------------------------------------------- */
 
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
-refuse_amendment(const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
+refuse_amendment(const ApmigEngine *engine, const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
 {
     const char *id = event->amend.id;
 
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup(APMIG_LOCKS_UNREAD);
+    }
     if (!lock || lock->ending) {
         *ret_code = APMIG_ERROR_NO_SUCH_LOCK;
         return g_strdup_printf("there is no lock %s, or not any more: see apmigctl list", id);
@@ -229,7 +295,7 @@ engine_amend(ApmigEngine *engine, const ApmigEvent *event)
 {
     Lock *lock = engine_find_lock(engine, event->amend.id);
     ApmigError code = APMIG_ERROR_NO_SUCH_LOCK;
-    g_autofree char *refusal = refuse_amendment(lock, event, &code);
+    g_autofree char *refusal = refuse_amendment(engine, lock, event, &code);
     Amendment *amendment;
 
     if (refusal) {
@@ -244,6 +310,7 @@ engine_amend(ApmigEngine *engine, const ApmigEvent *event)
     amendment->owner_uid = event->amend.owner_uid;
     amendment->text = g_strdup(event->amend.text);
     amendment->replace = event->amend.replace;
+    amendment->asked_at = engine->now;
     amendment->until = engine->now + event->amend.duration_usec;
     amendment->extent = engine->realtime + event->amend.duration_usec;
     g_queue_push_tail(&lock->amendments, amendment);

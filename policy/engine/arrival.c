@@ -94,18 +94,20 @@ restate_unreadable(ApmigStampVerdict *verdict, const char *problem)
     ApmigFinding *finding = g_ptr_array_index(verdict->findings, 0);
 
     restate(verdict, "stamp-unreadable", g_strdup_printf("The guest's stamp does not read: %s.", problem),
-            g_strdup("Have it written anew: apmigctl unstamp on the source host, and restart apmigd there."));
+            g_strdup("Have it written anew on the source host: apmigctl unstamp GUEST, and restart apmigd."));
     g_free(finding->source);
     finding->source = g_strdup(problem);
 }
 
+/* @uuid: of the guest, which may have another name there */
 static void
-restate_lock(ApmigStampVerdict *verdict, const ApmigStampLock *lock, const char *guest)
+restate_lock(ApmigStampVerdict *verdict, const ApmigStampLock *lock, const char *uuid)
 {
-    char *remedy = g_strdup_printf("When the keys are in step it is released there with: "
-                                   "apmigctl unlock %s. Should there be no such lock "
-                                   "any more: apmigctl unstamp %s",
-                                   lock->id, guest);
+    char *remedy = g_strdup_printf(
+        "When the keys are in step it is released there with: apmigctl unlock %s. Should there "
+        "be no such lock any more, there: apmigctl unstamp %s, or without apmigd: virsh "
+        "metadata %s urn:apmigd:stamp:1 --remove --live",
+        lock->id, uuid, uuid);
 
     restate(verdict, "locked-at-source", g_strdup_printf("%s %s", verdict->sentence, remedy), remedy);
 }
@@ -130,7 +132,7 @@ judge_stamp(const ApmigEngine *engine, const ApmigEvent *event, const ApmigPermi
     if (arrival->stamp_problem)
         restate_unreadable(verdict, arrival->stamp_problem);
     else if (verdict->answer == APMIG_STAMP_DENY && arrival->stamp && stamp.lock)
-        restate_lock(verdict, stamp.lock, event->admit.name);
+        restate_lock(verdict, stamp.lock, event->admit.uuid);
     return verdict;
 }
 

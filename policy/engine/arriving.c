@@ -2,18 +2,32 @@
 /* What a guest brings that comes in. */
 #include "engine/private.h"
 
+static gboolean
+knows_lock(const ApmigEngine *engine, const char *id)
+{
+    for (guint i = 0; i < engine->ended_locks->len; i++) {
+        const Lock *lock = g_ptr_array_index(engine->ended_locks, i);
+
+        if (g_str_equal(lock->pub.record->id, id))
+            return TRUE;
+    }
+    return engine_find_lock(engine, id) != NULL;
+}
+
 /* A guest that is restored was saved here, or elsewhere, and long ago or not: its stamp tells of its keys then. That it
  * was saved under a lock tells nothing of now. Without a stamp it comes back all the same. */
 ApmigStampPolicy
 engine_stamp_policy(const ApmigEngine *engine, const ApmigEvent *event)
 {
     const ApmigPolicy *policy = engine->policy;
+    const ApmigStamp *stamp = event->admit.arrival.stamp;
     ApmigStampPolicy answers = {
         .keys_differ = policy->keys_differ,
         .keys_unknown = policy->keys_unknown,
         .missing = policy->stamp_missing,
         .fresh_seconds = policy->stamp_fresh_seconds,
         .own_host_id = event->admit.arrival.host_id,
+        .own_lock_is_known = stamp && stamp->lock && knows_lock(engine, stamp->lock->id),
     };
 
     if (!event->admit.restore)

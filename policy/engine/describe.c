@@ -20,21 +20,22 @@ apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock)
     return blockers;
 }
 
+/* On its source host it may have another name (virsh migrate --dname), so there its UUID names it. */
 static void
 describe_migration(GString *text, const Migration *migration)
 {
     const ApmigMigration *pub = &migration->pub;
+    const char *direction = pub->outgoing ? "out" : "in";
 
     g_string_append_printf(text, "%sguest '%s' ", text->len ? "; " : "", pub->guest);
     if (pub->phase == APMIG_MIGRATION_ADMITTED)
         g_string_append(text, "was let in and has not appeared yet");
-    else if (pub->outgoing && pub->postcopy)
-        g_string_append(text, "is migrating out in post-copy, which cannot be aborted");
-    else if (pub->outgoing)
-        g_string_append(text, "is migrating out");
+    else if (pub->postcopy)
+        g_string_append_printf(text, "is migrating %s in post-copy, which cannot be aborted", direction);
     else
-        g_string_append_printf(text, "is migrating in: end it on its source host with: virsh domjobabort %s",
-                               pub->guest);
+        g_string_append_printf(text, "is migrating %s", direction);
+    if (pub->phase != APMIG_MIGRATION_ADMITTED && !pub->outgoing && !pub->postcopy && !pub->permitted)
+        g_string_append_printf(text, ": end it on its source host with: virsh domjobabort %s", pub->uuid);
     if (pub->permitted)
         g_string_append(text, " (which is permitted, so it is waited for)");
     else if (pub->outgoing && !pub->scope_known)
@@ -52,6 +53,37 @@ engine_describe_blockers(const ApmigEngine *engine, const Lock *lock)
     if (blockers->len > MIGRATIONS_MAX)
         g_string_append_printf(text, " and %u more", blockers->len - MIGRATIONS_MAX);
     return g_string_free(text, FALSE);
+}
+
+/* Whether libvirt has agreed to abort it. */
+static gboolean
+is_asked_to_abort(const Migration *migration)
+{
+    for (guint i = 0; i < migration->pub.steps->len; i++) {
+        const ApmigStepRecord *record = g_ptr_array_index(migration->pub.steps, i);
+
+        if (record->step == APMIG_STEP_LIBVIRT_ABORT && record->outcome == APMIG_STEP_REQUESTED)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A source whose connection to the destination is cut notices by its keepalive (qemuMigrationSrcPerformPeer2Peer() in
+ * libvirt's src/qemu/qemu_migration.c: keepalive_interval and keepalive_count of qemu.conf, 5 s and 5), and until then has
+ * the job of the migration that was aborted. */
+const char *
+engine_describe_lingering(const ApmigEngine *engine, const Lock *lock)
+{
+    g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
+
+    for (guint i = 0; i < blockers->len; i++) {
+        const Migration *migration = g_ptr_array_index(blockers, i);
+
+        if (migration->pub.outgoing && !migration->pub.postcopy && is_asked_to_abort(migration))
+            return "; libvirt has taken the abort, and where the destination is cut off keeps such a job for 30 s more: "
+                   "ask again then";
+    }
+    return "";
 }
 
 char *

@@ -19,6 +19,9 @@
 
 typedef struct ApmigEngine ApmigEngine;
 
+/* How long anybody waits for what he asked for to be on the disk, where he gave no deadline. */
+#define APMIG_DISK_LIMIT_USEC (20 * (gint64)G_USEC_PER_SEC)
+
 /* --- the engine ---------------------------------------------------------------------------------- */
 
 /**
@@ -42,6 +45,9 @@ gint64 apmig_engine_next_deadline(const ApmigEngine *engine);
 
 /* Returns: (transfer none): the policy in force, valid until the next event. */
 const ApmigPolicy *apmig_engine_policy(const ApmigEngine *engine);
+
+/* Whether it knows what was on disk. Until then there may be locks that it does not know. */
+gboolean apmig_engine_is_loaded(const ApmigEngine *engine);
 
 /* Lookups return what the engine owns, valid until the next event; ended objects are found until forgotten. */
 const ApmigLock *apmig_engine_lookup_lock(const ApmigEngine *engine, const char *id);

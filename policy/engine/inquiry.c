@@ -121,6 +121,10 @@ settle_check(ApmigEngine *engine, const Inquiry *inquiry)
     const Lock *lock = engine_find_lock(engine, inquiry->id);
     g_autofree char *why_not = NULL;
 
+    if (!engine->loaded) {
+        engine_reply_error(engine, inquiry->caller, APMIG_ERROR_STATE_FAILURE, APMIG_LOCKS_UNREAD);
+        return TRUE;
+    }
     if (!lock) {
         g_autofree char *message =
             g_strdup_printf("there is no lock %s, or not any more: see apmigctl list", inquiry->id);

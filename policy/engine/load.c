@@ -20,11 +20,22 @@ load_lock(ApmigEngine *engine, const ApmigLockRecord *record)
                    record->reason, record->id);
 }
 
+/* Whether an unaffected guest of that UUID may have come in since the start: then the admission is perhaps that of another
+ * attempt. */
+static gboolean
+is_doubtful(const ApmigEngine *engine, const ApmigAdmission *admission)
+{
+    return g_hash_table_contains(engine->early_arrivals, admission->uuid) ||
+           g_hash_table_size(engine->early_arrivals) >= EARLY_ARRIVALS_MAX;
+}
+
+/* Without devices its guest is waited for and left alone. */
 static void
 load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
 {
-    Migration *migration = migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED,
-                                         admission->scope, (const char *const *)admission->devices);
+    Migration *migration =
+        migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED, admission->scope,
+                      is_doubtful(engine, admission) ? NULL : (const char *const *)admission->devices);
 
     migration_promise(migration, (const char *const *)admission->devices);
     migration->grants = 1;
@@ -102,6 +113,7 @@ engine_load(ApmigEngine *engine, const ApmigEvent *event)
         load_lock(engine, g_ptr_array_index(event->store_loaded.locks, i));
     for (guint i = 0; i < event->store_loaded.admissions->len; i++)
         load_admission(engine, g_ptr_array_index(event->store_loaded.admissions, i));
+    g_hash_table_remove_all(engine->early_arrivals);
     load_permits(engine, event->store_loaded.permits, TRUE);
     load_permits(engine, event->store_loaded.permits, FALSE);
     engine->loaded = TRUE;

@@ -40,21 +40,23 @@ lock_write(ApmigEngine *engine, Lock *lock, Write write)
     action->op = ++engine->last_op;
     action->lock =
         apmig_lock_record_copy(write == WRITE_ADOPT || write == WRITE_AMEND ? lock->heir : lock->pub.record);
+    if (!lock->op)
+        lock->disk_since = engine->now;
     lock->op = action->op;
     if (write == WRITE_CREATE)
         lock->create_op = action->op;
     lock->write = write;
-    lock->stale = FALSE;
+    lock->update_due = FALSE;
 }
 
-/* A write under way is not overtaken: its answer may be waited for by somebody. */
+/* A write under way is not overtaken, for somebody waits for its answer; but it has a copy of the record from before. */
 void
 lock_update(ApmigEngine *engine, Lock *lock)
 {
     if (lock->pub.record->origin == APMIG_LOCK_RECOVERED || lock->ending)
         return;
     if (lock->op)
-        lock->stale = TRUE;
+        lock->update_due = TRUE;
     else
         lock_write(engine, lock, WRITE_UPDATE);
 }

@@ -128,11 +128,9 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
     write = lock->write;
     lock->op = 0;
     lock->write = WRITE_NONE;
-    if (error) {
+    if (error)
         lock_write_failed(engine, lock, write, error);
-        return;
-    }
-    if (write == WRITE_CREATE)
+    else if (write == WRITE_CREATE)
         lock_created(engine, lock);
     else if (write == WRITE_HOLD)
         lock_hold(engine, lock);
@@ -140,7 +138,7 @@ engine_lock_written(ApmigEngine *engine, guint64 op, const char *error)
         lock_adopted(engine, lock);
     else if (write == WRITE_AMEND)
         lock_amended(engine, lock, NULL);
-    if (lock->stale && !lock->op)
+    if (lock->update_due && !lock->op)
         lock_update(engine, lock);
 }
 
@@ -231,8 +229,9 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
     gboolean view_is_clear = engine_view_is_clear(engine, lock);
     ApmigError code =
         blockers->len || view_is_clear ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
-    g_autofree char *message = g_strdup_printf("the lock was not held in time, and is gone: %s",
-                                               *wait ? wait : "the disk did not answer");
+    g_autofree char *message =
+        g_strdup_printf("the lock was not held in time, and is gone: %s%s",
+                        *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));
 
     lock_begin_end(engine, lock, "timeout", code, message);
 }
@@ -414,8 +413,9 @@ lock_refuse(ApmigEngine *engine, Lock *lock, const Migration *refusing)
 {
     g_autofree char *busy = engine_describe_blockers(engine, lock);
     g_autofree char *rule = describe_refusing_rule(lock, refusing);
-    g_autofree char *message =
-        g_strdup_printf("%s%s; ask again when it is over, or with on-busy=abort", busy, rule);
+    gboolean may_end = !refusing->pub.postcopy && !refusing->pub.permitted && refusing->pub.scope_known;
+    g_autofree char *message = g_strdup_printf("%s%s; ask again when it is over%s", busy, rule,
+                                               may_end ? ", or with on-busy=abort" : "");
 
     lock_begin_end(engine, lock, "busy", APMIG_ERROR_BUSY, message);
 }

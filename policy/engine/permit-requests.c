@@ -177,13 +177,14 @@ engine_revoke(ApmigEngine *engine, const ApmigEvent *event)
     } else if (permit->pub->used_by) {
         message =
             g_strdup_printf("guest '%s' is migrating with its permit, which ends with that migration; to end "
-                            "that, on its source host: virsh domjobabort %s",
-                            guest, guest);
+                            "that, on its source host and unless it is in post-copy: virsh domjobabort %s",
+                            guest, permit->pub->used_by);
         engine_reply_error(engine, event->caller, APMIG_ERROR_BUSY, message);
     } else {
         permit->ending = TRUE;
         permit->revoker = event->caller;
         permit->op = ++engine->last_op;
+        permit->asked_at = engine->now;
         permit_remove_file(engine, permit->pub, permit->op);
         engine->permits_dirty = TRUE;
     }
@@ -235,8 +236,8 @@ engine_permit_written(ApmigEngine *engine, guint64 op, const char *error)
     permit->op = 0;
     if (permit->ending)
         revoked(engine, permit, error);
-    else if (!permit->durable && error)
-        fail_to_give(engine, permit, error);
+    else if (!permit->durable && (error || permit->refused))
+        fail_to_give(engine, permit, error ? error : "it took too long");
     else if (!permit->durable)
         give(engine, permit);
     else if (error)

@@ -219,6 +219,7 @@ permit_write(ApmigEngine *engine, Permit *permit)
     ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_PERMIT);
 
     action->op = permit->op = ++engine->last_op;
+    permit->asked_at = engine->now;
     action->permit = apmig_permit_copy(permit->pub);
 }
 

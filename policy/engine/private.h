@@ -15,6 +15,9 @@
 #define RETAIN_USEC (10 * 60 * G_USEC_PER_SEC) /* how long an ended object stays readable */
 #define RETAIN_MAX  64
 
+/* What the disk is asked for just before a deadline, or at it, as to take a lock back, it does in a moment if it is well. */
+#define DISK_GRACE_USEC ((gint64)G_USEC_PER_SEC)
+
 /* What a lock's last write was for. */
 typedef enum {
     WRITE_NONE,
@@ -34,10 +37,13 @@ typedef struct {
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
     guint64 create_op; /* of its creation */
+    gboolean
+        update_due;    /* the record has changed since the write under way was put: it is written once more */
+    gint64 disk_since; /* boot time since which, with @op, the disk owes an answer without a break */
+    gint64 answer_by;  /* boot time when @taker is answered, though the disk does not answer */
     Write write;
     ApmigLockRecord *heir; /* (nullable): the record as it is to be, with WRITE_ADOPT and WRITE_AMEND */
     GQueue amendments;     /* of Amendment (amend.c); the first is being written with WRITE_AMEND */
-    gboolean stale;        /* what is being written is not all that is known by now */
     gboolean durable;
     gboolean never_written;   /* its creation failed */
     gboolean was_held;        /* whatever migrates under it is a breach */
@@ -166,6 +172,8 @@ typedef struct {
     ApmigCaller giver;   /* who waits for it to be durable; 0: nobody */
     ApmigCaller revoker; /* who waits for it to be gone from the disk */
     guint64 op;          /* of the write under way; 0: none */
+    gint64 asked_at;     /* boot time: when that was asked for */
+    gboolean refused;    /* the disk did not answer in time: it is taken back when it has */
     gboolean durable;    /* it was given */
     gboolean ending;     /* it is being revoked, and counts no more */
     char *trouble;       /* (nullable): why that it is used could not be written */
@@ -212,6 +220,8 @@ struct ApmigEngine {
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
+    GHashTable
+        *early_arrivals;   /* set of UUIDs of those that were let in before it was known what is on disk */
     ApmigToken list_asked; /* the question under way; 0: none */
     gboolean list_again;
     ApmigToken list_token; /* the newest question whose list is in guests; 0: none since the view started */
@@ -243,6 +253,8 @@ struct ApmigEngine {
     gint64 realtime;
     GPtrArray *actions;
 };
+
+#define EARLY_ARRIVALS_MAX 4096 /* then any guest may be one */
 
 void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 
@@ -326,6 +338,7 @@ gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 /* Has it removed, unless that is being done already. @code, @message: for who waits for it to be held */
 void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
                     const char *message);
+void lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message);
 void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
 void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);
@@ -340,7 +353,16 @@ void lock_amended(ApmigEngine *engine, Lock *lock, const char *error);
 /* It ends: who waits for a change of it waits in vain. */
 void lock_fail_amendments(ApmigEngine *engine, Lock *lock);
 void engine_settle_amendments(ApmigEngine *engine, Lock *lock);
+/* Returns: boot time when somebody has waited for the disk long enough; 0: nobody waits. */
+gint64 lock_next_late_amendment(const Lock *lock);
+/* Those who have are told what is not known. */
+void lock_answer_late_amendments(ApmigEngine *engine, Lock *lock);
 void engine_amend(ApmigEngine *engine, const ApmigEvent *event);
+
+/* waiting.c */
+/* Those who wait for a disk that does not answer are told so. After everything that writes. */
+void engine_settle_waiting(ApmigEngine *engine);
+gint64 engine_waiting_next_deadline(const ApmigEngine *engine);
 
 /* stamps.c */
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
@@ -507,6 +529,8 @@ void lock_settle_overdue(ApmigEngine *engine, Lock *lock);
 /* describe.c */
 /* Returns: (transfer full): what is in progress under @lock, with the remedy; "" if nothing is. */
 char *engine_describe_blockers(const ApmigEngine *engine, const Lock *lock);
+/* Returns: a clause for the one whose time is over: why what it waits for may end soon, by itself; "": it is not known to. */
+const char *engine_describe_lingering(const ApmigEngine *engine, const Lock *lock);
 
 /* ask.c */
 /* Whether what @guest does is to be known. One whose queues change without an event is asked about under any lock: it may
@@ -578,6 +602,8 @@ gboolean migration_is_being_ended(const Migration *migration);
 gboolean admission_is_pending(const ApmigEngine *engine, const char *uuid);
 /* Why a guest may not come in, whatever it brings. */
 #define APMIG_NOT_LOADED "apmigd has not read its locks yet: try again"
+/* Why nobody is told of a lock. */
+#define APMIG_LOCKS_UNREAD "the locks on disk have not been read yet: ask again"
 #define APMIG_ADMISSIONS_FULL                                                                                \
     "as many guests as the policy's max-admissions allows are coming in: try again later"
 gboolean engine_admissions_are_full(const ApmigEngine *engine);

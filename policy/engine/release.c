@@ -29,8 +29,8 @@ lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError c
     lock_write(engine, lock, WRITE_REMOVE);
 }
 
-static void
-fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message)
+void
+lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message)
 {
     for (guint i = 0; i < lock->releasers->len; i++)
         engine_reply_error(engine, g_array_index(lock->releasers, ApmigCaller, i), code, message);
@@ -72,7 +72,7 @@ lock_keep(ApmigEngine *engine, Lock *lock, const char *error)
         engine_reply_error(engine, lock->taker, APMIG_ERROR_STATE_FAILURE, message);
     lock->taker = 0;
     lock->deadline = 0;
-    fail_releasers(engine, lock, APMIG_ERROR_STATE_FAILURE, message);
+    lock_fail_releasers(engine, lock, APMIG_ERROR_STATE_FAILURE, message);
     lock->ending = FALSE;
     lock->kept = TRUE;
     lock->durable = TRUE;
@@ -90,7 +90,7 @@ engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error)
         return;
     lock->op = 0;
     if (error && lock->never_written)
-        fail_releasers(engine, lock, APMIG_ERROR_STATE_FAILURE, error);
+        lock_fail_releasers(engine, lock, APMIG_ERROR_STATE_FAILURE, error);
     if (!error || lock->never_written)
         lock_finish(engine, lock, error ? APMIG_ERROR_STATE_FAILURE : lock->end_code, lock->end_message);
     else
@@ -140,7 +140,7 @@ refuse_release(ApmigEngine *engine, Lock *lock, const ApmigReleaseCheck *check)
     note_unverified(lock, check->unverified);
     engine_log(engine, APMIG_LOG_RELEASE_REFUSED, LOG_WARNING, lock, NULL, "lock %s stays: %s",
                lock->pub.record->id, check->message);
-    fail_releasers(engine, lock, check->code, check->message);
+    lock_fail_releasers(engine, lock, check->code, check->message);
 }
 
 /* What cannot be read keeps no lock for ever: the release goes on and says so. */
@@ -197,8 +197,12 @@ engine_settle_release(ApmigEngine *engine, Lock *lock)
 
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
-refuse_request(const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
+refuse_request(const ApmigEngine *engine, const Lock *lock, const ApmigEvent *event, ApmigError *ret_code)
 {
+    if (!engine->loaded) {
+        *ret_code = APMIG_ERROR_STATE_FAILURE;
+        return g_strdup(APMIG_LOCKS_UNREAD);
+    }
     if (!lock) {
         *ret_code = APMIG_ERROR_NO_SUCH_LOCK;
         return g_strdup_printf("there is no lock %s: see apmigctl list", event->release.id);
@@ -225,7 +229,7 @@ engine_release(ApmigEngine *engine, const ApmigEvent *event)
 {
     Lock *lock = engine_find_lock(engine, event->release.id);
     ApmigError code = APMIG_ERROR_NO_SUCH_LOCK;
-    g_autofree char *refusal = refuse_request(lock, event, &code);
+    g_autofree char *refusal = refuse_request(engine, lock, event, &code);
 
     if (refusal) {
         engine_reply_error(engine, event->caller, code, refusal);

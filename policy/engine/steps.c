@@ -256,7 +256,7 @@ engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, Apmi
                        ? g_strdup("no step of the policy ends it")
                        : g_strdup_printf("it can only be ended on its source host, with: "
                                          "virsh domjobabort %s",
-                                         migration->pub.guest);
+                                         migration->pub.uuid);
 }
 
 static void

@@ -30,7 +30,7 @@ refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_
 
     if (!engine->loaded) {
         *ret_code = APMIG_ERROR_STATE_FAILURE;
-        return g_strdup("the locks on disk have not been read yet: ask again");
+        return g_strdup(APMIG_LOCKS_UNREAD);
     }
     if (other) {
         g_autofree char *description = lock_describe(other);
@@ -78,10 +78,19 @@ take_deadline(const ApmigEngine *engine, const ApmigEvent *event)
 }
 
 static void
-lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+lock_set_taker(const ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
+    gint64 deadline = take_deadline(engine, event);
+
     lock->taker = event->caller;
     lock->no_wait = event->take.no_wait;
+    lock->answer_by = deadline ? deadline : engine->now + APMIG_DISK_LIMIT_USEC;
+}
+
+static void
+lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    lock_set_taker(engine, lock, event);
     lock_expect_end(engine, lock, engine->now);
 }
 
@@ -92,8 +101,7 @@ adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
     ApmigLockRecord *heir = apmig_lock_record_copy(lock->pub.record);
 
     lock_fill(heir, event);
-    lock->taker = event->caller;
-    lock->no_wait = event->take.no_wait;
+    lock_set_taker(engine, lock, event);
     if (event->take.no_wait) {
         lock->heir = heir;
         lock_write(engine, lock, WRITE_ADOPT);

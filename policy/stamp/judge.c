@@ -44,26 +44,43 @@ object(Objection *objection, const char *code, char *sentence, const char *remed
     return TRUE;
 }
 
+static gboolean
+is_own(const ApmigStamp *stamp, const ApmigStampPolicy *policy)
+{
+    return stamp && g_strcmp0(stamp->host_id, policy->own_host_id) == 0;
+}
+
+/* Its name tells people which it is, its id that it is none that calls itself so. */
+static char *
+name_host(const ApmigStamp *stamp)
+{
+    return stamp->host_name ? g_strdup_printf("%s (%s)", stamp->host_name, stamp->host_id)
+                            : g_strdup(stamp->host_id);
+}
+
 /* Returns: whether it tells nothing of the source. */
 static gboolean
 find_origin_objection(const ApmigStamp *stamp, const ApmigStampPolicy *policy, Objection *objection)
 {
+    g_autofree char *host = stamp ? name_host(stamp) : NULL;
+
     if (!stamp)
         return object(
             objection, "stamp-missing",
             g_strdup("The guest brings no stamp of its source host, so its master keys there are not known."),
             "Run apmigd on the source host, with another policy \"stamp\" than \"off\", and leave its stamp "
             "in the guest's metadata.");
-    if (g_strcmp0(stamp->host_id, policy->own_host_id) == 0)
-        return object(objection, "stamp-own",
-                      g_strdup("The guest's stamp is this host's own, left over from before: its source host "
-                               "wrote none."),
-                      "Run apmigd on the source host; and see that the hosts have not the same machine id.");
+    if (is_own(stamp, policy))
+        return object(
+            objection, "stamp-own",
+            g_strdup("The guest's stamp is this host's own, left over from before: its source host "
+                     "wrote none."),
+            "Run apmigd on the source host. Should it run there, the two hosts have the same id: apmigctl doctor");
     if (policy->source_host_id && !g_str_equal(stamp->host_id, policy->source_host_id))
         return object(objection, "stamp-foreign",
                       g_strdup_printf(
                           "The guest's stamp does not count: it is of host %s, and the guest comes from %s.",
-                          stamp->host_id, policy->source_host_id),
+                          host, policy->source_host_id),
                       "Run apmigd on the source host.");
     return FALSE;
 }
@@ -83,7 +100,7 @@ find_age_objection(const ApmigStamp *stamp, gint64 now, const ApmigStampPolicy *
             objection, "stamp-old",
             g_strdup_printf("The guest's stamp does not count: it was written at %s, more than %u s ago.",
                             written_at, policy->fresh_seconds),
-            "Have it written anew: apmigctl unstamp on the source host, and restart apmigd there.");
+            "Have it written anew on the source host: apmigctl unstamp GUEST, and restart apmigd.");
     if (stamp->written_at > now + fresh_usec)
         return object(objection, "stamp-of-the-future",
                       g_strdup_printf(
@@ -429,13 +446,17 @@ verdict_new(ApmigStampAnswer answer, const char *sentence, char *subject, const 
 }
 
 static ApmigStampVerdict *
-verdict_of_lock(const ApmigStamp *stamp)
+verdict_of_lock(const ApmigStamp *stamp, const ApmigStampPolicy *policy)
 {
     const ApmigStampLock *lock = stamp->lock;
     g_autofree char *since = apmig_sentence_time(lock->since);
+    g_autofree char *host = name_host(stamp);
     g_autofree char *sentence =
-        g_strdup_printf("Migration is locked at the source, host %s: lock %s of %s since %s: \"%s\".",
-                        stamp->host_id, lock->id, lock->owner, since, lock->reason);
+        g_strdup_printf("Migration is locked at the source, host %s: lock %s of %s since %s: \"%s\".%s", host,
+                        lock->id, lock->owner, since, lock->reason,
+                        is_own(stamp, policy) ? " This host has the same id, but knows no such lock: another "
+                                                "host has it too, or the lock has ended here long ago."
+                                              : "");
     g_autofree char *source = g_strdup_printf("of %s: \"%s\"", lock->owner, lock->reason);
 
     return verdict_new(APMIG_STAMP_DENY, sentence, g_strdup_printf("lock %s", lock->id), "locked-at-source",
@@ -460,7 +481,7 @@ find_damage(const ApmigStamp *stamp, Objection *objection)
     return is_damaged(stamp) &&
            object(objection, "stamp-damaged",
                   g_strdup("The guest's stamp does not count: its digest does not fit what it says."),
-                  "Have it written anew: apmigctl unstamp on the source host, and restart apmigd there.");
+                  "Have it written anew on the source host: apmigctl unstamp GUEST, and restart apmigd.");
 }
 
 gboolean
@@ -480,9 +501,10 @@ apmig_stamp_judge(const ApmigStamp *stamp, const ApmigEvidence *evidence, gint64
     g_autofree char *written_at = stamp ? apmig_sentence_time(stamp->written_at) : NULL;
     g_autofree char *source = stamp ? g_strdup_printf("written at %s", written_at) : g_strdup("none");
     gboolean objected = find_origin_objection(stamp, policy, &objection);
+    gboolean is_lock_of_another = is_own(stamp, policy) && !policy->own_lock_is_known;
 
-    if (!objected && stamp->lock)
-        return verdict_of_lock(stamp);
+    if (stamp && stamp->lock && (!objected || is_lock_of_another))
+        return verdict_of_lock(stamp, policy);
     if (objected || find_age_objection(stamp, now, policy, &objection) || find_damage(stamp, &objection))
         return verdict_new(policy->missing, objection.sentence, g_strdup("stamp"), objection.code, source,
                            objection.remedy);

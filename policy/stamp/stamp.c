@@ -24,6 +24,7 @@ apmig_stamp_free(ApmigStamp *stamp)
     if (!stamp)
         return;
     g_free(stamp->host_id);
+    g_free(stamp->host_name);
     apmig_ap_view_free(stamp->view);
     g_free(stamp->device);
     apmig_evidence_free(stamp->keys);

@@ -28,6 +28,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStampLock, apmig_stamp_lock_free)
 
 typedef struct {
     char *host_id;        /* UUID, lower case, of the host that wrote it */
+    char *host_name;      /* (nullable): what people call that one */
     gint64 written_at;    /* realtime, usec */
     ApmigApView *view;    /* what the guest has there; NULL: not known */
     char *device;         /* (nullable): UUID, lower case, of the mediated device that is or was its */
@@ -104,6 +105,7 @@ typedef struct {
         source_host_id; /* (nullable): where the guest comes from, if that is known: no other host's counts */
     const char
         *own_host_id; /* (nullable): this host's: its own is left over from when the guest was here before */
+    gboolean own_lock_is_known; /* the lock that the stamp names lives or lived on this host */
 } ApmigStampPolicy;
 
 typedef struct {
@@ -121,7 +123,8 @@ typedef struct {
  *
  * A lock at the source forbids it, however long ago that was written: the stamp is written anew when the lock is
  * released, so one that is old tells of a lock that lasts, or of a host that has not run apmigd since, of which nothing
- * else is known either.
+ * else is known either. That goes for a stamp of this host's id as well, unless its lock is one of this host's: two hosts
+ * can have the same id, and the worse of the two answers counts.
  *
  * Returns: (transfer full): may the guest come in, as far as its stamp is concerned?
  */

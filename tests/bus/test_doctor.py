@@ -13,7 +13,7 @@ from rig import APMIGCTL, SOURCE, domain
 OK, FAILURE = 0, 1
 SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
 <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
-CHECKS = ["apmigd", "view", "queues", "keys", "locks", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime",
+CHECKS = ["apmigd", "view", "queues", "keys", "stamps", "locks", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime",
           "permissions", "helper"]
 
 
@@ -226,6 +226,17 @@ def test_queues_of_a_guest_that_libvirt_does_not_know(host):
     host.daemon.start()
     verdict, text, remedy = host.troubles()["queues"]
     assert verdict == "problem" and "02.0005" in text and "apmigctl queues" in remedy
+
+
+def test_another_host_with_the_same_id(host, root):
+    verdict, text, remedy = host.findings()["stamps"]
+    own = root.manager()["HostId"]
+    assert verdict == "ok" and own in text and "rests on /etc/machine-id alone" in text
+    root.admit((SOURCE / "tests/data/stamp/good-locked.xml").read_text().replace(
+        'host="11111111-1111-4111-8111-111111111111"', f'host="{own}"'))
+    verdict, text, remedy = host.troubles()["stamps"]
+    assert verdict == "problem" and "another host has the same id" in text and "systemd-machine-id-setup" in remedy
+    assert host.severities() == {"stamps": "warning"} and host.monitor()[0] == 1
 
 
 def test_monitoring_judges_the_same_findings(host, hypervisor, root):

@@ -261,7 +261,7 @@ def test_incoming_is_waited_for_and_named(quick, hypervisor, root):
     affected(hypervisor, job="incoming")
     error = root.start_take(options={"timeout-usec": 400000}).error()
     assert error.short == "Timeout"
-    assert "guest 'g1' is migrating in: end it on its source host with: virsh domjobabort g1" in error.message
+    assert f"guest 'g1' is migrating in: end it on its source host with: virsh domjobabort {G1}" in error.message
     assert hypervisor.calls("step") == []
     taking = root.start_take()
     root.wait_for_lock(state="draining")

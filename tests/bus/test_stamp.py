@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Stamps over the bus: what follows from the one that a guest brings, and those that are written, with libvirt's test
 driver. That lives inside of apmigd, so what it has is known by what can be taken away."""
+import re
 import time
 
 import pytest
@@ -38,6 +39,8 @@ def test_lock_at_the_source(running, root):
     assert not allowed
     for part in ("locked at the source", "0123456f", "of anna", '"AES rotation"', "apmigctl unlock 0123456f"):
         assert part in reason
+    named = sample("good-locked").replace(' form="full"', ' form="full" host-name="zhost1"')
+    assert "host zhost1 (11111111-1111-4111-8111-111111111111): lock 0123456f" in root.admit(named)[1]
     assert root.migrations() == [] and running.admission_files() == []
     assert "ADMISSION_DENIED" in running.read_log()
 
@@ -45,6 +48,32 @@ def test_lock_at_the_source(running, root):
 def test_lock_at_the_source_has_no_age(running, root):
     assert root.admit(sample("good-locked", age=1000 * 86400))[0] is False
     assert root.admit(sample("good-lock-alone"))[0] is False
+
+
+def test_lock_of_a_host_with_the_same_id(running, root):
+    """As clones of a disk have it: where the machine tells nothing of itself, their stamps look like our own."""
+    manager = root.manager()
+    assert manager["HostIdBasis"] == "machine-id" and manager["StampTrouble"] == ""
+    cloned = re.sub(' host="[^"]*"', f' host="{manager["HostId"]}"', sample("good-locked"))
+    allowed, reason = root.admit(cloned)
+    assert not allowed
+    assert "locked at the source" in reason and "This host has the same id" in reason
+    trouble = root.manager()["StampTrouble"]
+    assert manager["HostId"] in trouble and "lock 0123456f" in trouble
+
+
+def test_clone_on_another_machine(running, daemon, root):
+    """It has an id of its own, and the same one after a restart."""
+    ids = [root.manager()["HostId"]]
+    for uuid in (DEVICE, DEVICE, uuid_of(7)):
+        running.stop()
+        (running.sysfs / "class/dmi/id").mkdir(parents=True, exist_ok=True)
+        (running.sysfs / "class/dmi/id/product_uuid").write_text(f"{uuid}\n")
+        running.start()
+        manager = root.manager()
+        assert manager["HostIdBasis"] == "hardware"
+        ids.append(manager["HostId"])
+    assert ids[1] == ids[2] and len(set(ids)) == 3
 
 
 def test_a_guest_that_is_restored_is_not_locked_any_more(running, root):

@@ -60,6 +60,7 @@ choose_profile(Sim *sim)
     profile->workers = sometimes(sim, 200, 1, 4);
     profile->late = sometimes(sim, 200, 5, 200);
     profile->dies = sometimes(sim, 300, 20, 500);
+    profile->disk_hangs = sometimes(sim, 300, 2, 50);
 }
 
 /* Any of them, in any order; all of them most often. */

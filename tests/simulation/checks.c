@@ -292,18 +292,31 @@ check_locks(Sim *sim, const ApmigEvent *event)
 
 /* --- callers and migrations -------------------------------------------------------------------------- */
 
+/* Returns: when @caller has to be answered at the latest. The hook does not wait for ever by itself. */
+static gint64
+due_answer(const Sim *sim, const Caller *caller)
+{
+    gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) || caller->kind == CALLER_RELEASE ||
+                     caller->kind >= CALLER_AMEND;
+    gint64 until = MAX(caller->opened_at + (waits ? caller->timeout : 0), sim->started_at);
+
+    if (!disk_is_busy(sim) &&
+        caller->kind != CALLER_AMEND) /* which may wait for the disk and then for the cards */
+        return MAX(until, sim->disk_idle_since) + PATIENCE;
+    if (caller->kind == CALLER_ADMIT)
+        return G_MAXINT64;
+    if (caller->kind == CALLER_TAKE && caller->timeout)
+        return MAX(until, caller->opened_at + caller->timeout) + SECOND + PATIENCE;
+    return until + APMIG_DISK_LIMIT_USEC + PATIENCE;
+}
+
 static void
 check_callers(Sim *sim)
 {
-    if (!sim->loaded || disk_is_busy(sim))
-        return;
-    for (guint i = 0; i < sim->callers->len; i++) {
+    for (guint i = 0; sim->loaded && i < sim->callers->len; i++) {
         const Caller *caller = g_ptr_array_index(sim->callers, i);
-        gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) ||
-                         caller->kind == CALLER_RELEASE || caller->kind >= CALLER_AMEND;
-        gint64 until = caller->opened_at + (waits ? caller->timeout : 0);
 
-        if (!caller->gone && sim->now > MAX(MAX(until, sim->disk_idle_since), sim->started_at) + PATIENCE)
+        if (!caller->gone && sim->now > due_answer(sim, caller))
             sim_violation(sim, "I6", "caller %" G_GUINT64_FORMAT " waits for an answer in vain",
                           caller->number);
     }
@@ -440,7 +453,12 @@ check_calm(Sim *sim)
     migrations = apmig_engine_list_migrations(sim->engine);
     for (guint i = 0; i < locks->len; i++) {
         const ApmigLock *lock = g_ptr_array_index(locks, i);
+        const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->record->id);
 
+        if (record && record->breaches != lock->record->breaches && record->origin != APMIG_LOCK_RECOVERED &&
+            !known_lock(sim, record->id)->write_failed)
+            sim_violation(sim, "I2", "lock %s had %u breaches, and %u are on the disk", record->id,
+                          lock->record->breaches, record->breaches);
         if (lock->state != APMIG_LOCK_HELD)
             sim_violation(sim, "live", "lock %s is %s, and nothing is in its way", lock->record->id,
                           apmig_lock_state_to_string(lock));

@@ -216,6 +216,18 @@ damage(Sim *sim, ApmigLockRecord *record)
     sim_cover(sim, COVER_RECOVERED);
 }
 
+/* The disk may have hung before what the hook asked last, and the end of what it asked before, were written. */
+static void
+note_record(Sim *sim, const ApmigAdmission *record)
+{
+    Guest *guest = guest_by_uuid(sim, record->uuid);
+
+    if (guest->in_mask && apmig_scope_equal(record->scope, sim_scope(sim, guest->in_mask)))
+        return;
+    guest->in_mask = MASK_ALL;
+    guest->in_mixed = TRUE;
+}
+
 static void
 load(Sim *sim, gpointer object, guint64 incarnation)
 {
@@ -234,8 +246,10 @@ load(Sim *sim, gpointer object, guint64 incarnation)
         g_ptr_array_add(locks, value);
     }
     g_hash_table_iter_init(&iter, sim->durable_admissions);
-    while (g_hash_table_iter_next(&iter, NULL, &value))
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        note_record(sim, value);
         g_ptr_array_add(admissions, value);
+    }
     g_hash_table_iter_init(&iter, sim->durable_permits);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         g_ptr_array_add(permits, value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is durable. Writes are carried out in order, one at a time; the answer comes a little later, and a crash
- * may fall in between.
+ * What is durable. Locks are written in order, one at a time, and so is what lies in the runtime folder; the answer comes a
+ * little later, or after minutes, and a crash may fall in between.
  */
 #include "simulation.h"
 
@@ -24,10 +24,29 @@ write_free(Write *write)
     g_free(write);
 }
 
+/* --- how it is ----------------------------------------------------------------------------------- */
+
+static gboolean
+is_busy(const Writer *writer)
+{
+    return writer->writes.length > 0 || writer->unanswered > 0;
+}
+
 gboolean
 disk_is_busy(const Sim *sim)
 {
-    return !g_queue_is_empty(sim->writes) || sim->unanswered > 0;
+    return is_busy(&sim->writers[WRITER_STATE]) || is_busy(&sim->writers[WRITER_RUNTIME]);
+}
+
+gboolean
+disk_is_late(const Sim *sim, const Caller *caller)
+{
+    gboolean is_runtime = caller->kind == CALLER_PERMIT || caller->kind == CALLER_REVOKE;
+    const Writer *writer = &sim->writers[is_runtime ? WRITER_RUNTIME : WRITER_STATE];
+    gint64 limit = caller->kind == CALLER_TAKE && caller->timeout ? caller->timeout : APMIG_DISK_LIMIT_USEC;
+
+    return is_busy(writer) &&
+           (sim->now >= caller->opened_at + limit || sim->now >= writer->busy_since + APMIG_DISK_LIMIT_USEC);
 }
 
 void
@@ -39,6 +58,14 @@ disk_set_state(Sim *sim, DiskState state)
                   : state == DISK_FULL ? "full"
                                        : "read-only");
     sim->disk = state;
+}
+
+/* --- writing ------------------------------------------------------------------------------------- */
+
+static Writer *
+writer_of(Sim *sim, const Write *write)
+{
+    return &sim->writers[write->record ? WRITER_STATE : WRITER_RUNTIME];
 }
 
 static gboolean
@@ -131,7 +158,7 @@ answer(Sim *sim, gpointer object, guint64 number)
 
     if (write->incarnation != sim->incarnation)
         return;
-    sim->unanswered--;
+    writer_of(sim, write)->unanswered--;
     sim->disk_idle_since = sim->now;
     sim->disk_faults += write->failed;
     if (write->failed && is_removal(write) && write->record)
@@ -150,36 +177,46 @@ answer(Sim *sim, gpointer object, guint64 number)
 static void next_write(Sim *sim, gpointer object, guint64 incarnation);
 
 static void
-start_next(Sim *sim)
+start_next(Sim *sim, Writer *writer)
 {
     gint64 slowest = sim->calm ? 20 * MSEC : sim->profile.disk_slowest;
 
-    if (!g_queue_is_empty(sim->writes))
-        sim_queue(sim, dice_spread(&sim->dice, 100, slowest), next_write, NULL, sim->incarnation, NULL);
+    if (writer->writes.length == 0)
+        return;
+    if (!sim->calm && sim->now >= writer->hangs_until && dice_chance(&sim->dice, sim->profile.disk_hangs)) {
+        writer->hangs_until = sim->now + dice_spread(&sim->dice, 1 * SECOND, 300 * SECOND);
+        sim_trace(sim, "the disk hangs");
+    }
+    sim_queue(sim, dice_spread(&sim->dice, 100, slowest), next_write, writer, sim->incarnation, NULL);
 }
 
 static void
 next_write(Sim *sim, gpointer object, guint64 incarnation)
 {
+    Writer *writer = object;
     Write *write;
 
     if (sim->incarnation != incarnation)
         return;
-    write = g_queue_pop_head(sim->writes);
+    if (!sim->calm && sim->now < writer->hangs_until) {
+        sim_queue(sim, 500 * MSEC, next_write, writer, incarnation, NULL);
+        return;
+    }
+    write = g_queue_pop_head(&writer->writes);
     carry_out(sim, write);
     if (write->type == APMIG_ACTION_REMOVE_ADMISSION || !write->op)
         write_free(write);
     else {
-        sim->unanswered++;
+        writer->unanswered++;
         gint64 at = sim->now + dice_spread(&sim->dice, 20, 5 * MSEC);
 
-        sim->last_answer_at = MAX(sim->last_answer_at, at);
-        sim_queue(sim, sim->last_answer_at - sim->now, answer, write, 0, (GDestroyNotify)write_free);
+        writer->last_answer_at = MAX(writer->last_answer_at, at);
+        sim_queue(sim, writer->last_answer_at - sim->now, answer, write, 0, (GDestroyNotify)write_free);
     }
     sim->disk_idle_since = sim->now;
-    start_next(sim);
+    start_next(sim, writer);
     if (!sim->calm && dice_chance(&sim->dice, sim->profile.crash_on_write)) {
-        if (sim->unanswered)
+        if (writer->unanswered)
             sim_cover(sim, COVER_CRASH_UNANSWERED);
         daemon_crash(sim);
     }
@@ -189,6 +226,7 @@ void
 disk_write(Sim *sim, const ApmigAction *action)
 {
     Write *write = g_new0(Write, 1);
+    Writer *writer;
 
     write->type = action->type;
     write->op = action->op;
@@ -199,15 +237,20 @@ disk_write(Sim *sim, const ApmigAction *action)
     else
         write->permit = apmig_permit_copy(action->permit);
     write->incarnation = sim->incarnation;
-    g_queue_push_tail(sim->writes, write);
-    if (g_queue_get_length(sim->writes) == 1)
-        start_next(sim);
+    writer = writer_of(sim, write);
+    if (!is_busy(writer))
+        writer->busy_since = sim->now;
+    g_queue_push_tail(&writer->writes, write);
+    if (writer->writes.length == 1)
+        start_next(sim, writer);
 }
 
 void
 disk_drop_writes(Sim *sim)
 {
-    g_queue_clear_full(sim->writes, (GDestroyNotify)write_free);
-    sim->unanswered = 0;
+    for (guint i = 0; i < N_WRITERS; i++) {
+        g_queue_clear_full(&sim->writers[i].writes, (GDestroyNotify)write_free);
+        sim->writers[i].unanswered = 0;
+    }
     sim->disk_idle_since = sim->now;
 }

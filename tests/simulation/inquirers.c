@@ -116,7 +116,7 @@ is_taken_over(const Sim *sim, const Lock *lock)
         if (caller->kind == CALLER_AMEND && caller->lock == lock && caller->what == APMIG_AMEND_OWNER)
             return TRUE;
     }
-    return FALSE;
+    return lock->handed_late && disk_is_busy(sim);
 }
 
 void
@@ -157,7 +157,7 @@ check_amended(Sim *sim, Caller *caller)
 static gboolean
 amend_may_fail_with(Sim *sim, const Caller *caller, ApmigError code)
 {
-    const Lock *lock = caller->lock;
+    Lock *lock = caller->lock;
     const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
 
     switch (code) {
@@ -165,7 +165,9 @@ amend_may_fail_with(Sim *sim, const Caller *caller, ApmigError code)
         return !sim->loaded || !state || state->result || lock->removing || lock->release_asked ||
                state->state == APMIG_LOCK_VERIFYING;
     case APMIG_ERROR_STATE_FAILURE:
-        return lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults;
+        lock->handed_late |= caller->what == APMIG_AMEND_OWNER;
+        return !sim->loaded || lock->origin == APMIG_LOCK_RECOVERED || sim->disk_faults > caller->faults ||
+               disk_is_late(sim, caller);
     case APMIG_ERROR_NOT_OWNER:
         sim_cover(sim, COVER_AMENDED_ANOTHERS);
         return caller->what != APMIG_AMEND_OWNER;
@@ -190,7 +192,7 @@ check_inquirer_error(Sim *sim, Caller *caller, ApmigError code)
     if (caller->kind == CALLER_AMEND)
         may = amend_may_fail_with(sim, caller, code);
     else if (caller->kind == CALLER_CHECK)
-        may |= code == APMIG_ERROR_NO_SUCH_LOCK;
+        may |= code == APMIG_ERROR_NO_SUCH_LOCK || (code == APMIG_ERROR_STATE_FAILURE && !sim->loaded);
     else /* a rehearsal is refused at once as a request would be */
         may |= code == APMIG_ERROR_LOCKED || code == APMIG_ERROR_LIMIT_EXCEEDED || !sim->loaded;
     if (!may)

@@ -402,7 +402,7 @@ check_permit_error(Sim *sim, const Caller *caller, ApmigError code)
         sim_cover(sim, COVER_NO_SUCH_PERMIT);
         just = caller->kind == CALLER_REVOKE && !is_found(sim, caller);
     } else if (code == APMIG_ERROR_STATE_FAILURE) {
-        just = !sim->loaded || sim->disk_faults > caller->faults;
+        just = !sim->loaded || sim->disk_faults > caller->faults || disk_is_late(sim, caller);
     } else if (code == APMIG_ERROR_LIMIT_EXCEEDED) {
         just = caller->kind == CALLER_PERMIT && sim->permits->len >= APMIG_PERMITS_MAX;
     }

@@ -164,7 +164,7 @@ take_may_fail_with(Sim *sim, Caller *caller, ApmigError code)
         return TRUE;
     case APMIG_ERROR_STATE_FAILURE:
         sim_cover(sim, COVER_STATE_FAILURE);
-        return !sim->loaded || sim->disk_faults > caller->faults;
+        return !sim->loaded || sim->disk_faults > caller->faults || disk_is_late(sim, caller);
     default:
         return FALSE;
     }
@@ -174,7 +174,7 @@ static void
 check_take_error(Sim *sim, Caller *caller, ApmigError code)
 {
     Lock *lock = caller->lock;
-    gboolean kept = code == APMIG_ERROR_STATE_FAILURE && lock->removal_failed;
+    gboolean kept = code == APMIG_ERROR_STATE_FAILURE && (lock->removal_failed || disk_is_late(sim, caller));
 
     if (!take_may_fail_with(sim, caller, code))
         sim_violation(sim, "I6", "the request of lock %s fails with %s, which is not true", lock->id,
@@ -199,7 +199,12 @@ check_release_error(Sim *sim, Caller *caller, ApmigError code)
                           lock->id);
     } else if (code == APMIG_ERROR_STATE_FAILURE) {
         sim_cover(sim, COVER_RELEASE_FAILURE);
-        if (!unforced && sim->disk_faults == caller->faults)
+        if (!sim->loaded) {
+            if (lock)
+                release_over(lock);
+            return;
+        }
+        if (!unforced && sim->disk_faults == caller->faults && !disk_is_late(sim, caller))
             sim_violation(sim, "I6", "the release of lock %s fails with StateFailure, and the disk is well",
                           lock->id);
         if (!is_alive(sim, lock->id) && !(lock->write_failed && lock->removal_failed))

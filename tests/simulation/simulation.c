@@ -175,7 +175,6 @@ sim_new(guint64 seed, guint64 *counts)
     sim->durable_admissions =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)apmig_admission_free);
     sim->efforts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    sim->writes = g_queue_new();
     sim->actions = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_action_free);
     sim->callers = g_ptr_array_new_with_free_func(g_free);
     sim->locks = g_ptr_array_new_with_free_func((GDestroyNotify)known_lock_free);
@@ -201,7 +200,6 @@ sim_free(Sim *sim)
     g_hash_table_unref(sim->durable_admissions);
     g_hash_table_unref(sim->efforts);
     permits_free(sim);
-    g_queue_free(sim->writes);
     g_ptr_array_unref(sim->actions);
     g_ptr_array_unref(sim->callers);
     g_ptr_array_unref(sim->locks);

@@ -173,11 +173,12 @@ typedef struct {
     ApmigLockOrigin origin;
     ApmigOnBusy on_busy;
     gboolean by_itself, adopted;
-    gint64 asked_at;     /* virtual; of the request */
-    gint64 requested_at; /* realtime */
-    gboolean living;     /* from its acceptance until it is ended or lost */
-    gboolean gone_early; /* its caller vanished before held was decided */
-    gboolean told;       /* a caller was told that it exists */
+    gboolean handed_late; /* somebody was to get it, and was told that the disk does not answer */
+    gint64 asked_at;      /* virtual; of the request */
+    gint64 requested_at;  /* realtime */
+    gboolean living;      /* from its acceptance until it is ended or lost */
+    gboolean gone_early;  /* its caller vanished before held was decided */
+    gboolean told;        /* a caller was told that it exists */
     gboolean release_asked;
     gboolean forced;
     gboolean removing; /* its removal was given to the disk */
@@ -246,7 +247,7 @@ typedef struct {
     gint64 admin_pause, operator_pause, remote_pause, host_pause, fault_pause;
     guint slow, failing, silent, lying, hints_lost, postcopy, slow_hook, hookless;
     guint crash, reboot, disk_fault, view_fault, clock_jump, damage;
-    guint crash_on_write;
+    guint crash_on_write, disk_hangs;
     gint64 disk_slowest;
     guint refusing, blocking, paused, endless, slow_helper, helper_dies, freeze_fails;
     gboolean no_helper;
@@ -272,6 +273,21 @@ typedef enum {
     DISK_FULL,     /* removals work */
     DISK_READONLY, /* nothing works */
 } DiskState;
+
+/* Each writes in order. */
+typedef enum {
+    WRITER_STATE,
+    WRITER_RUNTIME,
+    N_WRITERS,
+} WriterKind;
+
+typedef struct {
+    GQueue writes;         /* of Write (disk.c), not yet carried out */
+    guint unanswered;      /* writes whose answer is under way */
+    gint64 last_answer_at; /* answers come in order, too */
+    gint64 busy_since;
+    gint64 hangs_until;
+} Writer;
 
 struct Sim {
     guint64 seed;
@@ -312,9 +328,7 @@ struct Sim {
     DiskState disk;
     GHashTable *durable_locks;      /* id -> ApmigLockRecord */
     GHashTable *durable_admissions; /* uuid -> ApmigAdmission */
-    GQueue *writes;                 /* of Write (disk.c), not yet carried out */
-    guint unanswered;               /* writes whose answer is under way */
-    gint64 last_answer_at;          /* answers come in order, too */
+    Writer writers[N_WRITERS];
     gint64 disk_idle_since;
     guint disk_faults; /* that the engine was told of */
 
@@ -449,6 +463,8 @@ void disk_write(Sim *sim, const ApmigAction *action);
 /* The daemon died: what is not written never will be. */
 void disk_drop_writes(Sim *sim);
 gboolean disk_is_busy(const Sim *sim);
+/* Whether @caller, who waits for it, may be told by now that it does not answer. */
+gboolean disk_is_late(const Sim *sim, const Caller *caller);
 void disk_set_state(Sim *sim, DiskState state);
 
 /* --- daemon.c -------------------------------------------------------------------------------------- */

@@ -121,7 +121,10 @@ test_locked_at_the_source(Fixture *fixture, gconstpointer data)
     restamp(fixture, 1, make_lock());
     assert_denied(fixture, "lock 0123456f of anna");
     assert_denied(fixture, "apmigctl unlock 0123456f");
-    assert_denied(fixture, "apmigctl unstamp g1");
+    assert_denied(fixture, "apmigctl unstamp " G1);
+    assert_denied(fixture, "host " SOURCE ":");
+    fixture->stamp->host_name = g_strdup("zhost1"); /* what people know it by */
+    assert_denied(fixture, "host zhost1 (" SOURCE "):");
 }
 
 static void
@@ -149,6 +152,30 @@ test_what_does_not_count(Fixture *fixture, gconstpointer data)
     restamp(fixture, REALTIME - 89 * DAY, NULL);
     assert_let_in(fixture, NULL);
     fixture->arrival.host_id = SOURCE;
+    assert_let_in(fixture, "this host's own");
+}
+
+/* Of a host with the same id, as clones of a disk have; unless the lock is one of this host's, be it that it has ended. */
+static void
+test_lock_under_the_same_id(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigScope) other = scope_of("05.0012");
+    const ApmigEvent take = {
+        .type = APMIG_EVENT_TAKE,
+        .take = {
+            .id = "0123456f", .scope = other, .reason = "AES rotation", .user = "anna", .no_wait = TRUE}};
+
+    restamp(fixture, REALTIME, make_lock());
+    g_assert_cmpstr(fixture->stamp->lock->id, ==, take.take.id);
+    fixture->arrival.host_id = SOURCE;
+    assert_denied(fixture, "This host has the same id");
+    tell(&fixture->story, take);
+    while (answer_write(&fixture->story))
+        ;
+    assert_denied(fixture, "lock 0123456f");
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_RELEASE, .release = {"0123456f", TRUE}});
+    while (answer_write(&fixture->story))
+        ;
     assert_let_in(fixture, "this host's own");
 }
 
@@ -490,6 +517,7 @@ main(int argc, char **argv)
     g_test_add("/engine-arrival/" path, Fixture, NULL, arrival_set_up, func, arrival_tear_down)
     ADD("keys", test_keys);
     ADD("locked-at-the-source", test_locked_at_the_source);
+    ADD("lock-under-the-same-id", test_lock_under_the_same_id);
     ADD("no-stamp", test_no_stamp);
     ADD("what-does-not-count", test_what_does_not_count);
     ADD("scope", test_scope);

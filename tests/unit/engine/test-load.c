@@ -13,6 +13,44 @@ test_nothing_is_admitted_before_the_store_is_loaded(void)
     end(&story);
 }
 
+/* What concerns no lock waits for none. An admission of the same UUID that is found on disk later is left alone: it may be
+ * another attempt's. */
+static void
+test_unaffected_before_the_store_is_loaded(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+    g_autoptr(GPtrArray) migrations = NULL;
+    char *devices[] = {(char *)G2, NULL};
+    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, devices, G_USEC_PER_SEC};
+    Story story;
+
+    begin(&story);
+    admit(&story, 2, G1, NULL, FALSE);
+    expect_admit(&story, TRUE, "");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED}); /* forgets who is expected */
+    load(&story, NULL, &admission);
+    migrations = apmig_engine_list_migrations(story.engine);
+    g_assert_cmpuint(migrations->len, ==, 1);
+    g_assert_null(((const ApmigMigration *)g_ptr_array_index(migrations, 0))->devices[0]);
+    end(&story);
+}
+
+/* It is not known which locks there are. */
+static void
+test_nothing_is_said_of_locks_before_the_store_is_loaded(void)
+{
+    Story story;
+
+    begin(&story);
+    release(&story, 3, "dddddddd", TRUE);
+    expect_error(&story, 3, APMIG_ERROR_STATE_FAILURE, "have not been read yet");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_AMEND, .caller = 4, .amend = {.id = "dddddddd"}});
+    expect_error(&story, 4, APMIG_ERROR_STATE_FAILURE, "have not been read yet");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_CHECK, .caller = 5, .check = {"dddddddd", G_USEC_PER_SEC}});
+    expect_error(&story, 5, APMIG_ERROR_STATE_FAILURE, "have not been read yet");
+    end(&story);
+}
+
 /* But for what guests have, which is read once, while they answer. */
 static void
 test_open_admission_alone_reads_nothing(void)
@@ -217,6 +255,9 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/engine/nothing-admitted-before-loaded",
                     test_nothing_is_admitted_before_the_store_is_loaded);
+    g_test_add_func("/engine/unaffected-before-loaded", test_unaffected_before_the_store_is_loaded);
+    g_test_add_func("/engine/nothing-said-before-loaded",
+                    test_nothing_is_said_of_locks_before_the_store_is_loaded);
     g_test_add_func("/engine/admission-alone", test_open_admission_alone_reads_nothing);
     g_test_add_func("/engine/restart-breach", test_restart);
     g_test_add_func("/engine/restart-held", test_restart_held_again);

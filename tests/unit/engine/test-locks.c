@@ -82,6 +82,62 @@ test_breach(void)
     end(&story);
 }
 
+/* Of the record that is given to the disk now, which answers. */
+static guint
+write_breaches(Story *story)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_PERSIST_LOCK);
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {action->op, NULL}});
+    return action->lock->breaches;
+}
+
+/* A write that is under way has a copy from before. */
+static void
+test_breach_while_the_lock_is_written(void)
+{
+    const ApmigEvent leaving = {.answered = {.job = APMIG_JOB_OUTGOING}};
+    Story story;
+
+    begin(&story);
+    hold(&story, "*.0012");
+    pass(&story, story.policy->held_interval_usec);
+    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    listed(&story, 2);
+    g_assert_true(answer_query_about(&story, G2, "04.0012", leaving));
+    g_assert_cmpuint(find_lock(&story, "aaaaaaaa")->record->breaches, ==, 2);
+    g_assert_cmpuint(write_breaches(&story), ==, 1);
+    g_assert_cmpuint(write_breaches(&story), ==, 2);
+    expect_none(&story, APMIG_ACTION_PERSIST_LOCK);
+    end(&story);
+}
+
+static void
+test_breach_while_the_lock_is_adopted(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    take_lock(&story, "aaaaaaaa", "*.0012",
+              (ApmigEvent){.take = {.origin = APMIG_LOCK_BY_ITSELF, .no_wait = TRUE}});
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 0);
+    pass(&story, 50000);
+    listed(&story, 0);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    expect_state(&story, "aaaaaaaa", "held");
+    take(&story, 4, "bbbbbbbb", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    pass(&story, story.policy->held_interval_usec);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    g_assert_cmpuint(find_lock(&story, "aaaaaaaa")->record->breaches, ==, 1);
+    g_assert_cmpuint(write_breaches(&story), ==, 0);
+    g_assert_cmpint(find_lock(&story, "aaaaaaaa")->record->origin, ==, APMIG_LOCK_BY_REQUEST);
+    g_assert_cmpuint(write_breaches(&story), ==, 1);
+    end(&story);
+}
+
 static void
 test_overdue(void)
 {
@@ -162,6 +218,8 @@ main(int argc, char **argv)
     g_test_add_func("/engine/held-only-after-durable-and-read", test_held_only_after_durable_and_read);
     g_test_add_func("/engine/held-on-a-slow-disk", test_held_on_a_slow_disk);
     g_test_add_func("/engine/breach", test_breach);
+    g_test_add_func("/engine/breach-while-written", test_breach_while_the_lock_is_written);
+    g_test_add_func("/engine/breach-while-adopted", test_breach_while_the_lock_is_adopted);
     g_test_add_func("/engine/overdue", test_overdue);
     g_test_add_func("/engine/release", test_release_opens_the_gate_after_the_removal);
     g_test_add_func("/engine/release-fails", test_release_fails_and_the_lock_stays);

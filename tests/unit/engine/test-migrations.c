@@ -2,6 +2,8 @@
 /* What a lock does about migrations that it meets, and what becomes of them. */
 #include "engine/stories.h"
 
+#include <string.h>
+
 static void
 test_outgoing_is_aborted_and_held_when_gone(void)
 {
@@ -117,6 +119,35 @@ test_refuse(void)
     end(&story);
 }
 
+/* What could be done about it is told where it can be done. */
+static void
+test_refusal_advises_what_helps(void)
+{
+    for (gboolean postcopy = FALSE; postcopy <= TRUE; postcopy++) {
+        g_autoptr(ApmigScope) scope = apmig_scope_new_all();
+        g_autoptr(ApmigAction) query = NULL;
+        Story story;
+
+        begin(&story);
+        drain(&story, "all", APMIG_ON_BUSY_REFUSE);
+        listed(&story, 1);
+        query = expect(&story, APMIG_ACTION_QUERY_GUEST);
+        tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                                  .answered = {.token = query->query.token,
+                                               .uuid = G1,
+                                               .job = APMIG_JOB_OUTGOING,
+                                               .postcopy = postcopy,
+                                               .facts_read = TRUE,
+                                               .facts = {APMIG_AFFECTED_YES, scope}}});
+        written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+        g_autoptr(ApmigAction) reply = expect(&story, APMIG_ACTION_REPLY_ERROR);
+
+        g_assert_nonnull(strstr(reply->reply.message, "ask again when it is over"));
+        g_assert_cmpint(strstr(reply->reply.message, "on-busy=abort") != NULL, ==, !postcopy);
+        end(&story);
+    }
+}
+
 static void
 test_wait_acts_only_on_the_later_one(void)
 {
@@ -157,6 +188,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/outgoing-aborted", test_outgoing_is_aborted_and_held_when_gone);
     g_test_add_func("/engine/completed-anyway", test_completed_anyway);
     g_test_add_func("/engine/post-copy", test_postcopy_is_left_alone);
+    g_test_add_func("/engine/refusal-advises-what-helps", test_refusal_advises_what_helps);
     g_test_add_func("/engine/unknown-guest", test_unknown_guest_blocks_and_is_left_alone);
     g_test_add_func("/engine/refuse", test_refuse);
     g_test_add_func("/engine/wait", test_wait_acts_only_on_the_later_one);

@@ -286,7 +286,7 @@ test_given_to_what_migrates_already(Fixture *fixture, gconstpointer data)
     ask_permit(story, OTHER, G1, "g1");
     expect_error(story, 2, APMIG_ERROR_BUSY, "has a permit already, which its migration is using");
     ask_revoke(story, "g1");
-    expect_error(story, 3, APMIG_ERROR_BUSY, "virsh domjobabort g1");
+    expect_error(story, 3, APMIG_ERROR_BUSY, "virsh domjobabort " G1);
     fixture->jobs[0] = APMIG_JOB_NONE;
     go_on(fixture, 50000);
     written(story, APMIG_ACTION_PERSIST_LOCK, NULL);

@@ -2,6 +2,8 @@
 /* The steps that end a migration: their order, their repetition, their records. */
 #include "engine/stories.h"
 
+#include <string.h>
+
 #define D1 "aaaaaaaa-0000-4000-8000-000000000001"
 
 static const char *const devices[] = {D1, NULL};
@@ -103,6 +105,35 @@ test_source_is_aborted_and_fenced_side_by_side(void)
     finished(&story, abort_op, APMIG_STEP_REQUESTED);
     expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
     end(&story);
+}
+
+/* It is libvirt's job that lasts: the guest is at rest. */
+static void
+test_deadline_tells_of_a_job_that_lingers(void)
+{
+    const ApmigStepOutcome outcomes[] = {APMIG_STEP_REQUESTED, APMIG_STEP_FAILED};
+
+    for (guint i = 0; i < G_N_ELEMENTS(outcomes); i++) {
+        Story story;
+
+        begin(&story);
+        open_view(&story);
+        take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_ABORT, FALSE);
+        written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+        listed(&story, 1);
+        answered_with_device(&story, APMIG_JOB_OUTGOING, "04.0012");
+        finished(&story, expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE), outcomes[i]);
+        pass(&story, story.policy->request_timeout_usec);
+        written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+        g_autoptr(ApmigAction) reply = expect(&story, APMIG_ACTION_REPLY_ERROR);
+
+        g_assert_cmpint(reply->reply.code, ==, APMIG_ERROR_TIMEOUT);
+        g_assert_nonnull(strstr(reply->reply.message, "guest 'g1' is migrating out"));
+        g_assert_cmpint(strstr(reply->reply.message, "keeps such a job for 30 s more: ask again then") !=
+                            NULL,
+                        ==, outcomes[i] == APMIG_STEP_REQUESTED);
+        end(&story);
+    }
 }
 
 static void
@@ -304,6 +335,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/engine/side-by-side", test_source_is_aborted_and_fenced_side_by_side);
+    g_test_add_func("/engine/lingering-job", test_deadline_tells_of_a_job_that_lingers);
     g_test_add_func("/engine/incoming-fenced-then-killed",
                     test_incoming_is_fenced_at_once_and_killed_when_that_is_late);
     g_test_add_func("/engine/incoming-killed-when-refused",

@@ -107,6 +107,7 @@ make_stamp(const char *reason)
     apmig_evidence_add(evidence, &said, NULL);
     stamp = apmig_stamp_new(SOURCE, NOW, apmig_ap_view_new_of_device(host, device), evidence,
                             reason ? make_lock(reason) : NULL);
+    stamp->host_name = g_strdup("zhost1 <&>");
     apmig_ap_host_free(host);
     return stamp;
 }
@@ -118,8 +119,8 @@ show(const ApmigStamp *stamp)
     GString *text = g_string_new(NULL);
     g_autoptr(GPtrArray) records = stamp->keys ? apmig_evidence_list(stamp->keys) : g_ptr_array_new();
 
-    g_string_append_printf(text, "%s %" G_GINT64_FORMAT " %s\n", stamp->host_id, stamp->written_at,
-                           stamp->digest);
+    g_string_append_printf(text, "%s %s %" G_GINT64_FORMAT " %s\n", stamp->host_id,
+                           stamp->host_name ? stamp->host_name : "-", stamp->written_at, stamp->digest);
     if (stamp->lock)
         g_string_append_printf(text, "lock %s %s %" G_GINT64_FORMAT " %s\n", stamp->lock->id,
                                stamp->lock->owner, stamp->lock->since, stamp->lock->reason);
@@ -169,6 +170,7 @@ test_round_trip(void)
     passed_on = show(again->stamp);
     g_assert_cmpstr(read, ==, written);
     g_assert_cmpstr(passed_on, ==, written);
+    assert_says(written, "zhost1 <&>");
     assert_says(written, "control domain 18");
     assert_says(written, "<tke> & \"co\" \xc3\xa9");
     g_assert_true(guest->stamp->view->has_control_domains == APMIG_YES);
@@ -356,6 +358,7 @@ static const struct {
     {STAMP(HEAD("short", ""), ""), "form"},
     {STAMP("form='full' written-at='1' digest=''", ""), "host"},
     {STAMP("form='full' host='x' written-at='1' digest=''", ""), "host"},
+    {STAMP("form='full' host='" SOURCE "' host-name='a&#10;b' written-at='1' digest=''", ""), "host-name"},
     {STAMP("form='full' host='" SOURCE "' digest=''", ""), "written-at"},
     {STAMP("form='full' host='" SOURCE "' written-at='-1' digest=''", ""), "written-at"},
     {STAMP("form='full' host='" SOURCE "' written-at=' 1' digest=''", ""), "written-at"},

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The libvirt side with libvirt's own test driver, which lives in this process, has one active guest "test" and
- * knows no jobs; the workers with calls that hang; the watch on the status folder.
+ * knows no jobs, and with calls that hang or fail; the watch on the status folder.
  */
 #include "libvirt/hypervisor.h"
 
 #include <glib/gstdio.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <string.h>
 
-#include "libvirt/pool.h"
 #include "libvirt/status-watch.h"
 #include "cards/fixture.h"
+#include "libvirt/fake-libvirt.h"
 
 #define URI        "test:///default"
 #define GUEST      "test"
@@ -108,6 +109,24 @@ answered(const ApmigEvent *answer, gpointer user_data)
 }
 
 static void
+facts_read(const ApmigEvent *event, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "read %" G_GUINT64_FORMAT " %s", event->facts_read.token,
+                           event->facts_read.uuid);
+    append_facts(world->told, &event->facts_read.facts);
+    g_string_append(world->told, "\n");
+}
+
+static void
+heartbeat_answered(const ApmigEvent *event, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "heartbeat %" G_GUINT64_FORMAT " %s\n", event->heartbeat.token,
+                           event->heartbeat.error != NULL ? event->heartbeat.error : "-");
+}
+
+static void
 step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer user_data)
 {
     World *world = user_data;
@@ -163,6 +182,13 @@ hint(const char *uuid, const char *name, gpointer user_data)
 }
 
 static void
+on_watched(gboolean watched, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "watched %d\n", watched);
+}
+
+static void
 on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
 {
     World *world = user_data;
@@ -186,12 +212,18 @@ told(const ApmigEvent *event, gpointer user_data)
                user_data);
     else if (event->type == APMIG_EVENT_GUEST_ANSWERED)
         answered(event, user_data);
+    else if (event->type == APMIG_EVENT_FACTS_READ)
+        facts_read(event, user_data);
+    else if (event->type == APMIG_EVENT_HEARTBEAT_ANSWERED)
+        heartbeat_answered(event, user_data);
     else if (event->type == APMIG_EVENT_STEP_FINISHED)
         step_finished(event->step.op, event->step.outcome, event->step.message, user_data);
     else if (event->type == APMIG_EVENT_GUEST_NEWS)
         news(event, user_data);
     else if (event->type == APMIG_EVENT_HINT)
         hint(event->hint.uuid, event->hint.name, user_data);
+    else if (event->type == APMIG_EVENT_HINTS_CHANGED)
+        on_watched(event->hints.watched, user_data);
     else if (event->type == APMIG_EVENT_STAMP_FINISHED)
         stamp_finished(event->stamping.op, event->stamping.result, event->stamping.message, user_data);
     else
@@ -251,7 +283,7 @@ test_questions(void)
     hypervisor->query_guest(hypervisor, 8, GUEST_UUID, FALSE);
     await(world, "answered 8 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
     hypervisor->query_guest(hypervisor, 9, GUEST_UUID, TRUE);
-    await(world, "answered 9 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=1\n");
+    await(world, "read 9 " GUEST_UUID " affected=1\nanswered 9 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
     hypervisor->query_guest(hypervisor, 10, OTHER_UUID, TRUE);
     await(world, "answered 10 " OTHER_UUID " job=4 postcopy=0 facts=0\n");
 
@@ -421,7 +453,8 @@ test_queues_of_an_unplugged_guest(void)
     g_assert_cmpint(virDomainDestroy(ap.guest), ==, 0);
     virDomainFree(virDomainDefineXML(ap.connection, BARE_GUEST_XML));
     g_assert_cmpint(virDomainCreate(ap.guest), ==, 0);
-    expect_facts(&ap, 1, TRUE, "facts=1 affected=1");
+    ap.world->hypervisor->query_guest(ap.world->hypervisor, 1, AP_GUEST_UUID, TRUE);
+    await(ap.world, "read 1 " AP_GUEST_UUID " affected=1\n");
     virDomainFree(virDomainDefineXML(ap.connection, AP_GUEST_XML));
     expect_facts(&ap, 2, TRUE, "facts=1 affected=2 scope=02.0005 varies=1");
     sysfs_write(ap.root, MATRIX, "05.0005\n");
@@ -463,6 +496,49 @@ test_no_connection(void)
     g_assert_cmpint(g_get_monotonic_time() - first_loss, >=, 500 * G_TIME_SPAN_MILLISECOND);
 }
 
+/* They may take longer than it waits for them. */
+static void
+await_closed(guint n_open)
+{
+    gint64 end = g_get_monotonic_time() + WAIT_USEC;
+
+    while (fake_libvirt_n_open() > n_open) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+static void
+start_without(const char *event, int code, const char *answer)
+{
+    World *world;
+
+    fake_libvirt_reset();
+    fake_libvirt_fail(event, code);
+    world = world_new(URI, NULL);
+    await(world, answer);
+    world_free(world);
+    fake_libvirt_reset();
+}
+
+/* What leaves a host unseen is no view of it; what only some drivers have may be missing. */
+static void
+test_events_that_are_missing(void)
+{
+    guint before = fake_libvirt_n_open();
+
+    start_without("RegisterLifecycle", VIR_ERR_NO_SUPPORT,
+                  "lost: libvirt does not tell of guests that start and stop: it was made to fail\n");
+    start_without("RegisterIteration", VIR_ERR_NO_SUPPORT,
+                  "lost: libvirt does not tell of migrations that send memory: it was made to fail\n");
+    start_without("RegisterIteration", VIR_ERR_ACCESS_DENIED,
+                  "lost: libvirt does not tell of migrations that send memory: it was made to fail\n");
+    start_without("RegisterOther", VIR_ERR_ACCESS_DENIED,
+                  "lost: libvirt does not tell of what happens to guests: it was made to fail\n");
+    start_without("RegisterOther", VIR_ERR_NO_SUPPORT, "started " URI);
+    await_closed(before);
+}
+
 static void
 test_freed_while_connecting(void)
 {
@@ -490,7 +566,7 @@ test_events(void)
                     ==, 0);
     await(world, "changed " GUEST_UUID "\n");
     world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
-    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=2 scope=04.0012 varies=0\n");
+    await(world, "read 1 " GUEST_UUID " affected=2 scope=04.0012 varies=0\n");
 
     forget(world);
     g_assert_cmpint(virDomainDestroy(guest), ==, 0);
@@ -529,8 +605,9 @@ stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
         g_ptr_array_add(action->stamp.locks, record);
     else
         apmig_lock_record_free(record);
-    world->hypervisor->stamp_guest(world->hypervisor, op, GUEST_UUID,
-                                   apmig_stamp_order_new(action, host_id, g_get_real_time(), nothing));
+    world->hypervisor->stamp_guest(
+        world->hypervisor, op, GUEST_UUID,
+        apmig_stamp_order_new(action, host_id, "zhost1", g_get_real_time(), nothing));
     await(world, answer);
 }
 
@@ -594,71 +671,221 @@ test_stamps(void)
     virConnectClose(connection);
 }
 
-/* --- workers ------------------------------------------------------------------------------------- */
-
-typedef struct {
-    GMutex lock;
-    GCond changed;
-    guint n_hanging;
-    guint n_returned;
-    gboolean released;
-} Hang;
+/* --- connections --------------------------------------------------------------------------------- */
 
 static void
-hang(virConnectPtr connection, const GError *error, gpointer data)
+query_and_await(World *world, guint64 token, gboolean want_facts)
 {
-    Hang *state = data;
+    g_autofree char *answer = g_strdup_printf("answered %" G_GUINT64_FORMAT " " GUEST_UUID " job=0 ", token);
 
-    g_mutex_lock(&state->lock);
-    if (connection != NULL)
-        state->n_hanging++;
-    g_cond_broadcast(&state->changed);
-    while (!state->released)
-        g_cond_wait(&state->changed, &state->lock);
-    state->n_returned++;
-    g_cond_broadcast(&state->changed);
-    g_mutex_unlock(&state->lock);
+    world->hypervisor->query_guest(world->hypervisor, token, GUEST_UUID, want_facts);
+    await(world, answer);
+}
+
+/* libvirt's client breaks with more, when its keepalive dies. */
+static void
+test_one_call_at_a_time(void)
+{
+    World *world;
+    guint before = fake_libvirt_n_open();
+
+    fake_libvirt_reset();
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    for (guint64 token = 1; token <= 200; token++) {
+        world->hypervisor->query_guest(world->hypervisor, token, GUEST_UUID, token % 2 == 0);
+        world->hypervisor->list_guests(world->hypervisor, token);
+    }
+    await(world, "answered 200 ");
+    await(world, "listed 200 ");
+    g_assert_cmpuint(fake_libvirt_most_at_once(), ==, 1);
+    g_assert_cmpuint(fake_libvirt_n_open() - before, <=, 3); /* of the events, and two for the view */
+    world_free(world);
+    await_closed(before);
 }
 
 static void
-wait_for(Hang *state, const guint *count, guint wanted)
+await_count(const char *function, guint count)
 {
     gint64 end = g_get_monotonic_time() + WAIT_USEC;
 
-    while (*count < wanted) {
-        if (!g_cond_wait_until(&state->changed, &state->lock, end))
-            g_error("%u calls instead of %u", *count, wanted);
+    while (fake_libvirt_count(function) < count) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(1000);
     }
 }
 
-/* Sixteen hanging calls are under way at once, and neither they nor those that wait keep closing from returning. */
+/* What changes guests alone may change something. */
 static void
-test_hanging_calls(void)
+test_read_only(void)
 {
-    virConnectPtr first = virConnectOpen(URI);
-    ApmigLibvirtPool *pool = apmig_libvirt_pool_new(URI, first);
-    Hang state = {0};
-    gint64 before;
+    World *world;
 
-    virConnectClose(first);
-    g_mutex_init(&state.lock);
-    g_cond_init(&state.changed);
-    for (guint i = 0; i < 20; i++)
-        apmig_libvirt_pool_run(pool, hang, &state);
-    g_mutex_lock(&state.lock);
-    wait_for(&state, &state.n_hanging, 16);
-    g_mutex_unlock(&state.lock);
+    fake_libvirt_reset();
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    query_and_await(world, 1, TRUE);
+    world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
+    await(world, "heartbeat 2 -\n");
+    world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
+    await(world, "facts affected=1\n");
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 4);
+    await_count("ConnectOpen", 1); /* ready for steps: the heartbeat saw to it */
+    stamp(world, 3, APMIG_STAMP_OFF, NULL);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    world_free(world);
+}
 
-    before = g_get_monotonic_time();
-    apmig_libvirt_pool_close(pool, 100 * G_TIME_SPAN_MILLISECOND);
-    g_assert_cmpint(g_get_monotonic_time() - before, <, G_USEC_PER_SEC);
+/* As where the read-only socket is masked. */
+static void
+test_no_read_only(void)
+{
+    World *world;
 
-    g_mutex_lock(&state.lock);
-    state.released = TRUE;
-    g_cond_broadcast(&state.changed);
-    wait_for(&state, &state.n_returned, 20);
-    g_assert_cmpuint(state.n_hanging, ==, 16); /* the four that waited got no connection any more */
-    g_mutex_unlock(&state.lock);
+    fake_libvirt_reset();
+    fake_libvirt_fail("ConnectOpenReadOnly", VIR_ERR_SYSTEM_ERROR);
+    world = world_new(URI, NULL);
+    await(world, "started ");
+    query_and_await(world, 1, TRUE);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 1);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    world_free(world);
+    fake_libvirt_reset();
+}
+
+/* On each connection of the view once, until it stops. */
+static void
+test_guests_are_looked_up_once(void)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+    virConnectPtr connection = virConnectOpen(URI);
+    virDomainPtr guest = virDomainLookupByName(connection, GUEST);
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    for (guint64 token = 1; token <= 20; token++)
+        query_and_await(world, token, FALSE);
+    g_assert_cmpuint(fake_libvirt_count("DomainLookupByUUIDString"), <=, 2);
+
+    g_assert_cmpint(virDomainDestroy(guest), ==, 0);
+    await(world, "stopped " GUEST_UUID);
+    g_assert_cmpint(virDomainCreate(guest), ==, 0);
+    fake_libvirt_reset();
+    query_and_await(world, 21, FALSE);
+    g_assert_cmpuint(fake_libvirt_count("DomainLookupByUUIDString"), ==, 1);
+
+    /* libvirt knows it no more: as when its stop went unseen. */
+    fake_libvirt_fail("DomainGetJobStats", VIR_ERR_NO_DOMAIN);
+    world->hypervisor->query_guest(world->hypervisor, 22, GUEST_UUID, FALSE);
+    await(world, "answered 22 " GUEST_UUID " job=4 ");
+    virDomainFree(guest);
+    virConnectClose(connection);
+    fake_libvirt_reset();
+}
+
+/* A call of one kind that hangs keeps none of another from being answered. */
+static void
+test_kinds_do_not_wait_for_each_other(void)
+{
+    World *world = world_new(URI, NULL);
+    ApmigHypervisor *hypervisor = world->hypervisor;
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    fake_libvirt_hang("DomainLookupByName", TRUE);
+    for (guint i = 0; i < 6; i++)
+        hypervisor->look_up_facts(hypervisor, GUEST, on_facts, world);
+    fake_libvirt_hang("ConnectGetAllDomainStats", TRUE);
+    hypervisor->heartbeat(hypervisor, 1, NULL);
+    fake_libvirt_await_hanging(5); /* four look-ups are made at a time */
+    query_and_await(world, 2, TRUE);
+    hypervisor->run_step(hypervisor, 3, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
+    await(world, "step 3 no-job");
+    stamp(world, 4, APMIG_STAMP_OFF, NULL);
+    fake_libvirt_hang("ConnectGetAllDomainStats", FALSE);
+    await(world, "heartbeat 1 -\n");
+    world_free(world); /* those that hang notwithstanding */
+    fake_libvirt_reset();
+}
+
+/* --- the order of questions ---------------------------------------------------------------------- */
+
+/* What libvirt was asked from the last reset on, about one guest that is looked up anew. */
+static void
+expect_calls(const char *expected)
+{
+    g_autofree char *calls = fake_libvirt_calls();
+
+    g_assert_cmpstr(calls, ==, expected);
+}
+
+/* A guest that may come in has its job asked for first: 11.0 to 11.4 wait 30 s for its XML. */
+static void
+query_in_state(int state, int reason, int code, const char *answer, const char *calls)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    fake_libvirt_set_state(state, reason);
+    fake_libvirt_fail("DomainGetJobStats", code);
+    world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
+    await(world, answer);
+    expect_calls(calls);
+    fake_libvirt_reset();
+}
+
+#define LOOK      "ConnectOpenReadOnly DomainLookupByUUIDString DomainGetState "
+#define JOB       "DomainGetJobStats DomainIsActive" /* of a driver that has none */
+#define JOB_STATE JOB " DomainGetState"
+#define XML       "DomainGetXMLDesc DomainGetXMLDesc" /* of now, and of its next start */
+#define COMES_IN  "answered 1 " GUEST_UUID " job=2 postcopy=0 facts=0\n"
+#define FACTS     "read 1 " GUEST_UUID " affected=1\n"
+
+static void
+test_order_of_questions(void)
+{
+    query_in_state(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED, 0,
+                   FACTS "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n", LOOK XML " " JOB);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER, 0,
+                   FACTS "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n", LOOK XML " " JOB);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP, VIR_ERR_OPERATION_UNSUPPORTED, COMES_IN,
+                   LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, VIR_ERR_OPERATION_UNSUPPORTED, COMES_IN,
+                   LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION, 0,
+                   "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=1 affected=1\n", LOOK JOB_STATE " " XML);
+    query_in_state(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_POSTCOPY, VIR_ERR_OPERATION_UNSUPPORTED,
+                   "answered 1 " GUEST_UUID " job=2 postcopy=1 facts=0\n", LOOK JOB_STATE);
+    query_in_state(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_ERR_OPERATION_INVALID,
+                   "answered 1 " GUEST_UUID " job=5 postcopy=0 facts=0 error=it was made to fail\n",
+                   LOOK JOB);
+}
+
+/* Its job takes 30 s; whether it is affected is known before. */
+static void
+test_guest_that_hangs(void)
+{
+    g_autoptr(World) world = world_new(URI, NULL);
+
+    await(world, "started ");
+    fake_libvirt_hang("DomainGetJobStats", TRUE);
+    world->hypervisor->query_guest(world->hypervisor, 1, GUEST_UUID, TRUE);
+    await(world, FACTS);
+    world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
+    await(world, "facts affected=1\n");
+    g_assert_false(is_told(world, "answered"));
+    fake_libvirt_reset();
+    await(world, "answered 1 " GUEST_UUID " job=0 postcopy=0 facts=0\n");
+
+    /* Where its XML takes a job, too, libvirt is not waited for twice. */
+    fake_libvirt_reset();
+    fake_libvirt_fail("DomainGetXMLDesc", VIR_ERR_OPERATION_TIMEOUT);
+    world->hypervisor->query_guest(world->hypervisor, 2, GUEST_UUID, TRUE);
+    await(world, "answered 2 " GUEST_UUID " job=5 postcopy=0 facts=0 error=it was made to fail\n");
+    g_assert_cmpuint(fake_libvirt_count("DomainGetJobStats"), ==, 0);
+    fake_libvirt_reset();
 }
 
 /* --- the status folder --------------------------------------------------------------------------- */
@@ -694,12 +921,13 @@ test_status_folder(void)
     g_autofree char *base = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
     g_autofree char *parent = g_build_filename(base, "libvirt", NULL);
     g_autofree char *dir = g_build_filename(parent, "qemu", NULL);
-    ApmigStatusWatch *watch = apmig_status_watch_new(dir, on_status, &world);
+    ApmigStatusWatch *watch = apmig_status_watch_new(dir, on_status, on_watched, &world);
 
     /* Not there yet: found once it appears, and whatever was missed is owned up to. */
     g_assert_cmpint(g_mkdir(parent, 0700), ==, 0);
     g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
-    await(&world, "hint - -\n");
+    await(&world, "watched 1\nhint - -\n");
+    g_assert_false(is_told(&world, "watched 0"));
     replace_status(dir, "g1");
     await(&world, "hint - g1\n");
     g_assert_false(is_told(&world, "g1.xml"));
@@ -710,9 +938,9 @@ test_status_folder(void)
     g_assert_cmpint(g_rmdir(dir), ==, 0);
     while (g_main_context_iteration(NULL, FALSE))
         ;
-    g_assert_cmpstr(world.told->str, ==, "");
+    g_assert_cmpstr(world.told->str, ==, "watched 0\n");
     g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
-    await(&world, "hint - -\n");
+    await(&world, "watched 1\nhint - -\n");
     replace_status(dir, "g 2");
     await(&world, "hint - g 2\n");
 
@@ -730,12 +958,75 @@ test_status_folder_gives_hints(void)
     g_autofree char *dir = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
     World *world = world_new(URI, dir);
 
+    await(world, "watched 1\n");
     await(world, "started ");
     replace_status(dir, GUEST);
     await(world, "hint - " GUEST "\n");
     world_free(world);
     remove_status(dir, GUEST);
     g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
+static void
+put_file(const char *dir, const char *file)
+{
+    g_autofree char *path = g_build_filename(dir, file, NULL);
+
+    g_assert_true(g_file_set_contents(path, "", -1, NULL));
+}
+
+static void
+expect_list(World *world, guint64 token, const char *rest)
+{
+    g_autofree char *line = g_strdup_printf("listed %" G_GUINT64_FORMAT " %s", token, rest);
+
+    world->hypervisor->list_guests(world->hypervisor, token);
+    await(world, line);
+}
+
+/* What an access driver takes out of the list is found by its file. */
+static void
+test_list_lacks_a_guest(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
+    g_autofree char *missing =
+        g_strdup_printf("libvirt does not list guest 'g 1', which runs here by %s/g 1.xml: ", dir);
+    World *world = world_new(URI, dir);
+
+    await(world, "started ");
+    put_file(dir, GUEST ".xml");
+    put_file(dir, "g2.xml.new"); /* being written */
+    put_file(dir, "g2.pid");
+    expect_list(world, 1, "ok " GUEST "=" GUEST_UUID "\n");
+    put_file(dir, "g 1.xml");
+    expect_list(world, 2, missing);
+
+    /* It has just stopped. */
+    fake_libvirt_hang("ConnectListAllDomains", TRUE);
+    world->hypervisor->list_guests(world->hypervisor, 3);
+    fake_libvirt_await_hanging(1);
+    remove_status(dir, "g 1");
+    fake_libvirt_hang("ConnectListAllDomains", FALSE);
+    await(world, "listed 3 ok ");
+    fake_libvirt_hang("ConnectListAllDomains", TRUE);
+    world->hypervisor->list_guests(world->hypervisor, 4);
+    fake_libvirt_await_hanging(1);
+    put_file(dir, "g3.xml"); /* or started */
+    fake_libvirt_hang("ConnectListAllDomains", FALSE);
+    await(world, "listed 4 ok ");
+
+    /* A folder that cannot be read hides nothing. */
+    world_free(world);
+    for (guint i = 0; i < 4; i++) {
+        g_autofree char *path =
+            g_build_filename(dir, (const char *[]){GUEST ".xml", "g2.xml.new", "g2.pid", "g3.xml"}[i], NULL);
+        g_assert_cmpint(g_remove(path), ==, 0);
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+    world = world_new(URI, dir);
+    await(world, "started ");
+    expect_list(world, 5, "ok ");
+    world_free(world);
 }
 
 int
@@ -750,11 +1041,19 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/queues-of-a-guest-that-stops", test_queues_of_a_guest_that_stops);
     g_test_add_func("/libvirt/queues-of-an-unplugged-guest", test_queues_of_an_unplugged_guest);
     g_test_add_func("/libvirt/no-connection", test_no_connection);
+    g_test_add_func("/libvirt/events-that-are-missing", test_events_that_are_missing);
     g_test_add_func("/libvirt/freed-while-connecting", test_freed_while_connecting);
     g_test_add_func("/libvirt/events", test_events);
     g_test_add_func("/libvirt/stamps", test_stamps);
-    g_test_add_func("/libvirt/hanging-calls", test_hanging_calls);
+    g_test_add_func("/libvirt/order-of-questions", test_order_of_questions);
+    g_test_add_func("/libvirt/guest-that-hangs", test_guest_that_hangs);
+    g_test_add_func("/libvirt/one-call-at-a-time", test_one_call_at_a_time);
+    g_test_add_func("/libvirt/read-only", test_read_only);
+    g_test_add_func("/libvirt/no-read-only", test_no_read_only);
+    g_test_add_func("/libvirt/guests-are-looked-up-once", test_guests_are_looked_up_once);
+    g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);
     g_test_add_func("/libvirt/status-folder-gives-hints", test_status_folder_gives_hints);
+    g_test_add_func("/libvirt/list-lacks-a-guest", test_list_lacks_a_guest);
     return g_test_run();
 }

@@ -40,7 +40,7 @@ set_up(Fixture *fixture, gconstpointer data)
     plan->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     g_ptr_array_add(plan->stamp.locks, record);
     fixture->host = apmig_stamp_host_new(HOST_A);
-    fixture->order = apmig_stamp_order_new(plan, HERE, NOW, nothing);
+    fixture->order = apmig_stamp_order_new(plan, HERE, "zhost1", NOW, nothing);
 }
 
 static void

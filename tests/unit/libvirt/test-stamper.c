@@ -98,7 +98,7 @@ static ApmigStampChange
 compose(Fixture *fixture, const char *host_id, const char *metadata, const char *devices, char **ret_element)
 {
     g_autoptr(ApmigStampOrder) order =
-        apmig_stamp_order_new(fixture->action, host_id, NOW, fixture->evidence);
+        apmig_stamp_order_new(fixture->action, host_id, "zhost1", NOW, fixture->evidence);
     g_autoptr(ApmigGuest) guest = parse(metadata, devices);
     g_autofree char *xml = NULL;
     ApmigStampChange change = apmig_stamp_compose(guest, fixture->host, order, &xml);
@@ -120,6 +120,7 @@ write_stamp(Fixture *fixture, const char *host_id, const char *metadata, const c
     *ret_guest = parse(element, devices);
     g_assert_nonnull((*ret_guest)->stamp);
     g_assert_cmpstr((*ret_guest)->stamp->host_id, ==, host_id);
+    g_assert_cmpstr((*ret_guest)->stamp->host_name, ==, "zhost1");
     return element;
 }
 
@@ -357,7 +358,8 @@ test_detached_digest(Fixture *fixture, gconstpointer data)
 static void
 test_unplugged(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(ApmigStampOrder) order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
+    g_autoptr(ApmigStampOrder) order =
+        apmig_stamp_order_new(fixture->action, HERE, "zhost1", NOW, fixture->evidence);
     g_autoptr(ApmigGuest) guest = parse_only("", "");
     g_autoptr(ApmigGuest) persistent = parse_only("", AP(DEVICE));
     g_autofree char *xml = NULL;
@@ -411,7 +413,7 @@ test_other_keys(Fixture *fixture, gconstpointer data)
         fixture->evidence = apmig_evidence_new();
         know(fixture->evidence, first_queue(before->stamp), cases[i].pattern);
         fixture->action->stamp.change = cases[i].change;
-        order = apmig_stamp_order_new(fixture->action, HERE, NOW, fixture->evidence);
+        order = apmig_stamp_order_new(fixture->action, HERE, "zhost1", NOW, fixture->evidence);
         other = apmig_stamp_find_other_keys(guest, order);
         g_assert_cmpint(other != NULL, ==, cases[i].told);
         if (!other)

@@ -191,7 +191,7 @@ test_locked(Fixture *fixture, gconstpointer data)
     assert_says(verdict->sentence, "since an unknown time: \"AES rotation\"");
 }
 
-/* What is old or odd of it says nothing of the lock; another host's, or our own, does. */
+/* What is old or odd of it says nothing of the lock; that it is a lock of our own does. */
 static void
 test_a_lock_has_no_age(Fixture *fixture, gconstpointer data)
 {
@@ -208,7 +208,13 @@ test_a_lock_has_no_age(Fixture *fixture, gconstpointer data)
     assert_judged(fixture, fixture->stamp, &policy, APMIG_STAMP_DENY,
                   "Migration is locked at the source, host " SOURCE
                   ": lock 0123456f of anna since 1970-01-01 00:15:00 UTC: \"AES rotation\".");
-    policy.own_host_id = SOURCE;
+    policy.own_host_id = SOURCE; /* as of a clone */
+    assert_judged(
+        fixture, fixture->stamp, &policy, APMIG_STAMP_DENY,
+        "Migration is locked at the source, host " SOURCE
+        ": lock 0123456f of anna since 1970-01-01 00:15:00 UTC: \"AES rotation\". This host has the same "
+        "id, but knows no such lock: another host has it too, or the lock has ended here long ago.");
+    policy.own_lock_is_known = TRUE;
     assert_judged(fixture, fixture->stamp, &policy, APMIG_STAMP_WARN,
                   "The guest's stamp is this host's own, left over from before: its source host wrote none.");
 }

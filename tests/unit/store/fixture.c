@@ -87,20 +87,33 @@ note_answer(const ApmigEvent *event, gpointer user_data)
     fixture->last_error = g_strdup(event->persisted.error);
 }
 
+static void
+note_loaded(const ApmigStoreLoaded *loaded, gpointer user_data)
+{
+    Fixture *fixture = user_data;
+
+    g_assert_no_error(loaded->error);
+    fixture->locks = g_ptr_array_ref(loaded->locks);
+    fixture->admissions = g_ptr_array_ref(loaded->admissions);
+    fixture->permits = g_ptr_array_ref(loaded->permits);
+    fixture->declared = g_ptr_array_ref(loaded->declared);
+    fixture->damage = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < loaded->damage->len; i++)
+        g_ptr_array_add(fixture->damage, g_strdup(g_ptr_array_index(loaded->damage, i)));
+}
+
 void
 fixture_open(Fixture *fixture)
 {
+    static const ApmigStoreFuncs funcs = {note_answer, note_loaded};
     g_autoptr(GError) error = NULL;
-    gboolean loaded;
 
     fixture->store = apmig_store_open(fixture->state, fixture->runtime, &error);
     g_assert_no_error(error);
-    loaded = apmig_store_load(fixture->store, &fixture->locks, &fixture->admissions, &fixture->permits,
-                              &fixture->damage, &error);
-    g_assert_no_error(error);
-    g_assert_true(loaded);
-    fixture->declared = apmig_store_load_declared(fixture->store, fixture->damage);
-    apmig_store_start(fixture->store, note_answer, fixture);
+    apmig_store_start(fixture->store, &funcs, fixture);
+    g_assert_true(apmig_store_wait_until_loaded(fixture->store, 60 * (gint64)G_USEC_PER_SEC));
+    while (g_main_context_iteration(NULL, FALSE)) /* that is known already */
+        ;
 }
 
 void

@@ -216,10 +216,12 @@ test_failed_removal(Fixture *fixture, gconstpointer data)
     g_assert_null(fixture_remove(fixture, record));
 }
 
+/* What hangs on the state's disk keeps nothing from the runtime folder. */
 static void
 test_stuck_writer(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(ApmigLockRecord) record = test_record_new("00000001");
+    g_autoptr(ApmigAdmission) admission = test_admission_new(TEST_UUID);
     gint64 far = G_MAXINT64 / 2;
 
     fixture_open(fixture);
@@ -231,8 +233,10 @@ test_stuck_writer(Fixture *fixture, gconstpointer data)
     g_assert_true(apmig_store_writer_is_stuck(fixture->store, far, 30 * G_USEC_PER_SEC));
     g_assert_false(apmig_store_writer_is_stuck(fixture->store, far, G_MAXINT64));
     g_assert_false(g_main_context_iteration(NULL, FALSE)); /* and the main loop is free meanwhile */
+    g_assert_null(fixture_persist_admission(fixture, admission));
+    g_assert_true(apmig_store_writer_is_stuck(fixture->store, far, 30 * G_USEC_PER_SEC));
     g_mutex_unlock(&disk_mutex);
-    fixture_wait(fixture, 1);
+    fixture_wait(fixture, 2);
     g_assert_false(apmig_store_writer_is_stuck(fixture->store, far, 30 * G_USEC_PER_SEC));
     g_assert_null(fixture->last_error);
 }

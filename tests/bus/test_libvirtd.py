@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The shipped daemon with a real libvirtd behind a socket, which ends, or hangs."""
+import os
+import pathlib
+import signal
+
+import libvirtd
+import pytest
+import rig
+from rig import until
+
+pytestmark = pytest.mark.skipif(not libvirtd.program, reason="there is no libvirtd on this machine")
+
+
+@pytest.fixture
+def server(folder):
+    server = libvirtd.Libvirtd(folder).start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def apmigd(bus, folder, server):
+    daemon = rig.Daemon(bus, folder, rig.APMIGD, server.uri).start()
+    until(lambda: "connected to" in daemon.read_log(), "libvirt")
+    yield daemon
+    daemon.close()
+    print(daemon.read_log())
+
+
+def libvirt_threads(daemon):
+    names = [path.read_text().strip() for path in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/comm")]
+    return sorted(name for name in names if name.startswith("libvirt-"))
+
+
+def is_seen(root):
+    return root.manager()["HypervisorState"] == "complete"
+
+
+def test_few_threads_and_connections(apmigd, server, root):
+    """Each thread has its own, the view two of them, and there is the one of the events."""
+    server.add_guests(20)
+    lock = root.take()
+    assert root.lock(lock)["State"] == "held"
+    threads = libvirt_threads(apmigd)
+    assert threads.count("libvirt-view") <= 2 and len(threads) <= 4
+    until(lambda: server.n_clients() == len(libvirt_threads(apmigd)) + 1, "a connection for each")
+
+
+def test_libvirtd_that_comes_back(apmigd, server, root):
+    lock = root.take()
+    server.end()
+    until(lambda: root.manager()["HypervisorState"] == "disconnected", "the end of libvirtd to be seen")
+    server.start()
+    until(lambda: is_seen(root), "libvirtd to be seen")
+    assert root.lock(lock)["State"] == "held"
+    assert server.n_clients() <= 5
+
+
+def test_end_while_libvirtd_hangs(apmigd, server, root):
+    """Nothing waits for it: neither those who ask for something else, nor the end."""
+    lock = root.take()
+    os.kill(server.pid, signal.SIGSTOP)
+    call = root.start(rig.ROOT_PATH, rig.MANAGER, "CheckGuest", "s", "test")
+    until(lambda: "libvirt-request" in libvirt_threads(apmigd), "a call that hangs")
+    root.release(lock)
+    apmigd.stop()
+    call.kill()

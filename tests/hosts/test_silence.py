@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""libvirtd that hangs for longer than its clients' keepalive waits, and goes on."""
+
+import signal
+import time
+
+from checks import KEYS, assert_aborted, assert_at_rest, assert_held, take_held
+from host import wait_for
+
+SILENCE = 40  # seconds: each connection has been given up by then, and one that is being opened waits
+
+
+def libvirt_threads(host):
+    names = [path.read_text(encoding="ascii") for path in host.path(f"/proc/{host.apmigd.pid}/task").glob("*/comm")]
+    return [name for name in names if name.startswith("libvirt-")]
+
+
+def stop_for(host, seconds, meanwhile):
+    host.libvirtd.send(signal.SIGSTOP)
+    end = time.monotonic() + seconds
+    try:
+        result = meanwhile()
+        time.sleep(max(0, end - time.monotonic()))
+    finally:
+        host.libvirtd.send(signal.SIGCONT)
+    return result
+
+
+def test_libvirtd_that_hangs(rig, a, b):
+    """Calls are under way when it begins to, and come back when it goes on: apmigd is still there, has left nothing behind,
+    and sees and ends what happens then."""
+    guests = rig.start_guests(4, a, scope=KEYS)
+    lock_id = take_held(a)
+
+    def ask():
+        checks = [a.spawn("apmigctl", "check", guest.name) for guest in guests]
+        wait_for(lambda: a.hypervisor_state() == "disconnected", "the silence to be noticed", 30)
+        return checks
+
+    checks = stop_for(a, SILENCE, ask)
+    assert a.apmigd.status is None
+    wait_for(lambda: a.hypervisor_state() == "complete", "libvirtd to be seen", 60)
+    for check in checks:
+        check.wait()
+    wait_for(lambda: len(libvirt_threads(a)) <= 8, "threads that hung to end")
+    assert_held(a, lock_id)
+    assert_aborted(rig.migrate(guests[0], a, b, bandwidth=1))
+    assert_at_rest(rig, guests[0], a)
