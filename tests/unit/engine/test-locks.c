@@ -92,17 +92,18 @@ write_breaches(Story *story)
     return action->lock->breaches;
 }
 
+static const ApmigEvent leaving = {.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}};
+
 /* A write that is under way has a copy from before. */
 static void
 test_breach_while_the_lock_is_written(void)
 {
-    const ApmigEvent leaving = {.answered = {.job = APMIG_JOB_OUTGOING}};
     Story story;
 
     begin(&story);
     hold(&story, "*.0012");
-    pass(&story, story.policy->held_interval_usec);
-    answered(&story, APMIG_JOB_OUTGOING, NULL);
+    pass(&story, 6 * G_USEC_PER_SEC);
+    g_assert_true(answer_query_about(&story, G1, NULL, leaving));
     listed(&story, 2);
     g_assert_true(answer_query_about(&story, G2, "04.0012", leaving));
     g_assert_cmpuint(find_lock(&story, "aaaaaaaa")->record->breaches, ==, 2);
@@ -128,9 +129,11 @@ test_breach_while_the_lock_is_adopted(void)
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
     take(&story, 4, "bbbbbbbb", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
-    pass(&story, story.policy->held_interval_usec);
+    while (answer_list(&story, NULL, 0))
+        ; /* the reading for him */
+    news(&story, APMIG_NEWS_STARTED);
     listed(&story, 1);
-    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    g_assert_true(answer_query_about(&story, G1, "04.0012", leaving));
     g_assert_cmpuint(find_lock(&story, "aaaaaaaa")->record->breaches, ==, 1);
     g_assert_cmpuint(write_breaches(&story), ==, 0);
     g_assert_cmpint(find_lock(&story, "aaaaaaaa")->record->origin, ==, APMIG_LOCK_BY_REQUEST);

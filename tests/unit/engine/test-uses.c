@@ -119,7 +119,7 @@ test_stranger(Fixture *fixture, gconstpointer data)
         expect_none(&fixture->story, APMIG_ACTION_READ_USES);
         go_on(fixture, G_USEC_PER_SEC);
     }
-    pass(&fixture->story, 60 * G_USEC_PER_SEC);
+    pass(&fixture->story, 10 * G_USEC_PER_SEC);
     expect_none(&fixture->story, APMIG_ACTION_REPLY_ERROR); /* not before it is removed */
     apmig_action_free(next(&fixture->story, APMIG_ACTION_READ_USES));
     written(&fixture->story, APMIG_ACTION_REMOVE_LOCK, NULL);
