@@ -288,6 +288,13 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
     guest_is_stopped(engine, uuid);
 }
 
+/* Whether its job is known to be another than a migration: what was told before the last sign of a job may be over. */
+static gboolean
+is_known_to_save(const Guest *guest)
+{
+    return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
+}
+
 /* Memory leaves, to another host or into a file: which of them is asked for. */
 static void
 guest_sends(ApmigEngine *engine, const char *uuid)
@@ -299,7 +306,7 @@ guest_sends(ApmigEngine *engine, const char *uuid)
         outgoing->memory_sent = TRUE;
         outgoing->iterated = TRUE;
     }
-    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || guest->job == APMIG_JOB_OTHER)
+    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || is_known_to_save(guest))
         return;
     guest->sending = TRUE;
     guest->sending_token = engine->last_token;

@@ -125,6 +125,24 @@ test_memory_went_into_a_file(Story *story, gconstpointer data)
     expect_counts(story, 0, 0);
 }
 
+/* That a job was a save is known of the time before the next sign of another. */
+static void
+test_memory_leaves_after_a_save(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answer_all(story, APMIG_JOB_OTHER);
+    news(story, APMIG_NEWS_SENDING);
+    expect_state(story, "aaaaaaaa", "held");
+    answer_all(story, APMIG_JOB_OTHER);
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}}); /* it is over, and the next has begun */
+    news(story, APMIG_NEWS_SENDING);
+    expect_state(story, "aaaaaaaa", "unproven");
+    answer_all(story, APMIG_JOB_NONE);
+    expect_counts(story, 1, 0);
+    expect_state(story, "aaaaaaaa", "held");
+}
+
 static void
 test_memory_leaves(Story *story, gconstpointer data)
 {
@@ -364,6 +382,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine-breaches/has-left-a-draining-lock", test_has_left_a_draining_lock);
     ADD("memory-goes-into-a-file", test_memory_goes_into_a_file);
     ADD("memory-went-into-a-file", test_memory_went_into_a_file);
+    ADD("memory-leaves-after-a-save", test_memory_leaves_after_a_save);
     ADD("memory-leaves", test_memory_leaves);
     ADD("memory-left", test_memory_left);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
