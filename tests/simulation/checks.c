@@ -459,6 +459,11 @@ check_calm(Sim *sim)
             !known_lock(sim, record->id)->write_failed)
             sim_violation(sim, "I2", "lock %s had %u breaches, and %u are on the disk", record->id,
                           lock->record->breaches, record->breaches);
+        /* Refusals are written along with what else changes. */
+        if (record && record->attempts != lock->record->attempts && record->origin != APMIG_LOCK_RECOVERED &&
+            !known_lock(sim, record->id)->write_failed && !known_lock(sim, record->id)->refused)
+            sim_violation(sim, "I2", "lock %s had %u attempts, and %u are on the disk", record->id,
+                          lock->record->attempts, record->attempts);
         if (lock->state != APMIG_LOCK_HELD)
             sim_violation(sim, "live", "lock %s is %s, and nothing is in its way", lock->record->id,
                           apmig_lock_state_to_string(lock));

@@ -208,7 +208,7 @@ damage(Sim *sim, ApmigLockRecord *record)
     record->breaches = record->attempts = 0;
     g_clear_pointer(&record->guests, g_ptr_array_unref);
     g_clear_pointer(&record->departed, g_ptr_array_unref);
-    lock->left = lock->roster = 0;
+    lock->left = lock->roster = lock->departed = 0;
     lock->origin = APMIG_LOCK_RECOVERED;
     lock->mask = MASK_ALL;
     lock->held_at = 0;

@@ -81,6 +81,8 @@ enter(Sim *sim, Migration *migration, Stage stage, gint64 delay)
     if (moves && stage == STAGE_TRANSFER)
         migration->stream_at = sim->now;
     if (moves && stage == STAGE_TRANSFER && migration->outgoing)
+        migration->may_count += 2; /* libvirt's event of it may come after its end was seen */
+    if (moves && stage == STAGE_TRANSFER && migration->outgoing)
         hypervisor_tell(sim, NEWS_SENDING, migration->guest);
     if (moves && stage == STAGE_STOP_COPY)
         hypervisor_tell(sim, NEWS_SUSPENDED, migration->guest);
@@ -199,6 +201,8 @@ guest_stop(Sim *sim, Guest *guest)
 {
     if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
         return;
+    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
+        truth_may_count(guest->told.migration); /* nobody has seen it stay */
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s stops", guest->name);
     hypervisor_tell(sim, NEWS_STOPPED, guest);
@@ -433,6 +437,7 @@ appear(Sim *sim, Migration *migration)
         return;
     }
     migration->stray = is_late(sim, migration);
+    truth_may_count(migration);
     migration->began_at = sim->now;
     guest->expected = NULL;
     guest->migration = migration;
@@ -595,6 +600,8 @@ guests_disturbed(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
+        if (guest->migration)
+            truth_may_count(guest->migration);
         if (guest->migration && dice_chance(&sim->dice, 500)) {
             gboolean done = guest->migration->outgoing && guest->migration->stage == STAGE_DONE;
 

@@ -88,10 +88,15 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.news.what = kinds[message->news];
     }
     if (message->news == NEWS_CHANGED || message->news == NEWS_STARTED || message->news == NEWS_ARRIVING) {
+        truth_forget_sent(guest);
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
         guest->facts_from = sim->now;
     }
+    if (message->news == NEWS_SENDING && message->migration)
+        truth_guest_sends(sim, message->migration);
+    if (message->news == NEWS_SENDING && !message->migration)
+        sim->may_count++;
     if (message->news == NEWS_STOPPED_MIGRATED)
         truth_guest_leaves(sim, message->migration);
     if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {
@@ -114,7 +119,7 @@ hypervisor_tell(Sim *sim, News news, Guest *guest)
     message->news = news;
     message->guest = guest;
     message->connection = sim->connection;
-    message->migration = guest->leaving;
+    message->migration = news == NEWS_SENDING ? guest->migration : guest->leaving;
     at = sim->now + (dice_chance(&sim->dice, sim->profile.late)
                          ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                          : dice_spread(&sim->dice, 100, 20 * MSEC));
@@ -194,6 +199,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
+    else
+        truth_forget_sent(question->guest); /* how it went is still to be told */
     if (question->asked_at >= told->stopped_at)
         told->stopped_at = 0;
     told->good_at = sim->now;
@@ -463,6 +470,9 @@ forget_told(Sim *sim)
         Guest *guest = &sim->guests[i];
 
         guest->changing = FALSE;
+        truth_forget_sent(guest);
+        if (guest->migration)
+            truth_may_count(guest->migration);
         if (guest->told.asked_at)
             guest->before = guest->told;
         guest->told = (Told){0};

@@ -256,6 +256,7 @@ check_use_permit(Sim *sim, const ApmigPermit *record)
         return;
     if (permit->turn == (guint)sim->n_events)
         sim_cover(sim, COVER_PERMIT_WAITED);
+    truth_forget_sent(permit->guest);
     permit->stand = PERMIT_USED;
     permit->outgoing = record->outgoing;
     permit->turn = (guint)sim->n_events;

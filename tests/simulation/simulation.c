@@ -196,6 +196,9 @@ sim_free(Sim *sim)
     apmig_engine_free(sim->engine);
     apmig_policy_free(sim->policy);
     g_ptr_array_unref(sim->migrations);
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (sim->guests[i].sent_under)
+            g_ptr_array_unref(sim->guests[i].sent_under);
     g_hash_table_unref(sim->durable_locks);
     g_hash_table_unref(sim->durable_admissions);
     g_hash_table_unref(sim->efforts);

@@ -76,6 +76,7 @@ typedef struct {
     guint told_incarnation;
     gboolean merged; /* the engine cannot tell it from the one before */
     guint steps;
+    guint may_count; /* breaches that it explains, if it is one */
 } Migration;
 
 /* A guest's mediated device, as its driver has it and as QEMU believes it to be. */
@@ -147,6 +148,8 @@ struct Guest {
     Told told;
     Had had;
     gint64 facts_from;    /* what was asked before tells of devices that it no longer has */
+    gboolean sent;        /* libvirt told that memory leaves to another host, and what came of it may be known since: */
+    GPtrArray *sent_under; /* of Lock: it was held then */
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */
@@ -201,7 +204,9 @@ typedef struct {
     ApmigLockState state;
     guint breaches;
     gboolean overdue;
-    guint left; /* guests that have left under it, of which the engine was told, and which no permit let go */
+    guint left; /* guests that have left under it, or their memory, of which the engine was told, and which no permit let go */
+    gboolean annotated; /* by the event at hand */
+    gboolean refused;   /* a guest */
     guint departed;
     guint roster; /* bits by guest: those that the engine has to remember */
 } Lock;
@@ -303,6 +308,7 @@ struct Sim {
     Guest guests[MAX_GUESTS];
     guint n_guests;
     GPtrArray *migrations; /* of Migration, all that ever were */
+    guint may_count;       /* breaches that memory explains which went into a file, and nobody told so */
     ApmigScope *scopes[MASK_ALL + 1];
     KeyQueue queues[N_QUEUES];
 
@@ -581,10 +587,18 @@ void check_released_lock(Sim *sim, const Lock *lock, const ApmigLock *ended);
 
 /* Before the engine is told that the guest has left: that counts. */
 void truth_guest_leaves(Sim *sim, const Migration *migration);
+/* Before the engine is told that its memory leaves to another host: that counts, too, once it is known. */
+void truth_guest_sends(Sim *sim, const Migration *migration);
+/* What it was told of that is void. */
+void truth_forget_sent(Guest *guest);
+/* @migration may be counted under a lock, or counted once more: nobody can know what becomes of it. */
+void truth_may_count(Migration *migration);
 /* Before the engine is told how the guest went: it need not remember it any more. */
 void truth_guest_stops(Sim *sim, const Guest *guest);
 /* The daemon dies: what it had not written is not known any more. */
 void truth_crash(Sim *sim);
+/* Whether the engine knows of the guest, by an answer, that the lock concerns it. */
+gboolean truth_knows(const Lock *lock, const Guest *guest);
 /* After every event. */
 void check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes);
 
