@@ -155,6 +155,29 @@ test_guest_that_was_here_before_the_yes(void)
     end(&story);
 }
 
+/* Who comes in when libvirt can be asked again may be another than was let in meanwhile. */
+static void
+test_yes_without_a_view(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_INCOMING);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    expect_state(&story, "aaaaaaaa", "draining");
+    live(&story, story.policy->admission_usec, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
 static void
 test_offline_migration_ends_with_its_definition(void)
 {
@@ -262,6 +285,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/yes-written-slowly", test_yes_that_is_written_slowly);
     g_test_add_func("/engine/two-yeses", test_two_yeses_and_one_guest);
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
+    g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
     g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);
