@@ -199,9 +199,22 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
 }
 
+/* Whether the QEMU that an answer shows is not the one of which its facts were read: libvirt's event of its start may be
+ * late. What is active does not come in. */
+static gboolean
+is_another_life(const Guest *guest, const ApmigEvent *event)
+{
+    if (guest->stopped && event->answered.token > guest->stop_token)
+        return TRUE;
+    return event->answered.job == APMIG_JOB_INCOMING && guest->answer_token &&
+           guest->job != APMIG_JOB_INCOMING;
+}
+
 static void
 guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
+    if (is_another_life(guest, event))
+        guest_forget_facts(guest, guest->facts_token);
     guest->answer_token = event->answered.token;
     guest->present_token = engine->last_token;
     guest->stopped &= event->answered.token <= guest->stop_token;
