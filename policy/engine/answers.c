@@ -227,7 +227,7 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     learn(engine, guest, event);
     engine_migrations_answered(engine, guest, event);
     if (event->answered.token > guest->sending_token)
-        guest->sending = FALSE; /* it is a migration, which is known now, or memory goes into a file */
+        guest->sending = guest->sent = FALSE; /* it is a migration, which is known now, or goes into a file */
 }
 
 void
@@ -293,7 +293,7 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
         return;
     guest->stopped = TRUE;
     guest->stop_token = engine->last_token;
-    guest->sending = guest->suspended = FALSE;
+    guest->sending = guest->sent = guest->suspended = FALSE;
     guest->came_token = 0;
 }
 
@@ -349,9 +349,10 @@ guest_sends(ApmigEngine *engine, const char *uuid)
         outgoing->memory_sent = TRUE;
         outgoing->iterated = TRUE;
     }
-    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || is_known_to_save(guest))
+    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO)
         return;
-    guest->sending = TRUE;
+    guest->sent = TRUE;
+    guest->sending |= !is_known_to_save(guest);
     guest->sending_token = engine->last_token;
 }
 
@@ -391,7 +392,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_NEWS_JOB_SAVED:
         if (guest)
-            guest->sending = FALSE;
+            guest->sending = guest->sent = FALSE;
         break;
     case APMIG_NEWS_SUSPENDED:
     case APMIG_NEWS_RESUMED:

@@ -161,6 +161,7 @@ typedef struct {
     ApmigToken beat_token;  /* the newest heartbeat that asked for its job */
     ApmigToken hint_token;  /* questions above it were put after the last hint or news of it */
     gboolean sending;       /* memory leaves, and it is not known to where */
+    gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
     gboolean suspended;    /* for a switchover */
     gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */

@@ -141,6 +141,12 @@ test_memory_leaves_after_a_save(Story *story, gconstpointer data)
     answer_all(story, APMIG_JOB_NONE);
     expect_counts(story, 1, 0);
     expect_state(story, "aaaaaaaa", "held");
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answer_all(story, APMIG_JOB_OTHER);
+    news(story, APMIG_NEWS_SENDING); /* nothing tells that the save is over, but the answer */
+    answer_all(story, APMIG_JOB_NONE);
+    expect_counts(story, 2, 0);
 }
 
 static void
