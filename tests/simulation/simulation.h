@@ -153,6 +153,7 @@ struct Guest {
     gint64 facts_from;    /* what was asked before tells of devices that it no longer has */
     gboolean sent;        /* libvirt told that memory leaves to another host, and what came of it may be known since: */
     GPtrArray *sent_under; /* of Lock: it was held then */
+    gint64 sent_at;
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */
