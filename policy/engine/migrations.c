@@ -152,8 +152,10 @@ incoming_absent(ApmigEngine *engine, Migration *migration, ApmigToken token)
     if (migration->defined_token && token > migration->defined_token &&
         !admission_is_pending(engine, migration->pub.uuid))
         migration->admitted_until = 0;
-    if (token > migration->admit_token && !migration->restored)
-        migration->bindable = TRUE;
+    if (token > migration->admit_token) {
+        migration->was_resting = FALSE;
+        migration->bindable = !migration->restored;
+    }
     if (migration->incoming_seen && !migration->admitted_until)
         migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
                       "the guest is gone; it goes on at its source");

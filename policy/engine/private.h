@@ -77,6 +77,7 @@ typedef struct {
     char *end_message;
     GHashTable *breached_by; /* id -> BreachState of each migration in progress that began under it */
     GHashTable *missing;     /* uuid -> gint64 boot time since when a list lacks that guest of its record */
+    gint64 unproven_said_at; /* boot time when it was last looked at why it is unproven; 0: not yet */
     GHashTable *attempts;    /* uuid -> Attempts (breaches.c) */
     GPtrArray *blockers;     /* of migration ids, as last published */
     gboolean dirty;
