@@ -34,7 +34,7 @@ def test_nothing_is_asked_of_the_hypervisor_without_a_lock(running, hypervisor, 
         hypervisor.hint(uuid=G1)
         hypervisor.hint()
     assert root.migrations() == []
-    assert hypervisor.calls() == []
+    assert {call["call"] for call in hypervisor.calls()} <= {"list"}  # a hint of anything may be one of a new guest
     assert root.manager()["HypervisorState"] == "connected"
 
 
