@@ -2,7 +2,8 @@
 /* What the hypervisor tells of its guests, in answers and by itself. */
 #include "engine/private.h"
 
-#define HEARD_MAX 4096 /* guests that come and go between two lists */
+#define HEARD_MAX 4096                  /* guests that come and go between two lists */
+#define GONE_USEC (60 * G_USEC_PER_SEC) /* how long the event of how a guest stopped may come later */
 
 static void
 forget_view(ApmigEngine *engine)
@@ -11,6 +12,7 @@ forget_view(ApmigEngine *engine)
     engine->view_started_at = 0;
     engine->list_owed_since = engine->list_at = engine->heartbeat_owed = engine->heartbeat_at = 0;
     g_hash_table_remove_all(engine->guests);
+    g_hash_table_remove_all(engine->gone);
     g_hash_table_remove_all(engine->heard);
     for (guint i = 0; i < engine->locks->len; i++)
         g_hash_table_remove_all(((Lock *)g_ptr_array_index(engine->locks, i))->missing);
@@ -61,12 +63,38 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
         if (engine->list_token && !g_hash_table_contains(engine->heard, seen->uuid))
             guest->unheard_at = engine->now;
         g_hash_table_insert(engine->guests, guest->uuid, guest);
+        g_hash_table_remove(engine->gone, seen->uuid);
     }
     if (g_strcmp0(guest->name, seen->name) != 0) {
         g_free(guest->name);
         guest->name = g_strdup(seen->name);
     }
     guest->present_token = MAX(guest->present_token, token);
+}
+
+/* @guest: (transfer full): it is not there any more. An answer may overtake the event of how it stopped, which says something
+ * only of a guest of which it is known what it had. */
+static void
+let_go(ApmigEngine *engine, Guest *guest)
+{
+    if (guest->stopped || g_hash_table_size(engine->gone) >= HEARD_MAX) {
+        guest_free(guest);
+        return;
+    }
+    guest->gone_at = engine->now;
+    g_hash_table_replace(engine->gone, guest->uuid, guest);
+}
+
+static void
+forget_gone(ApmigEngine *engine)
+{
+    GHashTableIter iter;
+    Guest *guest;
+
+    g_hash_table_iter_init(&iter, engine->gone);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (engine->now >= guest->gone_at + GONE_USEC)
+            g_hash_table_iter_remove(&iter);
 }
 
 /* Whoever was active when last heard of, and is not in the list of @token. */
@@ -79,8 +107,10 @@ miss_guests(ApmigEngine *engine, ApmigToken token)
 
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (guest->present_token < token)
-            g_hash_table_iter_remove(&iter);
+        if (guest->present_token < token) {
+            g_hash_table_iter_steal(&iter);
+            let_go(engine, guest);
+        }
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
@@ -105,6 +135,7 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
     if (!event->listed.error) {
         for (guint i = 0; i < event->listed.n_guests; i++)
             see_guest(engine, &event->listed.guests[i], event->listed.token);
+        forget_gone(engine);
         miss_guests(engine, event->listed.token);
         engine->list_token = event->listed.token;
         engine->list_owed_since = 0;
@@ -208,7 +239,8 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
     if (event->answered.job == APMIG_JOB_GONE) {
         g_autofree char *uuid = g_strdup(guest->uuid);
 
-        g_hash_table_remove(engine->guests, uuid);
+        g_hash_table_steal(engine->guests, uuid);
+        let_go(engine, guest);
         engine_migrations_guest_absent(engine, uuid, event->answered.token);
         return;
     }
@@ -254,11 +286,10 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
     guest->came_token = 0;
 }
 
-/* Of a guest that was never read nothing is left to be read: it may have been anybody's. */
+/* Of a guest that was never read nothing is left to be read: it may have been anybody's. @guest: (nullable) */
 static void
-departed_unseen(ApmigEngine *engine, const char *uuid, const char *name, gboolean unknown)
+departed_unseen(ApmigEngine *engine, Guest *guest, const char *uuid, const char *name, gboolean unknown)
 {
-    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     const char *how =
         unknown ? "it stopped at its switchover" : "it has migrated, and what it had was not known";
 
@@ -273,7 +304,8 @@ static void
 guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
 {
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
-    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Guest *there = g_hash_table_lookup(engine->guests, uuid);
+    Guest *guest = there ? there : g_hash_table_lookup(engine->gone, uuid);
     gboolean unknown = what == APMIG_NEWS_STOPPED_LOST && guest && guest->suspended;
 
     if (outgoing && !outgoing->stopped_known) {
@@ -283,9 +315,10 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
         outgoing->stopped_unknown = unknown;
         outgoing->memory_sent |= outgoing->stopped_migrated || unknown;
     } else if (!outgoing && (unknown || what == APMIG_NEWS_STOPPED_MIGRATED)) {
-        departed_unseen(engine, uuid, name, unknown);
+        departed_unseen(engine, guest, uuid, name, unknown);
     }
     guest_is_stopped(engine, uuid);
+    g_hash_table_remove(engine->gone, uuid);
 }
 
 /* Memory leaves, to another host or into a file: which of them is asked for. */

@@ -163,6 +163,7 @@ typedef struct {
     gboolean sending;       /* memory leaves, and it is not known to where */
     ApmigToken sending_token;
     gboolean suspended;    /* for a switchover */
+    gint64 gone_at;        /* boot time when it was found to be gone; of those that are */
     gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */
     ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
 } Guest;
@@ -217,6 +218,7 @@ struct ApmigEngine {
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
+    GHashTable *gone;   /* uuid -> Guest: those of whose end libvirt's event may still come */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
