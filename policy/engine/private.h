@@ -397,6 +397,8 @@ void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
 void engine_settle_heartbeat(ApmigEngine *engine);
 gint64 engine_silence_next_deadline(const ApmigEngine *engine);
 void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+/* Whether libvirt's status folder itself is watched, from now on. */
+void engine_hints_changed(ApmigEngine *engine, gboolean watched);
 /* Looks whether something was seen and is still without its event or its hint. */
 void engine_settle_lateness(ApmigEngine *engine);
 gint64 engine_lateness_next_deadline(const ApmigEngine *engine);
