@@ -81,6 +81,8 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
         action->admission = g_new0(ApmigAdmission, 1);
         action->admission->uuid = g_strdup(migration->pub.uuid);
     }
+    if (migration->pub.outgoing)
+        engine_stamp_between(engine, migration->pub.uuid);
     if (g_ptr_array_find(engine->migrations, migration, &index))
         g_ptr_array_add(engine->ended_migrations, g_ptr_array_steal_index(engine->migrations, index));
 }
