@@ -219,7 +219,8 @@ struct ApmigEngine {
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
-    GHashTable *gone;   /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
+    GHashTable *
+        gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
@@ -400,6 +401,8 @@ void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
 void engine_settle_heartbeat(ApmigEngine *engine);
 gint64 engine_silence_next_deadline(const ApmigEngine *engine);
 void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+/* Whether libvirt's status folder itself is watched, from now on. */
+void engine_hints_changed(ApmigEngine *engine, gboolean watched);
 /* Looks whether something was seen and is still without its event or its hint. */
 void engine_settle_lateness(ApmigEngine *engine);
 gint64 engine_lateness_next_deadline(const ApmigEngine *engine);
