@@ -18,7 +18,8 @@ from devices import STANDIN, DeviceRig, MediatedDevice, set_parameter  # noqa: E
 from fencing import POLICY, choose_steps  # noqa: E402
 
 PARAMETERS = {"save_delay_ms": 0, "load_delay_ms": 0, "delay_uninterruptible": "N", "delay_locked": "N",
-              "strict_resuming": "N"}
+              "sessions_end": "N", "strict_resuming": "N", "set_fails": "N", "stream_version": 1, "hardware": 0x92000000,
+              "hold_lock_ms": 0}
 
 
 def pytest_configure(config):
@@ -67,8 +68,9 @@ def guest(rig, kind):
 
 
 @pytest.fixture
-def helpers(rig):
-    """Both hosts have apmigd-fence, and apmigd ends migrations as it is shipped to."""
+def helpers(rig, standin):
+    """Both hosts have apmigd-fence, and apmigd ends migrations as it is shipped to: on a driver of v2."""
+    standin("sessions_end", "Y")
     for host in rig.hosts:
         host.start_fence()
 
