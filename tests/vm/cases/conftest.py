@@ -19,7 +19,7 @@ from fencing import POLICY, choose_steps  # noqa: E402
 
 PARAMETERS = {"save_delay_ms": 0, "load_delay_ms": 0, "delay_uninterruptible": "N", "delay_locked": "N",
               "sessions_end": "N", "strict_resuming": "N", "set_fails": "N", "stream_version": 1, "hardware": 0x92000000,
-              "hold_lock_ms": 0}
+              "hold_lock_ms": 0, "says_ap": "Y"}
 
 
 def pytest_configure(config):
@@ -68,9 +68,8 @@ def guest(rig, kind):
 
 
 @pytest.fixture
-def helpers(rig, standin):
-    """Both hosts have apmigd-fence, and apmigd ends migrations as it is shipped to: on a driver of v2."""
-    standin("sessions_end", "Y")
+def helpers(rig):
+    """Both hosts have apmigd-fence, and apmigd ends migrations as it is shipped to."""
     for host in rig.hosts:
         host.start_fence()
 
@@ -83,6 +82,13 @@ def steps(rig, helpers):
         if host.path(POLICY).exists() and host.apmigd.status is None:
             choose_steps(host)
         host.path(POLICY).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def other_driver(rig, standin):
+    """The device's driver is not vfio_ap, and ends its data sessions with the state, as the interface has it."""
+    standin("says_ap", "N")
+    standin("sessions_end", "Y")
 
 
 @pytest.fixture

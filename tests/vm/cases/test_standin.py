@@ -118,6 +118,11 @@ def test_info(opened):
 HEAD, QUEUE = struct.Struct("=IIII4Q"), struct.Struct("=QH6x")
 
 
+def test_info_of_another_driver(opened, standin):
+    standin("says_ap", "N")
+    assert opened.info[0] == vfio.FLAG_RESET | vfio.FLAG_PCI
+
+
 def save(device):
     """All that a device sends."""
     session = device.set_state(vfio.STOP_COPY)
@@ -192,6 +197,48 @@ def test_load_replaces_the_configuration(device, opened, new_device):
         descriptor.reset()
         os.close(session)
     assert other.read("ap_config") == source
+
+
+def test_stream_errors(device, opened, new_device):
+    """What a foreign byte does in the data, through a duplicate: less than to fail, or more (docs/guarantees.md)."""
+    device.write("assign_control_domain", 0x12)
+    data = save(opened)
+    other = new_device(STANDIN)
+    other.write("assign_control_domain", 9)
+    before = other.read("ap_config")
+    with vfio.opened(other.uuid) as destination:
+        session = destination.set_state(vfio.RESUMING)
+        foreign = os.dup(session)
+        assert os.write(foreign, b"x") == 1  # nobody notices before the stream comes
+        refuse(errno.EINVAL, session, data)
+        os.close(foreign)
+        assert other.read("ap_config") == before
+        destination.reset()
+        session = destination.set_state(vfio.RESUMING)
+        foreign = os.dup(session)
+        os.write(session, data[:20])
+        os.write(foreign, b"x")
+        os.write(session, data[20:-1])
+        refuse(errno.EINVAL, session, data[-1:])
+        os.close(foreign)
+        assert other.read("ap_config") not in (before, device.read("ap_config"))
+        destination.reset()
+        session = destination.set_state(vfio.RESUMING)
+        os.write(session, data)
+        loaded = other.read("ap_config")
+        refuse(errno.EINVAL, session, b"x")
+        assert other.read("ap_config") == loaded == device.read("ap_config")
+        destination.reset()
+        session = opened.set_state(vfio.STOP_COPY)
+        foreign = os.dup(session)
+        os.read(foreign, 8)
+        rest = os.read(session, 4096)
+        assert rest == data[8:] and os.read(session, 4096) == b""  # no error
+        session_in = destination.set_state(vfio.RESUMING)
+        os.write(session_in, data[:-1])
+        destination.set_state(vfio.RUNNING)  # nor here
+        for fd in (session, foreign, session_in):
+            os.close(fd)
 
 
 def test_other_hardware_is_refused(device, opened, standin):

@@ -4,12 +4,17 @@
  * with a configuration space and nothing else
  */
 
+#include <linux/module.h>
 #include <linux/pci_ids.h>
 #include <linux/uaccess.h>
 #include <linux/unaligned.h>
 #include <linux/vfio_pci_core.h>
 
 #include "standin.h"
+
+static bool says_ap = true;
+module_param(says_ap, bool, 0644);
+MODULE_PARM_DESC(says_ap, "GET_INFO tells that it is vfio_ap's, not any driver's");
 
 #define STANDIN_DEVICE_ID	0x04ff
 #define STANDIN_CLASS		0x1080
@@ -117,8 +122,9 @@ static long get_info(void __user *arg)
 	if (info.argsz < minsz)
 		return -EINVAL;
 	/* What tells vfio_ap's devices from others, beside what QEMU asks. */
-	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_AP |
-		     VFIO_DEVICE_FLAGS_RESET;
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	if (says_ap)
+		info.flags |= VFIO_DEVICE_FLAGS_AP;
 	info.num_regions = VFIO_PCI_NUM_REGIONS;
 	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
