@@ -112,7 +112,7 @@ typedef struct {
     char *uuid;
     gboolean want_facts;
     ApmigGuest *known; /* (nullable) */
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigLibvirtReading *reading;
 } Query;
 
@@ -156,8 +156,8 @@ make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpoi
 
     if (connection) {
         query->reading = apmig_libvirt_query(
-            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known,
-                                                query->sysfs_root, on_facts_read, query});
+            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known, query->sysfs,
+                                                on_facts_read, query});
         return;
     }
     query->reading = g_new0(ApmigLibvirtReading, 1);
@@ -195,7 +195,7 @@ hand_on_answer(gpointer owner, gpointer data)
         tell_answer(owner, query);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
-    g_free(query->sysfs_root);
+    apmig_sysfs_unref(query->sysfs);
     g_free(query->uuid);
     g_free(query);
 }
@@ -212,7 +212,7 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;
     query->known = known && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
-    query->sysfs_root = g_strdup(self->sysfs_root);
+    query->sysfs = apmig_sysfs_ref(self->sysfs);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_query, hand_on_answer, query);
 }
 
@@ -455,7 +455,7 @@ free_hypervisor(ApmigHypervisor *vtable)
         apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
     g_ptr_array_unref(self->look_ups);
     g_hash_table_unref(self->known);
-    g_free(self->sysfs_root);
+    apmig_sysfs_unref(self->sysfs);
     apmig_stamp_host_unref(self->stamp_host);
     g_free(self->status_dir);
     g_free(self->uri);
@@ -463,7 +463,7 @@ free_hypervisor(ApmigHypervisor *vtable)
 }
 
 ApmigHypervisor *
-apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char *sysfs_root)
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs)
 {
     LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
 
@@ -481,8 +481,8 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->uri = g_strdup(uri);
     if (status_dir && *status_dir != '\0')
         self->status_dir = g_strdup(status_dir);
-    self->sysfs_root = g_strdup(sysfs_root);
-    self->stamp_host = apmig_stamp_host_new(sysfs_root);
+    self->sysfs = apmig_sysfs_ref(sysfs);
+    self->stamp_host = apmig_stamp_host_new(sysfs);
     self->look_ups = g_ptr_array_new();
     self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
     return &self->vtable;

@@ -13,7 +13,7 @@ typedef struct {
     ApmigHypervisor vtable;
     char *uri;
     char *status_dir;
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigStampHost *stamp_host;
     ApmigHypervisorCallbacks callbacks;
     gpointer user_data;

@@ -43,6 +43,8 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->connected = FALSE;
     g_free(engine->view_trouble);
     engine->view_trouble = g_strdup(reason);
+    for (guint i = 0; i < engine->locks->len; i++)
+        ((Lock *)g_ptr_array_index(engine->locks, i))->unproven_said_at = 0;
     forget_view(engine);
     engine_steps_lost(engine);
     engine_stamps_view_lost(engine);

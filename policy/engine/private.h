@@ -77,6 +77,7 @@ typedef struct {
     char *end_message;
     GHashTable *breached_by; /* id -> BreachState of each migration in progress that began under it */
     GHashTable *missing;     /* uuid -> gint64 boot time since when a list lacks that guest of its record */
+    gint64 unproven_said_at; /* boot time when it was last looked at why it is unproven; 0: not yet */
     GHashTable *attempts;    /* uuid -> Attempts (breaches.c) */
     GPtrArray *blockers;     /* of migration ids, as last published */
     gboolean dirty;
@@ -372,7 +373,9 @@ gint64 engine_waiting_next_deadline(const ApmigEngine *engine);
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
-/* As before, for what has happened to it here. */
+/* Its migration has ended, and the next may begin at once: if its stamp is still to be written, then now. */
+void engine_stamp_between(ApmigEngine *engine, const char *uuid);
+/* As engine_stamp_guest(), for what has happened to it here. */
 void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
@@ -415,8 +418,9 @@ void lock_note_breach(ApmigEngine *engine, Lock *lock, const Migration *migratio
 void engine_judge_migration(ApmigEngine *engine, const Migration *migration, const char *result);
 /* What the guest has was just read, which came in when that was not known. */
 void engine_judge_arrival(ApmigEngine *engine, Guest *guest);
-/* A lock that overlaps refuses the guest. */
-void lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name);
+/* A lock that overlaps refuses the guest. @from: (nullable): the name of the host it comes from */
+void lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name,
+                        const char *from);
 void attempts_free(gpointer data);
 
 /* departed.c */

@@ -235,10 +235,11 @@ static const ApmigHypervisorCallbacks callbacks = {view_started, told, other_key
 static World *
 world_new_on(const char *uri, const char *status_dir, const char *sysfs_root)
 {
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(sysfs_root);
     World *world = g_new0(World, 1);
 
     world->told = g_string_new(NULL);
-    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir, sysfs_root);
+    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir, sysfs);
     world->hypervisor->start(world->hypervisor, &callbacks, world);
     g_assert_cmpstr(world->told->str, ==, ""); /* nothing from within the call */
     return world;
