@@ -133,6 +133,10 @@ typedef struct {
         defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
+    guint64 qemu;           /* the process that the helper takes for its guest's; 0: not known */
+    ApmigToken qemu_token;  /* questions above it were put after it was looked at */
+    gboolean qemu_comes_in; /* one of them found that its guest comes in: so it is no restore's */
+    gboolean state_is_vain; /* @qemu's device does not end its data session with its state */
     gboolean not_abortable;
     gboolean dirty;
     gint64 ended_at;
@@ -318,7 +322,7 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 /* steps.c */
 /* What comes in is another QEMU. */
 void migration_begin_steps_anew(Migration *migration);
-void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+void engine_step_finished(ApmigEngine *engine, const ApmigEvent *event);
 /* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
 void engine_steps_lost(ApmigEngine *engine);
 /* What would be done to end @migration: the steps of @finding, or why there are none. */
