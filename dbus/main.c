@@ -126,14 +126,14 @@ sysfs_root(const Options *options)
 }
 
 static ApmigHypervisor *
-new_hypervisor(const ApmigConfig *config, const Options *options)
+new_hypervisor(const ApmigConfig *config, ApmigSysfs *sysfs)
 {
 #ifdef APMIG_SCRIPTED_HYPERVISOR
     if (g_str_has_prefix(config->libvirt_uri, "scripted:"))
         return apmig_scripted_hypervisor_new(config->libvirt_uri);
 #endif
     return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL,
-                                        sysfs_root(options));
+                                        sysfs);
 }
 
 static gboolean
@@ -192,6 +192,7 @@ new_core(const Options *options, GError **error)
     g_autoptr(ApmigConfig) config = load_config(options, error);
     g_autoptr(ApmigPolicy) policy = config ? load_policy(options, error) : NULL;
     const char *state_dir = directory("STATE_DIRECTORY", "/var/lib/apmigd");
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(sysfs_root(options));
     ApmigStore *store;
     ApmigCore *core;
 
@@ -200,8 +201,7 @@ new_core(const Options *options, GError **error)
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
     if (!store)
         return NULL;
-    core = apmig_core_new(policy, store, new_hypervisor(config, options),
-                          apmig_key_view_new(sysfs_root(options)),
+    core = apmig_core_new(policy, store, new_hypervisor(config, sysfs), apmig_key_view_new(sysfs),
                           apmig_host_identity_new(sysfs_root(options), "/proc"), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));

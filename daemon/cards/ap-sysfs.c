@@ -135,34 +135,22 @@ read_queue(int folder, const ApmigApqn *number)
     return queue;
 }
 
-static void
-read_ap_device(const char *sysfs_root, const char *name, ApmigApHost *host)
+static gpointer
+read_card_named(const char *sysfs_root, const char *name)
 {
-    ApmigApqn number;
+    Folder folder = open_folder(sysfs_root, AP_DEVICES, name);
     guint adapter;
-    gboolean is_queue = apmig_ap_parse_queue_name(name, &number);
-    gboolean is_card = !is_queue && apmig_ap_parse_card_name(name, &adapter);
-    Folder folder = is_queue || is_card ? open_folder(sysfs_root, AP_DEVICES, name) : -1;
 
-    if (folder < 0)
-        return;
-    if (is_queue)
-        g_ptr_array_add(host->queues, read_queue(folder, &number));
-    else
-        g_ptr_array_add(host->cards, read_card(folder, adapter));
+    return folder >= 0 && apmig_ap_parse_card_name(name, &adapter) ? read_card(folder, adapter) : NULL;
 }
 
-/* Calls @func with the name of each entry of a folder; one that is not there has none. */
-static void
-read_entries(const char *sysfs_root, const char *path,
-             void (*func)(const char *sysfs_root, const char *name, ApmigApHost *host), ApmigApHost *host)
+static gpointer
+read_queue_named(const char *sysfs_root, const char *name)
 {
-    g_autofree char *full = g_build_filename(sysfs_root, path, NULL);
-    g_autoptr(GDir) folder = g_dir_open(full, 0, NULL);
-    const char *name;
+    Folder folder = open_folder(sysfs_root, AP_DEVICES, name);
+    ApmigApqn number;
 
-    while (folder && (name = g_dir_read_name(folder)) != NULL)
-        func(sysfs_root, name, host);
+    return folder >= 0 && apmig_ap_parse_queue_name(name, &number) ? read_queue(folder, &number) : NULL;
 }
 
 /* --- mediated devices ---------------------------------------------------------------------------- */
@@ -221,20 +209,28 @@ read_device_config(int folder, ApmigApDevice *device)
     return queues != NULL;
 }
 
-static void
-read_device(const char *sysfs_root, const char *name, ApmigApHost *host)
+static gpointer
+read_device(const char *sysfs_root, const char *name)
 {
     Folder folder = open_device(sysfs_root, name);
     g_autofree char *uuid = g_ascii_strdown(name, -1);
     ApmigApDevice *device;
 
     if (folder < 0 || is_ap_device(folder) != APMIG_YES)
-        return;
+        return NULL;
     device = apmig_ap_device_new(uuid);
     device->queues = read_device_scope(folder);
     if (read_device_config(folder, device))
         device->has_config = APMIG_YES;
-    g_ptr_array_add(host->devices, device);
+    return device;
+}
+
+static gpointer
+read_scope(const char *sysfs_root, const char *uuid)
+{
+    Folder folder = open_device(sysfs_root, uuid);
+
+    return folder >= 0 && is_ap_device(folder) == APMIG_YES ? read_device_scope(folder) : NULL;
 }
 
 ApmigKnown
@@ -246,11 +242,14 @@ apmig_ap_is_device(const char *sysfs_root, const char *uuid)
 }
 
 ApmigScope *
-apmig_ap_device_scope(const char *sysfs_root, const char *uuid)
+apmig_ap_device_scope(ApmigSysfs *sysfs, const char *uuid)
 {
-    Folder folder = open_device(sysfs_root, uuid);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    g_autoptr(GPtrArray) scopes = NULL;
 
-    return folder >= 0 && is_ap_device(folder) == APMIG_YES ? read_device_scope(folder) : NULL;
+    g_ptr_array_add(names, (char *)uuid);
+    scopes = apmig_sysfs_read(sysfs, names, read_scope, (GDestroyNotify)apmig_scope_unref, NULL);
+    return scopes->len ? g_ptr_array_steal_index(scopes, 0) : NULL;
 }
 
 /* --- the host ------------------------------------------------------------------------------------ */
@@ -302,22 +301,117 @@ read_can_migrate(const char *sysfs_root)
     return features && apmig_ap_has_feature(features, "migratable");
 }
 
+/* Returns: (transfer full): the names of a folder's entries; one that is not there has none. */
+static GPtrArray *
+list_entries(const char *sysfs_root, const char *path)
+{
+    g_autofree char *full = g_build_filename(sysfs_root, path, NULL);
+    g_autoptr(GDir) folder = g_dir_open(full, 0, NULL);
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    const char *name;
+
+    while (folder && (name = g_dir_read_name(folder)) != NULL)
+        g_ptr_array_add(names, g_strdup(name));
+    return names;
+}
+
+static void
+take_all(GPtrArray *into, GPtrArray *from)
+{
+    while (from->len)
+        g_ptr_array_add(into, g_ptr_array_steal_index_fast(from, from->len - 1));
+}
+
+static void
+read_devices(ApmigSysfs *sysfs, ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) names = list_entries(apmig_sysfs_root(sysfs), MDEV_DEVICES);
+    g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) devices =
+        apmig_sysfs_read(sysfs, names, read_device, (GDestroyNotify)apmig_ap_device_free, unread);
+
+    take_all(host->devices, devices);
+    for (guint i = 0; i < unread->len; i++) {
+        const char *name = g_ptr_array_index(unread, i);
+        g_autofree char *uuid = g_ascii_strdown(name, -1);
+
+        if (apmig_ap_is_device(apmig_sysfs_root(sysfs), name) != APMIG_NO)
+            g_ptr_array_add(host->devices, apmig_ap_device_new(uuid));
+    }
+    g_ptr_array_sort(host->devices, compare_devices);
+}
+
+static void
+read_cards(ApmigSysfs *sysfs, const GPtrArray *names, ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) cards =
+        apmig_sysfs_read(sysfs, names, read_card_named, (GDestroyNotify)apmig_ap_card_free, unread);
+    guint adapter;
+
+    take_all(host->cards, cards);
+    for (guint i = 0; i < unread->len; i++)
+        if (apmig_ap_parse_card_name(g_ptr_array_index(unread, i), &adapter))
+            g_ptr_array_add(host->cards, apmig_ap_card_new(adapter));
+    g_ptr_array_sort(host->cards, compare_cards);
+}
+
+static void
+add_unread_queue(ApmigApHost *host, const char *name)
+{
+    ApmigApqn number;
+    ApmigApQueue *queue;
+
+    if (!apmig_ap_parse_queue_name(name, &number))
+        return;
+    queue = apmig_ap_queue_new(number.adapter, number.domain);
+    queue->hangs = TRUE;
+    g_ptr_array_add(host->queues, queue);
+}
+
+static void
+read_queues(ApmigSysfs *sysfs, const GPtrArray *names, ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) unread = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) queues =
+        apmig_sysfs_read(sysfs, names, read_queue_named, (GDestroyNotify)apmig_ap_queue_free, unread);
+
+    take_all(host->queues, queues);
+    for (guint i = 0; i < unread->len; i++)
+        add_unread_queue(host, g_ptr_array_index(unread, i));
+    g_ptr_array_sort(host->queues, compare_queues);
+}
+
+static void
+read_cards_and_queues(ApmigSysfs *sysfs, ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) names = list_entries(apmig_sysfs_root(sysfs), AP_DEVICES);
+    g_autoptr(GPtrArray) cards = g_ptr_array_new();
+    g_autoptr(GPtrArray) queues = g_ptr_array_new();
+
+    for (guint i = 0; i < names->len; i++) {
+        char *name = g_ptr_array_index(names, i);
+        ApmigApqn number;
+
+        g_ptr_array_add(apmig_ap_parse_queue_name(name, &number) ? queues : cards, name);
+    }
+    read_cards(sysfs, cards, host);
+    read_queues(sysfs, queues, host);
+}
+
 ApmigApHost *
-apmig_ap_read_host(const char *sysfs_root)
+apmig_ap_read_host(ApmigSysfs *sysfs)
 {
     ApmigApHost *host = apmig_ap_host_new();
-    Folder bus = open_folder(sysfs_root, AP_BUS, NULL);
+    Folder bus = open_folder(apmig_sysfs_root(sysfs), AP_BUS, NULL);
 
-    read_entries(sysfs_root, MDEV_DEVICES, read_device, host);
-    g_ptr_array_sort(host->devices, compare_devices);
+    read_devices(sysfs, host);
     if (bus < 0)
         return host;
     host->present = TRUE;
     read_bus(bus, host);
-    read_entries(sysfs_root, AP_DEVICES, read_ap_device, host);
-    g_ptr_array_sort(host->cards, compare_cards);
-    g_ptr_array_sort(host->queues, compare_queues);
-    host->can_migrate = read_can_migrate(sysfs_root);
+    read_cards_and_queues(sysfs, host);
+    host->can_migrate = read_can_migrate(apmig_sysfs_root(sysfs));
     return host;
 }
 

@@ -3,25 +3,26 @@
  * The AP bus and vfio_ap's mediated devices in sysfs: reads what is there, and judges nothing.
  *
  * Every function blocks and may be called by several threads at once: it belongs into a worker thread. Reading takes
- * locks of the kernel that it holds while it resets queues. Nothing here needs a privilege. sysfs is read file by file, so the whole is not of one moment; a file that vanishes
- * meanwhile is unknown, and a device that does is not there.
+ * locks of the kernel that it holds while it resets queues. Nothing here needs a privilege. sysfs is read file by file, so
+ * the whole is not of one moment; a file that vanishes meanwhile is unknown, and a device that does is not there.
  */
 #pragma once
 
 #include "ap/ap.h"
+#include "cards/sysfs.h"
 
 /* In place of @sysfs_root when nothing else is wanted. */
 #define APMIG_SYSFS_ROOT "/sys"
 
 /**
  * apmig_ap_read_host:
- * @sysfs_root: where sysfs is mounted
  *
- * Asks no card for anything, so serial numbers are "": see apmig_ap_read_serial().
+ * Asks no card for anything, so serial numbers are "": see apmig_ap_read_serial(). What hangs is there, and nothing is known
+ * of it; it takes a second longer then.
  *
  * Returns: (transfer full): always; without an AP bus it is not present, and has mediated devices at most.
  */
-ApmigApHost *apmig_ap_read_host(const char *sysfs_root);
+ApmigApHost *apmig_ap_read_host(ApmigSysfs *sysfs);
 
 /* Whether the AP bus has the driver that passes queues through to guests. No lock of the kernel's is taken, so that nothing
  * blocks. */
@@ -44,9 +45,9 @@ ApmigKnown apmig_ap_is_device(const char *sysfs_root, const char *uuid);
  * such file. They change without an event: when queues are assigned or taken away, and when a card or a queue comes
  * or goes.
  *
- * Returns: (transfer full) (nullable): NULL when it is no mediated device of vfio_ap, or cannot be read.
+ * Returns: (transfer full) (nullable): NULL when it is no mediated device of vfio_ap, or cannot be read, or hangs.
  */
-ApmigScope *apmig_ap_device_scope(const char *sysfs_root, const char *uuid);
+ApmigScope *apmig_ap_device_scope(ApmigSysfs *sysfs, const char *uuid);
 
 /* The kernel asks the card, as for mkvps. Returns: (transfer full): a card's serial number; "" when it does not tell. */
 char *apmig_ap_read_serial(const char *sysfs_root, guint adapter);

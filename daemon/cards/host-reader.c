@@ -6,7 +6,7 @@
 
 /* What a thread reads. Counted by g_atomic_rc_box: one reference is its thread's, one the reader's. */
 typedef struct {
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigHostReader *reader; /* main loop's thread; NULL: freed meanwhile */
     gint64 asked_at,
         began_at;      /* monotonic: when the first of those that it reads for asked, and when it began */
@@ -24,7 +24,7 @@ typedef struct {
 } Request;
 
 struct ApmigHostReader {
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     Job *job;            /* NULL: none under way */
     GPtrArray *requests; /* of Request: those not answered */
     ApmigHostReadingFunc func;
@@ -37,7 +37,7 @@ job_clear(gpointer data)
     Job *job = data;
 
     apmig_ap_host_free(job->host);
-    g_free(job->sysfs_root);
+    apmig_sysfs_unref(job->sysfs);
 }
 
 static void
@@ -88,7 +88,7 @@ read_host(gpointer data)
 {
     Job *job = data;
 
-    job->host = apmig_ap_read_host(job->sysfs_root);
+    job->host = apmig_ap_read_host(job->sysfs);
     apmig_post(job_done, job, job_unref);
     return NULL;
 }
@@ -111,7 +111,7 @@ start_job(ApmigHostReader *reader)
     if (reader->job || !is_waited_for(reader))
         return;
     job = g_atomic_rc_box_new0(Job);
-    job->sysfs_root = g_strdup(reader->sysfs_root);
+    job->sysfs = apmig_sysfs_ref(reader->sysfs);
     job->reader = reader;
     job->asked_at = job->began_at = g_get_monotonic_time();
     g_atomic_rc_box_acquire(job);
@@ -178,11 +178,11 @@ apmig_host_reader_read(ApmigHostReader *reader, gint64 limit_usec, ApmigHostRead
 /* --- life ---------------------------------------------------------------------------------------- */
 
 ApmigHostReader *
-apmig_host_reader_new(const char *sysfs_root)
+apmig_host_reader_new(ApmigSysfs *sysfs)
 {
     ApmigHostReader *reader = g_new0(ApmigHostReader, 1);
 
-    reader->sysfs_root = g_strdup(sysfs_root);
+    reader->sysfs = apmig_sysfs_ref(sysfs);
     reader->requests = g_ptr_array_new_with_free_func(request_free);
     return reader;
 }
@@ -203,6 +203,6 @@ apmig_host_reader_free(ApmigHostReader *reader)
         reader->job->reader = NULL;
     g_clear_pointer(&reader->job, job_unref);
     g_ptr_array_unref(reader->requests);
-    g_free(reader->sysfs_root);
+    apmig_sysfs_unref(reader->sysfs);
     g_free(reader);
 }

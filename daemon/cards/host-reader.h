@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The description of this host's crypto hardware, read in a thread of its own: sysfs waits for the kernel's locks while
- * queues are reset. At most one such thread at a time; one that hangs is left behind, and nothing is read until it has
- * returned. Main loop's thread only; nothing blocks.
+ * queues are reset. At most one such thread at a time. Main loop's thread only; nothing blocks.
  */
 #pragma once
 
 #include "ap/ap.h"
+#include "cards/sysfs.h"
 
 typedef struct ApmigHostReader ApmigHostReader;
 
@@ -18,7 +18,7 @@ typedef void (*ApmigHostReadFunc)(ApmigApHost *host, gpointer user_data);
 typedef void (*ApmigHostReadingFunc)(const ApmigApHost *host, gint64 asked_at, gint64 began_at,
                                      gpointer user_data);
 
-ApmigHostReader *apmig_host_reader_new(const char *sysfs_root);
+ApmigHostReader *apmig_host_reader_new(ApmigSysfs *sysfs);
 /* @func: told of every reading once, however many have asked for it, and when it is too late for them, too */
 void apmig_host_reader_set_func(ApmigHostReader *reader, ApmigHostReadingFunc func, gpointer user_data);
 /* @reader: (nullable): what is being read is dropped, without an answer */

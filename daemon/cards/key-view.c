@@ -25,7 +25,7 @@ typedef struct {
 } Reading;
 
 struct ApmigKeyView {
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigHostReader *host_reader;
     ApmigCardReader *card_reader;
     ApmigApHost *host; /* as it was read last; NULL: not */
@@ -305,17 +305,17 @@ apmig_key_view_host(const ApmigKeyView *view, gint64 max_age_usec)
 gboolean
 apmig_key_view_has_guest_queues(const ApmigKeyView *view)
 {
-    return apmig_ap_has_guest_driver(view->sysfs_root);
+    return apmig_ap_has_guest_driver(apmig_sysfs_root(view->sysfs));
 }
 
 ApmigKeyView *
-apmig_key_view_new(const char *sysfs_root)
+apmig_key_view_new(ApmigSysfs *sysfs)
 {
     ApmigKeyView *view = g_new0(ApmigKeyView, 1);
 
-    view->sysfs_root = g_strdup(sysfs_root);
-    view->host_reader = apmig_host_reader_new(sysfs_root);
-    view->card_reader = apmig_card_reader_new(sysfs_root);
+    view->sysfs = apmig_sysfs_ref(sysfs);
+    view->host_reader = apmig_host_reader_new(sysfs);
+    view->card_reader = apmig_card_reader_new(apmig_sysfs_root(sysfs));
     view->evidence = apmig_evidence_new();
     view->kept = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     view->readings = g_ptr_array_new_with_free_func(reading_free);
@@ -333,6 +333,6 @@ apmig_key_view_free(ApmigKeyView *view)
     g_hash_table_unref(view->kept);
     apmig_ap_host_free(view->host);
     apmig_evidence_free(view->evidence);
-    g_free(view->sysfs_root);
+    apmig_sysfs_unref(view->sysfs);
     g_free(view);
 }

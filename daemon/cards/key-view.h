@@ -25,13 +25,8 @@ typedef void (*ApmigKeyViewFunc)(const ApmigApHost *host, const GPtrArray *readi
 /* @alarm: a sentence: a card contradicts what somebody said of its keys. */
 typedef void (*ApmigKeyAlarmFunc)(guint adapter, guint domain, const char *alarm, gpointer user_data);
 
-/**
- * apmig_key_view_new:
- * @sysfs_root: where sysfs is, "/sys"
- *
- * Reads nothing yet.
- */
-ApmigKeyView *apmig_key_view_new(const char *sysfs_root);
+/* Reads nothing yet. */
+ApmigKeyView *apmig_key_view_new(ApmigSysfs *sysfs);
 
 /* @view: (nullable): what is being read is dropped, without an answer */
 void apmig_key_view_free(ApmigKeyView *view);

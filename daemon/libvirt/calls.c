@@ -12,12 +12,12 @@
 /* --- one guest ----------------------------------------------------------------------------------- */
 
 static ApmigGuest *
-read_active_guest(virDomainPtr domain, const char *sysfs_root, GError **error)
+read_active_guest(virDomainPtr domain, ApmigSysfs *sysfs, GError **error)
 {
     ApmigGuest *guest = apmig_domain_read_guest(domain, error);
 
     if (guest)
-        apmig_guest_read_queues(guest, sysfs_root);
+        apmig_guest_read_queues(guest, sysfs);
     return guest;
 }
 
@@ -27,7 +27,7 @@ read_facts_first(virDomainPtr domain, const ApmigLibvirtQuestion *question, Apmi
 {
     g_autoptr(GError) error = NULL;
 
-    reading->guest = read_active_guest(domain, question->sysfs_root, &error);
+    reading->guest = read_active_guest(domain, question->sysfs, &error);
     if (reading->guest)
         question->facts_read(reading->guest, question->data);
     else if (virGetLastErrorCode() == VIR_ERR_OPERATION_TIMEOUT)
@@ -47,7 +47,7 @@ read_facts_last(virDomainPtr domain, const ApmigLibvirtQuestion *question, gbool
     else if (question->want_facts && !told)
         reading->guest = apmig_domain_read_guest(domain, NULL);
     if (reading->guest)
-        apmig_guest_read_queues(reading->guest, question->sysfs_root);
+        apmig_guest_read_queues(reading->guest, question->sysfs);
 }
 
 static void
@@ -98,7 +98,7 @@ comes_in(virDomainPtr domain, const ApmigDomainState *state)
 }
 
 ApmigGuest *
-apmig_libvirt_read_facts(ApmigLibvirtConnection *connection, const char *uuid, const char *sysfs_root)
+apmig_libvirt_read_facts(ApmigLibvirtConnection *connection, const char *uuid, ApmigSysfs *sysfs)
 {
     g_autoptr(virDomain) domain = apmig_libvirt_connection_find(connection, uuid);
     ApmigDomainState state;
@@ -106,11 +106,11 @@ apmig_libvirt_read_facts(ApmigLibvirtConnection *connection, const char *uuid, c
     if (!domain || !apmig_domain_read_state(domain, &state) || state.state == VIR_DOMAIN_SHUTOFF ||
         comes_in(domain, &state))
         return NULL;
-    return read_active_guest(domain, sysfs_root, NULL);
+    return read_active_guest(domain, sysfs, NULL);
 }
 
 gboolean
-apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
+apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, ApmigSysfs *sysfs,
                       ApmigGuest **ret_guest, GError **error)
 {
     g_autoptr(virDomain) domain = apmig_libvirt_connection_look_up(connection, guest, error);
@@ -126,14 +126,14 @@ apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, con
     if (comes_in(domain, &state))
         return TRUE;
     *ret_guest = state.state == VIR_DOMAIN_SHUTOFF ? apmig_domain_read_guest(domain, error)
-                                                   : read_active_guest(domain, sysfs_root, error);
+                                                   : read_active_guest(domain, sysfs, error);
     return *ret_guest != NULL;
 }
 
 static char *
-describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrder *order, GError **error)
+describe_domain(virDomainPtr domain, ApmigSysfs *sysfs, const ApmigStampOrder *order, GError **error)
 {
-    g_autoptr(ApmigStampHost) host = apmig_stamp_host_new(sysfs_root);
+    g_autoptr(ApmigStampHost) host = apmig_stamp_host_new(sysfs);
     g_autoptr(ApmigGuest) guest = NULL;
     char *xml = virDomainGetXMLDesc(domain, 0);
     char *description = NULL;
@@ -144,7 +144,7 @@ describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrd
     }
     guest = apmig_guest_parse(xml, strlen(xml), error);
     if (guest) {
-        apmig_guest_read_queues(guest, sysfs_root);
+        apmig_guest_read_queues(guest, sysfs);
         description = apmig_stamp_describe(xml, guest, host, order, error);
     }
     free(xml); /* libvirt's, from malloc() */
@@ -152,7 +152,7 @@ describe_domain(virDomainPtr domain, const char *sysfs_root, const ApmigStampOrd
 }
 
 char *
-apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
+apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, ApmigSysfs *sysfs,
                        const ApmigStampOrder *order, GError **error)
 {
     g_autoptr(virDomain) domain = apmig_libvirt_connection_look_up(connection, guest, error);
@@ -165,7 +165,7 @@ apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, co
                     "guest '%s' comes in just now: try again when it is here", guest);
         return NULL;
     }
-    return describe_domain(domain, sysfs_root, order, error);
+    return describe_domain(domain, sysfs, order, error);
 }
 
 /* --- the heartbeat ------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@ typedef struct {
         want_facts; /* also what its XML says, and that of its persistent configuration, unless it comes in */
     const ApmigGuest
         *known; /* (nullable): what its XML said last, without @want_facts: its queues alone are read anew */
-    const char *sysfs_root; /* where the queues of its mediated devices are read */
+    ApmigSysfs *sysfs; /* where the queues of its mediated devices are read */
     /* Told what its XML says before its job is asked for, which may hang. @guest: borrowed */
     void (*facts_read)(const ApmigGuest *guest, gpointer data);
     gpointer data;
@@ -36,7 +36,7 @@ ApmigLibvirtReading *apmig_libvirt_query(ApmigLibvirtConnection *connection,
 
 /* Returns: (transfer full) (nullable): what is known of an active guest that is not coming in, without its job. */
 ApmigGuest *apmig_libvirt_read_facts(ApmigLibvirtConnection *connection, const char *uuid,
-                                     const char *sysfs_root) G_GNUC_WARN_UNUSED_RESULT;
+                                     ApmigSysfs *sysfs) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
  * apmig_libvirt_heartbeat: asks what takes a worker of normal priority
@@ -52,12 +52,12 @@ char *apmig_libvirt_heartbeat(ApmigLibvirtConnection *connection, const char *uu
 /**
  * apmig_libvirt_look_up: what the XML of a guest says, whether it is active or not
  * @guest: its UUID, or else its name
- * @sysfs_root: where the queues of an active one's mediated devices are read
+ * @sysfs: where the queues of an active one's mediated devices are read
  * @ret_guest: (out) (transfer full): NULL for an incoming guest, whose XML is not asked for
  * @error: #APMIG_ERROR_NO_SUCH_GUEST, #APMIG_ERROR_INVALID_GUEST, or #APMIG_ERROR_HYPERVISOR_UNAVAILABLE with
  *   libvirt's sentence
  */
-gboolean apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
+gboolean apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *guest, ApmigSysfs *sysfs,
                                ApmigGuest **ret_guest, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
@@ -67,5 +67,5 @@ gboolean apmig_libvirt_look_up(ApmigLibvirtConnection *connection, const char *g
  *
  * Returns: (transfer full) (nullable)
  */
-char *apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, const char *sysfs_root,
+char *apmig_libvirt_describe(ApmigLibvirtConnection *connection, const char *guest, ApmigSysfs *sysfs,
                              const ApmigStampOrder *order, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -60,7 +60,7 @@ write_stamp(virDomainPtr domain, const char *xml, char **ret_message)
 }
 
 ApmigStamping
-apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid, const char *sysfs_root,
+apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid, ApmigSysfs *sysfs,
                     ApmigStampHost *host, const ApmigStampOrder *order, ApmigOtherKeys **ret_other_keys,
                     char **ret_message)
 {
@@ -83,7 +83,7 @@ apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid, const 
         *ret_message = g_strdup(error->message);
         return APMIG_STAMPING_FAILED;
     }
-    apmig_guest_read_queues(guest, sysfs_root);
+    apmig_guest_read_queues(guest, sysfs);
     *ret_other_keys = apmig_stamp_find_other_keys(guest, order);
     if (apmig_stamp_compose(guest, host, order, &xml) == APMIG_STAMP_KEEP)
         return APMIG_STAMPING_DONE;

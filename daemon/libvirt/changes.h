@@ -30,8 +30,8 @@ ApmigStepOutcome apmig_libvirt_abort(ApmigLibvirtConnection *connection, const c
  * job is looked at right before: virDomainSetMetadata() waits 30 s for the end of a migration, and then fails. One that
  * begins between the two calls cannot be told.
  */
-ApmigStamping apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid,
-                                  const char *sysfs_root, ApmigStampHost *host, const ApmigStampOrder *order,
+ApmigStamping apmig_libvirt_stamp(ApmigLibvirtConnection *connection, const char *uuid, ApmigSysfs *sysfs,
+                                  ApmigStampHost *host, const ApmigStampOrder *order,
                                   ApmigOtherKeys **ret_other_keys, char **ret_message);
 
 /**

@@ -14,20 +14,21 @@ add_scope(ApmigScope **scope, const ApmigScope *more)
 
 /* The first devices are vfio-ap's by their model, of the others only sysfs tells. */
 static gboolean
-is_ap_device(const ApmigGuest *guest, guint index, const char *sysfs_root)
+is_ap_device(const ApmigGuest *guest, guint index, ApmigSysfs *sysfs)
 {
-    return index < guest->n_ap_devices || apmig_ap_is_device(sysfs_root, guest->devices[index]) != APMIG_NO;
+    return index < guest->n_ap_devices ||
+           apmig_ap_is_device(apmig_sysfs_root(sysfs), guest->devices[index]) != APMIG_NO;
 }
 
 /* A device that is not there, because it is made anew before it is plugged in again, tells nothing; what the guest had
  * is then known from its stamp, or it may be anything. */
 static void
-add_unplugged(ApmigGuest *guest, const char *sysfs_root, ApmigScope **scope)
+add_unplugged(ApmigGuest *guest, ApmigSysfs *sysfs, ApmigScope **scope)
 {
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
 
     for (guint i = 0; guest->unplugged[i]; i++) {
-        g_autoptr(ApmigScope) queues = apmig_ap_device_scope(sysfs_root, guest->unplugged[i]);
+        g_autoptr(ApmigScope) queues = apmig_ap_device_scope(sysfs, guest->unplugged[i]);
 
         guest->scope_varies = TRUE;
         if (queues || !guest->knows_unplugged)
@@ -38,7 +39,7 @@ add_unplugged(ApmigGuest *guest, const char *sysfs_root, ApmigScope **scope)
 }
 
 void
-apmig_guest_read_queues(ApmigGuest *guest, const char *sysfs_root)
+apmig_guest_read_queues(ApmigGuest *guest, ApmigSysfs *sysfs)
 {
     g_autoptr(ApmigScope) all = apmig_scope_new_all();
     g_autoptr(ApmigScope) scope = NULL;
@@ -50,15 +51,15 @@ apmig_guest_read_queues(ApmigGuest *guest, const char *sysfs_root)
     for (guint i = 0; guest->devices[i]; i++) {
         g_autoptr(ApmigScope) queues = NULL;
 
-        if (!is_ap_device(guest, i, sysfs_root))
+        if (!is_ap_device(guest, i, sysfs))
             continue;
         guest->scope_varies = TRUE;
-        queues = apmig_ap_device_scope(sysfs_root, guest->devices[i]);
+        queues = apmig_ap_device_scope(sysfs, guest->devices[i]);
         add_scope(&scope, queues ? queues : all);
     }
     if (guest->has_unnamed)
         add_scope(&scope, all);
-    add_unplugged(guest, sysfs_root, &scope);
+    add_unplugged(guest, sysfs, &scope);
     apmig_scope_unref(guest->scope);
     guest->scope = g_steal_pointer(&scope);
 }

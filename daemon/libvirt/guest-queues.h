@@ -4,12 +4,13 @@
  */
 #pragma once
 
+#include "cards/sysfs.h"
 #include "guest/xml.h"
 
 /**
  * apmig_guest_read_queues:
  * @guest: an active one of this host, as its XML was parsed or as this was called before; its scope is set anew
- * @sysfs_root: where sysfs is mounted
+ * @sysfs: where its devices are read
  *
  * The scope becomes the queues of its vfio-ap devices, whatever model libvirt has them under, and what it declares; all
  * when the queues of one of model vfio-ap cannot be read. Its scope varies as long as it has such a device.
@@ -19,4 +20,4 @@
  *
  * Blocks; for worker threads (see ap-sysfs.h).
  */
-void apmig_guest_read_queues(ApmigGuest *guest, const char *sysfs_root);
+void apmig_guest_read_queues(ApmigGuest *guest, ApmigSysfs *sysfs);

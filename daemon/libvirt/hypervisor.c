@@ -73,6 +73,8 @@ list_guests(ApmigHypervisor *vtable, ApmigToken token)
 
     listing->token = token;
     listing->status_dir = g_strdup(self->status_dir);
+    if (self->status_watch)
+        apmig_status_watch_check(self->status_watch);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_list, hand_on_list, listing);
 }
 
@@ -112,7 +114,7 @@ typedef struct {
     char *uuid;
     gboolean want_facts;
     ApmigGuest *known; /* (nullable) */
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigLibvirtReading *reading;
 } Query;
 
@@ -156,8 +158,8 @@ make_query(ApmigLibvirtConnection *connection, const GError *no_connection, gpoi
 
     if (connection) {
         query->reading = apmig_libvirt_query(
-            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known,
-                                                query->sysfs_root, on_facts_read, query});
+            connection, &(ApmigLibvirtQuestion){query->uuid, query->want_facts, query->known, query->sysfs,
+                                                on_facts_read, query});
         return;
     }
     query->reading = g_new0(ApmigLibvirtReading, 1);
@@ -195,7 +197,7 @@ hand_on_answer(gpointer owner, gpointer data)
         tell_answer(owner, query);
     apmig_libvirt_reading_free(query->reading);
     apmig_guest_free(query->known);
-    g_free(query->sysfs_root);
+    apmig_sysfs_unref(query->sysfs);
     g_free(query->uuid);
     g_free(query);
 }
@@ -212,7 +214,7 @@ query_guest(ApmigHypervisor *vtable, ApmigToken token, const char *uuid, gboolea
     query->uuid = g_strdup(uuid);
     query->want_facts = want_facts;
     query->known = known && known->guest->scope_varies ? apmig_guest_copy(known->guest) : NULL;
-    query->sysfs_root = g_strdup(self->sysfs_root);
+    query->sysfs = apmig_sysfs_ref(self->sysfs);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_query, hand_on_answer, query);
 }
 
@@ -345,6 +347,24 @@ connect_now(gpointer user_data)
 }
 
 static void
+on_status_change(const char *name, gpointer user_data)
+{
+    const LibvirtHypervisor *self = user_data;
+
+    if (self->connected)
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
+}
+
+static void
+on_hints_changed(gboolean watched, gpointer user_data)
+{
+    LibvirtHypervisor *self = user_data;
+
+    self->hints_told = TRUE;
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
+}
+
+static void
 on_opened(gboolean has_hook, const char *why_full, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
@@ -356,6 +376,8 @@ on_opened(gboolean has_hook, const char *why_full, gpointer owner)
     self->said_why_full |= why_full != NULL;
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
+    if (self->status_watch && !self->hints_told)
+        on_hints_changed(FALSE, self); /* libvirt is there, and its folder is missing or must not be read */
 }
 
 static guint
@@ -406,21 +428,6 @@ static const ApmigLibvirtSessionEvents session_events = {
 
 /* --- its life ------------------------------------------------------------------------------------ */
 
-static void
-on_status_change(const char *name, gpointer user_data)
-{
-    const LibvirtHypervisor *self = user_data;
-
-    if (self->connected)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
-}
-
-static void
-on_hints_changed(gboolean watched, gpointer user_data)
-{
-    tell(user_data, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
-}
-
 /* libvirt's default prints every error to standard error. */
 static void
 ignore_error(void *user_data, virErrorPtr error)
@@ -455,7 +462,7 @@ free_hypervisor(ApmigHypervisor *vtable)
         apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
     g_ptr_array_unref(self->look_ups);
     g_hash_table_unref(self->known);
-    g_free(self->sysfs_root);
+    apmig_sysfs_unref(self->sysfs);
     apmig_stamp_host_unref(self->stamp_host);
     g_free(self->status_dir);
     g_free(self->uri);
@@ -463,7 +470,7 @@ free_hypervisor(ApmigHypervisor *vtable)
 }
 
 ApmigHypervisor *
-apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char *sysfs_root)
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs)
 {
     LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
 
@@ -481,8 +488,8 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, const char
     self->uri = g_strdup(uri);
     if (status_dir && *status_dir != '\0')
         self->status_dir = g_strdup(status_dir);
-    self->sysfs_root = g_strdup(sysfs_root);
-    self->stamp_host = apmig_stamp_host_new(sysfs_root);
+    self->sysfs = apmig_sysfs_ref(sysfs);
+    self->stamp_host = apmig_stamp_host_new(sysfs);
     self->look_ups = g_ptr_array_new();
     self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
     return &self->vtable;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "cards/sysfs.h"
 #include "engine/event.h"
 #include "libvirt/stamper.h"
 
@@ -90,9 +91,8 @@ struct ApmigHypervisor {
  * @uri: such as "qemu:///system"
  * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints, and in which the active guests
  *   lie by their names; NULL: none
- * @sysfs_root: where sysfs is mounted: the queues of active guests are read there
+ * @sysfs: where sysfs is mounted: the queues of active guests are read there
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
  */
-ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir,
-                                              const char *sysfs_root);
+ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs);

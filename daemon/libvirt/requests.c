@@ -13,7 +13,7 @@
 
 typedef struct {
     char *text;
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigGuestFactsFunc func;
     ApmigStampOrder *order; /* (nullable): it is to be described, for @described */
     ApmigGuestDescribedFunc described;
@@ -31,9 +31,9 @@ make_look_up(ApmigLibvirtConnection *connection, const GError *no_connection, gp
     if (!connection)
         look_up->error = g_error_copy(no_connection);
     else if (look_up->order)
-        look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs_root, look_up->order,
+        look_up->xml = apmig_libvirt_describe(connection, look_up->text, look_up->sysfs, look_up->order,
                                               &look_up->error);
-    else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs_root, &look_up->guest,
+    else if (!apmig_libvirt_look_up(connection, look_up->text, look_up->sysfs, &look_up->guest,
                                     &look_up->error))
         look_up->guest = NULL;
 }
@@ -66,12 +66,12 @@ hand_on_look_up(gpointer owner, gpointer data)
     g_clear_error(&look_up->error);
     apmig_stamp_order_free(look_up->order);
     g_free(look_up->xml);
-    g_free(look_up->sysfs_root);
+    apmig_sysfs_unref(look_up->sysfs);
     g_free(look_up->text);
     g_free(look_up);
 }
 
-/* @question: of which text and sysfs_root are set here */
+/* @question: of which text and sysfs are set here */
 static void
 begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
 {
@@ -79,7 +79,7 @@ begin_look_up(LibvirtHypervisor *self, const char *guest, LookUp question)
 
     *look_up = question;
     look_up->text = g_strdup(guest);
-    look_up->sysfs_root = g_strdup(self->sysfs_root);
+    look_up->sysfs = apmig_sysfs_ref(self->sysfs);
     g_ptr_array_add(self->look_ups, look_up);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_look_up, hand_on_look_up, look_up);
 }
@@ -113,7 +113,7 @@ libvirt_fail_look_ups(GPtrArray *look_ups, const char *reason)
 typedef struct {
     guint64 op;
     char *uuid;
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     ApmigStampHost *host;
     ApmigStampOrder *order;
     ApmigStamping result;
@@ -130,7 +130,7 @@ make_stamp(ApmigLibvirtConnection *connection, const GError *no_connection, gpoi
     if (!connection)
         call->message = g_strdup(no_connection->message);
     else
-        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs_root, call->host, call->order,
+        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs, call->host, call->order,
                                            &call->other_keys, &call->message);
 }
 
@@ -149,7 +149,7 @@ hand_on_stamp(gpointer owner, gpointer data)
     apmig_other_keys_free(call->other_keys);
     g_free(call->message);
     g_free(call->uuid);
-    g_free(call->sysfs_root);
+    apmig_sysfs_unref(call->sysfs);
     apmig_stamp_host_unref(call->host);
     apmig_stamp_order_free(call->order);
     g_free(call);
@@ -163,7 +163,7 @@ libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, Apmig
 
     call->op = op;
     call->uuid = g_strdup(uuid);
-    call->sysfs_root = g_strdup(self->sysfs_root);
+    call->sysfs = apmig_sysfs_ref(self->sysfs);
     call->host = apmig_stamp_host_ref(self->stamp_host);
     call->order = order;
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_stamp, hand_on_stamp, call);
@@ -217,7 +217,7 @@ libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRem
 
 typedef struct {
     char *status_dir; /* (nullable) */
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     GPtrArray *guests; /* of ApmigGuestDevices; NULL: libvirt does not answer */
     ApmigGuestDevicesFunc func;
     gpointer user_data;
@@ -226,7 +226,7 @@ typedef struct {
 static void
 add_devices(ApmigLibvirtConnection *connection, const ApmigGuestName *name, DeviceListing *listing)
 {
-    ApmigGuest *guest = apmig_libvirt_read_facts(connection, name->uuid, listing->sysfs_root);
+    ApmigGuest *guest = apmig_libvirt_read_facts(connection, name->uuid, listing->sysfs);
 
     if (guest && guest->affected == APMIG_AFFECTED_YES)
         g_ptr_array_add(listing->guests,
@@ -258,7 +258,7 @@ hand_on_device_listing(gpointer owner, gpointer data)
         listing->func(listing->guests, listing->user_data);
     g_clear_pointer(&listing->guests, g_ptr_array_unref);
     g_free(listing->status_dir);
-    g_free(listing->sysfs_root);
+    apmig_sysfs_unref(listing->sysfs);
     g_free(listing);
 }
 
@@ -269,7 +269,7 @@ libvirt_list_devices(ApmigHypervisor *vtable, ApmigGuestDevicesFunc func, gpoint
     DeviceListing *listing = g_new0(DeviceListing, 1);
 
     listing->status_dir = g_strdup(self->status_dir);
-    listing->sysfs_root = g_strdup(self->sysfs_root);
+    listing->sysfs = apmig_sysfs_ref(self->sysfs);
     listing->func = func;
     listing->user_data = user_data;
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_REQUEST, make_device_listing,

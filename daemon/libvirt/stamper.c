@@ -14,18 +14,18 @@
 
 /* Counted by g_atomic_rc_box. */
 struct ApmigStampHost {
-    char *sysfs_root;
+    ApmigSysfs *sysfs;
     GMutex reading; /* guards what follows; held while it is read */
     ApmigApHost *host;
     gint64 read_at; /* monotonic */
 };
 
 ApmigStampHost *
-apmig_stamp_host_new(const char *sysfs_root)
+apmig_stamp_host_new(ApmigSysfs *sysfs)
 {
     ApmigStampHost *host = g_atomic_rc_box_new0(ApmigStampHost);
 
-    host->sysfs_root = g_strdup(sysfs_root);
+    host->sysfs = apmig_sysfs_ref(sysfs);
     g_mutex_init(&host->reading);
     return host;
 }
@@ -41,7 +41,7 @@ host_clear(gpointer data)
 {
     ApmigStampHost *host = data;
 
-    g_free(host->sysfs_root);
+    apmig_sysfs_unref(host->sysfs);
     apmig_ap_host_free(host->host);
     g_mutex_clear(&host->reading);
 }
@@ -59,7 +59,7 @@ read_host(ApmigStampHost *host)
 {
     if (!host->host || g_get_monotonic_time() >= host->read_at + HOST_AGE_USEC) {
         apmig_ap_host_free(host->host);
-        host->host = apmig_ap_read_host(host->sysfs_root);
+        host->host = apmig_ap_read_host(host->sysfs);
         host->read_at = g_get_monotonic_time();
     }
     return host->host;

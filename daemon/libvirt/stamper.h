@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cards/sysfs.h"
 #include "engine/action.h"
 #include "guest/xml.h"
 
@@ -12,8 +13,8 @@
  * the other. */
 typedef struct ApmigStampHost ApmigStampHost;
 
-/* Reads nothing yet. @sysfs_root: where sysfs is mounted */
-ApmigStampHost *apmig_stamp_host_new(const char *sysfs_root);
+/* Reads nothing yet. @sysfs: where sysfs is mounted */
+ApmigStampHost *apmig_stamp_host_new(ApmigSysfs *sysfs);
 ApmigStampHost *apmig_stamp_host_ref(ApmigStampHost *host);
 /* @host: (nullable) */
 void apmig_stamp_host_unref(ApmigStampHost *host);

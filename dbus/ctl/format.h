@@ -11,6 +11,9 @@
 /* The domain of every error that apmigctl raises itself; its codes are exit statuses: CtlExit, ApmigExit. */
 #define CTL_ERROR (ctl_error_quark())
 
+/* What a list of migrations does not show then: libvirt tells of outgoing ones only who asks, and apmigd asks for a lock. */
+#define CTL_UNWATCHED "There is no lock: outgoing migrations are not watched now."
+
 /* Exit statuses beside those of apmigd's conditions (base/error.h): part of the interface, never renumbered. */
 typedef enum {
     CTL_EXIT_OK = 0,

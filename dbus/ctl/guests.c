@@ -59,8 +59,9 @@ ctl_verb_affected(int argc, char **argv, GError **error)
 
     g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
     g_autoptr(JsonArray) guests = bus ? list_guests(bus, argv[1], error) : NULL;
+    g_autoptr(JsonObject) manager = guests ? ctl_bus_get_manager(bus, error) : NULL;
 
-    if (!guests)
+    if (!manager)
         return CTL_EXIT_FAILURE;
 
     g_autoptr(GPtrArray) rows = rows_of(guests);
@@ -71,6 +72,8 @@ ctl_verb_affected(int argc, char **argv, GError **error)
         ctl_print_table(titles, rows, "");
     else if (!common.quiet)
         puts("No guest on this host has such queues.");
+    if (common.json == CTL_JSON_OFF && rows->len > 0 && !ctl_bool(manager, "Locked"))
+        puts(CTL_UNWATCHED);
     return CTL_EXIT_OK;
 }
 

@@ -114,15 +114,20 @@ print_locks(GPtrArray *locks, const char *indent)
         ctl_print_table(lock_titles, rows, indent);
 }
 
+/* Of an outgoing one libvirt tells nobody who does not ask, and apmigd asks only for a lock. */
 static void
-print_migrations(GPtrArray *migrations, const char *indent)
+print_migrations(GPtrArray *migrations, GPtrArray *locks, const char *indent)
 {
     g_autoptr(GPtrArray) rows = migration_rows(migrations);
 
-    if (migrations->len == 0)
+    if (migrations->len > 0)
+        ctl_print_table(migration_titles, rows, indent);
+    else if (locks->len > 0)
         printf("%sNo migrations of affected guests in progress.\n", indent);
     else
-        ctl_print_table(migration_titles, rows, indent);
+        printf("%sNo incoming migrations of affected guests in progress.\n", indent);
+    if (locks->len == 0)
+        printf("%s%s\n", indent, CTL_UNWATCHED);
 }
 
 static JsonNode *
@@ -249,7 +254,7 @@ ctl_verb_migrations(int argc, char **argv, GError **error)
     if (common.json != CTL_JSON_OFF)
         ctl_print_json(array_of(migrations), common.json);
     else if (migrations->len > 0 || !common.quiet)
-        print_migrations(migrations, "");
+        print_migrations(migrations, locks, "");
     return CTL_EXIT_OK;
 }
 
@@ -305,7 +310,7 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations, GPtrA
     print_locks(locks, "  ");
     print_waits(locks);
     puts("\nMigrations:");
-    print_migrations(migrations, "  ");
+    print_migrations(migrations, locks, "  ");
     if (permits->len == 0)
         return;
     puts("\nPermits:");

@@ -57,6 +57,7 @@ typedef struct {
     ApmigKnown has_functions;
     ApmigKnown online, config, chkstop;
     ApmigApStatus status;
+    gboolean hangs; /* it did not tell in time, and all of this is unknown */
 } ApmigApQueue;
 
 /* A mediated device of vfio_ap. */

@@ -23,16 +23,17 @@ reply_admit(ApmigEngine *engine, ApmigCaller caller, gboolean allowed, const cha
     return reply;
 }
 
+/* @from: (nullable): the source host's name, where that is known */
 static void
-deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, Lock *lock,
-     const char *reason)
+deny(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const char *name, const char *from,
+     Lock *lock, const char *reason)
 {
     reply_admit(engine, caller, FALSE, reason);
     entry_set_guest(engine_log(engine, APMIG_LOG_ADMISSION_DENIED, LOG_NOTICE, lock, NULL,
                                "guest %s was not let in: %s", name, reason),
                     uuid, name);
     if (lock)
-        lock_count_refusal(engine, lock, uuid, name);
+        lock_count_refusal(engine, lock, uuid, name, from);
 }
 
 static void
@@ -40,7 +41,7 @@ deny_for_lock(ApmigEngine *engine, ApmigCaller caller, const char *uuid, const c
 {
     g_autofree char *reason = engine_describe_denial(lock);
 
-    deny(engine, caller, uuid, name, lock, reason);
+    deny(engine, caller, uuid, name, NULL, lock, reason);
 }
 
 static void
@@ -173,6 +174,7 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     check = engine_check_arrival(engine, event);
     if (check->refusal) {
         deny(engine, event->caller, event->admit.uuid, event->admit.name,
+             event->admit.arrival.stamp ? event->admit.arrival.stamp->host_name : NULL,
              engine_overlapping_lock(engine, scope), check->refusal);
         return;
     }
@@ -251,7 +253,7 @@ engine_admission_written(ApmigEngine *engine, guint64 op, const char *error)
     } else if (trouble) {
         g_autofree char *reason = g_strdup(trouble);
 
-        deny(engine, pending->caller, pending->uuid, migration->pub.guest, NULL, reason);
+        deny(engine, pending->caller, pending->uuid, migration->pub.guest, NULL, NULL, reason);
         take_back(engine, migration, reason);
     } else if (lock) {
         deny_for_lock(engine, pending->caller, pending->uuid, migration->pub.guest, lock);

@@ -47,6 +47,8 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->connected = FALSE;
     g_free(engine->view_trouble);
     engine->view_trouble = g_strdup(reason);
+    for (guint i = 0; i < engine->locks->len; i++)
+        ((Lock *)g_ptr_array_index(engine->locks, i))->unproven_said_at = 0;
     forget_view(engine);
     engine_steps_lost(engine);
     engine_stamps_view_lost(engine);
@@ -297,11 +299,10 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
     guest->came_token = 0;
 }
 
-/* Of a guest that was never read nothing is left to be read: it may have been anybody's. */
+/* Of a guest that was never read nothing is left to be read: it may have been anybody's. @guest: (nullable) */
 static void
-departed_unseen(ApmigEngine *engine, const char *uuid, const char *name, gboolean unknown)
+departed_unseen(ApmigEngine *engine, Guest *guest, const char *uuid, const char *name, gboolean unknown)
 {
-    Guest *guest = find_lately(engine, uuid);
     const char *how =
         unknown ? "it stopped at its switchover" : "it has migrated, and what it had was not known";
 
@@ -316,7 +317,7 @@ static void
 guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
 {
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
-    const Guest *guest = find_lately(engine, uuid);
+    Guest *guest = find_lately(engine, uuid);
     gboolean unknown = what == APMIG_NEWS_STOPPED_LOST && guest && guest->suspended;
 
     if (outgoing && !outgoing->stopped_known) {
@@ -326,7 +327,7 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
         outgoing->stopped_unknown = unknown;
         outgoing->memory_sent |= outgoing->stopped_migrated || unknown;
     } else if (!outgoing && (unknown || what == APMIG_NEWS_STOPPED_MIGRATED)) {
-        departed_unseen(engine, uuid, name, unknown);
+        departed_unseen(engine, guest, uuid, name, unknown);
     }
     guest_is_stopped(engine, uuid);
 }

@@ -130,12 +130,13 @@ count_attempt(ApmigEngine *engine, Lock *lock, const Migration *migration)
 }
 
 void
-lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name)
+lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name, const char *from)
 {
     const Attempts *attempts = note_attempt(engine, lock, uuid);
+    g_autofree char *what = from ? g_strdup_printf("from %s was refused", from) : g_strdup("was refused");
 
     if (attempts && attempts->n > 1)
-        log_attempts(engine, lock, NULL, uuid, name, attempts, "was refused");
+        log_attempts(engine, lock, NULL, uuid, name, attempts, what);
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */

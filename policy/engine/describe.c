@@ -4,6 +4,8 @@
  */
 #include "engine/private.h"
 
+#include "base/sentence.h"
+
 #define MIGRATIONS_MAX 8 /* named in one sentence */
 
 GPtrArray *
@@ -20,16 +22,27 @@ apmig_engine_blockers(const ApmigEngine *engine, const ApmigLock *lock)
     return blockers;
 }
 
+/* Until when it counts that a guest was let in. */
+static void
+describe_admission(GString *text, const ApmigEngine *engine, const Migration *migration)
+{
+    g_autofree char *until = apmig_sentence_time(engine->realtime + migration->admitted_until - engine->now);
+
+    g_string_append(text, "was let in and has not appeared yet");
+    if (migration->admitted_until > engine->now)
+        g_string_append_printf(text, ", which counts until %s at most", until);
+}
+
 /* On its source host it may have another name (virsh migrate --dname), so there its UUID names it. */
 static void
-describe_migration(GString *text, const Migration *migration)
+describe_migration(GString *text, const ApmigEngine *engine, const Migration *migration)
 {
     const ApmigMigration *pub = &migration->pub;
     const char *direction = pub->outgoing ? "out" : "in";
 
     g_string_append_printf(text, "%sguest '%s' ", text->len ? "; " : "", pub->guest);
     if (pub->phase == APMIG_MIGRATION_ADMITTED)
-        g_string_append(text, "was let in and has not appeared yet");
+        describe_admission(text, engine, migration);
     else if (pub->postcopy)
         g_string_append_printf(text, "is migrating %s in post-copy, which cannot be aborted", direction);
     else
@@ -49,7 +62,7 @@ engine_describe_blockers(const ApmigEngine *engine, const Lock *lock)
     GString *text = g_string_new(NULL);
 
     for (guint i = 0; i < MIN(blockers->len, MIGRATIONS_MAX); i++)
-        describe_migration(text, g_ptr_array_index(blockers, i));
+        describe_migration(text, engine, g_ptr_array_index(blockers, i));
     if (blockers->len > MIGRATIONS_MAX)
         g_string_append_printf(text, " and %u more", blockers->len - MIGRATIONS_MAX);
     return g_string_free(text, FALSE);

@@ -81,6 +81,8 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
         action->admission = g_new0(ApmigAdmission, 1);
         action->admission->uuid = g_strdup(migration->pub.uuid);
     }
+    if (migration->pub.outgoing)
+        engine_stamp_between(engine, migration->pub.uuid);
     if (g_ptr_array_find(engine->migrations, migration, &index))
         g_ptr_array_add(engine->ended_migrations, g_ptr_array_steal_index(engine->migrations, index));
 }
@@ -150,8 +152,10 @@ incoming_absent(ApmigEngine *engine, Migration *migration, ApmigToken token)
     if (migration->defined_token && token > migration->defined_token &&
         !admission_is_pending(engine, migration->pub.uuid))
         migration->admitted_until = 0;
-    if (token > migration->admit_token && !migration->restored)
-        migration->bindable = TRUE;
+    if (token > migration->admit_token) {
+        migration->was_resting = FALSE;
+        migration->bindable = !migration->restored;
+    }
     if (migration->incoming_seen && !migration->admitted_until)
         migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
                       "the guest is gone; it goes on at its source");

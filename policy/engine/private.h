@@ -77,6 +77,7 @@ typedef struct {
     char *end_message;
     GHashTable *breached_by; /* id -> BreachState of each migration in progress that began under it */
     GHashTable *missing;     /* uuid -> gint64 boot time since when a list lacks that guest of its record */
+    gint64 unproven_said_at; /* boot time when it was last looked at why it is unproven; 0: not yet */
     GHashTable *attempts;    /* uuid -> Attempts (breaches.c) */
     GPtrArray *blockers;     /* of migration ids, as last published */
     gboolean dirty;
@@ -132,6 +133,10 @@ typedef struct {
         defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
+    guint64 qemu;           /* the process that the helper takes for its guest's; 0: not known */
+    ApmigToken qemu_token;  /* questions above it were put after it was looked at */
+    gboolean qemu_comes_in; /* one of them found that its guest comes in: so it is no restore's */
+    gboolean state_is_vain; /* @qemu's device does not end its data session with its state */
     gboolean not_abortable;
     gboolean dirty;
     gint64 ended_at;
@@ -219,7 +224,8 @@ struct ApmigEngine {
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
-    GHashTable *gone;   /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
+    GHashTable *
+        gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
@@ -317,7 +323,7 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 /* steps.c */
 /* What comes in is another QEMU. */
 void migration_begin_steps_anew(Migration *migration);
-void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+void engine_step_finished(ApmigEngine *engine, const ApmigEvent *event);
 /* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
 void engine_steps_lost(ApmigEngine *engine);
 /* What would be done to end @migration: the steps of @finding, or why there are none. */
@@ -371,7 +377,9 @@ gint64 engine_waiting_next_deadline(const ApmigEngine *engine);
 /* The stamp of an active guest is to be written. @arrived: it may have brought another host's, which goes even when none is
  * written. */
 void engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived);
-/* As before, for what has happened to it here. */
+/* Its migration has ended, and the next may begin at once: if its stamp is still to be written, then now. */
+void engine_stamp_between(ApmigEngine *engine, const char *uuid);
+/* As engine_stamp_guest(), for what has happened to it here. */
 void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
@@ -398,6 +406,8 @@ void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
 void engine_settle_heartbeat(ApmigEngine *engine);
 gint64 engine_silence_next_deadline(const ApmigEngine *engine);
 void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+/* Whether libvirt's status folder itself is watched, from now on. */
+void engine_hints_changed(ApmigEngine *engine, gboolean watched);
 /* Looks whether something was seen and is still without its event or its hint. */
 void engine_settle_lateness(ApmigEngine *engine);
 gint64 engine_lateness_next_deadline(const ApmigEngine *engine);
@@ -414,8 +424,9 @@ void lock_note_breach(ApmigEngine *engine, Lock *lock, const Migration *migratio
 void engine_judge_migration(ApmigEngine *engine, const Migration *migration, const char *result);
 /* What the guest has was just read, which came in when that was not known. */
 void engine_judge_arrival(ApmigEngine *engine, Guest *guest);
-/* A lock that overlaps refuses the guest. */
-void lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name);
+/* A lock that overlaps refuses the guest. @from: (nullable): the name of the host it comes from */
+void lock_count_refusal(ApmigEngine *engine, Lock *lock, const char *uuid, const char *name,
+                        const char *from);
 void attempts_free(gpointer data);
 
 /* departed.c */

@@ -50,6 +50,15 @@ engine_stamp_guest(ApmigEngine *engine, const char *uuid, gboolean arrived)
     stamp->due_at = engine->now + PAUSE_USEC;
 }
 
+void
+engine_stamp_between(ApmigEngine *engine, const char *uuid)
+{
+    Stamp *stamp = g_hash_table_lookup(engine->stamps, uuid);
+
+    if (stamp && !stamp->op)
+        stamp->due_at = engine->now;
+}
+
 /* A start or a plug that is followed by another change still is one. */
 void
 engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change)

@@ -73,6 +73,27 @@ list_devices(const ApmigEngine *engine)
     return devices;
 }
 
+/* Returns: (transfer full) (nullable): which queues that @lock covers did not tell whether they are in use, as a clause. */
+static char *
+find_silent(const Lock *lock, const ApmigApHost *host)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *few = NULL;
+
+    for (guint i = 0; i < host->queues->len; i++) {
+        const ApmigApQueue *queue = g_ptr_array_index(host->queues, i);
+
+        if (queue->hangs && apmig_scope_contains(lock->pub.record->scope, queue->adapter, queue->domain))
+            g_ptr_array_add(names, g_strdup_printf("%02x.%04x", queue->adapter, queue->domain));
+    }
+    if (names->len == 0)
+        return NULL;
+    few = apmig_sentence_few(names, ", ");
+    return g_strdup_printf("sysfs does not tell in time whether these AP queues are in use: %s; lock other "
+                           "queues, or see why with: lszcrypt -V",
+                           few);
+}
+
 /* Returns: (transfer full) (nullable): whose queues @lock covers and nobody here has, as a clause; NULL: nobody's. */
 static char *
 find_strangers(const ApmigEngine *engine, const Lock *lock, const ApmigApHost *host)
@@ -111,10 +132,13 @@ engine_uses_read(ApmigEngine *engine, const ApmigEvent *event)
         lock->uses_op = 0;
         lock->uses_again_at = engine->now + AGAIN_USEC;
         g_free(lock->uses_trouble);
-        lock->uses_trouble = event->uses_read.host
-                                 ? find_strangers(engine, lock, event->uses_read.host)
-                                 : g_strdup_printf("whether other QEMUs use its AP queues is not known: %s",
-                                                   event->uses_read.error);
+        if (!event->uses_read.host)
+            lock->uses_trouble = g_strdup_printf("whether other QEMUs use its AP queues is not known: %s",
+                                                 event->uses_read.error);
+        else
+            lock->uses_trouble = find_strangers(engine, lock, event->uses_read.host);
+        if (!lock->uses_trouble)
+            lock->uses_trouble = find_silent(lock, event->uses_read.host);
         lock->uses_clear = !lock->uses_trouble;
         lock->dirty = TRUE;
         return;

@@ -33,7 +33,8 @@ apmig_scripted_describe(const ApmigGuestFacts *facts, const char *uuid, const ch
 {
     g_autofree char *xml = make_xml(facts, uuid, name);
     g_autoptr(ApmigGuest) guest = apmig_guest_parse(xml, strlen(xml), error);
-    g_autoptr(ApmigStampHost) host = apmig_stamp_host_new(NO_SYSFS);
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(NO_SYSFS);
+    g_autoptr(ApmigStampHost) host = apmig_stamp_host_new(sysfs);
 
     return guest ? apmig_stamp_describe(xml, guest, host, order, error) : NULL;
 }

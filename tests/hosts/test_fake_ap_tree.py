@@ -3,7 +3,6 @@
 is no crypto hardware here (see fake_ap_tree.py). The cards are asked twice a second."""
 
 import json
-import math
 import time
 
 import pytest
@@ -18,7 +17,6 @@ NEW_AES = "00000000000000b2"
 INTERVAL = 0.5  # seconds between two readings of the cards
 POLICY = {"stamp": "full", "watch-keys-usec": int(INTERVAL * 1000000), "evidence-interval-usec": 1000000}
 UNFINISHED = 11  # exit status of apmigctl
-TRIES = 3
 
 
 @pytest.fixture
@@ -78,19 +76,14 @@ def test_lock_of_one_domain(rig, a, b, trees):
     assert "ADMISSION_DOUBTFUL" not in a.apmigd_log() + b.apmigd_log()
 
 
-def denials(rig, guests, a, b):
-    """Of each guest the quickest of several, in seconds, and its message. They take turns, as the machine may be busy."""
-    quickest = [None] * len(guests)
-    for _ in range(TRIES):
-        for number, guest in enumerate(guests):
-            migration = rig.migrate(guest, a, b)
-            assert not migration.wait()
-            quickest[number] = min(quickest[number] or (math.inf,), (migration.duration, migration.message))
-    return quickest
+def denial(rig, guest, a, b):
+    migration = rig.migrate(guest, a, b)
+    assert not migration.wait()
+    return migration.message
 
 
-def test_other_keys_at_the_destination(rig, a, b, trees, record_property):
-    """Refused by the hook as quickly as for a lock, with both keys; the guest of the other domain moves."""
+def test_other_keys_at_the_destination(rig, a, b, trees):
+    """Refused by the hook, with both keys; the guest of the other domain moves."""
     trees[1].load(QUEUE, "AES", NEW_AES)
     trees[1].set(QUEUE, "AES")
     start(rig)
@@ -100,8 +93,8 @@ def test_other_keys_at_the_destination(rig, a, b, trees, record_property):
         wait_stamp(a, stamped, "verified", AES)
 
     lock = take_held(b, scope=OTHER_QUEUE)
-    (seconds, message), (plain, of_lock) = denials(rig, (guest, other), a, b)
-    assert lock in of_lock and lock not in message
+    message = denial(rig, guest, a, b)
+    assert lock in denial(rig, other, a, b) and lock not in message
     for part in ("Master keys differ", f"AP queue {QUEUE}", f"AES CUR is 0x{AES} on the source (verified)",
                  f"0x{NEW_AES} on this host (verified)"):
         assert part in message
@@ -109,8 +102,6 @@ def test_other_keys_at_the_destination(rig, a, b, trees, record_property):
     assert_at_rest(rig, guest, a)
 
     b.release(lock)
-    record_property("refused for its keys, and for a lock, seconds:", f"{seconds:.2f} {plain:.2f}")
-    assert seconds < 1.5 * plain
     moved = rig.migrate(other, a, b)
     assert moved.wait(), moved.message
     assert_at_rest(rig, other, b)

@@ -67,6 +67,8 @@ choose_device(Sim *sim, Guest *guest)
     g_snprintf(device->uuid, sizeof(device->uuid), "%08x-aaaa-4bbb-8ccc-ddddeeeeffff", ++sim->n_devices);
     device->precopy = dice_chance(&sim->dice, 400);
     device->refuses = dice_chance(&sim->dice, sim->profile.refusing);
+    device->ap = !device->precopy && sim->n_devices % 3 > 0;
+    device->refuses &= !device->ap;
     device->blocks = dice_chance(&sim->dice, sim->profile.blocking);
 }
 

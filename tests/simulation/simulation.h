@@ -86,6 +86,7 @@ typedef struct {
 typedef struct {
     char uuid[37];    /* "": the guest has none */
     gboolean precopy; /* else STOP_COPY only */
+    gboolean ap;      /* its session outlives its state */
     gboolean refuses; /* RESUMING -> STOP */
     gboolean blocks;  /* a change of state takes long */
     ApmigVfioState state;
@@ -557,8 +558,8 @@ typedef struct {
     gboolean outdated[APMIG_N_STEPS]; /* what is under way is for an earlier QEMU */
     gboolean failed;                  /* vfio-state, the last time it was answered */
     gboolean found;
-    guint life; /* of the guest, when it was found */
-    gboolean fenced;
+    guint life;      /* of the guest, when it was found */
+    gint64 found_at; /* when the engine learned of that */
 } Effort;
 
 Effort *steps_effort(Sim *sim, const char *migration_id);
@@ -750,6 +751,8 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(FENCE_EARLY, "fence found nothing to do")                                                              \
     X(FENCE_TOO_LATE, "fence found the device loaded")                                                       \
     X(FENCE_REFUSED, "fence refused by the driver")                                                          \
+    X(FENCE_VAIN, "fence does nothing with the driver")                                                      \
+    X(KILLED_AP, "incoming guest killed on vfio-ap")                                                         \
     X(FENCE_BLOCKED, "fence blocked by the driver")                                                          \
     X(KILLED, "incoming guest killed")                                                                       \
     X(KILLED_REFUSED, "incoming guest killed since the driver refused the fence")                            \

@@ -80,3 +80,19 @@ sysfs_add_device(const char *root, const char *uuid, const char *matrix, const c
     if (guest_matrix != NULL)
         sysfs_write(root, guest_path, guest_matrix);
 }
+
+ApmigApHost *
+sysfs_read_host(const char *root)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+
+    return apmig_ap_read_host(sysfs);
+}
+
+ApmigScope *
+sysfs_device_scope(const char *root, const char *uuid)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+
+    return apmig_ap_device_scope(sysfs, uuid);
+}

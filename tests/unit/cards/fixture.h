@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include <glib.h>
+#include "cards/ap-sysfs.h"
 
 /* Returns: (transfer full): its path. */
 char *sysfs_new(void);
@@ -20,3 +20,7 @@ void sysfs_remove(const char *root, const char *path);
 
 /* A mediated device of vfio_ap. @guest_matrix NULL: of a kernel that has no such file. */
 void sysfs_add_device(const char *root, const char *uuid, const char *matrix, const char *guest_matrix);
+
+/* What is read below it. */
+ApmigApHost *sysfs_read_host(const char *root);
+ApmigScope *sysfs_device_scope(const char *root, const char *uuid);

@@ -58,7 +58,7 @@ assert_card(const ApmigApCard *card, guint adapter, const char *type, const char
 static void
 test_cards(void)
 {
-    g_autoptr(ApmigApHost) host = apmig_ap_read_host(HOST_A);
+    g_autoptr(ApmigApHost) host = sysfs_read_host(HOST_A);
 
     g_assert_true(host->present);
     g_assert_cmpuint(host->cards->len, ==, 3);
@@ -89,7 +89,7 @@ test_queues(void)
         {0x0a, 0x2c, "vfio_ap", 0x6a800000, APMIG_AP_STATUS_UNASSIGNED},
         {0x0a, 0x4f, "vfio_ap", 0x6a800000, APMIG_AP_STATUS_IN_USE},
     };
-    g_autoptr(ApmigApHost) host = apmig_ap_read_host(HOST_A);
+    g_autoptr(ApmigApHost) host = sysfs_read_host(HOST_A);
 
     g_assert_cmpuint(host->queues->len, ==, G_N_ELEMENTS(expected));
     for (guint i = 0; i < G_N_ELEMENTS(expected); i++) {
@@ -111,7 +111,7 @@ test_queues(void)
 static void
 test_devices(void)
 {
-    g_autoptr(ApmigApHost) read = apmig_ap_read_host(HOST_A);
+    g_autoptr(ApmigApHost) read = sysfs_read_host(HOST_A);
     g_autoptr(ApmigApHost) host = apmig_ap_host_copy(read);
     const ApmigApDevice *device;
 
@@ -135,7 +135,7 @@ test_devices(void)
 static void
 test_bus(void)
 {
-    g_autoptr(ApmigApHost) host = apmig_ap_read_host(HOST_A);
+    g_autoptr(ApmigApHost) host = sysfs_read_host(HOST_A);
 
     g_assert_cmpint(host->has_masks, ==, APMIG_YES);
     assert_mask(&host->usage_domains, "04 05 2c 4f");
@@ -156,14 +156,66 @@ test_no_bus(void)
 {
     char *root = sysfs_new();
     g_autoptr(ApmigApHost) host = NULL;
-    g_autoptr(ApmigApHost) nowhere = apmig_ap_read_host("/nonexistent");
+    g_autoptr(ApmigApHost) nowhere = sysfs_read_host("/nonexistent");
 
     sysfs_add_device(root, D1, "02.0005\n", NULL); /* no bus, nothing but that */
-    host = apmig_ap_read_host(root);
+    host = sysfs_read_host(root);
     g_assert_false(host->present || nowhere->present);
     g_assert_cmpuint(host->cards->len + host->queues->len + nowhere->devices->len, ==, 0);
     g_assert_cmpuint(host->devices->len, ==, 1);
     g_assert_cmpint(host->has_masks, ==, APMIG_UNKNOWN);
+    sysfs_free(root);
+}
+
+/* Returns: (transfer full): the path of a file that nobody writes into, so that whoever opens it hangs. */
+static char *
+add_hanging_file(const char *root, const char *path)
+{
+    char *full = sysfs_path(root, path);
+
+    sysfs_remove(root, path);
+    g_assert_cmpint(mkfifo(full, 0600), ==, 0);
+    return full;
+}
+
+static void
+end_hanging(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+}
+
+/* A queue that is being reset, and a device whose lock somebody has: the others are known. */
+static void
+test_hanging(void)
+{
+    char *root = sysfs_new();
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+    g_autoptr(ApmigScope) scope = NULL, none = NULL;
+    g_autoptr(ApmigApHost) host = NULL;
+    g_autofree char *status = NULL, *matrix = NULL;
+
+    sysfs_write(root, "bus/ap/devices/02.0004/status", "in use\n");
+    sysfs_write(root, "bus/ap/devices/02.0005/status", "in use\n");
+    sysfs_add_device(root, D1, "02.0004\n", "02.0004\n");
+    sysfs_add_device(root, D2, "02.0005\n", "02.0005\n");
+    status = add_hanging_file(root, "bus/ap/devices/02.0005/status");
+    matrix = add_hanging_file(root, "bus/mdev/devices/" D2 "/guest_matrix");
+    host = apmig_ap_read_host(sysfs);
+    g_assert_cmpuint(host->queues->len, ==, 2);
+    g_assert_cmpint(((ApmigApQueue *)host->queues->pdata[0])->status, ==, APMIG_AP_STATUS_IN_USE);
+    g_assert_false(((ApmigApQueue *)host->queues->pdata[0])->hangs);
+    g_assert_true(((ApmigApQueue *)host->queues->pdata[1])->hangs);
+    g_assert_cmpuint(host->devices->len, ==, 2);
+    g_assert_null(((ApmigApDevice *)host->devices->pdata[1])->queues);
+    scope = apmig_ap_device_scope(sysfs, D1);
+    none = apmig_ap_device_scope(sysfs, D2);
+    g_assert_cmpstr(apmig_scope_to_string(scope), ==, "02.0004");
+    g_assert_null(none);
+    end_hanging(status);
+    end_hanging(matrix);
     sysfs_free(root);
 }
 
@@ -188,7 +240,7 @@ test_unknown(void)
     sysfs_write(root, "bus/ap/devices/05.0005", "1\n");            /* no folder */
     sysfs_link(root, "bus/ap/devices/05.002c", "../gone/05.002c"); /* it vanishes */
     sysfs_write(root, "devices/vfio_ap/matrix/features", "guest_matrix hotplug ap_config migratable\n");
-    host = apmig_ap_read_host(root);
+    host = sysfs_read_host(root);
 
     g_assert_true(host->present && host->can_migrate);
     g_assert_cmpint(host->has_masks, ==, APMIG_NO);
@@ -214,7 +266,7 @@ test_unknown(void)
 static void
 assert_device_scope(const char *root, const char *uuid, const char *text)
 {
-    g_autoptr(ApmigScope) scope = apmig_ap_device_scope(root, uuid);
+    g_autoptr(ApmigScope) scope = sysfs_device_scope(root, uuid);
 
     g_assert_cmpstr(scope != NULL ? apmig_scope_to_string(scope) : NULL, ==, text);
 }
@@ -279,7 +331,7 @@ test_device_of_a_hostile_name(void)
         g_assert_cmpint(apmig_ap_is_device(root, names[i]), ==, APMIG_NO);
     }
     {
-        g_autoptr(ApmigApHost) host = apmig_ap_read_host(root);
+        g_autoptr(ApmigApHost) host = sysfs_read_host(root);
 
         g_assert_cmpuint(host->devices->len, ==, 1);
     }
@@ -298,7 +350,7 @@ test_device_of_an_older_kernel(void)
     sysfs_add_device(root, D1, "02.0005\n02.002c\n", NULL);
     sysfs_write(root, DEVICE "/control_domains", "0005\n");
     sysfs_add_device(root, D2, "02.\n05.\n", NULL);
-    host = apmig_ap_read_host(root);
+    host = sysfs_read_host(root);
     g_assert_cmpuint(host->devices->len, ==, 2);
     device = host->devices->pdata[0];
     assert_scope(device->queues, "02.0005,02.002c");
@@ -423,10 +475,10 @@ test_mkvps_without_signals(void)
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
     sigaction(SIGUSR1, &action, &before);
-    pthread_sigmask(SIG_BLOCK, &usr1, NULL);
     card = g_thread_new("card", signal_and_answer, root);
     pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
     read_in_thread(&reader);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);
     g_thread_join(card);
     g_assert_no_error(reader.error);
     g_assert_cmpstr(reader.text, ==, "AES CUR: - -\n");
@@ -457,6 +509,11 @@ test_mkvps_offline_meanwhile(void)
 int
 main(int argc, char **argv)
 {
+    sigset_t usr1;
+
+    sigemptyset(&usr1); /* in every thread, but for the one that test_mkvps_without_signals() wants */
+    sigaddset(&usr1, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ap-sysfs/cards", test_cards);
     g_test_add_func("/ap-sysfs/queues", test_queues);
@@ -464,6 +521,7 @@ main(int argc, char **argv)
     g_test_add_func("/ap-sysfs/bus", test_bus);
     g_test_add_func("/ap-sysfs/no-bus", test_no_bus);
     g_test_add_func("/ap-sysfs/unknown", test_unknown);
+    g_test_add_func("/ap-sysfs/hanging", test_hanging);
     g_test_add_func("/ap-sysfs/device-scope", test_device_scope);
     g_test_add_func("/ap-sysfs/device-of-another-kind", test_device_of_another_kind);
     g_test_add_func("/ap-sysfs/device-of-a-hostile-name", test_device_of_a_hostile_name);

@@ -38,6 +38,7 @@ on_alarm(guint adapter, guint domain, const char *alarm, gpointer data)
 static void
 set_up(Fixture *fixture, gconstpointer data)
 {
+    g_autoptr(ApmigSysfs) sysfs = NULL;
     g_autofree char *command = NULL;
     int status = -1;
 
@@ -45,7 +46,8 @@ set_up(Fixture *fixture, gconstpointer data)
     command = g_strdup_printf("cp -a %s/. %s", HOST_A, fixture->root);
     g_assert_true(g_spawn_command_line_sync(command, NULL, NULL, &status, NULL) && status == 0);
     fixture->alarms = g_ptr_array_new_with_free_func(g_free);
-    fixture->view = apmig_key_view_new(fixture->root);
+    sysfs = apmig_sysfs_new(fixture->root);
+    fixture->view = apmig_key_view_new(sysfs);
     apmig_key_view_set_alarm_func(fixture->view, on_alarm, fixture);
 }
 

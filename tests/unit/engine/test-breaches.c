@@ -338,6 +338,45 @@ test_guest_is_missing_and_was_shut_down(Story *story, gconstpointer data)
     g_assert_true(!the_record(story)->departed || the_record(story)->departed->len == 0);
 }
 
+/* The list without it overtakes libvirt's word of how it went. */
+static void
+test_guest_is_missing_and_has_left(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+    live(story, 10 * SECOND, APMIG_JOB_GONE);
+    expect_counts(story, 1, 0);
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 0);
+}
+
+static void
+test_guest_is_missing_after_its_switchover(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    news(story, APMIG_NEWS_SUSPENDED);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_LOST);
+    expect_counts(story, 1, 0);
+    g_assert_cmpstr(apmig_engine_lookup_migration(story->engine, "5708_1")->result, ==, "unknown");
+}
+
+static void
+test_unaffected_guest_is_missing_and_has_left(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_CHANGED);
+    while (answer_query_about(story, G1, NULL, (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}))
+        ;
+    pass(story, 5 * SECOND);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    live(story, 10 * SECOND, APMIG_JOB_GONE);
+    expect_counts(story, 0, 0);
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 0);
+}
+
 static void
 expect_verdict(Story *story, gboolean ready, const char *part)
 {
@@ -444,6 +483,9 @@ main(int argc, char **argv)
     ADD("unaffected-without-the-hook", test_unaffected_guest_without_the_hook);
     ADD("missing", test_guest_is_missing);
     ADD("missing-and-shut-down", test_guest_is_missing_and_was_shut_down);
+    ADD("missing-and-has-left", test_guest_is_missing_and_has_left);
+    ADD("missing-after-its-switchover", test_guest_is_missing_after_its_switchover);
+    ADD("missing-and-unaffected", test_unaffected_guest_is_missing_and_has_left);
     g_test_add_func("/engine-breaches/departed-over-a-gap", test_departed_over_a_gap);
     ADD("counts-survive-a-take-over", test_counts_survive_a_take_over);
 #undef ADD

@@ -253,6 +253,25 @@ test_busy(Story *story, gconstpointer data)
     }
 }
 
+/* A loop leaves a moment between its tries, and the next may last for ever. */
+static void
+test_busy_with_a_loop(Story *story, gconstpointer data)
+{
+    guint64 op;
+
+    hold(story, "aaaaaaaa", "04.0012");
+    pass(story, G_USEC_PER_SEC);
+    op = expect_stamp(story, G1, "aaaaaaaa");
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    while (answer(story, APMIG_JOB_OUTGOING))
+        ;
+    finish(story, op, APMIG_STAMPING_BUSY);
+    pass(story, G_USEC_PER_SEC / 10);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    g_assert_true(answer(story, APMIG_JOB_NONE));
+    expect_stamp(story, G1, "aaaaaaaa");
+}
+
 static void
 test_failure(Story *story, gconstpointer data)
 {
@@ -399,6 +418,7 @@ main(int argc, char **argv)
     ADD("after-a-connection", test_after_a_connection);
     ADD("list-that-fails", test_list_that_fails);
     ADD("busy", test_busy);
+    ADD("busy-with-a-loop", test_busy_with_a_loop);
     ADD("failure", test_failure);
     ADD("change-meanwhile", test_change_meanwhile);
     ADD("view-lost", test_view_lost);

@@ -180,6 +180,26 @@ test_two_locks(Fixture *fixture, gconstpointer data)
     assert_state(fixture, "bbbbbbbb", APMIG_LOCK_DRAINING, "05.0012");
 }
 
+/* It keeps a lock of its own from being held, and no other. */
+static void
+test_queue_that_hangs(Fixture *fixture, gconstpointer data)
+{
+    ApmigApQueue *queue = fixture->host->queues->pdata[1];
+
+    queue->status = APMIG_AP_STATUS_UNKNOWN;
+    queue->hangs = TRUE;
+    request(fixture, "aaaaaaaa", "05.*");
+    read_uses(fixture, NULL);
+    assert_state(fixture, "aaaaaaaa", APMIG_LOCK_DRAINING, "sysfs does not tell in time");
+    request(fixture, "bbbbbbbb", "04.*");
+    read_uses(fixture, NULL);
+    assert_state(fixture, "bbbbbbbb", APMIG_LOCK_HELD, NULL);
+    queue->hangs = FALSE;
+    go_on(fixture, G_USEC_PER_SEC);
+    read_uses(fixture, NULL);
+    assert_state(fixture, "aaaaaaaa", APMIG_LOCK_HELD, NULL);
+}
+
 static void
 test_host_without(Fixture *fixture, gconstpointer data)
 {
@@ -199,6 +219,7 @@ main(int argc, char **argv)
     ADD("stranger-ends", test_stranger_ends);
     ADD("guest-that-starts", test_guest_that_starts);
     ADD("reading-that-fails", test_reading_that_fails);
+    ADD("queue-that-hangs", test_queue_that_hangs);
     ADD("two-locks", test_two_locks);
     ADD("host-without", test_host_without);
 #undef ADD

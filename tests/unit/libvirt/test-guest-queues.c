@@ -29,6 +29,14 @@ parse(const char *metadata, const char *devices)
 }
 
 static void
+read_queues(ApmigGuest *guest, const char *root)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+
+    apmig_guest_read_queues(guest, sysfs);
+}
+
+static void
 assert_scope(const char *root, const char *metadata, const char *devices, const char *scope, gboolean varies)
 {
     g_autoptr(ApmigGuest) parsed = parse(metadata, devices);
@@ -36,7 +44,7 @@ assert_scope(const char *root, const char *metadata, const char *devices, const 
 
     g_assert_false(parsed->scope_varies);
     for (guint i = 0; i < 2; i++) { /* again and again */
-        apmig_guest_read_queues(guest, root);
+        read_queues(guest, root);
         g_assert_cmpint(guest->affected, ==, scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO);
         g_assert_cmpstr(guest->scope ? apmig_scope_to_string(guest->scope) : NULL, ==, scope);
         g_assert_cmpint(apmig_guest_facts(guest).scope_varies, ==, varies);
@@ -127,7 +135,7 @@ test_unplugged(void)
 
         apmig_guest_add_persistent(live, persistent);
         guest = apmig_guest_copy(live);
-        apmig_guest_read_queues(guest, root);
+        read_queues(guest, root);
         g_assert_cmpint(guest->affected, ==, cases[i].scope ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO);
         g_assert_cmpstr(guest->scope ? apmig_scope_to_string(guest->scope) : NULL, ==, cases[i].scope);
         g_assert_cmpint(guest->devices[0] != NULL, ==, *cases[i].live != '\0'); /* it has only these */

@@ -26,6 +26,22 @@ typedef struct {
 } Fixture;
 
 static void
+read_queues(ApmigGuest *guest, const char *root)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+
+    apmig_guest_read_queues(guest, sysfs);
+}
+
+static ApmigStampHost *
+new_host(void)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(HOST_A);
+
+    return apmig_stamp_host_new(sysfs);
+}
+
+static void
 set_up(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(ApmigEvidence) nothing = apmig_evidence_new();
@@ -39,7 +55,7 @@ set_up(Fixture *fixture, gconstpointer data)
     plan->stamp.form = APMIG_STAMP_FULL;
     plan->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     g_ptr_array_add(plan->stamp.locks, record);
-    fixture->host = apmig_stamp_host_new(HOST_A);
+    fixture->host = new_host();
     fixture->order = apmig_stamp_order_new(plan, HERE, "zhost1", NOW, nothing);
 }
 
@@ -57,7 +73,7 @@ parse(const char *xml)
     ApmigGuest *guest = apmig_guest_parse(xml, strlen(xml), &error);
 
     g_assert_no_error(error);
-    apmig_guest_read_queues(guest, HOST_A);
+    read_queues(guest, HOST_A);
     return guest;
 }
 

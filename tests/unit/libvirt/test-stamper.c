@@ -27,9 +27,25 @@ typedef struct {
 } Fixture;
 
 static void
+read_queues(ApmigGuest *guest, const char *root)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(root);
+
+    apmig_guest_read_queues(guest, sysfs);
+}
+
+static ApmigStampHost *
+new_host(void)
+{
+    g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(HOST_A);
+
+    return apmig_stamp_host_new(sysfs);
+}
+
+static void
 set_up(Fixture *fixture, gconstpointer data)
 {
-    fixture->host = apmig_stamp_host_new(HOST_A);
+    fixture->host = new_host();
     fixture->evidence = apmig_evidence_new();
     fixture->action = g_new0(ApmigAction, 1);
     fixture->action->stamp.form = APMIG_STAMP_FULL;
@@ -75,7 +91,7 @@ parse(const char *metadata, const char *devices)
 {
     ApmigGuest *guest = parse_only(metadata, devices);
 
-    apmig_guest_read_queues(guest, HOST_A);
+    read_queues(guest, HOST_A);
     return guest;
 }
 
@@ -367,7 +383,7 @@ test_unplugged(Fixture *fixture, gconstpointer data)
     g_autoptr(ApmigGuest) stamped = NULL;
 
     apmig_guest_add_persistent(guest, persistent);
-    apmig_guest_read_queues(guest, HOST_A);
+    read_queues(guest, HOST_A);
     g_assert_cmpint(apmig_stamp_compose(guest, fixture->host, order, &xml), ==, APMIG_STAMP_WRITE);
     element = inject_namespace(xml);
     stamped = parse(element, ""); /* as the destination sees it */
@@ -378,7 +394,7 @@ test_unplugged(Fixture *fixture, gconstpointer data)
     g_clear_pointer(&persistent, apmig_guest_free);
     persistent = parse_only("", AP("bbbbbbbb-0000-4000-8000-000000000001"));
     apmig_guest_add_persistent(stamped, persistent);
-    apmig_guest_read_queues(stamped, HOST_A);
+    read_queues(stamped, HOST_A);
     g_assert_true(apmig_scope_equal(stamped->scope, guest->scope));
 }
 
