@@ -286,7 +286,7 @@ restore_backup(Sim *sim)
         release_over(lock);
         lock->adopted = record && record->origin == APMIG_LOCK_BY_REQUEST;
         if (record)
-            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->mask;
+            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->asked_mask;
     }
     truth_crash(sim);
 }
