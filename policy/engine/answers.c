@@ -357,12 +357,13 @@ guest_sends(ApmigEngine *engine, const char *uuid)
     guest->sending_token = engine->last_token;
 }
 
+/* Of two yeses it may be the first that it tells of. */
 static void
 guest_defined(ApmigEngine *engine, const char *uuid)
 {
     Migration *incoming = engine_find_migration(engine, uuid, FALSE);
 
-    if (incoming && incoming->granted_at)
+    if (incoming && incoming->granted_at && incoming->grants == 1)
         incoming->defined_token = engine->last_token;
 }
 
