@@ -253,9 +253,11 @@ told(const ApmigEvent *news, gpointer user_data)
 static const ApmigHypervisorCallbacks hypervisor_callbacks = {view_started, told, core_other_keys};
 
 static void
-step_finished(guint64 op, ApmigStepOutcome outcome, const char *message, gpointer core)
+step_finished(const ApmigFencerAnswer *answer, gpointer core)
 {
-    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, message}});
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
+                                    .step = {answer->op, answer->outcome, answer->message, answer->qemu,
+                                             answer->state_is_vain}});
 }
 
 /* The queues of any guest may be others now, and what is known of the hardware is old. */

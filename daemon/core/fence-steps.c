@@ -3,11 +3,16 @@
 
 #include "fence/client.h"
 
+/* Said without another request of the helper, which would say the same. */
+#define VFIO_AP_KEEPS_SESSIONS                                                                                  \
+    "The vfio_ap driver keeps its data session open when the device's state changes: nothing would end by it, " \
+    "so the state was left as it is."
+
 /* The QEMU of a migration's guest. */
 typedef struct {
     gint32 pid;
     guint64 start_time;
-    gboolean fenced; /* it was asked to be, whatever came of it */
+    ApmigDriver driver; /* of its device */
 } Qemu;
 
 struct ApmigFencer {
@@ -23,6 +28,7 @@ typedef struct {
     ApmigFencer *fencer;
     guint64 op;
     ApmigStep step;
+    guint64 wanted; /* which process the action names; 0: none */
     char *migration_id;
     ApmigFenceRequest request;
 } Call;
@@ -86,67 +92,72 @@ outcome_of(ApmigFenceResult result)
     return APMIG_STEP_FAILED;
 }
 
-/* Returns: (transfer full): "RESUMING -> STOP, frozen for 3 ms: ...". The time is left out of what does not act: the
- * same outcome twice shall read the same. */
+/* Returns: (transfer full): "RESUMING -> STOP: ..." or "frozen for 3 ms: ...". The time is left out of what does not act:
+ * the same outcome twice shall read the same. */
 static char *
 describe(const ApmigFenceReply *reply)
 {
-    if (reply->result == APMIG_FENCE_DONE)
-        return g_strdup_printf(
-            "%s -> %s, frozen for %" G_GINT64_FORMAT " ms: %s", apmig_vfio_state_to_string(reply->before),
-            apmig_vfio_state_to_string(reply->after), (reply->frozen_usec + 999) / 1000, reply->message);
-    if (reply->before != APMIG_VFIO_UNKNOWN)
-        return g_strdup_printf("%s: %s", apmig_vfio_state_to_string(reply->before), reply->message);
-    return g_strdup(reply->message);
+    const char *before = apmig_vfio_state_to_string(reply->before);
+
+    if (reply->result == APMIG_FENCE_DONE && reply->frozen_usec > 0)
+        return g_strdup_printf("frozen for %" G_GINT64_FORMAT " ms: %s", (reply->frozen_usec + 999) / 1000,
+                               reply->message);
+    if (reply->before == APMIG_VFIO_UNKNOWN)
+        return g_strdup(reply->message);
+    if (reply->after != reply->before)
+        return g_strdup_printf("%s -> %s: %s", before, apmig_vfio_state_to_string(reply->after),
+                               reply->message);
+    return g_strdup_printf("%s: %s", before, reply->message);
+}
+
+/* A number for the process that no other one of this boot has. */
+static guint64
+identity_of(const Qemu *qemu)
+{
+    return qemu ? qemu->start_time << 22 | (guint64)qemu->pid : 0; /* PID_MAX_LIMIT is 2^22 */
 }
 
 static void
-finish(Call *call, const ApmigFenceReply *reply)
+finish(Call *call, ApmigStepOutcome outcome, const char *message)
 {
-    g_autofree char *message = describe(reply);
     ApmigFencer *fencer = call->fencer;
+    const Qemu *qemu = g_hash_table_lookup(fencer->qemus, call->migration_id);
+    ApmigFencerAnswer answer = {.op = call->op,
+                                .outcome = outcome,
+                                .message = message,
+                                .qemu = identity_of(qemu),
+                                .state_is_vain = qemu && qemu->driver == APMIG_DRIVER_VFIO_AP};
 
-    fencer->func(call->op, outcome_of(reply->result), message, fencer->user_data);
+    fencer->func(&answer, fencer->user_data);
     g_hash_table_remove(fencer->calls, call);
 }
 
-static void act(Call *call, Qemu *qemu);
-
-/* A fence that the helper was not told of, as it was set while the kill was on its way, looks to it like the end of the
- * load. */
-static gboolean
-was_fenced_meanwhile(const Call *call, const Qemu *qemu, const ApmigFenceReply *reply)
+static void
+finish_with(Call *call, const ApmigFenceReply *reply)
 {
-    return reply->result == APMIG_FENCE_NOT_ABORTABLE && call->step == APMIG_STEP_KILL_INCOMING && qemu &&
-           qemu->fenced && !call->request.fenced;
+    g_autofree char *message = describe(reply);
+
+    finish(call, outcome_of(reply->result), message);
 }
 
 static void
 act_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
-    Qemu *qemu = g_hash_table_lookup(call->fencer->qemus, call->migration_id);
 
-    if (was_fenced_meanwhile(call, qemu, reply)) {
-        act(call, qemu);
-        return;
-    }
-    if (reply->result == APMIG_FENCE_REFUSED)
-        apmig_fencer_forget(call->fencer,
-                            call->migration_id); /* another process, perhaps: to be asked for anew */
-    finish(call, reply);
+    if (reply->result == APMIG_FENCE_REFUSED) /* another process, perhaps: to be asked for anew */
+        apmig_fencer_forget(call->fencer, call->migration_id);
+    finish_with(call, reply);
 }
 
 static void
-act(Call *call, Qemu *qemu)
+act(Call *call, const Qemu *qemu)
 {
     ApmigFenceRequest *request = &call->request;
 
     request->verb = call->step == APMIG_STEP_KILL_INCOMING ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE;
     request->pid = qemu->pid;
     request->start_time = qemu->start_time;
-    request->fenced = qemu->fenced;
-    qemu->fenced |= request->verb == APMIG_FENCE_FENCE;
     apmig_fence_call_async(call->fencer->socket_path, request, call->fencer->cancellable, act_answered, call);
 }
 
@@ -156,12 +167,14 @@ remember_qemu(ApmigFencer *fencer, const char *migration_id, const ApmigFenceRep
 {
     Qemu *qemu = g_hash_table_lookup(fencer->qemus, migration_id);
 
-    if (qemu && qemu->pid == reply->pid && qemu->start_time == reply->start_time)
-        return qemu;
-    qemu = g_new0(Qemu, 1);
-    qemu->pid = reply->pid;
-    qemu->start_time = reply->start_time;
-    g_hash_table_replace(fencer->qemus, g_strdup(migration_id), qemu);
+    if (!qemu || qemu->pid != reply->pid || qemu->start_time != reply->start_time) {
+        qemu = g_new0(Qemu, 1);
+        qemu->pid = reply->pid;
+        qemu->start_time = reply->start_time;
+        g_hash_table_replace(fencer->qemus, g_strdup(migration_id), qemu);
+    }
+    if (reply->driver != APMIG_DRIVER_UNKNOWN)
+        qemu->driver = reply->driver;
     return qemu;
 }
 
@@ -169,11 +182,19 @@ static void
 inspect_answered(const ApmigFenceReply *reply, gpointer user_data)
 {
     Call *call = user_data;
+    const Qemu *qemu = NULL;
 
-    if (reply->pid <= 0)
-        finish(call, reply);
+    if (reply->pid <= 0) {
+        finish_with(call, reply);
+        return;
+    }
+    qemu = remember_qemu(call->fencer, call->migration_id, reply);
+    if (call->step == APMIG_STEP_KILL_INCOMING)
+        finish(call, APMIG_STEP_RUNNING, NULL);
+    else if (qemu->driver == APMIG_DRIVER_VFIO_AP)
+        finish(call, APMIG_STEP_NOTHING_TO_DO, VFIO_AP_KEEPS_SESSIONS);
     else
-        act(call, remember_qemu(call->fencer, call->migration_id, reply));
+        act(call, qemu);
 }
 
 static void
@@ -204,10 +225,11 @@ apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action)
     call->fencer = fencer;
     call->op = action->op;
     call->step = action->step.kind;
+    call->wanted = action->step.qemu;
     call->migration_id = g_strdup(action->step.migration_id);
     prepare_request(&call->request, action);
     g_hash_table_add(fencer->calls, call);
-    if (qemu)
+    if (qemu && (call->step != APMIG_STEP_KILL_INCOMING || call->wanted == identity_of(qemu)))
         act(call, qemu);
     else
         inspect(call);

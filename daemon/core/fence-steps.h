@@ -9,9 +9,17 @@
 
 typedef struct ApmigFencer ApmigFencer;
 
+/* As APMIG_EVENT_STEP_FINISHED has it. */
+typedef struct {
+    guint64 op;
+    ApmigStepOutcome outcome;
+    const char *message;
+    guint64 qemu;
+    gboolean state_is_vain;
+} ApmigFencerAnswer;
+
 /* Not called from within apmig_fencer_run(). */
-typedef void (*ApmigFencerFunc)(guint64 op, ApmigStepOutcome outcome, const char *message,
-                                gpointer user_data);
+typedef void (*ApmigFencerFunc)(const ApmigFencerAnswer *answer, gpointer user_data);
 
 /* @socket_path: where systemd listens for the helper. */
 ApmigFencer *apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, gpointer user_data);
@@ -23,7 +31,8 @@ void apmig_fencer_free(ApmigFencer *fencer);
  * @action: of type APMIG_ACTION_RUN_STEP with APMIG_STEP_VFIO_STATE or APMIG_STEP_KILL_INCOMING; copied
  *
  * The first step on a migration asks the helper which process the guest's QEMU is; the steps then name that process
- * by pid and start time, so that none is ever carried out on a later one.
+ * by pid and start time, so that none is ever carried out on a later one. "kill-incoming" is no more than that question
+ * unless the action names the process that was found: only whoever has asked libvirt since may do so.
  */
 void apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action);
 

@@ -1,125 +1,109 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fence/carry-out.h"
 
-#include "fence/device.h"
 #include "base/failpoint.h"
+#include "fence/driver.h"
 #include "fence/freeze.h"
-#include "fence/vfio.h"
+#include "fence/limited.h"
 
-#include <unistd.h>
+#include <errno.h>
+#include <sys/time.h>
+
+#define STOP_LIMIT_USEC  (70 * 1000) /* until all tasks stand still */
+#define ALARM_AFTER_USEC (95 * 1000)
 
 typedef struct {
     const ApmigFenceRequest *request;
+    const ApmigFencePaths *paths;
     ApmigProcess process;
+    ApmigDevice device;
     ApmigLook look;
-    int fd;
     ApmigFenceReply *reply;
 } Case;
 
 static void
-close_duplicate(Case *c)
-{
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
-}
-
-static void
 case_clear(Case *c)
 {
-    close_duplicate(c);
     apmig_look_clear(&c->look);
+    apmig_device_clear(&c->device);
     apmig_process_clear(&c->process);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Case, case_clear)
 
-/* --- acting -------------------------------------------------------------------------------------- */
-
-/* After a failure the device may be in yet another state than before and wanted. */
-static void
-set_state(Case *c, ApmigVfioState state, const char *why)
-{
-    int error = apmig_vfio_set_state(c->fd, state);
-    ApmigVfioState after = APMIG_VFIO_UNKNOWN;
-
-    if (apmig_vfio_get_state(c->fd, &after) != 0)
-        after = APMIG_VFIO_UNKNOWN;
-    c->reply->after = after;
-    if (error != 0)
-        apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, error,
-                              "The driver refused to bring the device from %s to %s (%s); it is in %s.",
-                              apmig_vfio_state_to_string(c->reply->before), apmig_vfio_state_to_string(state),
-                              g_strerror(error), apmig_vfio_state_to_string(after));
-    else if (after != state)
-        apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, 0,
-                              "The driver accepted the state %s, but the device is in %s.",
-                              apmig_vfio_state_to_string(state), apmig_vfio_state_to_string(after));
-    else
-        apmig_fence_reply_set(c->reply, APMIG_FENCE_DONE, 0, "%s", why);
-}
-
-/* Without our duplicate the kernel can close the device as soon as QEMU is gone. */
-static void
-kill_process(Case *c, const char *why)
-{
-    int error;
-
-    close_duplicate(c);
-    error = apmig_process_kill(&c->process);
-    if (error != 0)
-        apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, error,
-                              "The incoming QEMU could not be killed: %s.", g_strerror(error));
-    else
-        apmig_fence_reply_set(c->reply, APMIG_FENCE_DONE, 0, "%s", why);
-}
-
-static void
-report(Case *c, const ApmigDecision *decision)
-{
-    if (decision->result == APMIG_FENCE_NOT_ABORTABLE && c->look.unknown)
-        apmig_fence_reply_set(c->reply, decision->result, 0,
-                              "%s QEMU also holds a descriptor \"%s\", which apmigd does not know.",
-                              decision->why, c->look.unknown);
-    else
-        apmig_fence_reply_set(c->reply, decision->result, 0, "%s", decision->why);
-}
-
-static void
-act(Case *c, const ApmigDecision *decision)
-{
-    switch (decision->act) {
-    case APMIG_ACT_SET_STOP:
-        set_state(c, APMIG_VFIO_STOP, decision->why);
-        return;
-    case APMIG_ACT_SET_RUNNING:
-        set_state(c, APMIG_VFIO_RUNNING, decision->why);
-        return;
-    case APMIG_ACT_KILL:
-        kill_process(c, decision->why);
-        return;
-    default:
-        report(c, decision);
-    }
-}
-
-/* --- the order ----------------------------------------------------------------------------------- */
-
 static gboolean
-look(Case *c)
+look(Case *c, ApmigFenceReply *reply)
 {
-    if (!apmig_device_look(&c->process, c->fd, &c->look, c->reply))
+    if (!apmig_device_look(&c->process, &c->look, reply))
         return FALSE;
-    c->reply->before = c->reply->after = c->look.state;
-    c->reply->held_data = c->look.session != APMIG_SESSION_NONE;
+    reply->held_data = c->look.session != APMIG_SESSION_NONE;
     return TRUE;
 }
 
 static ApmigDecision
-decide(const Case *c)
+decide(const Case *c, const ApmigFenceReply *reply)
 {
-    return apmig_fence_decide(c->request->verb, c->request->direction, c->look.state, c->look.session,
-                              c->request->fenced);
+    return apmig_fence_decide(c->request->verb, c->request->direction, reply->driver, reply->before,
+                              c->look.session);
 }
+
+static void
+report(const ApmigDecision *decision, ApmigFenceReply *reply)
+{
+    apmig_fence_reply_set(reply, decision->result, 0, "%s", decision->why);
+}
+
+/* --- killing, in a process of its own ------------------------------------------------------------ */
+
+static void
+kill_process(const Case *c, const char *why, ApmigFenceReply *reply)
+{
+    int error = apmig_process_kill(&c->process);
+
+    if (error != 0)
+        apmig_fence_reply_set(reply, APMIG_FENCE_FAILED, error, "The incoming QEMU could not be killed: %s.",
+                              g_strerror(error));
+    else
+        apmig_fence_reply_set(reply, APMIG_FENCE_DONE, 0, "%s", why);
+}
+
+static void
+kill_frozen(ApmigFenceReply *reply, gpointer user_data)
+{
+    const struct itimerval limit = {.it_value = {.tv_usec = ALARM_AFTER_USEC}};
+    Case *c = user_data;
+    ApmigFreeze *freeze;
+    ApmigDecision decision;
+
+    setitimer(ITIMER_REAL, &limit, NULL);
+    freeze = apmig_freeze_begin(c->process.proc, c->process.proc_root, STOP_LIMIT_USEC, reply);
+    if (!freeze)
+        return;
+    apmig_failpoint("qemu-frozen");
+    if (look(c, reply)) {
+        decision = decide(c, reply);
+        if (decision.act == APMIG_ACT_KILL)
+            kill_process(c, decision.why, reply);
+        else
+            report(&decision, reply);
+    }
+    reply->frozen_usec = apmig_freeze_end(freeze);
+}
+
+static void
+freeze_and_kill(Case *c)
+{
+    gint64 begun = g_get_monotonic_time();
+
+    apmig_failpoint("qemu-to-be-frozen");
+    if (apmig_limited_run(c->reply, APMIG_FREEZE_LIMIT_USEC, -1, kill_frozen, c) == APMIG_LIMITED_DONE)
+        return;
+    c->reply->frozen_usec = g_get_monotonic_time() - begun;
+    apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, ETIMEDOUT,
+                          "QEMU was not dealt with within the %d ms that it may be frozen for, and runs on.",
+                          APMIG_FREEZE_LIMIT_USEC / 1000);
+}
+
+/* --- the order ----------------------------------------------------------------------------------- */
 
 /* A QEMU of an incoming guest was started to be one, whatever the device looks like. */
 static gboolean
@@ -129,41 +113,85 @@ check_incoming(const Case *c)
            c->process.incoming ||
            apmig_fence_reply_set(
                c->reply, APMIG_FENCE_REFUSED, 0,
-               "Process %d was not started with \"-incoming\": its guest has not arrived from "
+               "Process %d was not started with \"-incoming\" and \"-S\": its guest has not arrived from "
                "anywhere.",
                c->process.pid);
 }
 
-static void
-act_frozen(Case *c)
+/* The session is not known to be of one device or another, so there has to be one alone. */
+static gboolean
+check_one_device(const Case *c)
 {
-    ApmigFreeze *freeze =
-        apmig_freeze_begin(c->process.proc, c->process.proc_root, APMIG_FREEZE_LIMIT_USEC, c->reply);
+    return c->device.descriptors->len == 1 ||
+           apmig_fence_reply_set(c->reply, APMIG_FENCE_REFUSED, 0,
+                                 "Process %d holds %u VFIO devices, and this kernel does not tell which of "
+                                 "them is %s.",
+                                 c->process.pid, c->device.descriptors->len, c->device.uuid);
+}
+
+/* With nothing to kill it for, the driver tells why. */
+static void
+kill_incoming(Case *c)
+{
     ApmigDecision decision;
 
-    if (!freeze)
+    if (!check_one_device(c) || !look(c, c->reply))
         return;
-    apmig_failpoint("qemu-frozen");
-    if (look(c)) {
-        decision = decide(c);
-        act(c, &decision);
+    decision = decide(c, c->reply);
+    if (decision.act == APMIG_ACT_KILL) {
+        freeze_and_kill(c);
+        return;
     }
-    c->reply->frozen_usec = apmig_freeze_end(freeze);
+    if (decision.result != APMIG_FENCE_REFUSED &&
+        (!apmig_driver_ask(c->request, c->paths, &c->process, &c->device, c->reply) || !look(c, c->reply)))
+        return;
+    decision = decide(c, c->reply);
+    if (decision.act == APMIG_ACT_KILL) /* begun meanwhile */
+        freeze_and_kill(c);
+    else
+        report(&decision, c->reply);
+}
+
+static void
+ask_driver(Case *c)
+{
+    ApmigDecision decision;
+
+    if (!apmig_driver_ask(c->request, c->paths, &c->process, &c->device, c->reply) || !look(c, c->reply) ||
+        c->request->verb == APMIG_FENCE_FENCE)
+        return;
+    decision = decide(c, c->reply);
+    report(&decision, c->reply);
+}
+
+/* It may be why there was no session to be seen. */
+static void
+name_unknown(const Case *c)
+{
+    g_autofree char *message = g_strdup(c->reply->message);
+
+    if (c->reply->result == APMIG_FENCE_NOT_ABORTABLE && c->look.unknown)
+        apmig_fence_reply_set(c->reply, APMIG_FENCE_NOT_ABORTABLE, 0,
+                              "%s QEMU also holds a descriptor \"%s\", which apmigd does not know.", message,
+                              c->look.unknown);
 }
 
 void
 apmig_fence_carry_out(const ApmigFenceRequest *request, const ApmigFencePaths *paths, ApmigFenceReply *reply)
 {
-    g_auto(Case) c = {.request = request, .process = APMIG_PROCESS_INIT, .fd = -1, .reply = reply};
-    ApmigDecision decision;
+    g_auto(Case) c = {.request = request,
+                      .paths = paths,
+                      .process = APMIG_PROCESS_INIT,
+                      .device = APMIG_DEVICE_INIT,
+                      .reply = reply};
 
     if (!apmig_process_prove(request, paths, &c.process, reply) || !check_incoming(&c) ||
-        !apmig_device_open(&c.process, paths, request->device, &c.fd, reply) || !look(&c))
+        !apmig_device_find(&c.process, paths, request->device, &c.device, reply))
         return;
-    if (apmig_fence_may_act(request->verb, request->direction, c.look.state, request->fenced)) {
-        act_frozen(&c);
-        return;
-    }
-    decision = decide(&c);
-    report(&c, &decision);
+    reply->driver = c.device.driver;
+    if (request->verb == APMIG_FENCE_KILL_INCOMING)
+        kill_incoming(&c);
+    else
+        ask_driver(&c);
+    name_unknown(&c);
 }

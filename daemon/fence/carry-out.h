@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One request from the proof to the act. Ends with nothing frozen and no duplicate open; only the SET_STATE itself
- * can block (as long as the driver does), and while it does QEMU stays frozen: it must not land later, on a device
- * that has moved on. A driver that is blocked already shows in the look before the freeze.
+ * One request from the proof to the act. Ends with nothing frozen and no duplicate open, but for a process that the
+ * kernel keeps (driver.h).
+ *
+ * QEMU is frozen to be killed alone, by a process that asks no driver anything, so that nothing it does can sleep in the
+ * kernel for long. It ends after %APMIG_FREEZE_LIMIT_USEC at the latest, by itself or killed by this one; and the kernel
+ * lets QEMU run on when it ends.
  */
 #pragma once
 

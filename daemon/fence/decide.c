@@ -1,6 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fence/decide.h"
 
+/* What each driver does when the state changes. vfio-ap's series did end its sessions in v2 (April 2026); v3, v4 and what was
+ * seen later change the state and nothing else, and QEMU goes on with its descriptor. */
+static const struct {
+    ApmigDriver driver;
+    gboolean ends_sessions;
+} drivers[] = {
+    {APMIG_DRIVER_UNKNOWN, FALSE}, /* not asked, or it has not answered */
+    {APMIG_DRIVER_VFIO_AP, FALSE},
+    {APMIG_DRIVER_OTHER, TRUE}, /* mtty, mlx5, pds, hisi_acc, qat: read() and write() give ENODEV */
+};
+
+gboolean
+apmig_fence_driver_ends_sessions(ApmigDriver driver)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(drivers); i++)
+        if (drivers[i].driver == driver)
+            return drivers[i].ends_sessions;
+    return FALSE;
+}
+
 static ApmigDecision
 act(ApmigAct what, const char *why)
 {
@@ -21,6 +41,17 @@ contradicts(ApmigFenceDirection direction, ApmigVfioState state, ApmigSession se
         return state == APMIG_VFIO_RESUMING || session == APMIG_SESSION_LOADING;
     return state == APMIG_VFIO_PRE_COPY || state == APMIG_VFIO_PRE_COPY_P2P ||
            state == APMIG_VFIO_STOP_COPY || session == APMIG_SESSION_SAVING;
+}
+
+static ApmigDecision
+fence_in_vain(ApmigDriver driver)
+{
+    if (driver == APMIG_DRIVER_VFIO_AP)
+        return leave(
+            APMIG_FENCE_NOTHING_TO_DO,
+            "The vfio_ap driver keeps its data session open when the device's state changes: nothing "
+            "would end by it, so the state was left as it is.");
+    return leave(APMIG_FENCE_FAILED, "What the device's driver does is not known, so it was left alone.");
 }
 
 static ApmigDecision
@@ -76,28 +107,24 @@ fence_incoming(ApmigVfioState state, ApmigSession session)
     }
 }
 
-/* A fence whose SET_STATE the driver failed may have left the device in ERROR. */
 static ApmigDecision
-kill_incoming(ApmigVfioState state, ApmigSession session, gboolean fenced)
+kill_incoming(ApmigVfioState state, ApmigSession session)
 {
-    gboolean ours = fenced && (state == APMIG_VFIO_STOP || state == APMIG_VFIO_ERROR);
-
-    if (state != APMIG_VFIO_RESUMING && !ours)
-        return leave(
-            APMIG_FENCE_NOT_ABORTABLE,
-            "The device is neither being loaded nor fenced by apmigd, so this QEMU is not provably one "
-            "whose load is unfinished.");
-    if (session != APMIG_SESSION_LOADING)
-        return leave(APMIG_FENCE_NOT_ABORTABLE, "QEMU holds no loading session that can be told for certain, "
-                                                "so the migration may have completed.");
-    return act(APMIG_ACT_KILL,
-               "The incoming QEMU, whose load was unfinished, was killed: the guest goes on at the "
-               "source.");
+    if (session == APMIG_SESSION_LOADING)
+        return act(APMIG_ACT_KILL,
+                   "The incoming QEMU, whose load was unfinished, was killed: the guest goes on at the "
+                   "source.");
+    if (session == APMIG_SESSION_UNCLEAR || state == APMIG_VFIO_RESUMING)
+        return leave(APMIG_FENCE_NOT_ABORTABLE,
+                     "QEMU holds no loading session that can be told for certain, so the device has been "
+                     "loaded, and the migration may have completed.");
+    return leave(APMIG_FENCE_NOTHING_TO_DO,
+                 "QEMU holds no loading session: the load has not begun, or the guest runs here.");
 }
 
 ApmigDecision
-apmig_fence_decide(ApmigFenceVerb verb, ApmigFenceDirection direction, ApmigVfioState state,
-                   ApmigSession session, gboolean fenced)
+apmig_fence_decide(ApmigFenceVerb verb, ApmigFenceDirection direction, ApmigDriver driver,
+                   ApmigVfioState state, ApmigSession session)
 {
     if (verb == APMIG_FENCE_INSPECT)
         return leave(APMIG_FENCE_DONE, "Looked, and touched nothing.");
@@ -106,18 +133,12 @@ apmig_fence_decide(ApmigFenceVerb verb, ApmigFenceDirection direction, ApmigVfio
                      direction == APMIG_FENCE_OUT
                          ? "The device is being loaded: this guest is arriving, not leaving."
                          : "The device is being saved: this guest is leaving, not arriving.");
-    if (verb == APMIG_FENCE_FENCE)
-        return direction == APMIG_FENCE_OUT ? fence_outgoing(state) : fence_incoming(state, session);
-    if (direction == APMIG_FENCE_OUT)
-        return leave(APMIG_FENCE_REFUSED, "Only an incoming QEMU is ever killed, and this guest is leaving.");
-    return kill_incoming(state, session, fenced);
-}
-
-gboolean
-apmig_fence_may_act(ApmigFenceVerb verb, ApmigFenceDirection direction, ApmigVfioState state, gboolean fenced)
-{
-    for (int session = 0; session < APMIG_N_SESSIONS; session++)
-        if (apmig_fence_decide(verb, direction, state, (ApmigSession)session, fenced).act != APMIG_ACT_NONE)
-            return TRUE;
-    return FALSE;
+    if (verb == APMIG_FENCE_KILL_INCOMING)
+        return direction == APMIG_FENCE_IN
+                   ? kill_incoming(state, session)
+                   : leave(APMIG_FENCE_REFUSED,
+                           "Only an incoming QEMU is ever killed, and this guest is leaving.");
+    if (!apmig_fence_driver_ends_sessions(driver))
+        return fence_in_vain(driver);
+    return direction == APMIG_FENCE_OUT ? fence_outgoing(state) : fence_incoming(state, session);
 }

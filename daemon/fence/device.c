@@ -19,124 +19,68 @@
 
 /* --- what sysfs says of the mediated device ------------------------------------------------------ */
 
-typedef struct {
-    int folder;      /* /sys/bus/mdev/devices/UUID */
-    char *uuid;      /* in lower case, as sysfs has it */
-    char *group;     /* (nullable): "/dev/vfio/N" */
-    guint32 api_bit; /* VFIO_DEVICE_FLAGS_* of its device_api */
-} Mdev;
-
-static void
-mdev_clear(Mdev *mdev)
+void
+apmig_device_clear(ApmigDevice *device)
 {
-    if (mdev->folder >= 0)
-        close(mdev->folder);
-    g_free(mdev->uuid);
-    g_free(mdev->group);
+    if (device->folder >= 0)
+        close(device->folder);
+    g_free(device->uuid);
+    g_free(device->group);
+    g_clear_pointer(&device->descriptors, g_array_unref);
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Mdev, mdev_clear)
+
+/* The types of mediated devices are named after the driver, as in "vfio_ap-passthrough" (mdev_type_add() in
+ * drivers/vfio/mdev/mdev_sysfs.c). */
+static gboolean
+has_type_of_vfio_ap(const ApmigDevice *device)
+{
+    g_autofree char *type = apmig_proc_read_link(device->folder, "mdev_type");
+    g_autofree char *name = type ? g_path_get_basename(type) : NULL;
+
+    return name && g_str_has_prefix(name, "vfio_ap-");
+}
 
 static gboolean
-read_api(Mdev *mdev, ApmigFenceReply *reply)
+read_api(ApmigDevice *device, ApmigFenceReply *reply)
 {
-    g_autofree char *content = apmig_proc_read(mdev->folder, "mdev_type/device_api", 64, NULL);
+    g_autofree char *content = apmig_proc_read(device->folder, "mdev_type/device_api", 64, NULL);
     const char *api = content ? g_strchomp(content) : "";
 
     if (strcmp(api, VFIO_DEVICE_API_AP_STRING) == 0)
-        mdev->api_bit = VFIO_DEVICE_FLAGS_AP;
+        device->api_bit = VFIO_DEVICE_FLAGS_AP;
     else if (strcmp(api, VFIO_DEVICE_API_PCI_STRING) == 0)
-        mdev->api_bit = VFIO_DEVICE_FLAGS_PCI;
+        device->api_bit = VFIO_DEVICE_FLAGS_PCI;
     else
         return apmig_fence_reply_set(
             reply, APMIG_FENCE_REFUSED, 0,
-            "The mediated device %s is of the kind \"%s\", which apmigd does not deal with.", mdev->uuid,
+            "The mediated device %s is of the kind \"%s\", which apmigd does not deal with.", device->uuid,
             api);
+    if (device->api_bit == VFIO_DEVICE_FLAGS_AP || has_type_of_vfio_ap(device))
+        device->driver = APMIG_DRIVER_VFIO_AP;
     return TRUE;
 }
 
 static gboolean
-mdev_read(const ApmigFencePaths *paths, const char *uuid, Mdev *mdev, ApmigFenceReply *reply)
+read_sysfs(const ApmigFencePaths *paths, const char *uuid, ApmigDevice *device, ApmigFenceReply *reply)
 {
     g_autofree char *path = NULL, *group = NULL, *number = NULL;
 
-    mdev->uuid = g_ascii_strdown(uuid, -1);
-    path = g_build_filename(paths->sysfs_root, "bus/mdev/devices", mdev->uuid, NULL);
-    mdev->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (mdev->folder < 0)
+    device->uuid = g_ascii_strdown(uuid, -1);
+    path = g_build_filename(paths->sysfs_root, "bus/mdev/devices", device->uuid, NULL);
+    device->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (device->folder < 0)
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, errno,
-                                     "There is no mediated device %s on this host: %s.", mdev->uuid,
+                                     "There is no mediated device %s on this host: %s.", device->uuid,
                                      g_strerror(errno));
-    group = apmig_proc_read_link(mdev->folder, "iommu_group");
+    group = apmig_proc_read_link(device->folder, "iommu_group");
     if (group) {
         number = g_path_get_basename(group);
-        mdev->group = g_strconcat("/dev/vfio/", number, NULL);
+        device->group = g_strconcat("/dev/vfio/", number, NULL);
     }
-    return read_api(mdev, reply);
+    return read_api(device, reply);
 }
 
 /* --- finding the device's descriptor ------------------------------------------------------------- */
-
-typedef struct {
-    const ApmigProcess *process;
-    const Mdev *mdev;
-    gboolean holds_group;
-    int fd; /* of the one that was found; -1: none yet */
-    guint n_found;
-} Search;
-
-static gboolean
-same_device(int fd, const char *number)
-{
-    g_autofree char *own = NULL;
-    struct stat st;
-
-    if (!number || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
-        return FALSE;
-    own = g_strdup_printf("%u:%u", major(st.st_rdev), minor(st.st_rdev));
-    return strcmp(own, number) == 0;
-}
-
-/* QEMU's /dev may be its own: what counts is that the character device is the one sysfs names. */
-static gboolean
-is_cdev_of(const Mdev *mdev, const char *target, int fd)
-{
-    g_autofree char *name = g_path_get_basename(target);
-    g_autofree char *path = g_build_filename("vfio-dev", name, "dev", NULL);
-    g_autofree char *number = apmig_proc_read(mdev->folder, path, 64, NULL);
-
-    return g_str_has_prefix(name, "vfio") && same_device(fd, number ? g_strchomp(number) : NULL);
-}
-
-/* Of any kernel: the kind of the device. Where fdinfo has it: which one it is. */
-static gboolean
-is_group_device_of(const Search *search, int number, int fd)
-{
-    g_autofree char *path = g_strdup_printf("fdinfo/%d", number);
-    g_autofree char *syspath = apmig_proc_read_field(search->process->proc, path, "vfio-device-syspath");
-    g_autofree char *name = syspath ? g_path_get_basename(syspath) : NULL;
-    guint32 flags = 0;
-
-    if (name && strcmp(name, search->mdev->uuid) != 0)
-        return FALSE;
-    return apmig_vfio_get_info(fd, &flags) == 0 && (flags & search->mdev->api_bit);
-}
-
-static void
-try_descriptor(Search *search, int number, const char *target)
-{
-    gboolean cdev = g_str_has_prefix(target, CDEV_FOLDER);
-    int fd = -1;
-
-    if (cdev || strcmp(target, GROUP_DEVICE) == 0)
-        fd = apmig_process_duplicate(search->process, number);
-    if (fd < 0)
-        return;
-    if (!(cdev ? is_cdev_of(search->mdev, target, fd) : is_group_device_of(search, number, fd)) ||
-        ++search->n_found > 1)
-        close(fd);
-    else
-        search->fd = fd;
-}
 
 static GArray *
 list_descriptors(const ApmigProcess *process, ApmigFenceReply *reply)
@@ -159,25 +103,102 @@ descriptor_target(const ApmigProcess *process, int number)
     return target ? target : g_strdup(""); /* it was closed just now */
 }
 
+/* Where fdinfo has it: which one it is. */
 static gboolean
-check_found(const Search *search, gboolean through_group, ApmigFenceReply *reply)
+is_another(const ApmigProcess *process, const ApmigDevice *device, int number)
 {
-    const char *uuid = search->mdev->uuid;
+    g_autofree char *path = g_strdup_printf("fdinfo/%d", number);
+    g_autofree char *syspath = apmig_proc_read_field(process->proc, path, "vfio-device-syspath");
+    g_autofree char *name = syspath ? g_path_get_basename(syspath) : NULL;
 
-    if (search->n_found == 0)
+    return name && strcmp(name, device->uuid) != 0;
+}
+
+/* Returns: (transfer full) (nullable): "MAJOR:MINOR" of the character device of that name, if it is the device's. */
+static char *
+read_cdev_number(const ApmigDevice *device, const char *target)
+{
+    g_autofree char *name = g_path_get_basename(target);
+    g_autofree char *path = g_build_filename("vfio-dev", name, "dev", NULL);
+    char *number =
+        g_str_has_prefix(target, CDEV_FOLDER "vfio") ? apmig_proc_read(device->folder, path, 64, NULL) : NULL;
+
+    return number ? g_strchomp(number) : NULL;
+}
+
+static gboolean
+may_be_it(const ApmigProcess *process, const ApmigDevice *device, int number, const char *target)
+{
+    g_autofree char *cdev = read_cdev_number(device, target);
+
+    return cdev || (strcmp(target, GROUP_DEVICE) == 0 && !is_another(process, device, number));
+}
+
+static gboolean
+check_found(const ApmigProcess *process, const ApmigDevice *device, gboolean through_group,
+            gboolean holds_group, ApmigFenceReply *reply)
+{
+    if (device->descriptors->len == 0)
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, 0,
                                      "Process %d holds no descriptor of the mediated device %s.",
-                                     search->process->pid, uuid);
-    if (search->n_found > 1)
-        return apmig_fence_reply_set(
-            reply, APMIG_FENCE_REFUSED, 0,
-            "Process %d holds %u VFIO devices of the same kind, and this kernel does not tell "
-            "which of them is %s.",
-            search->process->pid, search->n_found, uuid);
-    if (through_group && !search->holds_group)
+                                     process->pid, device->uuid);
+    if (through_group && !holds_group)
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, 0,
                                      "Process %d holds a VFIO device, but not the IOMMU group of %s.",
-                                     search->process->pid, uuid);
+                                     process->pid, device->uuid);
+    return TRUE;
+}
+
+gboolean
+apmig_device_find(const ApmigProcess *process, const ApmigFencePaths *paths, const char *uuid,
+                  ApmigDevice *device, ApmigFenceReply *reply)
+{
+    g_autoptr(GArray) numbers = NULL;
+    gboolean through_group = FALSE, holds_group = FALSE;
+
+    if (!read_sysfs(paths, uuid, device, reply) || !(numbers = list_descriptors(process, reply)))
+        return FALSE;
+    device->descriptors = g_array_new(FALSE, FALSE, sizeof(int));
+    for (guint i = 0; i < numbers->len; i++) {
+        int number = g_array_index(numbers, int, i);
+        g_autofree char *target = descriptor_target(process, number);
+
+        holds_group |= device->group && strcmp(target, device->group) == 0;
+        if (!may_be_it(process, device, number, target))
+            continue;
+        through_group |= strcmp(target, GROUP_DEVICE) == 0;
+        g_array_append_val(device->descriptors, number);
+    }
+    return check_found(process, device, through_group, holds_group, reply);
+}
+
+/* --- opening it ---------------------------------------------------------------------------------- */
+
+static gboolean
+is_character_device(int fd, const char *number)
+{
+    g_autofree char *own = NULL;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+        return FALSE;
+    own = g_strdup_printf("%u:%u", major(st.st_rdev), minor(st.st_rdev));
+    return strcmp(own, number) == 0;
+}
+
+/* QEMU's /dev may be its own: what counts is that the character device is the one sysfs names. Of any other the kind is
+ * what there is to see. */
+static gboolean
+is_it(const ApmigProcess *process, const ApmigDevice *device, int number, int fd, guint32 *ret_flags)
+{
+    g_autofree char *target = descriptor_target(process, number);
+    g_autofree char *cdev = read_cdev_number(device, target);
+    guint32 flags = 0;
+
+    if ((cdev && !is_character_device(fd, cdev)) || apmig_vfio_get_info(fd, &flags) != 0 ||
+        !(flags & device->api_bit))
+        return FALSE;
+    *ret_flags = flags;
     return TRUE;
 }
 
@@ -198,32 +219,46 @@ check_migration(int fd, const char *uuid, ApmigFenceReply *reply)
     return TRUE;
 }
 
+static gboolean
+check_opened(const ApmigProcess *process, const ApmigDevice *device, int fd, guint n, ApmigFenceReply *reply)
+{
+    if (n == 0)
+        return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, 0,
+                                     "Process %d holds no descriptor of the mediated device %s.",
+                                     process->pid, device->uuid);
+    if (n > 1)
+        return apmig_fence_reply_set(
+            reply, APMIG_FENCE_REFUSED, 0,
+            "Process %d holds %u VFIO devices of the same kind, and this kernel does not tell "
+            "which of them is %s.",
+            process->pid, n, device->uuid);
+    return check_migration(fd, device->uuid, reply);
+}
+
 gboolean
-apmig_device_open(const ApmigProcess *process, const ApmigFencePaths *paths, const char *uuid, int *ret_fd,
+apmig_device_open(const ApmigProcess *process, const ApmigDevice *device, int *ret_fd, guint32 *ret_flags,
                   ApmigFenceReply *reply)
 {
-    g_auto(Mdev) mdev = {.folder = -1};
-    Search search = {.process = process, .mdev = &mdev, .fd = -1};
-    g_autoptr(GArray) numbers = NULL;
-    gboolean through_group = FALSE;
+    int found = -1;
+    guint n = 0;
 
-    if (!mdev_read(paths, uuid, &mdev, reply) || !(numbers = list_descriptors(process, reply)))
-        return FALSE;
-    for (guint i = 0; i < numbers->len; i++) {
-        int number = g_array_index(numbers, int, i);
-        g_autofree char *target = descriptor_target(process, number);
-        guint before = search.n_found;
+    for (guint i = 0; i < device->descriptors->len; i++) {
+        int number = g_array_index(device->descriptors, int, i);
+        int fd = apmig_process_duplicate(process, number);
 
-        search.holds_group |= mdev.group && strcmp(target, mdev.group) == 0;
-        try_descriptor(&search, number, target);
-        through_group |= search.n_found > before && strcmp(target, GROUP_DEVICE) == 0;
+        if (fd < 0)
+            continue;
+        if (is_it(process, device, number, fd, ret_flags) && ++n == 1)
+            found = fd;
+        else
+            close(fd);
     }
-    if (!check_found(&search, through_group, reply) || !check_migration(search.fd, mdev.uuid, reply)) {
-        if (search.fd >= 0)
-            close(search.fd);
+    if (!check_opened(process, device, found, n, reply)) {
+        if (found >= 0)
+            close(found);
         return FALSE;
     }
-    *ret_fd = search.fd;
+    *ret_fd = found;
     return TRUE;
 }
 
@@ -289,27 +324,19 @@ look_at_descriptor(const ApmigProcess *process, int number, ApmigLook *look)
 }
 
 gboolean
-apmig_device_look(const ApmigProcess *process, int fd, ApmigLook *look, ApmigFenceReply *reply)
+apmig_device_look(const ApmigProcess *process, ApmigLook *look, ApmigFenceReply *reply)
 {
     g_autoptr(GArray) numbers = list_descriptors(process, reply);
-    int error;
 
     apmig_look_clear(look);
-    if (!numbers)
-        return FALSE;
-    error = apmig_vfio_get_state(fd, &look->state);
-    if (error != 0)
-        return apmig_fence_reply_set(reply, APMIG_FENCE_FAILED, error,
-                                     "The device's migration state could not be read: %s.",
-                                     g_strerror(error));
-    for (guint i = 0; i < numbers->len; i++)
+    for (guint i = 0; numbers && i < numbers->len; i++)
         look_at_descriptor(process, g_array_index(numbers, int, i), look);
-    return TRUE;
+    return numbers != NULL;
 }
 
 void
 apmig_look_clear(ApmigLook *look)
 {
     g_free(look->unknown);
-    *look = (ApmigLook){.state = APMIG_VFIO_UNKNOWN};
+    *look = (ApmigLook){0};
 }

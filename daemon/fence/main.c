@@ -86,13 +86,14 @@ log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
         priority = LOG_WARNING;
     else if (reply->result == APMIG_FENCE_DONE && request->verb != APMIG_FENCE_INSPECT)
         priority = LOG_NOTICE;
-    log_line(priority,
-             "%s of guest %s (%s), process %d, device %s, direction %s: %s, device %s -> %s, frozen "
-             "for %" G_GINT64_FORMAT " us: %s",
-             apmig_fence_verb_to_string(request->verb), request->name, request->uuid, reply->pid,
-             request->device, apmig_fence_direction_to_string(request->direction),
-             apmig_fence_result_to_string(reply->result), apmig_vfio_state_to_string(reply->before),
-             apmig_vfio_state_to_string(reply->after), reply->frozen_usec, reply->message);
+    log_line(
+        priority,
+        "%s of guest %s (%s), process %d, device %s, driver %s, direction %s: %s, device %s -> %s, frozen "
+        "for %" G_GINT64_FORMAT " us: %s",
+        apmig_fence_verb_to_string(request->verb), request->name, request->uuid, reply->pid, request->device,
+        apmig_fence_driver_to_string(reply->driver), apmig_fence_direction_to_string(request->direction),
+        apmig_fence_result_to_string(reply->result), apmig_vfio_state_to_string(reply->before),
+        apmig_vfio_state_to_string(reply->after), reply->frozen_usec, reply->message);
 }
 
 static gboolean
@@ -103,6 +104,8 @@ parse_options(int argc, char **argv, ApmigFencePaths *paths)
         {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &paths->sysfs_root, "Instead of /sys", "DIR"},
         {"pid-dir", 0, 0, G_OPTION_ARG_FILENAME, &paths->pid_dir,
          "libvirt's pid files, instead of /run/libvirt/qemu", "DIR"},
+        {"lock-dir", 0, 0, G_OPTION_ARG_FILENAME, &paths->lock_dir,
+         "Which devices are being asked, instead of /run/apmigd-fence", "DIR"},
         {NULL},
     };
     g_autoptr(GOptionContext) context =
@@ -119,7 +122,10 @@ parse_options(int argc, char **argv, ApmigFencePaths *paths)
 int
 main(int argc, char **argv)
 {
-    ApmigFencePaths paths = {.proc_root = "/proc", .sysfs_root = "/sys", .pid_dir = "/run/libvirt/qemu"};
+    ApmigFencePaths paths = {.proc_root = "/proc",
+                             .sysfs_root = "/sys",
+                             .pid_dir = "/run/libvirt/qemu",
+                             .lock_dir = "/run/apmigd-fence"};
     ApmigFenceRequest request = {0};
     ApmigFenceReply reply = APMIG_FENCE_REPLY_INIT;
     const struct itimerval deadline = {.it_value = {.tv_sec = DEADLINE_SEC}};

@@ -106,7 +106,7 @@ check_command_line(const ApmigFenceRequest *request, ApmigProcess *process, Apmi
     gsize length = 0;
     g_autofree char *line = apmig_proc_read(process->proc, "cmdline", MAX_COMMAND_LINE, &length);
     const char *previous = "";
-    gboolean found = FALSE;
+    gboolean found = FALSE, comes_in = FALSE, stopped = FALSE;
 
     if (!line)
         return refuse(reply, errno, "The command line of process %d could not be read: %s.", process->pid,
@@ -114,9 +114,10 @@ check_command_line(const ApmigFenceRequest *request, ApmigProcess *process, Apmi
     for (const char *arg = line; arg < line + length; previous = arg, arg += strlen(arg) + 1) {
         if (strcmp(previous, "-uuid") == 0 && g_ascii_strcasecmp(arg, request->uuid) == 0)
             found = TRUE;
-        if (strcmp(arg, "-incoming") == 0)
-            process->incoming = TRUE;
+        comes_in |= strcmp(arg, "-incoming") == 0;
+        stopped |= strcmp(arg, "-S") == 0;
     }
+    process->incoming = comes_in && stopped;
     return found || refuse(reply, 0,
                            "Process %d is no QEMU of the guest with the UUID %s: its command line does not "
                            "name it.",

@@ -14,6 +14,7 @@ typedef struct {
     const char *proc_root;  /* "/proc" */
     const char *sysfs_root; /* "/sys" */
     const char *pid_dir;    /* libvirt's: "/run/libvirt/qemu" */
+    const char *lock_dir;   /* of this program alone: "/run/apmigd-fence" */
 } ApmigFencePaths;
 
 typedef struct {
@@ -21,8 +22,9 @@ typedef struct {
     guint64 start_time;
     int pidfd;
     int proc_root;
-    int proc;          /* /proc/PID */
-    gboolean incoming; /* QEMU was started to take in a guest; whether it has is not said */
+    int proc; /* /proc/PID */
+    gboolean
+        incoming; /* QEMU was started to take in a guest, with its processors stopped; whether it has is not said */
 } ApmigProcess;
 
 #define APMIG_PROCESS_INIT                                                                                   \

@@ -14,7 +14,7 @@
 
 /* No padding: what is sent is what was set. */
 G_STATIC_ASSERT(sizeof(ApmigFenceRequest) == 368);
-G_STATIC_ASSERT(sizeof(ApmigFenceReply) == 1072);
+G_STATIC_ASSERT(sizeof(ApmigFenceReply) == 1080);
 
 G_STATIC_ASSERT((int)APMIG_VFIO_ERROR == (int)VFIO_DEVICE_STATE_ERROR);
 G_STATIC_ASSERT((int)APMIG_VFIO_STOP == (int)VFIO_DEVICE_STATE_STOP);
@@ -70,6 +70,19 @@ apmig_fence_result_to_string(ApmigFenceResult result)
 {
     g_return_val_if_fail((guint)result < APMIG_N_FENCE_RESULTS, "");
     return results[result];
+}
+
+const char *
+apmig_fence_driver_to_string(ApmigDriver driver)
+{
+    static const char *const drivers[APMIG_N_DRIVERS] = {
+        [APMIG_DRIVER_UNKNOWN] = "unknown",
+        [APMIG_DRIVER_VFIO_AP] = "vfio-ap",
+        [APMIG_DRIVER_OTHER] = "other",
+    };
+
+    g_return_val_if_fail((guint)driver < APMIG_N_DRIVERS, "");
+    return drivers[driver];
 }
 
 const char *
@@ -172,7 +185,7 @@ apmig_fence_request_check(const ApmigFenceRequest *request, gsize length, GError
     return check_header(&request->header, APMIG_FENCE_REQUEST_MAGIC, length, sizeof *request, error) &&
            check_number("verb", request->verb, APMIG_N_FENCE_VERBS - 1, error) &&
            check_number("direction", request->direction, APMIG_N_FENCE_DIRECTIONS - 1, error) &&
-           check_number("fenced", request->fenced, 1, error) &&
+           check_number("reserved", request->reserved, 0, error) &&
            check_uuid("uuid", request->uuid, sizeof request->uuid, error) &&
            check_uuid("device", request->device, sizeof request->device, error) &&
            check_name(request, error) && check_process(request, error);
@@ -186,6 +199,8 @@ apmig_fence_reply_check(const ApmigFenceReply *reply, gsize length, GError **err
            check_number("before", reply->before, APMIG_N_VFIO_STATES - 1, error) &&
            check_number("after", reply->after, APMIG_N_VFIO_STATES - 1, error) &&
            check_number("held_data", reply->held_data, 1, error) &&
+           check_number("driver", reply->driver, APMIG_N_DRIVERS - 1, error) &&
+           check_number("reserved", reply->reserved, 0, error) &&
            check_number("error_number", reply->error_number, MAX_ERRNO, error) &&
            check_number("pid", reply->pid, MAX_PID, error) &&
            check_number("frozen_usec", reply->frozen_usec, MAX_FROZEN_USEC, error) &&

@@ -8,7 +8,7 @@
 
 #include <glib.h>
 
-#define APMIG_FENCE_VERSION  1
+#define APMIG_FENCE_VERSION  2
 #define APMIG_FENCE_MAX_NAME 251 /* bytes of a guest's name: with ".pid" it is the name of a file */
 
 typedef enum {
@@ -41,6 +41,15 @@ typedef enum {
 
 #define APMIG_N_VFIO_STATES (APMIG_VFIO_UNKNOWN + 1)
 
+/* What a device is driven by, as far as it matters here. */
+typedef enum {
+    APMIG_DRIVER_UNKNOWN, /* "unknown": not asked, or no answer yet */
+    APMIG_DRIVER_VFIO_AP, /* "vfio-ap" */
+    APMIG_DRIVER_OTHER,   /* "other" */
+} ApmigDriver;
+
+#define APMIG_N_DRIVERS (APMIG_DRIVER_OTHER + 1)
+
 typedef enum {
     APMIG_FENCE_DONE,          /* "done": which proves that it was done, not that the migration ends */
     APMIG_FENCE_NOTHING_TO_DO, /* "nothing-to-do": the device is in no state that could be fenced; ask again later */
@@ -66,7 +75,7 @@ typedef struct {
     ApmigFenceHeader header;
     guint32 verb;       /* ApmigFenceVerb */
     guint32 direction;  /* ApmigFenceDirection, as the daemon believes */
-    guint32 fenced;     /* 1: an earlier "fence" has acted on this QEMU and device */
+    guint32 reserved;   /* 0 */
     gint32 pid;         /* of its QEMU; 0 with "inspect": what libvirt's pid file says */
     guint64 start_time; /* field 22 of /proc/PID/stat, clock ticks; 0 with "inspect": not known */
     char uuid[40];      /* of the guest, 36 characters */
@@ -80,9 +89,11 @@ typedef struct {
     guint32 before;      /* ApmigVfioState */
     guint32 after;       /* ApmigVfioState */
     guint32 held_data;   /* 1: QEMU held the descriptor of a migration data session */
+    guint32 driver;      /* ApmigDriver */
+    guint32 reserved;    /* 0 */
     gint32 error_number; /* errno; 0: none */
     gint32 pid;          /* of the QEMU that was looked at; 0: none was proven */
-    gint64 frozen_usec;  /* 0: never frozen */
+    gint64 frozen_usec;  /* from the first stop of one of its tasks until all could run on; 0: never frozen */
     guint64 start_time;  /* of that QEMU, for requests to come */
     char message[1024];  /* a sentence */
 } ApmigFenceReply;
@@ -96,6 +107,7 @@ typedef struct {
 const char *apmig_fence_verb_to_string(ApmigFenceVerb verb);
 const char *apmig_fence_direction_to_string(ApmigFenceDirection direction);
 const char *apmig_fence_result_to_string(ApmigFenceResult result);
+const char *apmig_fence_driver_to_string(ApmigDriver driver);
 /* As in the kernel's header, without the prefix: "STOP_COPY"; or "UNKNOWN". */
 const char *apmig_vfio_state_to_string(ApmigVfioState state);
 /* @value: as the kernel gave it. Returns: %APMIG_VFIO_UNKNOWN for a number that is not known. */

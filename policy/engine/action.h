@@ -156,6 +156,8 @@ typedef struct {
             char *guest;
             char *device; /* (nullable): a mediated device of the guest */
             gboolean outgoing;
+            guint64
+                qemu; /* with "kill-incoming": as STEP_FINISHED told it; 0: it is to be looked for, and no more */
         } step;
         struct {
             char *lock_id;

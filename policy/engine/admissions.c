@@ -71,6 +71,13 @@ join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope 
     migration->settled_token = migration->defined_token = 0;
 }
 
+/* Whether it is known that no QEMU of the guest is here. */
+static gboolean
+guest_is_away(const ApmigEngine *engine, const char *uuid)
+{
+    return engine->connected && engine->list_token && !engine_guest_is_active(engine, uuid);
+}
+
 static Migration *
 find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope,
                        const char *const *devices)
@@ -83,7 +90,7 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     }
     migration =
         migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope, devices);
-    migration->bindable = !engine_guest_is_active(engine, event->admit.uuid);
+    migration->bindable = guest_is_away(engine, event->admit.uuid);
     return migration;
 }
 

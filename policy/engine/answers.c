@@ -2,8 +2,10 @@
 /* What the hypervisor tells of its guests, in answers and by itself. */
 #include "engine/private.h"
 
-#define HEARD_MAX 4096                  /* guests that come and go between two lists */
-#define GONE_USEC (60 * G_USEC_PER_SEC) /* how long the event of how a guest stopped may come later */
+#define HEARD_MAX 4096 /* guests that come and go between two lists */
+#define GONE_MAX  4096
+/* For how long libvirt's event of how a guest went is waited for, which may be overtaken by an answer. */
+#define GONE_USEC (60 * G_USEC_PER_SEC)
 
 static void
 forget_view(ApmigEngine *engine)
@@ -45,6 +47,8 @@ engine_view_lost(ApmigEngine *engine, const char *reason)
     engine->connected = FALSE;
     g_free(engine->view_trouble);
     engine->view_trouble = g_strdup(reason);
+    for (guint i = 0; i < engine->locks->len; i++)
+        ((Lock *)g_ptr_array_index(engine->locks, i))->unproven_said_at = 0;
     forget_view(engine);
     engine_steps_lost(engine);
     engine_stamps_view_lost(engine);
@@ -72,29 +76,24 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
     guest->present_token = MAX(guest->present_token, token);
 }
 
-/* @guest: (transfer full): it is not there any more. An answer may overtake the event of how it stopped, which says something
- * only of a guest of which it is known what it had. */
+/* @guest: (transfer full): of none of the tables any more */
 static void
-let_go(ApmigEngine *engine, Guest *guest)
+keep_gone(ApmigEngine *engine, Guest *guest)
 {
-    if (guest->stopped || g_hash_table_size(engine->gone) >= HEARD_MAX) {
-        guest_free(guest);
-        return;
-    }
     guest->gone_at = engine->now;
+    if (g_hash_table_size(engine->gone) >= GONE_MAX)
+        g_hash_table_remove_all(engine->gone);
     g_hash_table_replace(engine->gone, guest->uuid, guest);
 }
 
-static void
-forget_gone(ApmigEngine *engine)
+/* Returns: (nullable): what is known of the guest, which may have been found to be gone just before. */
+static Guest *
+find_lately(const ApmigEngine *engine, const char *uuid)
 {
-    GHashTableIter iter;
-    Guest *guest;
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Guest *gone = g_hash_table_lookup(engine->gone, uuid);
 
-    g_hash_table_iter_init(&iter, engine->gone);
-    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (engine->now >= guest->gone_at + GONE_USEC)
-            g_hash_table_iter_remove(&iter);
+    return guest ? guest : gone && engine->now <= gone->gone_at + GONE_USEC ? gone : NULL;
 }
 
 /* Whoever was active when last heard of, and is not in the list of @token. */
@@ -109,7 +108,7 @@ miss_guests(ApmigEngine *engine, ApmigToken token)
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
         if (guest->present_token < token) {
             g_hash_table_iter_steal(&iter);
-            let_go(engine, guest);
+            keep_gone(engine, guest);
         }
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
@@ -135,7 +134,6 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
     if (!event->listed.error) {
         for (guint i = 0; i < event->listed.n_guests; i++)
             see_guest(engine, &event->listed.guests[i], event->listed.token);
-        forget_gone(engine);
         miss_guests(engine, event->listed.token);
         engine->list_token = event->listed.token;
         engine->list_owed_since = 0;
@@ -203,9 +201,22 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
 }
 
+/* Whether the QEMU that an answer shows is not the one of which its facts were read: libvirt's event of its start may be
+ * late. What is active does not come in. */
+static gboolean
+is_another_life(const Guest *guest, const ApmigEvent *event)
+{
+    if (guest->stopped && event->answered.token > guest->stop_token)
+        return TRUE;
+    return event->answered.job == APMIG_JOB_INCOMING && guest->answer_token &&
+           guest->job != APMIG_JOB_INCOMING;
+}
+
 static void
 guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
+    if (is_another_life(guest, event))
+        guest_forget_facts(guest, guest->facts_token);
     guest->answer_token = event->answered.token;
     guest->present_token = engine->last_token;
     guest->stopped &= event->answered.token <= guest->stop_token;
@@ -218,7 +229,7 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     learn(engine, guest, event);
     engine_migrations_answered(engine, guest, event);
     if (event->answered.token > guest->sending_token)
-        guest->sending = FALSE; /* it is a migration, which is known now, or memory goes into a file */
+        guest->sending = guest->sent = FALSE; /* it is a migration, which is known now, or goes into a file */
 }
 
 void
@@ -240,7 +251,8 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
         g_autofree char *uuid = g_strdup(guest->uuid);
 
         g_hash_table_steal(engine->guests, uuid);
-        let_go(engine, guest);
+        keep_gone(engine, guest);
+        engine->rosters_dirty = TRUE;
         engine_migrations_guest_absent(engine, uuid, event->answered.token);
         return;
     }
@@ -276,13 +288,14 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
 
     g_hash_table_remove(engine->arrivals, uuid);
     g_hash_table_remove(engine->stamps, uuid);
+    g_hash_table_remove(engine->gone, uuid);
     engine_unplug_stopped(engine, uuid);
     engine_forget_departing(engine, uuid);
     if (!guest)
         return;
     guest->stopped = TRUE;
     guest->stop_token = engine->last_token;
-    guest->sending = guest->suspended = FALSE;
+    guest->sending = guest->sent = guest->suspended = FALSE;
     guest->came_token = 0;
 }
 
@@ -304,8 +317,7 @@ static void
 guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
 {
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
-    Guest *there = g_hash_table_lookup(engine->guests, uuid);
-    Guest *guest = there ? there : g_hash_table_lookup(engine->gone, uuid);
+    Guest *guest = find_lately(engine, uuid);
     gboolean unknown = what == APMIG_NEWS_STOPPED_LOST && guest && guest->suspended;
 
     if (outgoing && !outgoing->stopped_known) {
@@ -318,7 +330,13 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
         departed_unseen(engine, guest, uuid, name, unknown);
     }
     guest_is_stopped(engine, uuid);
-    g_hash_table_remove(engine->gone, uuid);
+}
+
+/* Whether its job is known to be another than a migration: what was told before the last sign of a job may be over. */
+static gboolean
+is_known_to_save(const Guest *guest)
+{
+    return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
 }
 
 /* Memory leaves, to another host or into a file: which of them is asked for. */
@@ -332,9 +350,10 @@ guest_sends(ApmigEngine *engine, const char *uuid)
         outgoing->memory_sent = TRUE;
         outgoing->iterated = TRUE;
     }
-    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || guest->job == APMIG_JOB_OTHER)
+    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO)
         return;
-    guest->sending = TRUE;
+    guest->sent = TRUE;
+    guest->sending |= !is_known_to_save(guest);
     guest->sending_token = engine->last_token;
 }
 
@@ -374,7 +393,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_NEWS_JOB_SAVED:
         if (guest)
-            guest->sending = FALSE;
+            guest->sending = guest->sent = FALSE;
         break;
     case APMIG_NEWS_SUSPENDED:
     case APMIG_NEWS_RESUMED:

@@ -160,13 +160,14 @@ check_device(const ApmigEngine *engine, const ApmigEvent *event, ApmigArrivalChe
     return check->device ? check->device : own;
 }
 
-/* A guest that was detached from its device, or never had one, takes no configuration along. */
+/* A guest that was detached from its device, or never had one, takes no configuration along. One that is restored is kept out
+ * by nothing that would let it start anew. */
 static void
 check_hardware(const ApmigEvent *event, const char *device, ApmigArrivalCheck *check)
 {
     const ApmigArrival *arrival = &event->admit.arrival;
 
-    if (arrival->host && engine_arrival_tells_of_device(arrival))
+    if (!event->admit.restore && arrival->host && engine_arrival_tells_of_device(arrival))
         apmig_arrival_check_add_hardware(check, arrival->stamp->view, arrival->host, device);
     else
         apmig_arrival_check_add(

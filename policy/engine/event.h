@@ -249,8 +249,11 @@ typedef struct {
         } hints;
         struct {
             guint64 op;
-            ApmigStepOutcome outcome;
+            ApmigStepOutcome
+                outcome; /* %APMIG_STEP_RUNNING: its QEMU was looked for, and that is all so far */
             const char *message;
+            guint64 qemu; /* of a step of the helper: which process it takes for the guest's; 0: none */
+            gboolean state_is_vain; /* with @qemu: its device's driver ends no data session with the state */
         } step;
         struct {
             guint64 op;

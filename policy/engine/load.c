@@ -41,6 +41,7 @@ load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
     migration->grants = 1;
     migration->restored = TRUE; /* a QEMU that is here now may be that of another yes */
     migration->was_resting = TRUE;
+    migration->granted_at = engine->now; /* its hook ended with the earlier run, at the latest */
     migration->admit_token = engine->last_token;
     migration->admitted_until = MIN(admission->admitted_at, engine->now) + migration->settings.admission_usec;
 }

@@ -8,6 +8,9 @@
 /* A reading whose answers are spread over longer than this is no round: what was told first may not be true any more. */
 #define ROUND_USEC (2 * G_USEC_PER_SEC)
 
+/* How long what is said of an unproven lock may stand after what it says has changed: it takes a walk over all guests. */
+#define SAY_UNPROVEN_USEC G_USEC_PER_SEC
+
 #define HOLD_AGAIN_USEC (5 * G_USEC_PER_SEC) /* pause after a failed write of held_at that nobody waits for */
 
 void
@@ -253,14 +256,16 @@ lock_say_unproven_why(const ApmigEngine *engine, Lock *lock)
     g_autofree char *doubt = *silence ? g_strdup(silence) : engine_describe_doubt(engine, lock);
 
     lock_say_unproven(lock, doubt);
+    lock->unproven_said_at = engine->now;
 }
 
 /* Whether a complete reading, all of its answers of one round, shows nothing in progress. One that took long is taken once
- * more: its first answers are too old by then. */
+ * more: its first answers are too old by then. Of a guest that is missing libvirt's event may still tell that it has left. */
 static gboolean
 lock_is_proven(ApmigEngine *engine, Lock *lock)
 {
-    if (!engine_view_is_clear(engine, lock) || engine_is_silent(engine, lock))
+    if (!engine_view_is_clear(engine, lock) || engine_is_silent(engine, lock) ||
+        g_hash_table_size(lock->missing))
         return FALSE;
     if (engine->now <= lock->round_at + ROUND_USEC)
         return TRUE;
@@ -328,6 +333,8 @@ lock_proceed_held(ApmigEngine *engine, Lock *lock, const Meeting *meeting)
 {
     ApmigLockState worst = lock_worst(engine, lock, meeting);
 
+    if (lock->standing == APMIG_LOCK_UNPROVEN && engine->now >= lock->unproven_said_at + SAY_UNPROVEN_USEC)
+        lock_say_unproven_why(engine, lock);
     if (worst > lock->standing)
         lock_leave_held(engine, lock, worst);
     else if (worst == APMIG_LOCK_PERMITTED && lock->standing == APMIG_LOCK_UNPROVEN &&

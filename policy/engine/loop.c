@@ -88,7 +88,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_hints_changed(engine, event->hints.watched);
         break;
     case APMIG_EVENT_STEP_FINISHED:
-        engine_step_finished(engine, event->step.op, event->step.outcome, event->step.message);
+        engine_step_finished(engine, event);
         break;
     case APMIG_EVENT_KEYS_READ:
         engine_keys_read(engine, event);

@@ -152,8 +152,10 @@ incoming_absent(ApmigEngine *engine, Migration *migration, ApmigToken token)
     if (migration->defined_token && token > migration->defined_token &&
         !admission_is_pending(engine, migration->pub.uuid))
         migration->admitted_until = 0;
-    if (token > migration->admit_token && !migration->restored)
-        migration->bindable = TRUE;
+    if (token > migration->admit_token) {
+        migration->was_resting = FALSE;
+        migration->bindable = !migration->restored;
+    }
     if (migration->incoming_seen && !migration->admitted_until)
         migration_end(engine, migration, migration_was_asked_to_end(migration) ? "aborted" : "failed",
                       "the guest is gone; it goes on at its source");
@@ -260,8 +262,8 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     migration->incoming_seen = migration->shown = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
-    migration->iterated = guest->sending;
-    migration->memory_sent = guest->sending || event->answered.postcopy;
+    migration->iterated = guest->sent;
+    migration->memory_sent = guest->sent || event->answered.postcopy;
     note_data(engine, migration, event);
     if (outgoing && guest->clear_token && guest->hint_token < guest->clear_token)
         migration->unhinted_at = engine->now;
@@ -310,8 +312,8 @@ engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);
-    } else if (guest->job == APMIG_JOB_NONE && guest->sending &&
-               event->answered.token > guest->sending_token && guest->affected == APMIG_AFFECTED_YES) {
+    } else if (guest->job == APMIG_JOB_NONE && guest->sent && event->answered.token > guest->sending_token &&
+               guest->affected == APMIG_AFFECTED_YES) {
         sent_unseen(engine, guest);
     }
 }

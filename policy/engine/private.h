@@ -77,6 +77,7 @@ typedef struct {
     char *end_message;
     GHashTable *breached_by; /* id -> BreachState of each migration in progress that began under it */
     GHashTable *missing;     /* uuid -> gint64 boot time since when a list lacks that guest of its record */
+    gint64 unproven_said_at; /* boot time when it was last looked at why it is unproven; 0: not yet */
     GHashTable *attempts;    /* uuid -> Attempts (breaches.c) */
     GPtrArray *blockers;     /* of migration ids, as last published */
     gboolean dirty;
@@ -132,6 +133,10 @@ typedef struct {
         defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
     StepState steps[APMIG_N_STEPS];
+    guint64 qemu;           /* the process that the helper takes for its guest's; 0: not known */
+    ApmigToken qemu_token;  /* questions above it were put after it was looked at */
+    gboolean qemu_comes_in; /* one of them found that its guest comes in: so it is no restore's */
+    gboolean state_is_vain; /* @qemu's device does not end its data session with its state */
     gboolean not_abortable;
     gboolean dirty;
     gint64 ended_at;
@@ -161,11 +166,12 @@ typedef struct {
     ApmigToken beat_token;  /* the newest heartbeat that asked for its job */
     ApmigToken hint_token;  /* questions above it were put after the last hint or news of it */
     gboolean sending;       /* memory leaves, and it is not known to where */
+    gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
     gboolean suspended;    /* for a switchover */
-    gint64 gone_at;        /* boot time when it was found to be gone; of those that are */
     gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */
     ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
+    gint64 gone_at;        /* boot time when it was found to be gone */
 } Guest;
 
 typedef struct {
@@ -218,7 +224,8 @@ struct ApmigEngine {
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
-    GHashTable *gone;   /* uuid -> Guest: those of whose end libvirt's event may still come */
+    GHashTable *
+        gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
@@ -316,7 +323,7 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 /* steps.c */
 /* What comes in is another QEMU. */
 void migration_begin_steps_anew(Migration *migration);
-void engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message);
+void engine_step_finished(ApmigEngine *engine, const ApmigEvent *event);
 /* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
 void engine_steps_lost(ApmigEngine *engine);
 /* What would be done to end @migration: the steps of @finding, or why there are none. */

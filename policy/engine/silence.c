@@ -8,6 +8,8 @@
  */
 #include "engine/private.h"
 
+#include "base/sentence.h"
+
 #define HEARTBEAT_USEC (5 * G_USEC_PER_SEC)
 
 void
@@ -51,35 +53,49 @@ engine_is_silent(const ApmigEngine *engine, const Lock *lock)
            find_silent_guest(engine, lock);
 }
 
-static int
-seconds_since(const ApmigEngine *engine, gint64 owed_since)
+/* Returns: (transfer full): the time of day, so that the sentence stays the same. */
+static char *
+describe_since(const ApmigEngine *engine, gint64 owed_since)
 {
-    return (int)((engine->now - owed_since) / G_USEC_PER_SEC);
+    return apmig_sentence_time(engine->realtime - (engine->now - owed_since));
+}
+
+static char *
+describe_silent_guest(const ApmigEngine *engine, const Guest *guest)
+{
+    g_autofree char *since = describe_since(engine, guest->owed_since);
+
+    return g_strdup_printf("libvirt has not told the job of guest '%s' since %s%s%s: see whether its QEMU "
+                           "answers, with: virsh domjobinfo %s",
+                           guest->name, since, guest->trouble ? ": " : "",
+                           guest->trouble ? guest->trouble : "", guest->uuid);
 }
 
 char *
 engine_describe_silence(const ApmigEngine *engine, const Lock *lock)
 {
+    const char *trouble = engine->view_trouble ? engine->view_trouble : "it has not answered yet";
     const Guest *guest;
 
     if (!engine->connected)
-        return g_strdup_printf("the hypervisor is not reachable: %s", engine->view_trouble);
+        return g_strdup_printf("the hypervisor is not reachable: %s", trouble);
     guest = find_silent_guest(engine, lock);
     if (guest)
-        return g_strdup_printf(
-            "libvirt has not told the job of guest '%s' for %d s%s%s: see whether its QEMU answers, "
-            "with: virsh domjobinfo %s",
-            guest->name, seconds_since(engine, guest->owed_since), guest->trouble ? ": " : "",
-            guest->trouble ? guest->trouble : "", guest->uuid);
-    if (is_silent(engine, engine->heartbeat_owed))
-        return g_strdup_printf(
-            "libvirt has not answered for %d s: all of its workers may be busy, see: virt-admin "
-            "server-threadpool-info",
-            seconds_since(engine, engine->heartbeat_owed));
-    if (is_silent(engine, engine->list_owed_since))
-        return g_strdup_printf(
-            "libvirt has not listed its guests for %d s%s%s", seconds_since(engine, engine->list_owed_since),
-            engine->view_trouble ? ": " : "", engine->view_trouble ? engine->view_trouble : "");
+        return describe_silent_guest(engine, guest);
+    if (is_silent(engine, engine->heartbeat_owed)) {
+        g_autofree char *since = describe_since(engine, engine->heartbeat_owed);
+
+        return g_strdup_printf("libvirt has not answered since %s: all of its workers may be busy, see: "
+                               "virt-admin server-threadpool-info",
+                               since);
+    }
+    if (is_silent(engine, engine->list_owed_since)) {
+        g_autofree char *since = describe_since(engine, engine->list_owed_since);
+
+        return g_strdup_printf("libvirt has not listed its guests since %s%s%s", since,
+                               engine->view_trouble ? ": " : "",
+                               engine->view_trouble ? engine->view_trouble : "");
+    }
     return g_strdup("");
 }
 

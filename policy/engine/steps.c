@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a migration is ended: on the source libvirt-abort and vfio-state at once and side by side; on the destination
- * vfio-state at once, and kill-incoming when that is late or was refused. A yes of any of them proves nothing: only
- * the end of the migration does, so each is tried again while it lasts.
+ * How a migration is ended: on the source libvirt-abort and vfio-state at once and side by side; on the destination the
+ * helper's steps in the policy's order, each when the one before is late, has failed, or does nothing with the device's
+ * driver. A yes of any of them proves nothing: only the end of the migration does, so each is tried again while it lasts.
+ *
+ * A process is killed only if it was looked at before a question was put of which the answer was that its guest comes in:
+ * libvirt starts the QEMU of a restore in the same way, and that has no source to go on at.
  */
 #include "engine/private.h"
 
@@ -103,6 +106,11 @@ step_answered(ApmigEngine *engine, Migration *migration, ApmigStep step, ApmigSt
                     (outcome == APMIG_STEP_FAILED && step != APMIG_STEP_LIBVIRT_ABORT);
 
     state->op = 0;
+    if (outcome == APMIG_STEP_RUNNING) { /* its record goes on */
+        state->again_at = engine->now;
+        state->outdated = FALSE;
+        return;
+    }
     state->failed = outcome == APMIG_STEP_FAILED;
     state->again_at = soon ? engine->now + SOON_USEC : state->begun_at + step_deadline(migration, step);
     if (state->record) /* else it was late, and is recorded so */
@@ -115,19 +123,28 @@ step_answered(ApmigEngine *engine, Migration *migration, ApmigStep step, ApmigSt
     /* A fence on the destination stays: there is nothing to add to it. */
     state->over |=
         outcome == APMIG_STEP_REQUESTED && step == APMIG_STEP_VFIO_STATE && !migration->pub.outgoing;
-    /* kill-incoming says so, too, while the stream has not begun, of which vfio-state says that there is nothing to do:
-     * only together do they tell that it is too late. */
-    if (outcome != APMIG_STEP_NOT_ABORTABLE ||
-        (step == APMIG_STEP_KILL_INCOMING && !migration->steps[APMIG_STEP_VFIO_STATE].over))
+    if (outcome != APMIG_STEP_NOT_ABORTABLE)
         return;
     state->over = TRUE;
     migration->not_abortable |= step != APMIG_STEP_VFIO_STATE;
 }
 
+static void
+note_qemu(ApmigEngine *engine, Migration *migration, guint64 qemu, gboolean state_is_vain)
+{
+    if (qemu != migration->qemu) {
+        migration->qemu = qemu;
+        migration->qemu_token = engine->last_token;
+        migration->qemu_comes_in = FALSE;
+    }
+    migration->state_is_vain = qemu && state_is_vain;
+}
+
 void
 migration_begin_steps_anew(Migration *migration)
 {
-    migration->not_abortable = FALSE;
+    migration->not_abortable = migration->qemu_comes_in = migration->state_is_vain = FALSE;
+    migration->qemu = 0;
     for (guint step = 0; step < APMIG_N_STEPS; step++) {
         StepState *state = &migration->steps[step];
 
@@ -138,15 +155,19 @@ migration_begin_steps_anew(Migration *migration)
 }
 
 void
-engine_step_finished(ApmigEngine *engine, guint64 op, ApmigStepOutcome outcome, const char *message)
+engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
 {
+    guint64 op = event->step.op;
+
     for (guint i = 0; op && i < engine->migrations->len; i++) {
         Migration *migration = g_ptr_array_index(engine->migrations, i);
 
         for (guint step = 0; step < APMIG_N_STEPS; step++) {
             if (migration->steps[step].op != op)
                 continue;
-            step_answered(engine, migration, (ApmigStep)step, outcome, message);
+            if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
+                note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
+            step_answered(engine, migration, (ApmigStep)step, event->step.outcome, event->step.message);
             engine_hint(engine, migration->pub.uuid, NULL);
             return;
         }
@@ -204,29 +225,64 @@ is_to_end(const ApmigEngine *engine, const Migration *migration)
     return FALSE;
 }
 
+/* Returns: the boot time at which the steps before @step in the policy have had their time. */
+static gint64
+step_turn_at(const Migration *migration, ApmigStep step)
+{
+    const ApmigGuestSettings *settings = &migration->settings;
+    gint64 at = 0;
+
+    for (guint i = 0; i < settings->n_steps && settings->steps[i].step != step; i++) {
+        ApmigStep earlier = settings->steps[i].step;
+        const StepState *state = &migration->steps[earlier];
+
+        if (earlier == APMIG_STEP_LIBVIRT_ABORT || state->failed ||
+            (earlier == APMIG_STEP_VFIO_STATE && migration->state_is_vain))
+            continue;
+        if (!state->first_at)
+            return G_MAXINT64;
+        at = MAX(at, state->first_at + step_deadline(migration, earlier));
+    }
+    return at;
+}
+
+/* Returns: the boot time at which @step, of the helper, is due. */
+static gint64
+helper_step_due_at(const Migration *migration, ApmigStep step)
+{
+    const StepState *state = &migration->steps[step];
+
+    if (!migration->pub.devices[0] || (step == APMIG_STEP_VFIO_STATE && migration->state_is_vain))
+        return G_MAXINT64;
+    if (migration->pub.outgoing)
+        return step == APMIG_STEP_VFIO_STATE ? state->again_at : G_MAXINT64;
+    if (step == APMIG_STEP_KILL_INCOMING && migration->qemu && !migration->qemu_comes_in)
+        return G_MAXINT64; /* an answer will tell */
+    return MAX(state->again_at, step_turn_at(migration, step));
+}
+
 /* Returns: the boot time at which @step is due; G_MAXINT64: never, or not yet known. */
 static gint64
 step_due_at(const ApmigEngine *engine, const Migration *migration, ApmigStep step)
 {
     const StepState *state = &migration->steps[step];
-    const StepState *fence = &migration->steps[APMIG_STEP_VFIO_STATE];
-    gboolean has_device = migration->pub.devices[0] != NULL;
 
     if (state->op || state->over)
         return G_MAXINT64;
-    switch (step) {
-    case APMIG_STEP_LIBVIRT_ABORT:
-        return migration->pub.outgoing && engine->connected ? state->again_at : G_MAXINT64;
-    case APMIG_STEP_VFIO_STATE:
-        return has_device ? state->again_at : G_MAXINT64;
-    case APMIG_STEP_KILL_INCOMING:
-        if (migration->pub.outgoing || !has_device || !fence->first_at)
-            return G_MAXINT64;
-        if (fence->failed)
-            return state->again_at;
-        return MAX(state->again_at, fence->first_at + step_deadline(migration, APMIG_STEP_VFIO_STATE));
-    }
-    return G_MAXINT64;
+    if (step != APMIG_STEP_LIBVIRT_ABORT)
+        return helper_step_due_at(migration, step);
+    return migration->pub.outgoing && engine->connected ? state->again_at : G_MAXINT64;
+}
+
+/* Once so, it stays so: a process that takes in a guest of another host is never a restore's. */
+static void
+note_that_it_comes_in(const ApmigEngine *engine, Migration *migration)
+{
+    const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
+
+    if (!migration->pub.outgoing && migration->qemu && guest && guest->job == APMIG_JOB_INCOMING &&
+        guest->answer_token > migration->qemu_token)
+        migration->qemu_comes_in = TRUE;
 }
 
 void
@@ -272,6 +328,7 @@ start_step(ApmigEngine *engine, Migration *migration, ApmigStep step)
     action->step.guest = g_strdup(migration->pub.guest);
     action->step.device = g_strdup(migration->pub.devices[0]);
     action->step.outgoing = migration->pub.outgoing;
+    action->step.qemu = migration->qemu;
     state->begun_at = engine->now;
     if (!state->first_at) {
         state->first_at = engine->now;
@@ -279,7 +336,8 @@ start_step(ApmigEngine *engine, Migration *migration, ApmigStep step)
                    "ending migration %s of guest %s: %s", apmig_migration_direction(&migration->pub),
                    migration->pub.guest, apmig_step_to_string(step));
     }
-    state->record = add_record(engine, migration, step, APMIG_STEP_RUNNING, "");
+    if (!state->record)
+        state->record = add_record(engine, migration, step, APMIG_STEP_RUNNING, "");
 }
 
 /* Its answer may still come; until then it is not begun anew. */
@@ -298,6 +356,7 @@ void
 engine_settle_steps(ApmigEngine *engine, Migration *migration)
 {
     note_late_steps(engine, migration);
+    note_that_it_comes_in(engine, migration);
     if (migration->not_abortable || !is_to_end(engine, migration))
         return;
     if (migration->pub.postcopy) {

@@ -86,10 +86,6 @@ read_rule_settings(ApmigPolicyRule *rule, const ApmigJsonPlace *place, GError **
 
     if (!policy_read_settings(&own, place, error))
         return FALSE;
-    if (apmig_policy_find_step(&own, APMIG_STEP_KILL_INCOMING) &&
-        !apmig_policy_find_step(&own, APMIG_STEP_VFIO_STATE))
-        return apmig_json_fail(place, "steps", error,
-                               "has \"kill-incoming\", which is tried only after \"vfio-state\": add that");
     rule->on_busy = own.on_busy;
     memcpy(rule->steps, own.steps, sizeof rule->steps);
     rule->n_steps = own.n_steps;

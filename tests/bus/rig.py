@@ -609,6 +609,11 @@ class Hypervisor:
         return [c for c in calls if kind in (None, c["call"]) and uuid in (None, c.get("uuid"))]
 
 
+def lasting(lock):
+    """What of a lock's properties nobody changes but who is asked to: not what time and refused guests do."""
+    return {name: value for name, value in lock.items() if name not in ("ProvenAt", "Attempts")}
+
+
 def has_failpoints():
     """Whether the daemon can be told to kill itself at a named point."""
     options = json.loads((BUILD / "meson-info" / "intro-buildoptions.json").read_text())

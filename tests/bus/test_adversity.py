@@ -7,7 +7,7 @@ room or that is read-only does to each call in test_errors.py.
 """
 import pytest
 import rig
-from rig import domain
+from rig import domain, lasting
 
 
 @pytest.fixture
@@ -15,14 +15,14 @@ def held(daemon, hypervisor, root):
     """The path of a lock that a daemon holds, and its properties."""
     daemon.start()
     lock = root.take("04.*", "AES rotation")
-    return lock, root.lock(lock)
+    return lock, lasting(root.lock(lock))
 
 
 def check_still_held(root, held):
     """As it was, proven anew, and the gate is closed."""
     lock, before = held
     assert root.admit(domain())[0] is False
-    assert root.wait_for_state(lock, "held") == before
+    assert lasting(root.wait_for_state(lock, "held")) == before
     assert [lock["path"] for lock in root.locks()] == [lock]
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import rig
-from rig import LOCK, until, uuid_of
+from rig import LOCK, lasting, until, uuid_of
 
 G1 = uuid_of(1)
 ACTION = "org.apmigd1."
@@ -38,7 +38,7 @@ def start_annotate(client, lock, text="card 05 is late"):
 def test_take_over(theirs, running, other, root, nobody, bus):
     lock, polkit = theirs
     monitor = bus.monitor()
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     assert start_take_over(other, lock).answer() == []
     assert polkit.actions()[-1] == ACTION + "take-over-lock"
     record = on_disk(running, lock)
@@ -114,13 +114,13 @@ def test_annotate(running, root, ctl):
 @pytest.mark.parametrize("start", [start_extend, start_annotate], ids=["extend", "annotate"])
 def test_only_the_owner_changes_it(theirs, nobody, other, root, ctl, start):
     lock, polkit = theirs
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     polkit.answers({ACTION + "release-others-lock": "no", "*": "yes"})
     error = start(other, lock).error()
     assert error.short == "NotOwner"
     for part in ("belongs to nobody", f"apmigctl take-over {lock[-8:]}", ACTION + "release-others-lock"):
         assert part in error.message
-    assert root.lock(lock) == before
+    assert lasting(root.lock(lock)) == before
     assert start(nobody, lock).answer() == []
     assert polkit.actions()[-1] == ACTION + "take-lock"
     polkit.answers({ACTION + "release-others-lock": "yes", "*": "no"})

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import rig
-from rig import domain, until, uuid_of
+from rig import domain, lasting, until, uuid_of
 
 G1 = uuid_of(1)
 
@@ -98,7 +98,7 @@ def test_crash_while_releasing(daemon, hypervisor, root, point, others, survives
     daemon.start()
     kept = [root.take("05.*")] if others else []
     lock = root.take("04.*")
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     daemon.stop()
     daemon.start(APMIGD_FAILPOINT=point)
     root.wait_for_state(lock, "held")
@@ -155,7 +155,7 @@ def test_killed_while_a_no_wait_lock_drains(daemon, hypervisor, root):
     daemon.start()
     hypervisor.do("lose", reason="gone")
     lock = root.take("04.*", "told of", {"no-wait": True, "change-id": "CHG1", "on-busy": "wait"})
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     daemon.kill()
     hypervisor.disconnect()
     hypervisor.initially({"do": "lose", "reason": "not up yet"})
@@ -167,20 +167,20 @@ def test_killed_while_a_no_wait_lock_drains(daemon, hypervisor, root):
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_held_lock_outlives_the_daemon(daemon, hypervisor, root, how):
-    """It is draining until the first complete reading, and then held since when it was."""
+    """It is unproven until the first complete reading, and then held since when it was."""
     daemon.start()
     lock = root.take("04.*,05.0001", "AES rotation", {"change-id": "CHG1", "expected-duration-usec": 10**12})
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     getattr(daemon, how)()
     hypervisor.disconnect()
     hypervisor.initially({"do": "lose", "reason": "libvirtd is not up yet"})
     daemon.start()
     shown = root.lock(lock)
-    assert shown["State"] == "draining" and "libvirtd is not up yet" in shown["Waiting"]
+    assert shown["State"] == "unproven" and "libvirtd is not up yet" in shown["Unproven"]
     assert shown["HeldAt"] == before["HeldAt"]
     assert root.admit(domain())[0] is False
     hypervisor.do("connect")
-    assert root.wait_for_state(lock, "held") == before
+    assert lasting(root.wait_for_state(lock, "held")) == before
 
 
 def test_migration_found_under_a_lock_that_was_held_is_a_breach(daemon, hypervisor, root):
@@ -188,7 +188,8 @@ def test_migration_found_under_a_lock_that_was_held_is_a_breach(daemon, hypervis
     lock = root.take(options={"on-busy": "wait"})
     daemon.kill()
     hypervisor.disconnect()
-    hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "job": "outgoing", "step": "nothing"})
+    hypervisor.initially({"do": "guest", "uuid": G1, "name": "g1", "affected": "yes", "job": "outgoing", "data-processed": 1,
+                          "step": "nothing"})
     daemon.start()
     assert root.wait_for_state(lock, "breached")["Breaches"] == 1
     until(lambda: hypervisor.calls("step", G1), "the abort")
@@ -268,7 +269,7 @@ def second(daemon, folder, bus, state):
 def test_second_daemon_on_the_same_folder_fails(daemon, hypervisor, root, folder):
     daemon.start()
     lock = root.take()
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     (folder / "bus2").mkdir()
     bus = rig.Bus(folder / "bus2")  # so that it is not the name that stops it
     try:
@@ -278,7 +279,7 @@ def test_second_daemon_on_the_same_folder_fails(daemon, hypervisor, root, folder
         assert not bus.has_name()
     finally:
         bus.close()
-    assert root.lock(lock) == before and len(daemon.lock_files()) == 1
+    assert lasting(root.lock(lock)) == before and len(daemon.lock_files()) == 1
     root.release(lock)
     daemon.stop()
     daemon.start()  # the folder is free again

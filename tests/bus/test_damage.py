@@ -63,7 +63,7 @@ DAMAGES = {
     "bad origin": put(record(origin="recovered")),
     "negative time": put(record(**{"held-at": -1})),
     "another's id": put(record(id="ffffffff")),
-    "large": put(record() + " " * (2 * 1024 * 1024)),
+    "large": put(record() + " " * (16 * 1024 * 1024)),
     "huge": huge,
     "directory": directory,
     "link": link,
@@ -203,7 +203,8 @@ def test_recovered_lock_is_not_written_over(daemon, hypervisor, root, locks_fold
     put("evidence")(locks_folder)
     daemon.start()
     path = root.locks()[0]["path"]
-    hypervisor.guest("00000000-0000-4000-8000-000000000001", name="g1", affected="yes", job="outgoing", step_ms=50)
+    hypervisor.guest("00000000-0000-4000-8000-000000000001", name="g1", affected="yes", job="outgoing", data_processed=1,
+                     step_ms=50)
     hypervisor.hint()
     until(lambda: root.lock(path)["Breaches"] == 1, "the breach")
     assert (locks_folder / f"{ID}.json").read_text() == "evidence"

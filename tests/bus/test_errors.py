@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import rig
-from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until, uuid_of
+from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, lasting, until, uuid_of
 
 DAY = 24 * 3600 * 1000000
 
@@ -215,10 +215,10 @@ def test_no_such_lock(running, root):
 ])
 def test_what_is_asked_wrongly_of_a_lock_changes_nothing(running, root, member, arguments, name, said):
     lock = root.take("04.*", "AES rotation")
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     error = root.start(lock, LOCK, member, *arguments).error()
     assert error.short == name and said in error.message
-    assert root.lock(lock) == before
+    assert lasting(root.lock(lock)) == before
     root.release(lock)
     arguments = {"TakeOver": ("sa{sv}", "shift ends", "0"), "Extend": ("ta{sv}", "1", "0"),
                  "Annotate": ("sa{sv}", "late", "0"), "Check": ("a{sv}", "0")}[member]
@@ -228,13 +228,13 @@ def test_what_is_asked_wrongly_of_a_lock_changes_nothing(running, root, member, 
 
 def test_state_failure_of_a_change(disk, running, root):
     lock = root.take("04.*", "AES rotation")
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     disk.remount("ro")
     for member, arguments in (("TakeOver", ("sa{sv}", "shift ends", "0")), ("Extend", ("ta{sv}", "1", "0")),
                               ("Annotate", ("sa{sv}", "late", "0"))):
         error = root.start(lock, LOCK, member, *arguments).error()
         assert error.short == "StateFailure" and "Read-only file system" in error.message
-    assert root.lock(lock) == before
+    assert lasting(root.lock(lock)) == before
     disk.remount("rw")
     root.call(lock, LOCK, "Annotate", "sa{sv}", "late", "0")
     assert root.lock(lock)["Reason"] == "AES rotation; late"
@@ -242,14 +242,17 @@ def test_state_failure_of_a_change(disk, running, root):
 
 def test_hypervisor_unavailable_to_a_check(running, hypervisor, root):
     lock = root.take("04.*")
-    hypervisor.do("lose", reason="libvirtd closed the connection")
+    hypervisor.do("defaults", list_ms=-1)
     error = root.start(lock, LOCK, "Check", "a{sv}", *rig.option_arguments({"timeout-usec": 200000})).error()
-    assert error.short == "HypervisorUnavailable" and "libvirtd closed the connection" in error.message
+    assert error.short == "HypervisorUnavailable"
+    hypervisor.do("lose", reason="libvirtd closed the connection")
+    answer, = root.call(lock, LOCK, "Check", "a{sv}", "0")
+    assert not answer["ready"] and "libvirtd closed the connection" in answer["reason"]
     for call in (root.start(ROOT_PATH, MANAGER, "ListGuests", "sa{sv}", "all", "0"),
                  root.start(ROOT_PATH, MANAGER, "RehearseLock", "ssa{sv}", "05.*", "AES",
                             *rig.option_arguments({"timeout-usec": 200000}))):
         assert call.error().short == "HypervisorUnavailable"
-    assert root.lock(lock)["State"] == "held"
+    assert root.lock(lock)["State"] == "unproven"
 
 
 @pytest.mark.parametrize("member", ["RehearseLock", "TakeLock"])

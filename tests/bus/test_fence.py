@@ -15,10 +15,11 @@ PID, START = 4711, 123456
 
 
 # The structs of daemon/fence/protocol.h, and what their numbers stand for.
-VERSION, REQUEST_MAGIC, REPLY_MAGIC = 1, 0x61706d71, 0x61706d72
-REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=6IiiqQ1024s")
-REQUEST_FIELDS = ("magic", "version", "verb", "direction", "fenced", "pid", "start_time", "uuid", "device", "name")
+VERSION, REQUEST_MAGIC, REPLY_MAGIC = 2, 0x61706d71, 0x61706d72
+REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=8IiiqQ1024s")
+REQUEST_FIELDS = ("magic", "version", "verb", "direction", "reserved", "pid", "start_time", "uuid", "device", "name")
 VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming"), ("out", "in")
+DRIVERS = ("unknown", "vfio-ap", "other")
 RESULTS = ("done", "nothing-to-do", "not-abortable", "refused", "failed", "unavailable")
 STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P", "UNKNOWN")
 
@@ -30,10 +31,10 @@ def request_of(packet):
     return request | {name: request[name].rstrip(b"\0").decode() for name in ("uuid", "device", "name")}
 
 
-def reply_packet(result="done", before="RESUMING", after="RESUMING", held_data=1, frozen_usec=0, pid=PID, message="As told.",
-                 version=VERSION, surplus=b""):
-    return REPLY.pack(REPLY_MAGIC, version, RESULTS.index(result), STATES.index(before), STATES.index(after), held_data, 0,
-                      pid, frozen_usec, START, message.encode()) + surplus
+def reply_packet(result="done", before="RESUMING", after="RESUMING", held_data=1, driver="other", frozen_usec=0, pid=PID,
+                 message="As told.", version=VERSION, surplus=b""):
+    return REPLY.pack(REPLY_MAGIC, version, RESULTS.index(result), STATES.index(before), STATES.index(after), held_data,
+                      DRIVERS.index(driver), 0, 0, pid, frozen_usec, START, message.encode()) + surplus
 
 
 class FakeFence:
@@ -106,7 +107,8 @@ def outcomes(root, migration):
 
 
 def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
-    fence.replies["fence"] = {"after": "STOP", "frozen_usec": 2500}
+    fence.replies["fence"] = {"after": "STOP"}
+    fence.replies["kill-incoming"] = {"before": "UNKNOWN", "after": "UNKNOWN", "frozen_usec": 2500}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
     until(lambda: fence.requests("kill-incoming"), "kill-incoming")
@@ -114,55 +116,41 @@ def test_incoming_is_fenced_and_then_killed(quick, fence, hypervisor, root):
     assert (inspected[0]["pid"], inspected[0]["name"], inspected[0]["device"]) == (0, "g1", DEVICE)
     for request in (fenced[0], killed[0]):
         assert (request["uuid"], request["pid"], request["start_time"], request["direction"]) == (G1, PID, START, "in")
-    assert not fenced[0]["fenced"] and killed[0]["fenced"]
     hypervisor.do("remove", uuid=G1, stopped="failed")
     lock = taking.answer()[0]
     ended = root.migration(migration)
     assert root.lock(lock)["State"] == "held" and ended["Result"] == "aborted"
     assert outcomes(root, migration)[:2] == [("vfio-state", "requested"), ("kill-incoming", "requested")]
-    assert "RESUMING -> STOP, frozen for 3 ms" in ended["Steps"][0][3]
+    assert "RESUMING -> STOP: As told." in ended["Steps"][0][3] and "frozen for 3 ms" in ended["Steps"][1][3]
     assert hypervisor.calls("step") == []  # libvirt's abort is the source's
 
 
-def test_fence_is_not_forgotten_when_the_helper_is_slow(quick, fence, hypervisor, root):
-    """vfio-state is late, so that both steps look for the QEMU: who fenced it is known when the second one finds it again."""
-    found, finding = threading.Event(), threading.Event()
-    fence.hold = lambda request: (request is fence.asked[0] and finding.wait(LIMIT)) or (
-        request["verb"] == "inspect" and request is not fence.asked[0] and found.wait(LIMIT))
+def test_incoming_on_vfio_ap_is_killed_at_once(daemon, fence, hypervisor, root):
+    """The state ends nothing there, and is not touched; the deadline of a step that is none is not waited for."""
+    daemon.policy(steps=[{"step": "vfio-state", "deadline-usec": 60000000}, {"step": "kill-incoming", "deadline-usec": 1000000}])
+    daemon.start()
+    fence.replies["inspect"] = {"driver": "vfio-ap"}
     migration = come_in(hypervisor, root)
     taking = root.start_take()
-    until(lambda: len(fence.requests("inspect")) == 2, "both to look")
-    finding.set()
-    until(lambda: fence.requests("fence"), "the fence")
-    found.set()
-    assert until(lambda: fence.requests("kill-incoming"), "kill-incoming")[0]["fenced"]
-    assert outcomes(root, migration)[0] == ("vfio-state", "late")
+    until(lambda: fence.requests("kill-incoming"), "kill-incoming")
+    assert fence.requests("fence") == []
     hypervisor.do("remove", uuid=G1, stopped="failed")
     taking.answer()
+    assert outcomes(root, migration)[:2] == [("vfio-state", "nothing-to-do"), ("kill-incoming", "requested")]
+    assert "keeps its data session open" in root.migration(migration)["Steps"][0][3]
 
 
-def test_fence_that_comes_before_the_kill_is_told(quick, fence, hypervisor, root):
-    """The kill was on its way when the fence was set: the helper takes a fence that it was not told of for the end of the
-    load. It is asked again, and told."""
-    finding, fenced = threading.Event(), threading.Event()
-
-    def hold(request):
-        if request is fence.asked[0]:
-            finding.wait(LIMIT)
-        elif request["verb"] == "kill-incoming" and not request["fenced"]:
-            finding.set()
-            fenced.wait(LIMIT)
-            fence.replies["kill-incoming"] = {"result": "not-abortable", "held_data": 0}
-        else:
-            fence.replies.pop("kill-incoming", None)
-
-    fence.hold = hold
+def test_nobody_is_killed_before_libvirt_was_asked_about_him(daemon, fence, hypervisor, root):
+    """A restore's QEMU looks like that of a guest that comes in. The helper looks first, and libvirt is asked after that."""
+    daemon.policy(steps=[{"step": "kill-incoming", "deadline-usec": 1000000}])
+    daemon.start()
+    fence.replies["inspect"] = {"driver": "vfio-ap"}
+    asked = []
+    fence.hold = lambda request: asked.append((request["verb"], len(hypervisor.calls("query", G1))))
     come_in(hypervisor, root)
     taking = root.start_take()
-    until(lambda: fence.requests("fence"), "the fence")
-    root.manager()  # its answer has been heard of
-    fenced.set()
-    until(lambda: [request for request in fence.requests("kill-incoming") if request["fenced"]], "the kill to be told")
+    until(lambda: fence.requests("kill-incoming"), "kill-incoming")
+    assert [verb for verb, _ in asked[:2]] == ["inspect", "kill-incoming"] and asked[0][1] < asked[1][1]
     hypervisor.do("remove", uuid=G1, stopped="failed")
     taking.answer()
 
@@ -221,7 +209,7 @@ def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
     assert len(fence.requests("inspect")) == len(fence.requests("fence"))
 
 
-@pytest.mark.parametrize("reply", [{"version": 2}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
+@pytest.mark.parametrize("reply", [{"version": 3}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
 def test_an_answer_that_cannot_be_understood_is_a_failure(quick, fence, hypervisor, root, reply):
     fence.replies["inspect"] = fence.replies["fence"] = reply
     migration = come_in(hypervisor, root)

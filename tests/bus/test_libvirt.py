@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import rig
-from rig import domain, until, uuid_of
+from rig import domain, lasting, until, uuid_of
 
 DEFAULT_GUEST = "6695eb01-f6a4-8304-79aa-97f2502e193f"  # "test" of test:///default
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"
@@ -60,10 +60,10 @@ def test_socket_that_is_closed_by_its_reader(default, root):
 
 def test_lock_outlives_a_crash(default, root):
     lock = root.take("04.*")
-    before = root.lock(lock)
+    before = lasting(root.lock(lock))
     default.kill()
     default.start()
-    assert root.wait_for_state(lock, "held") == before
+    assert lasting(root.wait_for_state(lock, "held")) == before
 
 
 def test_guests_are_found_by_name_and_uuid(default, root):

@@ -32,7 +32,7 @@ def scoped(scope):
 GOOD = [
     {}, DEFAULT, rules(), rules(rule()), rules(rule("*")), rules(rule("a" * 255)), rules(rule("\u00e4" * 127)),
     rules(rule("5d0c5c40-6b5b-4b6e-9d3f-3a52f6f1c001", on_busy="wait", admission_usec=1000000, steps=[ABORT])),
-    rules(rule(steps=[KILL, FENCE])), rules(rule(steps=[FENCE])), rules(*(rule(f"g{n}") for n in range(256))),
+    rules(rule(steps=[KILL, FENCE])), rules(rule(steps=[KILL])), rules(rule(steps=[ABORT, KILL])), rules(rule(steps=[FENCE])), rules(*(rule(f"g{n}") for n in range(256))),
     rules({"match": {"guest": "a"}}, {"match": {"scope": "all"}}, {"match": {"guest": "a", "scope": "all"}}),
     {"steps": [KILL]}, {"steps": [KILL, ABORT, FENCE]}, {"overdue-again-usec": 0},
     *map(scoped, ("all", "04.0012", "4.12", "*.*", "*.0012", "04-07.0010-001f", "FF.00fF", "04.*,05.0001,6.1-2", "0.000")),
@@ -43,7 +43,7 @@ BAD = [
     rules({"match": None}), rules({"match": "a"}), rules({"match": ["a"]}), rules({"match": {"name": "a"}}),
     rules({"match": {"guest": None}}), rules({"match": {"guest": ""}}), rules(rule("a" * 256)), rules(rule(match={"guest": 1})),
     rules(rule(on_busy=None)), rules(rule(on_busy="")), rules(rule(on_bussy="wait")), rules(rule(steps=[])),
-    rules(rule(steps=[KILL])), rules(rule(steps=[ABORT, KILL])), rules(rule(steps=[ABORT, ABORT])),
+    rules(rule(steps=[ABORT, ABORT])),
     rules(*(rule(f"g{n}") for n in range(257))),
     {"steps": {}}, {"steps": [FENCE, FENCE]}, {"steps": [FENCE, {**FENCE, "deadline-usec": 300000}]}, {"steps": [1]},
     {"steps": [{}]}, {"steps": [ABORT, FENCE, KILL, ABORT]}, {"steps": [{"step": "vfio-state"}]},

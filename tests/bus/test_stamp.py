@@ -24,11 +24,11 @@ def entries(daemon, name):
 
 
 @pytest.fixture
-def fitting(running):
-    """The host has what the samples have at their source, as sysfs says when a guest comes in."""
-    running.add_queue("04.0012")
-    running.add_device(DEVICE, ["04.0012"])
-    return running
+def fitting(daemon, hypervisor):
+    """The host has what the samples have at their source."""
+    daemon.add_queue("04.0012")
+    daemon.add_device(DEVICE, ["04.0012"])
+    return daemon.start()
 
 
 # --- what a guest brings ------------------------------------------------------------------------------

@@ -288,7 +288,7 @@ def test_rehearsal_with_nothing_in_progress(running, hypervisor, root, ctl):
     assert status == OK and "no migration of an affected guest is in progress" in out
     hypervisor.do("calls", clear=True)
     hypervisor.hint()
-    assert hypervisor.calls() == []  # nobody looks any more
+    assert {call["call"] for call in hypervisor.calls()} <= {"list"}  # nobody looks at a guest any more
     lock = root.take("04.*", "AES rotation of spring")
     status, out, err = ctl("lock", "all", "APKA rotation", "--rehearse").end()
     assert (status, out) == (5, "") and lock[-8:] in err

@@ -344,8 +344,10 @@ class Host:
         """The helper behind its socket, as its units do: own user, three capabilities, one process a request."""
         path, capabilities = self.path(FENCE_SOCKET), "+sys_ptrace,+dac_read_search,+kill"
         path.unlink(missing_ok=True)
+        self.run("install", "-d", "-m", "0700", "-o", "apmigd", "-g", "apmigd", "/run/apmigd-fence")
         self.fence = self.spawn("systemd-socket-activate", "--accept", "--inetd", "--seqpacket",
-                                f"--listen={FENCE_SOCKET}", f"--setenv=APMIGD_FAILPOINT={failpoint}", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
+                                f"--listen={FENCE_SOCKET}", f"--setenv=APMIGD_FAILPOINT={failpoint}",
+                                "--setenv=APMIGD_FAILPOINT_END=/run/apmigd-fence-go", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
                                 "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
                                 f"--ambient-caps={capabilities}", f"--bounding-set=-all,{capabilities}",
                                 "/usr/libexec/apmigd-fence", output="/var/log/apmigd-fence.log")

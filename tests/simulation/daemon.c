@@ -199,7 +199,7 @@ damage(Sim *sim, ApmigLockRecord *record)
     sim_trace(sim, "the file of lock %s is damaged", record->id);
     record->origin = APMIG_LOCK_RECOVERED;
     apmig_scope_unref(record->scope);
-    record->scope = apmig_scope_ref(sim_scope(sim, MASK_ALL));
+    record->scope = apmig_scope_ref(sim_scope(sim, sim->mask_all));
     g_free(record->reason);
     record->reason = g_strdup("its file is damaged");
     record->owner_uid = 0;
@@ -208,9 +208,9 @@ damage(Sim *sim, ApmigLockRecord *record)
     record->breaches = record->attempts = 0;
     g_clear_pointer(&record->guests, g_ptr_array_unref);
     g_clear_pointer(&record->departed, g_ptr_array_unref);
-    lock->left = lock->roster = 0;
+    lock->left = lock->roster = lock->departed = 0;
     lock->origin = APMIG_LOCK_RECOVERED;
-    lock->mask = MASK_ALL;
+    lock->mask = sim->mask_all;
     lock->held_at = 0;
     lock->on_busy = APMIG_ON_BUSY_UNSET;
     sim_cover(sim, COVER_RECOVERED);
@@ -224,7 +224,7 @@ note_record(Sim *sim, const ApmigAdmission *record)
 
     if (guest->in_mask && apmig_scope_equal(record->scope, sim_scope(sim, guest->in_mask)))
         return;
-    guest->in_mask = MASK_ALL;
+    guest->in_mask = sim->mask_all;
     guest->in_mixed = TRUE;
 }
 
@@ -277,7 +277,8 @@ start(Sim *sim, gpointer object, guint64 incarnation)
     if (dice_chance(&sim->dice, 800))
         load(sim, NULL, incarnation);
     else
-        sim_queue(sim, dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND), load, NULL, incarnation, NULL);
+        sim_queue_for_daemon(sim, dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND), load, NULL, incarnation,
+                             NULL);
     hypervisor_connect(sim, dice_spread(&sim->dice, 5 * MSEC, 2 * SECOND));
 }
 
@@ -308,12 +309,31 @@ die(Sim *sim, gboolean reboot)
     check_crash(sim, reboot);
     g_clear_pointer(&sim->engine, apmig_engine_free);
     sim->loaded = FALSE;
+    sim->stands_until = 0;
     sim->deadlines_in_place = 0;
     disk_drop_writes(sim);
     hypervisor_forget(sim);
     g_hash_table_remove_all(sim->efforts);
     drop_callers(sim);
     daemon_start(sim, dice_spread(&sim->dice, 5 * MSEC, 20 * SECOND));
+}
+
+/* With the admissions and permits that were in it. Nobody can know any more what the hook was told. */
+static void
+lose_runtime(Sim *sim)
+{
+    sim_trace(sim, "the runtime folder is lost");
+    sim_cover(sim, COVER_RUNTIME_LOST);
+    g_hash_table_remove_all(sim->durable_admissions);
+    g_hash_table_remove_all(sim->durable_permits);
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (guest->expected)
+            guest->expected->forgotten = TRUE;
+        if (guest->migration && !guest->migration->outgoing)
+            guest->migration->stray = TRUE;
+    }
 }
 
 void
@@ -323,6 +343,24 @@ daemon_crash(Sim *sim)
         return;
     sim_trace(sim, "the daemon dies");
     die(sim, FALSE);
+    if (dice_chance(&sim->dice, sim->profile.runtime_lost))
+        lose_runtime(sim);
+}
+
+void
+daemon_stand_still(Sim *sim)
+{
+    if (!sim->engine)
+        return;
+    sim->stands_until = sim->now + dice_spread(&sim->dice, 100 * MSEC, 60 * SECOND);
+    sim->awake_since = sim->stands_until;
+    sim_trace(sim, "the daemon stands still until %" G_GINT64_FORMAT, sim->stands_until);
+}
+
+gboolean
+daemon_is_there(const Sim *sim)
+{
+    return sim->engine && sim->now >= sim->stands_until;
 }
 
 void

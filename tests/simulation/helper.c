@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The helper that acts on a guest's QEMU and device, and what the daemon keeps of it: it proves what it has before
- * it, freezes, decides by the real helper's table from what is true at that moment, acts and thaws. It may be
- * missing, slow, unable to freeze, and die at any moment. It outlives the daemon, and an answer that is awaited no
- * more.
+ * it, decides by the real helper's table from what is true at that moment, and acts; to kill it freezes before, and thaws
+ * after that. It may be missing, slow, unable to freeze, and die at any moment. It outlives the daemon, and an answer that
+ * is awaited no more.
  */
 #include "simulation.h"
 
@@ -18,8 +18,8 @@ typedef struct {
     char *migration_id;
     char *device;
     guint incarnation;
-    guint life;      /* of the guest whose QEMU is frozen */
-    gboolean fenced; /* of the request */
+    guint life;     /* of the guest whose QEMU it looks at */
+    guint64 wanted; /* of the action */
     gboolean answered;
     ApmigStepOutcome outcome;
 } Call;
@@ -59,14 +59,29 @@ static void
 deliver(Sim *sim, Call *call)
 {
     ApmigEvent event = {.type = APMIG_EVENT_STEP_FINISHED};
+    Effort *effort;
 
     if (call->answered || sim->incarnation != call->incarnation)
         return;
     call->answered = TRUE;
+    effort = steps_effort(sim, call->migration_id);
+    if (effort->found) {
+        event.step.qemu = effort->life + 1;
+        event.step.state_is_vain = call->guest->device.ap;
+        if (!effort->found_at)
+            effort->found_at = sim->now;
+    }
     event.step.op = call->op;
     event.step.outcome = call->outcome;
     event.step.message = "the helper's sentence";
     daemon_deliver(sim, &event);
+}
+
+/* The daemon hears of it. */
+static void
+tell(Sim *sim, Call *call, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number))
+{
+    sim_queue_for_daemon(sim, delay, func, g_rc_box_acquire(call), 0, call_unref);
 }
 
 static void
@@ -79,7 +94,7 @@ static void
 answer(Sim *sim, Call *call, ApmigStepOutcome outcome)
 {
     call->outcome = outcome;
-    then(sim, call, dice_spread(&sim->dice, 100, 5 * MSEC), answered);
+    tell(sim, call, dice_spread(&sim->dice, 100, 5 * MSEC), answered);
 }
 
 static void
@@ -119,16 +134,8 @@ decide(const Call *call)
     gboolean kill = call->step == APMIG_STEP_KILL_INCOMING;
 
     return apmig_fence_decide(kill ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE, call->direction,
-                              device->state, device->session, call->fenced);
-}
-
-static gboolean
-may_act(const Call *call)
-{
-    gboolean kill = call->step == APMIG_STEP_KILL_INCOMING;
-
-    return apmig_fence_may_act(kill ? APMIG_FENCE_KILL_INCOMING : APMIG_FENCE_FENCE, call->direction,
-                               call->guest->device.state, call->fenced);
+                              device->ap ? APMIG_DRIVER_VFIO_AP : APMIG_DRIVER_OTHER, device->state,
+                              device->session);
 }
 
 static ApmigStepOutcome
@@ -138,7 +145,7 @@ report(Sim *sim, const Call *call, const ApmigDecision *decision)
 
     switch (decision->result) {
     case APMIG_FENCE_NOTHING_TO_DO:
-        sim_cover(sim, COVER_FENCE_EARLY);
+        sim_cover(sim, call->guest->device.ap && !kill ? COVER_FENCE_VAIN : COVER_FENCE_EARLY);
         return APMIG_STEP_NOTHING_TO_DO;
     case APMIG_FENCE_NOT_ABORTABLE:
         sim_cover(sim, kill ? COVER_KILL_TOO_LATE : COVER_FENCE_TOO_LATE);
@@ -169,6 +176,8 @@ kill_guest(Sim *sim, Call *call)
     sim_cover(sim, COVER_KILLED);
     if (call->guest->device.refuses)
         sim_cover(sim, COVER_KILLED_REFUSED);
+    if (call->guest->device.ap)
+        sim_cover(sim, COVER_KILLED_AP);
     guest_killed(sim, call->guest);
     return APMIG_STEP_REQUESTED;
 }
@@ -191,7 +200,7 @@ act(Sim *sim, Call *call)
 }
 
 static void
-thaw(Sim *sim, gpointer object, guint64 number)
+act_now(Sim *sim, gpointer object, guint64 number)
 {
     Call *call = object;
     ApmigStepOutcome outcome;
@@ -211,6 +220,19 @@ thaw(Sim *sim, gpointer object, guint64 number)
         answer(sim, call, outcome);
 }
 
+/* The guest goes on meanwhile. */
+static void
+fence(Sim *sim, Call *call)
+{
+    gint64 duration = dice_spread(&sim->dice, 100, 5 * MSEC);
+
+    if (call->guest->device.blocks) {
+        duration = dice_spread(&sim->dice, 100 * MSEC, DRIVER_SLOWEST);
+        sim_cover(sim, COVER_FENCE_BLOCKED);
+    }
+    then(sim, call, duration, act_now);
+}
+
 static void
 freeze(Sim *sim, Call *call)
 {
@@ -222,12 +244,8 @@ freeze(Sim *sim, Call *call)
         answer(sim, call, APMIG_STEP_FAILED);
         return;
     }
-    if (guest->device.blocks && decide(call).act != APMIG_ACT_KILL) {
-        duration = dice_spread(&sim->dice, 100 * MSEC, DRIVER_SLOWEST);
-        sim_cover(sim, COVER_FENCE_BLOCKED);
-    }
     guest->frozen_until = sim->now + duration;
-    then(sim, call, duration, thaw);
+    then(sim, call, duration, act_now);
 }
 
 /* --- proving --------------------------------------------------------------------------------------- */
@@ -244,19 +262,22 @@ prove(Sim *sim, Call *call, Effort *effort)
     if (!proven) {
         sim_cover(sim, COVER_OTHER_QEMU);
         if (effort)
-            effort->found = FALSE;
+            effort->found = FALSE, effort->found_at = 0;
         return FALSE;
     }
     call->life = guest->life;
     if (!effort) /* the daemon is gone */
         return TRUE;
-    if (!effort->found)
-        effort->fenced = FALSE;
     effort->found = TRUE;
     effort->life = guest->life;
-    call->fenced = effort->fenced;
-    effort->fenced |= call->step == APMIG_STEP_VFIO_STATE;
     return TRUE;
+}
+
+/* Whom nobody has asked libvirt about since it was found is not killed. */
+static gboolean
+is_named(const Call *call)
+{
+    return call->step != APMIG_STEP_KILL_INCOMING || call->wanted == call->life + 1;
 }
 
 static void
@@ -273,13 +294,12 @@ arrive(Sim *sim, gpointer object, guint64 number)
     }
     if (!prove(sim, call, effort))
         answer(sim, call, APMIG_STEP_FAILED);
-    else if (may_act(call))
+    else if (!is_named(call))
+        answer(sim, call, APMIG_STEP_RUNNING);
+    else if (decide(call).act == APMIG_ACT_KILL)
         freeze(sim, call);
-    else {
-        ApmigDecision decision = decide(call);
-
-        answer(sim, call, report(sim, call, &decision));
-    }
+    else
+        fence(sim, call);
 }
 
 void
@@ -292,6 +312,7 @@ helper_run(Sim *sim, const ApmigAction *action, Guest *guest)
     call->step = action->step.kind;
     call->direction = action->step.outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN;
     call->guest = guest;
+    call->wanted = action->step.qemu;
     call->migration_id = g_strdup(action->step.migration_id);
     call->device = g_strdup(action->step.device);
     call->incarnation = sim->incarnation;
@@ -303,7 +324,7 @@ helper_run(Sim *sim, const ApmigAction *action, Guest *guest)
              slow ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                   : dice_spread(&sim->dice, 1 * MSEC, 30 * MSEC),
              arrive);
-        then(sim, call, (dice_chance(&sim->dice, 500) ? 1 : 2) * CLIENT_DEADLINE, time_is_up);
+        tell(sim, call, (dice_chance(&sim->dice, 500) ? 1 : 2) * CLIENT_DEADLINE, time_is_up);
     }
     call_unref(call);
 }

@@ -50,6 +50,10 @@ static void
 note_answer(Sim *sim, Effort *effort, ApmigStep step, ApmigStepOutcome outcome)
 {
     effort->op[step] = 0;
+    if (outcome == APMIG_STEP_RUNNING) { /* a look */
+        effort->outdated[step] = FALSE;
+        return;
+    }
     if (effort->first_at[step] && outcome == APMIG_STEP_REQUESTED && sim->now > effort->late_at[step])
         sim_cover(sim, COVER_STEP_LATE);
     if (step == APMIG_STEP_VFIO_STATE)
@@ -58,9 +62,6 @@ note_answer(Sim *sim, Effort *effort, ApmigStep step, ApmigStepOutcome outcome)
         effort->outdated[step] = FALSE;
         return;
     }
-    /* A kill comes too early as well as too late; only a fence that came too late tells. */
-    if (step == APMIG_STEP_KILL_INCOMING && !effort->over[APMIG_STEP_VFIO_STATE])
-        return;
     effort->over[step] = TRUE;
     for (guint i = 0; step != APMIG_STEP_VFIO_STATE && i < APMIG_N_STEPS; i++)
         effort->over[i] = TRUE;
@@ -190,13 +191,30 @@ check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
         sim_violation(sim, "I5", "a step is run on %s with the device of an earlier life", guest->name);
 }
 
+/* Where the fence comes first it has to have failed, or to be late; unless it does nothing on the driver. */
+static void
+check_kill(Sim *sim, const Effort *effort, const ApmigAction *action, const Guest *guest)
+{
+    const ApmigGuestSettings settings = settings_of(sim, guest);
+    gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
+
+    if (action->step.qemu && last_told_incoming(guest)->asked_at < effort->found_at)
+        sim_violation(sim, "I7", "%s is to be killed, and libvirt was not asked since it was found",
+                      guest->name);
+    for (guint i = 0; i < settings.n_steps && settings.steps[i].step != APMIG_STEP_KILL_INCOMING; i++) {
+        if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || effort->failed ||
+            (effort->found && guest->device.ap))
+            continue;
+        if (!first_at)
+            sim_violation(sim, "I7", "%s is to be killed, and was never fenced", guest->name);
+        else if (sim->now < first_at + settings.steps[i].deadline_usec)
+            sim_violation(sim, "I7", "%s is to be killed before its fence is late", guest->name);
+    }
+}
+
 static void
 check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Guest *guest)
 {
-    const ApmigGuestSettings settings = settings_of(sim, guest);
-    const ApmigPolicyStep *fence = apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE);
-    gint64 first_at = effort->first_at[APMIG_STEP_VFIO_STATE];
-
     if (effort->op[action->step.kind])
         sim_violation(sim, "I7", "%s is run on %s while another one is",
                       apmig_step_to_string(action->step.kind), guest->name);
@@ -210,10 +228,8 @@ check_order(Sim *sim, const Effort *effort, const ApmigAction *action, const Gue
         return;
     if (action->step.outgoing)
         sim_violation(sim, "I7", "%s is to be killed at its source", guest->name);
-    else if (!first_at)
-        sim_violation(sim, "I7", "%s is to be killed, and was never fenced", guest->name);
-    else if (!effort->failed && fence && sim->now < first_at + fence->deadline_usec)
-        sim_violation(sim, "I7", "%s is to be killed before its fence is late", guest->name);
+    else
+        check_kill(sim, effort, action, guest);
 }
 
 static void
@@ -322,6 +338,15 @@ is_sound(const Sim *sim, const Guest *guest)
            apmig_guest_settings_find_step(&settings, APMIG_STEP_KILL_INCOMING);
 }
 
+static gboolean
+settings_fence_first(const ApmigGuestSettings *settings)
+{
+    for (guint i = 0; i < settings->n_steps; i++)
+        if (settings->steps[i].step != APMIG_STEP_LIBVIRT_ABORT)
+            return settings->steps[i].step == APMIG_STEP_VFIO_STATE;
+    return FALSE;
+}
+
 static void
 check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since)
 {
@@ -333,8 +358,9 @@ check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since
         return;
     since = MAX(since, migration->stream_at) + 2 * PATIENCE;
     for (guint i = 0; i < settings.n_steps; i++)
-        deadlines += settings.steps[i].deadline_usec;
-    if (!migration->fenced && sim->now > since)
+        if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || !guest->device.ap)
+            deadlines += settings.steps[i].deadline_usec;
+    if (!guest->device.ap && settings_fence_first(&settings) && !migration->fenced && sim->now > since)
         sim_violation(sim, "live", "%s, which comes in under lock %s, is not fenced", guest->name, lock->id);
     if (sim->now > since + deadlines)
         sim_violation(sim, "live", "%s still comes in under lock %s", guest->name, lock->id);

@@ -471,6 +471,7 @@ test_restore(Fixture *fixture, gconstpointer data)
     set_policy(fixture);
     restamp(fixture, 1, make_lock());
     fixture->arrival.host_id = SOURCE;
+    fixture->arrival.device = OTHER; /* this host has none of that UUID */
     assert_restored(fixture, TRUE, NULL);
     fixture->arrival.evidence = NULL;
     assert_restored(fixture, TRUE, "is not known");

@@ -65,6 +65,7 @@ test_open_admission_alone_reads_nothing(void)
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
     listed(&story, 1);
     answered(&story, APMIG_JOB_NONE, "04.0012");
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE); /* once more when its hook is gone */
     pass(&story, 30 * G_USEC_PER_SEC);
     expect_none(&story, APMIG_ACTION_LIST_GUESTS);
     expect_none(&story, APMIG_ACTION_QUERY_GUEST);
@@ -142,11 +143,35 @@ test_open_admission_binds_to_nobody(void)
     answer_all(&story, APMIG_JOB_GONE);
     news(&story, APMIG_NEWS_ARRIVING);
     answer_all(&story, APMIG_JOB_INCOMING);
-    news(&story, APMIG_NEWS_RESUMED);
-    live(&story, 59 * G_USEC_PER_SEC - story.now, APMIG_JOB_NONE);
+    news(&story, APMIG_NEWS_STOPPED);
+    live(&story, 59 * G_USEC_PER_SEC - story.now, APMIG_JOB_GONE);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     expect_state(&story, "aaaaaaaa", "draining");
-    live(&story, 3 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    live(&story, 3 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+/* Whichever yes it came by: while it is here no other can be followed. */
+static void
+test_open_admission_is_over_when_its_guest_is_here(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    char *no_devices[] = {NULL};
+    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, &admission);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    answer_all(&story, APMIG_JOB_GONE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    answer_all(&story, APMIG_JOB_GONE);
+    news(&story, APMIG_NEWS_ARRIVING);
+    answer_all(&story, APMIG_JOB_INCOMING);
+    news(&story, APMIG_NEWS_RESUMED);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
     expect_state(&story, "aaaaaaaa", "held");
     end(&story);
@@ -263,6 +288,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/restart-held", test_restart_held_again);
     g_test_add_func("/engine/recovered", test_recovered_needs_force);
     g_test_add_func("/engine/admission-binds-to-nobody", test_open_admission_binds_to_nobody);
+    g_test_add_func("/engine/admission-of-who-is-here", test_open_admission_is_over_when_its_guest_is_here);
     g_test_add_func("/engine/adopted", test_own_lock_is_adopted);
     g_test_add_func("/engine/not-adopted-without-hook", test_own_lock_is_not_adopted_without_the_hook);
     g_test_add_func("/engine/not-adopted-in-time", test_own_lock_is_not_adopted_in_time);

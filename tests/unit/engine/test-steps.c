@@ -35,6 +35,16 @@ admit_with_device(Story *story, const char *device, const char *scope_text)
     written(story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
 }
 
+#define QEMU 4711 /* what the helper calls it */
+
+/* The helper has found its process. */
+static void
+finished_on(Story *story, guint64 op, ApmigStepOutcome outcome, guint64 qemu, gboolean state_is_vain)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
+                             .step = {op, outcome, "so it was", qemu, state_is_vain}});
+}
+
 /* Returns: its number. */
 static guint64
 expect_step(Story *story, ApmigStep step, gboolean outgoing)
@@ -53,7 +63,14 @@ expect_step(Story *story, ApmigStep step, gboolean outgoing)
 static void
 finished(Story *story, guint64 op, ApmigStepOutcome outcome)
 {
-    tell(story, (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {op, outcome, "so it was"}});
+    finished_on(story, op, outcome, QEMU, FALSE);
+}
+
+/* Libvirt says once more that the guest comes in. */
+static void
+still_comes_in(Story *story)
+{
+    answered(story, APMIG_JOB_INCOMING, NULL);
 }
 
 /* Guest g1 with a device leaves; a lock wants it ended. */
@@ -145,6 +162,7 @@ test_incoming_is_fenced_at_once_and_killed_when_that_is_late(void)
     load(&story, NULL, NULL);
     come_in_with_device(&story, "04.*", APMIG_ON_BUSY_ABORT);
     finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_REQUESTED);
+    still_comes_in(&story);
     pass(&story, 2 * G_USEC_PER_SEC - 1);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
     pass(&story, 1);
@@ -165,8 +183,81 @@ test_incoming_is_killed_when_the_fence_is_refused(void)
     load(&story, NULL, NULL);
     come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
     finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_FAILED);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    still_comes_in(&story);
     expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
+    end(&story);
+}
+
+/* The state is no means there: the kill is the first step, as soon as it is known whom it would hit. */
+static void
+test_incoming_on_vfio_ap_is_killed_at_once(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    finished_on(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_NOTHING_TO_DO, QEMU,
+                TRUE);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    still_comes_in(&story);
+    g_autoptr(ApmigAction) kill = expect(&story, APMIG_ACTION_RUN_STEP);
+
+    g_assert_cmpint(kill->step.kind, ==, APMIG_STEP_KILL_INCOMING);
+    g_assert_cmpuint(kill->step.qemu, ==, QEMU);
+    end(&story);
+}
+
+/* A restore's QEMU is started in the same way. Whoever comes to be there later is looked at anew. */
+static void
+test_nobody_is_killed_unasked(void)
+{
+    guint64 op;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    finished_on(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_NOTHING_TO_DO, QEMU,
+                TRUE);
+    pass(&story, 5 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* libvirt says nothing */
+    still_comes_in(&story);
+    op = expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
+    finished_on(&story, op, APMIG_STEP_FAILED, 0, FALSE); /* it is another process now */
+    finished_on(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_NOTHING_TO_DO, QEMU + 1,
+                TRUE);
+    pass(&story, G_USEC_PER_SEC);
+    still_comes_in(&story); /* asked before that */
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    still_comes_in(&story);
+    expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
+    end(&story);
+}
+
+static void
+test_policy_orders_the_steps(void)
+{
+    ApmigPolicy *policy = apmig_policy_new_default();
+    Story story;
+
+    policy->stamp = APMIG_STAMP_OFF;
+    policy->steps[0] = (ApmigPolicyStep){APMIG_STEP_KILL_INCOMING, 3 * G_USEC_PER_SEC};
+    policy->steps[1] = (ApmigPolicyStep){APMIG_STEP_VFIO_STATE, 2 * G_USEC_PER_SEC};
+    policy->n_steps = 2;
+    begin_with(&story, policy);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_RUNNING);
+    still_comes_in(&story);
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_REQUESTED);
+    pass(&story, 3 * G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    pass(&story, 1);
+    expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
     end(&story);
 }
 
@@ -181,13 +272,13 @@ test_incoming_is_fenced_although_a_kill_came_too_early(void)
     load(&story, NULL, NULL);
     come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
     finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_NOTHING_TO_DO);
+    still_comes_in(&story);
     pass(&story, 2 * G_USEC_PER_SEC);
     fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
-    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_NOT_ABORTABLE);
+    finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_NOTHING_TO_DO);
     finished(&story, fence_op, APMIG_STEP_NOTHING_TO_DO);
     pass(&story, G_USEC_PER_SEC / 2);
     fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
-    pass(&story, 5 * G_USEC_PER_SEC);
     finished(&story, fence_op, APMIG_STEP_NOT_ABORTABLE); /* it is loaded */
     finished(&story, expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE), APMIG_STEP_NOT_ABORTABLE);
     pass(&story, 60 * G_USEC_PER_SEC);
@@ -340,6 +431,9 @@ main(int argc, char **argv)
                     test_incoming_is_fenced_at_once_and_killed_when_that_is_late);
     g_test_add_func("/engine/incoming-killed-when-refused",
                     test_incoming_is_killed_when_the_fence_is_refused);
+    g_test_add_func("/engine/incoming-on-vfio-ap", test_incoming_on_vfio_ap_is_killed_at_once);
+    g_test_add_func("/engine/nobody-killed-unasked", test_nobody_is_killed_unasked);
+    g_test_add_func("/engine/policy-orders-steps", test_policy_orders_the_steps);
     g_test_add_func("/engine/incoming-kill-too-early",
                     test_incoming_is_fenced_although_a_kill_came_too_early);
     g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);

@@ -43,7 +43,7 @@ save(int fd, const FakeDevice *device)
 }
 
 static gboolean
-all_tasks_stopped(void)
+is_a_task_stopped(void)
 {
     const char *pid = g_getenv(FAKE_GUEST);
     g_autofree char *folder = g_strdup_printf("/proc/%s/task", pid ? pid : "0");
@@ -54,10 +54,10 @@ all_tasks_stopped(void)
         guint64 start_time;
         char letter;
 
-        if (!apmig_proc_read_stat(AT_FDCWD, path, &letter, &start_time) || letter != 't')
-            return FALSE;
+        if (apmig_proc_read_stat(AT_FDCWD, path, &letter, &start_time) && letter == 't')
+            return TRUE;
     }
-    return tids && tids->len > 0;
+    return FALSE;
 }
 
 int
@@ -92,9 +92,10 @@ apmig_vfio_get_state(int fd, ApmigVfioState *ret_state)
 
     if (error != 0)
         return error;
-    if (++device.n_gets == 2 && device.state_when_frozen != 0)
-        device.state = device.state_when_frozen - 1;
+    device.n_gets++;
+    device.stopped |= is_a_task_stopped();
     save(fd, &device);
+    g_usleep(device.get_msec * 1000);
     *ret_state = apmig_vfio_state_from_kernel(device.state);
     return device.get_errno;
 }
@@ -109,7 +110,7 @@ apmig_vfio_set_state(int fd, ApmigVfioState state)
         return error;
     device.n_sets++;
     device.last_set = state;
-    device.all_stopped = all_tasks_stopped();
+    device.stopped |= is_a_task_stopped();
     device.in_set = 1;
     save(fd, &device);
     g_usleep(device.set_msec * 1000);

@@ -10,7 +10,7 @@
 #define FAKE_DEVICE_MAGIC 0x41504649
 #define FAKE_CDEV_FILE                                                                                       \
     "APMIGD_FAKE_DEVICE" /* in the environment: the file of a device that is a character device */
-#define FAKE_GUEST "APMIGD_FAKE_GUEST" /* its pid: are all of its tasks stopped when a state is set? */
+#define FAKE_GUEST "APMIGD_FAKE_GUEST" /* its pid: is any of its tasks stopped when the driver is asked? */
 
 typedef struct {
     guint32 magic;
@@ -23,12 +23,12 @@ typedef struct {
     gint32 set_errno;
     guint32 state_after_failure; /* with @set_errno */
     guint32 ignores_set;         /* says yes, does nothing */
-    guint32 state_when_frozen;   /* from the second GET on, plus one; 0: as before */
+    guint32 get_msec;            /* a GET takes so long */
     guint32 set_msec;            /* a SET takes so long */
     /* What happened: */
     guint32 n_gets;
     guint32 n_sets;
     guint32 last_set;
-    guint32 in_set;      /* one is under way */
-    guint32 all_stopped; /* so were the guest's tasks at the last SET */
+    guint32 in_set;  /* one is under way */
+    guint32 stopped; /* a task of the guest was, when the driver was asked */
 } FakeDevice;

@@ -181,13 +181,13 @@ test_bad_answers(void)
     ApmigFenceReply two[2] = {APMIG_FENCE_REPLY_INIT, APMIG_FENCE_REPLY_INIT};
 
     assert_not_understood("{}", 2, "nothing that apmigd and apmigd-fence say");
-    assert_not_understood(two, sizeof two[0] - 1, "It has 1071 bytes");
-    assert_not_understood(two, sizeof two[0] + 1, "not 1072");
-    assert_not_understood(two, sizeof two, "not 1072");
+    assert_not_understood(two, sizeof two[0] - 1, "It has 1079 bytes");
+    assert_not_understood(two, sizeof two[0] + 1, "not 1080");
+    assert_not_understood(two, sizeof two, "not 1080");
     two[0].result = APMIG_FENCE_UNAVAILABLE;
     assert_not_understood(two, sizeof two[0], "\"result\"");
-    two[0].header.version = 2;
-    assert_not_understood(two, sizeof two, "It is of version 2, not 1");
+    two[0].header.version = 3;
+    assert_not_understood(two, sizeof two, "It is of version 3, not 2");
 }
 
 static void

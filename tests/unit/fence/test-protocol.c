@@ -82,7 +82,6 @@ test_good_requests(void)
 
             request.verb = verb;
             request.direction = direction;
-            request.fenced = verb != APMIG_FENCE_INSPECT;
             request.pid = 4194304;
             request.start_time = G_MAXUINT64;
             g_strlcpy(request.name, "g \"ä\" 1", sizeof request.name);
@@ -143,13 +142,13 @@ test_header(void)
     reply.header.magic = APMIG_FENCE_REQUEST_MAGIC;
     assert_request_refused(&request, sizeof request, "nothing that apmigd and apmigd-fence say");
     assert_reply_refused(&reply, sizeof reply, "nothing that apmigd and apmigd-fence say");
-    request.header = (ApmigFenceHeader){APMIG_FENCE_REQUEST_MAGIC, 2};
+    request.header = (ApmigFenceHeader){APMIG_FENCE_REQUEST_MAGIC, 3};
     reply.header = (ApmigFenceHeader){APMIG_FENCE_REPLY_MAGIC, 0};
-    assert_request_refused(&request, sizeof request, "It is of version 2, not 1");
-    assert_reply_refused(&reply, sizeof reply, "It is of version 0, not 1");
+    assert_request_refused(&request, sizeof request, "It is of version 3, not 2");
+    assert_reply_refused(&reply, sizeof reply, "It is of version 0, not 2");
     /* another version may have another size */
-    assert_request_refused(&request, sizeof request.header, "It is of version 2, not 1");
-    assert_request_refused(&request, 2 * sizeof request, "It is of version 2, not 1");
+    assert_request_refused(&request, sizeof request.header, "It is of version 3, not 2");
+    assert_request_refused(&request, 2 * sizeof request, "It is of version 3, not 2");
 }
 
 static void
@@ -159,8 +158,8 @@ test_size(void)
         assert_request_refused(&good_request, length, length < 8 ? "nothing that" : "not 368");
     assert_request_refused(&good_request, sizeof good_request + 1, "It has 369 bytes, not 368");
     for (gsize length = 0; length < sizeof good_reply; length++)
-        assert_reply_refused(&good_reply, length, length < 8 ? "nothing that" : "not 1072");
-    assert_reply_refused(&good_reply, sizeof good_reply + 1, "It has 1073 bytes, not 1072");
+        assert_reply_refused(&good_reply, length, length < 8 ? "nothing that" : "not 1080");
+    assert_reply_refused(&good_reply, sizeof good_reply + 1, "It has 1081 bytes, not 1080");
 }
 
 static void
@@ -174,8 +173,8 @@ test_bad_request_numbers(void)
         {G_STRUCT_OFFSET(ApmigFenceRequest, verb), APMIG_N_FENCE_VERBS, "\"verb\""},
         {G_STRUCT_OFFSET(ApmigFenceRequest, verb), -1, "\"verb\""},
         {G_STRUCT_OFFSET(ApmigFenceRequest, direction), APMIG_N_FENCE_DIRECTIONS, "\"direction\""},
-        {G_STRUCT_OFFSET(ApmigFenceRequest, fenced), 2, "\"fenced\""},
-        {G_STRUCT_OFFSET(ApmigFenceRequest, fenced), G_MININT32, "\"fenced\""},
+        {G_STRUCT_OFFSET(ApmigFenceRequest, reserved), 1, "\"reserved\""},
+        {G_STRUCT_OFFSET(ApmigFenceRequest, reserved), G_MININT32, "\"reserved\""},
         {G_STRUCT_OFFSET(ApmigFenceRequest, pid), -42, "\"pid\""},
         {G_STRUCT_OFFSET(ApmigFenceRequest, pid), 4194305, "\"pid\""},
         {G_STRUCT_OFFSET(ApmigFenceRequest, pid), 0, "needs the pid"},

@@ -102,7 +102,7 @@ make_sys(const Fixture *f)
     g_autofree char *api = path_of(f, "sys/bus/mdev/devices/" MDEV "/mdev_type/device_api");
 
     make_link(group, "../../../../kernel/iommu_groups/12");
-    write_file(api, "vfio-ap\n");
+    write_file(api, "vfio-pci\n");
 }
 
 static void
@@ -112,7 +112,7 @@ make_device(Fixture *f, int i)
     g_assert_cmpint(ftruncate(f->device_fd[i], sizeof(FakeDevice)), ==, 0);
     f->device[i] = mmap(NULL, sizeof(FakeDevice), PROT_READ | PROT_WRITE, MAP_SHARED, f->device_fd[i], 0);
     *f->device[i] = (FakeDevice){.magic = FAKE_DEVICE_MAGIC,
-                                 .info_flags = VFIO_DEVICE_FLAGS_AP | VFIO_DEVICE_FLAGS_RESET,
+                                 .info_flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET,
                                  .migration_flags = VFIO_MIGRATION_STOP_COPY,
                                  .state = VFIO_DEVICE_STATE_RUNNING};
 }
@@ -151,7 +151,7 @@ set_up_with(Fixture *f, const char *const *args)
 void
 set_up(Fixture *f)
 {
-    static const char *const args[] = {"-name", "guest=g1", "-uuid", UUID, "-incoming", "defer", NULL};
+    static const char *const args[] = {"-name", "guest=g1", "-uuid", UUID, "-S", "-incoming", "defer", NULL};
 
     set_up_with(f, args);
 }
@@ -191,14 +191,20 @@ run_helper(const Fixture *f, int connection)
     g_autofree char *proc = g_strconcat("--proc-root=", f->root, "/proc", NULL);
     g_autofree char *sys = g_strconcat("--sysfs-root=", f->root, "/sys", NULL);
     g_autofree char *run = g_strconcat("--pid-dir=", f->root, "/run", NULL);
+    g_autofree char *locks = g_strconcat("--lock-dir=", f->root, NULL);
     g_autofree char *pid = g_strdup_printf("%d", f->guest.pid);
+    g_autofree char *end = path_of(f, "end");
 
+    if (f->failpoint) {
+        g_setenv("APMIGD_FAILPOINT", f->failpoint, TRUE);
+        g_setenv("APMIGD_FAILPOINT_END", end, TRUE);
+    }
     if (f->cdev)
         g_setenv(FAKE_CDEV_FILE, f->cdev, TRUE);
     g_setenv(FAKE_GUEST, pid, TRUE);
     g_unsetenv("JOURNAL_STREAM");
     dup2(connection, STDIN_FILENO);
-    execl(HELPER_PROGRAM, HELPER_PROGRAM, proc, sys, run, NULL);
+    execl(HELPER_PROGRAM, HELPER_PROGRAM, proc, sys, run, locks, NULL);
     _exit(127);
 }
 
@@ -297,4 +303,14 @@ be_loading(Fixture *f)
 {
     f->device[0]->state = VFIO_DEVICE_STATE_RESUMING;
     set_descriptor(f, GUEST_SESSION_FD, "anon_inode:vfio_ap_mig_file", LOADING);
+}
+
+void
+be_vfio_ap(Fixture *f)
+{
+    g_autofree char *api = path_of(f, "sys/bus/mdev/devices/" MDEV "/mdev_type/device_api");
+
+    write_file(api, "vfio-ap\n");
+    for (int i = 0; i < 2; i++)
+        f->device[i]->info_flags = VFIO_DEVICE_FLAGS_AP | VFIO_DEVICE_FLAGS_RESET;
 }

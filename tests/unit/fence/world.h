@@ -22,8 +22,9 @@ typedef struct {
     Guest guest;
     int device_fd[2];
     FakeDevice *device[2];
-    char *root; /* with proc, sys and run in it */
-    char *cdev; /* (nullable) */
+    char *root;            /* with proc, sys and run in it */
+    char *cdev;            /* (nullable) */
+    const char *failpoint; /* (nullable): of the helper; it ends when the file "end" is there */
     uid_t peer;
     ApmigFenceRequest request;
     ApmigFenceReply reply;
@@ -46,6 +47,8 @@ void set_pid_file(const Fixture *f, int pid);
 
 /* An incoming guest in the middle of its load. */
 void be_loading(Fixture *f);
+/* Its devices are vfio-ap's; else they are of a driver that ends its sessions with the state. */
+void be_vfio_ap(Fixture *f);
 
 void start_helper(Fixture *f);
 /* Returns: how the helper ended. */

@@ -234,9 +234,6 @@ test_refused(void)
          "test.json: $.rules[2].steps[0].deadline-usec must be an integer from 100000 to 600000000."},
         {"[{\"match\":{\"guest\":\"a\"},\"steps\":[]}]",
          "test.json: $.rules[0].steps must be an array of 1 to 3"},
-        {"[{\"match\":{\"guest\":\"a\"},\"steps\":[{\"step\":\"kill-incoming\",\"deadline-usec\":500000}]}]",
-         "test.json: $.rules[0].steps has \"kill-incoming\", which is tried only after \"vfio-state\": add "
-         "that."},
         {"[{\"match\":{\"guest\":\"a\",\"scope\":\"4.12\"}},{\"match\":{\"guest\":\"a\"}},"
          "{\"match\":{\"guest\":\"a\",\"scope\":\"04.0012\"}}]",
          "test.json: $.rules[2].match is that of $.rules[0], which comes first"},

@@ -18,7 +18,8 @@ from devices import STANDIN, DeviceRig, MediatedDevice, set_parameter  # noqa: E
 from fencing import POLICY, choose_steps  # noqa: E402
 
 PARAMETERS = {"save_delay_ms": 0, "load_delay_ms": 0, "delay_uninterruptible": "N", "delay_locked": "N",
-              "strict_resuming": "N"}
+              "sessions_end": "N", "strict_resuming": "N", "set_fails": "N", "stream_version": 1, "hardware": 0x92000000,
+              "hold_lock_ms": 0, "says_ap": "Y"}
 
 
 def pytest_configure(config):
@@ -81,6 +82,13 @@ def steps(rig, helpers):
         if host.path(POLICY).exists() and host.apmigd.status is None:
             choose_steps(host)
         host.path(POLICY).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def other_driver(rig, standin):
+    """The device's driver is not vfio_ap, and ends its data sessions with the state, as the interface has it."""
+    standin("says_ap", "N")
+    standin("sessions_end", "Y")
 
 
 @pytest.fixture

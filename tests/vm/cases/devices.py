@@ -40,7 +40,7 @@ class Kind:
 
 # None of them can tell QEMU which memory its device writes to. Each writes to none.
 STANDIN = Kind("vfio_ap_standin", "/sys/devices/vfio_ap/matrix/mdev_supported_types/vfio_ap-passthrough",
-               session="vfio_ap_mig", reusable=True, enable_migration="on")
+               session="vfio_ap_mig_file", reusable=True, enable_migration="on")
 # It stays in the state in which a QEMU left it.
 MTTY = Kind("mtty", "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-1", session="mtty_mig", reusable=False,
             enable_migration="on", x_pre_copy_dirty_page_tracking="off", x_device_dirty_page_tracking="off")

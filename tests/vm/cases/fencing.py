@@ -4,6 +4,7 @@ how things must stand afterwards: where the guest runs, what the device's state 
 traced or held open, and that the guest can be moved again."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -41,8 +42,19 @@ def migration_on(host, direction, timeout=20):
     return wait_for(find, f"a migration {direction} on {host.name}", timeout)[0]
 
 
+def steps_of(host, path):
+    """(step, outcome, when it began in usec, message)"""
+    return host.get_property(path, "Migration", "Steps")
+
+
 def outcomes(host, path):
-    return [(step, outcome) for step, outcome, _, _ in host.get_property(path, "Migration", "Steps")]
+    return [(step, outcome) for step, outcome, _, _ in steps_of(host, path)]
+
+
+def frozen_ms(host, path):
+    """For how long the QEMU that was killed was frozen before."""
+    message, = [message for step, outcome, _, message in steps_of(host, path) if (step, outcome) == ("kill-incoming", "requested")]
+    return int(re.match(r"frozen for (\d+) ms: ", message)[1])
 
 
 def wait_outcome(host, path, step, outcome, timeout=60):

@@ -7,13 +7,30 @@ import pytest
 from checks import assert_at_rest, assert_held, only_lock
 from devices import MTTY
 from fencing import (PATIENT, assert_moves_again, assert_still_at_source, assert_untouched_processes, migration_on,
-                     outcomes, result_of, wait_outcome)
+                     outcomes, result_of, steps_of, wait_outcome)
 from host import wait_for
 
 import vfio
 
 
-def test_destination_fence_alone(rig, a, b, guest, steps):
+def test_state_ends_nothing_on_vfio_ap(rig, a, b, guest, steps):
+    """It is not touched, nothing is promised, and the guest arrives."""
+    steps("vfio-state")
+    migration = rig.move(guest, a, b, bandwidth=1)
+    rig.wait_migrating(guest, a)
+    seen = migration_on(b, "in")
+    taking = b.take(**PATIENT)
+    wait_outcome(b, seen, "vfio-state", "nothing-to-do")
+    assert "keeps its data session open" in steps_of(b, seen)[0][3]
+    assert vfio.look_at_qemu(guest.devices[b].uuid) == (vfio.RESUMING, True)
+    rig.finish_migration(guest, a)
+    assert migration.wait(90), migration.message
+    assert_held(b, taking.wait(90).lock_id)
+    assert_at_rest(rig, guest, b)
+    assert result_of(b, seen) == "completed"
+
+
+def test_destination_fence_alone(rig, a, b, guest, steps, other_driver):
     """It acts at switchover, not at once."""
     steps("vfio-state")
     migration = rig.move(guest, a, b, bandwidth=1)
@@ -34,7 +51,7 @@ def test_destination_fence_alone(rig, a, b, guest, steps):
 
 
 @pytest.mark.thorough
-def test_destination_driver_refuses(rig, a, b, guest, steps, standin):
+def test_destination_driver_refuses(rig, a, b, guest, steps, standin, other_driver):
     """RESUMING -> STOP may fail while the data is incomplete, as the interface has it (mtty does so, too): then nothing
     but the end of the QEMU is left."""
     standin("strict_resuming", "Y")
@@ -119,7 +136,7 @@ def test_source_fence_alone(rig, a, b, guest, steps):
 
 
 @pytest.mark.thorough
-def test_source_without_pre_copy(rig, a, b, guest, steps, standin):
+def test_source_without_pre_copy(rig, a, b, guest, steps, standin, other_driver):
     """While memory is sent there is nothing to fence; while the device is saved there is."""
     standin("save_delay_ms", 5000)
     steps("vfio-state")

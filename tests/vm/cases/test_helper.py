@@ -1,81 +1,113 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""apmigd-fence that dies at the worst moment: with a QEMU frozen."""
+"""apmigd-fence at its worst moments: with a QEMU frozen, and with a driver that keeps whoever asks it."""
 
 import os
-import signal
+import time
 from pathlib import Path
 
-from checks import assert_held, only_lock, wait_state
-from fencing import (PATIENT, assert_still_at_source, assert_untouched_processes, migration_on, outcomes,
-                     wait_outcome)
+import pytest
+from checks import assert_held
+from fencing import (PATIENT, assert_moves_again, assert_still_at_source, assert_untouched_processes, frozen_ms, migration_on,
+                     outcomes, steps_of, wait_outcome)
 from host import wait_for
 
-import vfio
+TRIALS = int(os.environ.get("APMIGD_TRIALS", "2"))
+GO = "/run/apmigd-fence-go"
 
 
-def helpers_of(qemu):
-    """Pids of the processes that trace a task of @qemu."""
-    tracers = set()
-    for path in Path(f"/proc/{qemu}/task").glob("*/status"):
-        fields = dict(line.partition(":")[::2] for line in path.read_text(encoding="ascii").splitlines())
-        tracers.add(int(fields["TracerPid"]))
-    return tracers - {0}
+def processes(name):
+    """{pid: state} of those whose program it is."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = path.read_text(encoding="ascii", errors="replace").rpartition(") ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if before.partition("(")[2].startswith(name[:15]):
+            found[int(path.parent.name)] = after[0]
+    return found
 
 
-def wait_frozen(device):
-    """Until the QEMU of @device is frozen by a helper that has stopped itself. Returns their pids."""
-    qemu = vfio.user_of(device.uuid)
-    helper, = wait_for(lambda: helpers_of(qemu), "QEMU to be frozen", 60)
-    stat = Path(f"/proc/{helper}/stat")
-    wait_for(lambda: stat.read_text(encoding="ascii").rpartition(") ")[2].startswith("T"), "the helper to stop", 20)
-    states = {path.read_text(encoding="ascii").rpartition(") ")[2][0]
-              for path in Path(f"/proc/{qemu}/task").glob("*/stat")}
-    assert states == {"t"}
-    return qemu, helper
+def wait_nobody_left(b, device):
+    wait_for(lambda: not processes("apmigd-fence"), "the last helper to be gone", 60)
+    wait_for(lambda: "D" not in processes("qemu-system").values(), "no QEMU to be left in the kernel", 60)
+    assert device.state is None
 
 
-def test_killed_with_qemu_frozen(rig, a, b, guest, steps):
-    """The kernel lets QEMU run on. The step is tried again, and does what it is for."""
-    steps("vfio-state")
+def test_stopped_with_qemu_frozen(rig, a, b, guest, steps):
+    """QEMU runs on after a tenth of a second. The step is tried again, and does what it is for."""
+    steps("kill-incoming")
     b.start_fence(failpoint="stop:qemu-frozen")
     migration = rig.move(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
     seen = migration_on(b, "in")
     taking = b.take(**PATIENT)
-    _, helper = wait_frozen(guest.devices[b])
+    wait_outcome(b, seen, "kill-incoming", "failed")
+    assert "may be frozen for, and runs on" in steps_of(b, seen)[0][3]
     b.start_fence()
-    os.kill(helper, signal.SIGKILL)
-    wait_outcome(b, seen, "vfio-state", "requested")
-    assert outcomes(b, seen)[0] == ("vfio-state", "failed")
-    assert_untouched_processes(guest.devices[b], guest.devices[a])
-    assert not taking.answered
-    rig.finish_migration(guest, a)
+    wait_outcome(b, seen, "kill-incoming", "requested")
+    assert frozen_ms(b, seen) <= 100
     assert_still_at_source(rig, guest, a, b, migration)
     assert_held(b, taking.wait(90).lock_id)
 
 
-def test_both_killed_with_qemu_frozen(rig, a, b, guest, steps):
-    """apmigd too. The migration goes on as if nobody had been there; the lock, of which nobody was told, is dealt with
-    by the apmigd that comes after."""
-    rig.deaths_expected = True
-    steps("vfio-state")
-    b.start_fence(failpoint="stop:qemu-frozen")
+def hold_when_about_to_freeze(b, standin):
+    """Holds the lock of all devices once a helper waits at its failpoint, and lets that go."""
+    def waits():
+        before = set(processes("apmigd-fence"))
+        time.sleep(0.4)
+        return before & set(processes("apmigd-fence"))
+
+    wait_for(waits, "the helper to be about to freeze", 60)
+    standin("hold_lock_ms", 12_000)
+    b.path(GO).touch()
+    return time.monotonic() + 12
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(TRIALS * 200)
+def test_lock_of_all_devices_held_when_frozen(rig, a, b, guest, steps, standin, record_property):
+    """Nothing that is done with a QEMU frozen asks a driver: the one that would wait is not there."""
+    steps("kill-incoming")
+    frozen = []
+    for _ in range(TRIALS):
+        b.path(GO).unlink(missing_ok=True)
+        b.start_fence(failpoint="hang:qemu-to-be-frozen")
+        migration = rig.move(guest, a, b, bandwidth=1)
+        rig.wait_migrating(guest, a)
+        seen = migration_on(b, "in")
+        taking = b.take(**PATIENT)
+        end = hold_when_about_to_freeze(b, standin)
+        wait_outcome(b, seen, "kill-incoming", "requested")
+        assert time.monotonic() < end, "the driver was free again before anything was done"
+        frozen.append(frozen_ms(b, seen))
+        time.sleep(max(0, end - time.monotonic()))
+        assert_still_at_source(rig, guest, a, b, migration)
+        taken = taking.wait(90)
+        assert_held(b, taken.lock_id)
+        wait_nobody_left(b, guest.devices[b])
+        b.release(taken.lock_id)
+    record_property("frozen, ms", ", ".join(map(str, frozen)))
+    assert max(frozen) <= 100
+    b.start_fence()
+    assert_moves_again(rig, guest, a, b)
+
+
+def test_driver_keeps_whoever_asks(rig, a, b, guest, steps, standin):
+    """It is asked by one process alone, which is left to it. QEMU is not frozen meanwhile, and is killed all the same, for
+    that takes nothing of the driver."""
+    steps("kill-incoming")
     migration = rig.move(guest, a, b, bandwidth=1)
     rig.wait_migrating(guest, a)
-    b.take(**PATIENT)
-    lock = only_lock(b)
-    _, helper = wait_frozen(guest.devices[b])
-    b.start_fence()
-    b.stop_apmigd(signal.SIGKILL)
-    os.kill(helper, signal.SIGKILL)
-    wait_for(lambda: not helpers_of(vfio.user_of(guest.devices[b].uuid)), "the kernel to let QEMU go", 5)
-    assert_untouched_processes(guest.devices[b], guest.devices[a])
-    assert vfio.look_at_qemu(guest.devices[b].uuid) == (vfio.RESUMING, True) and not migration.ended
-    b.start_apmigd()
-    assert [entry["id"] for entry in b.locks()] == [lock]
-    rig.finish_migration(guest, a)
-    wait_state(b, lock, "held", 60)
-    if migration.wait(90):
-        assert rig.where(guest) is b
-    else:
-        assert_still_at_source(rig, guest, a, b, migration)
+    seen = migration_on(b, "in")
+    standin("hold_lock_ms", 60_000)
+    taking = b.take(**PATIENT)
+    wait_outcome(b, seen, "kill-incoming", "requested")
+    assert frozen_ms(b, seen) <= 100
+    assert list(processes("apmigd-fence").values()) in (["D"], [])
+    standin("hold_lock_ms", 0)
+    assert_still_at_source(rig, guest, a, b, migration)
+    assert_held(b, taking.wait(90).lock_id)
+    wait_nobody_left(b, guest.devices[b])
+    assert_untouched_processes(guest.devices[a])
+    assert ("vfio-state", "requested") not in outcomes(b, seen)

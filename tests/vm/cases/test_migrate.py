@@ -53,13 +53,25 @@ def test_slow_save_and_load(rig, a, b, guest, standin):
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", [STANDIN], ids=str)
 def test_configuration_that_differs(rig, a, b, guest):
-    """The device's own refusal: the guest goes on at the source, and can be moved once the destination is mended."""
+    """The source's replaces it."""
     guest.xml_for(b)
     guest.devices[b].write("assign_domain", 0x13)
+    assert rig.move(guest, a, b).wait(90)
+    assert rig.where(guest) is b
+    assert guest.devices[b].read("ap_config") == guest.devices[a].read("ap_config")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", [STANDIN], ids=str)
+def test_hardware_that_differs(rig, a, b, guest, standin):
+    """The device's own refusal: the guest goes on at the source, and can be moved once the destination is mended."""
+    standin("save_delay_ms", 3000)
     migration = rig.move(guest, a, b)
+    wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the source's device to be saved", 60)
+    standin("hardware", 0x12000000)
     assert not migration.wait(90)
     assert rig.where(guest) is a
     assert guest.devices[a].state == vfio.RUNNING
-    guest.devices[b].write("unassign_domain", 0x13)
+    standin("hardware", 0x92000000)
     assert rig.move(guest, a, b).wait(90)
     assert rig.where(guest) is b

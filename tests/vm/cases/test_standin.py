@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The stand-in for vfio_ap: the names and formats of the real one in sysfs, and the migration states as the kernel's
-text has them (linux/vfio.h). What it is not to be is told in vfio_ap_standin/main.c."""
+"""The stand-in for vfio_ap: the names and formats of the real one in sysfs, and migration as the series that is to bring it
+has it: v1 to v4, and two later states, here A and B (vfio_ap_standin/migration.c). What it is not to be is told in
+vfio_ap_standin/main.c."""
 
 import errno
 import os
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -17,7 +19,6 @@ import vfio
 
 pytestmark = pytest.mark.service
 MATRIX = Path("/sys/devices/vfio_ap/matrix")
-RECORD = 112  # bytes that travel
 EMPTY_MASK = "0x" + 64 * "0"
 
 
@@ -114,6 +115,14 @@ def test_info(opened):
     assert opened.state == vfio.RUNNING
 
 
+HEAD, QUEUE = struct.Struct("=IIII4Q"), struct.Struct("=QH6x")
+
+
+def test_info_of_another_driver(opened, standin):
+    standin("says_ap", "N")
+    assert opened.info[0] == vfio.FLAG_RESET | vfio.FLAG_PCI
+
+
 def save(device):
     """All that a device sends."""
     session = device.set_state(vfio.STOP_COPY)
@@ -124,36 +133,130 @@ def save(device):
     return data
 
 
-def test_save_and_load(device, opened):
-    device.write("assign_adapter", 4)
-    data = save(opened)
-    assert len(data) == RECORD
-    session = opened.set_state(vfio.RESUMING)
-    assert os.write(session, data[:50]) == 50
-    assert os.write(session, data[50:]) == RECORD - 50
-    assert opened.set_state(vfio.RUNNING) == -1
-    assert opened.state == vfio.RUNNING
-    with raises(errno.ENODEV):
-        os.write(session, b"x")
-    os.close(session)
-
-
-def test_another_configuration_is_refused(device, opened):
-    data = save(opened)
-    device.write("assign_adapter", 4)
-    session = opened.set_state(vfio.RESUMING)
-    with raises(errno.EINVAL):
+def refuse(number, session, data):
+    with raises(number):
         os.write(session, data)
     os.close(session)
 
 
+def test_stream(device, opened, standin):
+    """Magic and version are B's; v4 and A have neither."""
+    for adapter in (4, 7):
+        device.write("assign_adapter", adapter)
+    device.write("assign_domain", 0x12)
+    device.write("assign_control_domain", 0)
+    data = save(opened)
+    assert HEAD.unpack_from(data) == (0x76666170, 1, 2, 0, 1 << 63, 0, 0, 0)
+    assert [apqn for _, apqn in QUEUE.iter_unpack(data[HEAD.size:])] == [0x412, 0x712]
+    standin("stream_version", 0)
+    assert save(opened) == data[8:]
+
+
+def test_streams_of_other_versions_are_refused(device, opened, standin):
+    """B's: one kernel cannot take what the other one sends."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
+    data = save(opened)
+    refuse(errno.EINVAL, opened.set_state(vfio.RESUMING), data[:4] + b"\2" + data[5:])
+    opened.reset()
+    refuse(errno.EINVAL, opened.set_state(vfio.RESUMING), data[8:])
+    opened.reset()
+    standin("stream_version", 0)
+    refuse(errno.EINVAL, opened.set_state(vfio.RESUMING), data)
+
+
+def test_save_and_load(device, opened):
+    """Leaving RESUMING ends nothing: v3, v4 and later."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
+    data = save(opened)
+    session = opened.set_state(vfio.RESUMING)
+    assert os.write(session, data[:50]) == 50
+    assert os.write(session, data[50:]) == len(data) - 50
+    assert opened.set_state(vfio.RUNNING) == -1
+    assert opened.state == vfio.RUNNING
+    refuse(errno.EINVAL, session, b"x")  # there was all
+
+
+def test_load_replaces_the_configuration(device, opened, new_device):
+    """v4 and later. What comes of the migration afterwards does not bring it back."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
+    device.write("assign_control_domain", 0x12)
+    data, source = save(opened), device.read("ap_config")
+    other = new_device(STANDIN)
+    other.write("assign_adapter", 9)
+    other.write("assign_control_domain", 9)
+    before = other.read("ap_config")
+    with vfio.opened(other.uuid) as descriptor:
+        session = descriptor.set_state(vfio.RESUMING)
+        os.write(session, data[:-1])
+        assert other.read("ap_config") == before
+        os.write(session, data[-1:])
+        assert other.read("ap_config") == source
+        descriptor.reset()
+        os.close(session)
+    assert other.read("ap_config") == source
+
+
+def test_stream_errors(device, opened, new_device):
+    """What a foreign byte does in the data, through a duplicate: less than to fail, or more (docs/guarantees.md)."""
+    device.write("assign_control_domain", 0x12)
+    data = save(opened)
+    other = new_device(STANDIN)
+    other.write("assign_control_domain", 9)
+    before = other.read("ap_config")
+    with vfio.opened(other.uuid) as destination:
+        session = destination.set_state(vfio.RESUMING)
+        foreign = os.dup(session)
+        assert os.write(foreign, b"x") == 1  # nobody notices before the stream comes
+        refuse(errno.EINVAL, session, data)
+        os.close(foreign)
+        assert other.read("ap_config") == before
+        destination.reset()
+        session = destination.set_state(vfio.RESUMING)
+        foreign = os.dup(session)
+        os.write(session, data[:20])
+        os.write(foreign, b"x")
+        os.write(session, data[20:-1])
+        refuse(errno.EINVAL, session, data[-1:])
+        os.close(foreign)
+        assert other.read("ap_config") not in (before, device.read("ap_config"))
+        destination.reset()
+        session = destination.set_state(vfio.RESUMING)
+        os.write(session, data)
+        loaded = other.read("ap_config")
+        refuse(errno.EINVAL, session, b"x")
+        assert other.read("ap_config") == loaded == device.read("ap_config")
+        destination.reset()
+        session = opened.set_state(vfio.STOP_COPY)
+        foreign = os.dup(session)
+        os.read(foreign, 8)
+        rest = os.read(session, 4096)
+        assert rest == data[8:] and os.read(session, 4096) == b""  # no error
+        session_in = destination.set_state(vfio.RESUMING)
+        os.write(session_in, data[:-1])
+        destination.set_state(vfio.RUNNING)  # nor here
+        for fd in (session, foreign, session_in):
+            os.close(fd)
+
+
+def test_other_hardware_is_refused(device, opened, standin):
+    """v1 and later."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
+    data = save(opened)
+    standin("hardware", 0x12000000)
+    refuse(errno.EINVAL, opened.set_state(vfio.RESUMING), data)
+
+
 @pytest.mark.parametrize("state", [vfio.STOP, vfio.RUNNING, vfio.RESUMING])
-def test_leaving_stop_copy_ends_the_session(opened, state):
+def test_session_outlives_stop_copy(opened, state):
+    """v3, v4 and later."""
     session = opened.set_state(vfio.STOP_COPY)
     assert len(os.read(session, 10)) == 10
     other = opened.set_state(state)
-    with raises(errno.ENODEV):
-        os.read(session, 10)
+    assert len(os.read(session, 10)) == 10
     assert opened.state == state
     assert (other != -1) == (state == vfio.RESUMING)
     for fd in {session, other} - {-1}:
@@ -161,39 +264,85 @@ def test_leaving_stop_copy_ends_the_session(opened, state):
 
 
 @pytest.mark.parametrize("state", [vfio.STOP, vfio.RUNNING, vfio.STOP_COPY])
-def test_leaving_resuming_ends_the_session(opened, state):
+def test_session_outlives_resuming(device, opened, state):
+    """v3, v4 and later: all that was missing can come in any state."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
+    data = save(opened)
+    device.write("unassign_adapter", 4)
     session = opened.set_state(vfio.RESUMING)
-    os.write(session, b"x")
+    os.write(session, data[:9])
     other = opened.set_state(state)
-    with raises(errno.ENODEV):
-        os.write(session, b"x")
-    assert opened.state == state
+    assert os.write(session, data[9:]) == len(data) - 9
+    assert opened.state == state and device.read("matrix") == "04.0012\n"
     for fd in {session, other} - {-1}:
         os.close(fd)
 
 
+@pytest.mark.parametrize("state", [vfio.STOP, vfio.RUNNING])
+def test_sessions_that_end_with_the_state(opened, standin, state):
+    """v2, by a parameter."""
+    standin("sessions_end", "Y")
+    for begun, use, number in ((vfio.STOP_COPY, lambda fd: os.read(fd, 10), errno.ENODEV),
+                               (vfio.RESUMING, lambda fd: os.write(fd, b"x"), errno.EIO)):
+        session = opened.set_state(begun)
+        use(session)
+        opened.set_state(state)
+        with raises(number):
+            use(session)
+        os.close(session)
+
+
+def test_name_of_a_session(opened):
+    """v3 and later; and its position shows how much of it went through."""
+    session = opened.set_state(vfio.RESUMING)
+    os.write(session, b"pa")
+    assert os.readlink(f"/proc/self/fd/{session}") == "anon_inode:vfio_ap_mig_file"
+    info = dict(line.split(":\t") for line in Path(f"/proc/self/fdinfo/{session}").read_text("ascii").splitlines())
+    os.close(session)
+    assert int(info["pos"]) == 2 and int(info["flags"], 8) & os.O_ACCMODE == os.O_WRONLY
+
+
 def test_reset_ends_the_session(opened):
-    for state, use in ((vfio.STOP_COPY, lambda fd: os.read(fd, 10)), (vfio.RESUMING, lambda fd: os.write(fd, b"x"))):
+    """Every version; the errors are those of A and B."""
+    for state, use, number in ((vfio.STOP_COPY, lambda fd: os.read(fd, 10), errno.EINVAL),
+                               (vfio.RESUMING, lambda fd: os.write(fd, b"x"), errno.ENXIO)):
         session = opened.set_state(state)
         opened.reset()
         assert opened.state == vfio.RUNNING
-        with raises(errno.ENODEV):
+        with raises(number):
             use(session)
         os.close(session)
 
 
 def test_close_ends_the_session(device):
+    """A and B."""
     with vfio.opened(device.uuid) as descriptor:
         session = descriptor.set_state(vfio.RESUMING)
-    with raises(errno.ENODEV):
-        os.write(session, b"x")
-    os.close(session)
+    refuse(errno.ENODEV, session, b"x")
     with vfio.opened(device.uuid) as descriptor:
         assert descriptor.state == vfio.RUNNING
 
 
-def test_strict_resuming(opened, standin):
-    """As the kernel's text demands; the session stays usable."""
+def test_session_keeps_the_device(device):
+    """B: who removes it waits until the file of its session is closed."""
+    with vfio.opened(device.uuid) as descriptor:
+        session = descriptor.set_state(vfio.RESUMING)
+    remover = threading.Thread(target=device.write, args=("remove", 1))
+    remover.start()
+    remover.join(1)
+    assert remover.is_alive()
+    os.close(session)
+    remover.join(20)
+    assert not remover.is_alive()
+    device.living.remove(device)
+    device.remove = lambda: None
+
+
+def test_strict_resuming(device, opened, standin):
+    """As the kernel's text demands, by a parameter; the session stays usable."""
+    device.write("assign_adapter", 4)
+    device.write("assign_domain", 0x12)
     data = save(opened)
     standin("strict_resuming", "Y")
     session = opened.set_state(vfio.RESUMING)
@@ -207,6 +356,38 @@ def test_strict_resuming(opened, standin):
     os.close(session)
 
 
+def test_error_is_left_by_a_reset_alone(opened, standin):
+    """v4 and later: a change of state out of ERROR succeeds and does nothing."""
+    standin("set_fails", "Y")
+    with raises(errno.EIO):
+        opened.set_state(vfio.RESUMING)
+    standin("set_fails", "N")
+    assert opened.state == vfio.ERROR
+    assert opened.set_state(vfio.RUNNING) == -1
+    assert opened.state == vfio.ERROR
+    opened.reset()
+    assert opened.state == vfio.RUNNING
+
+
+def test_one_lock_for_all_devices(device, opened, new_device, standin):
+    """Every version: for states, GET_INFO, resets and sysfs, of whichever device; who waits cannot be killed."""
+    other = new_device(STANDIN)
+    for use in (lambda: opened.state, lambda: opened.set_state(vfio.RUNNING), lambda: opened.info, opened.reset,
+                lambda: other.read("ap_config"), lambda: other.write("assign_domain", 1)):
+        standin("hold_lock_ms", 60_000)
+        user = threading.Thread(target=use)
+        user.start()
+        stat = Path(f"/proc/self/task/{user.native_id}/stat")
+        wait_for(lambda stat=stat: stat.read_text(encoding="ascii").rpartition(") ")[2].startswith("D"),
+                 "the thread to wait for the lock")
+        standin("hold_lock_ms", 0)
+        user.join(20)
+        assert not user.is_alive()
+    begin = time.monotonic()
+    standin("hold_lock_ms", 1500)
+    assert opened.state == vfio.RUNNING and time.monotonic() - begin >= 1.4
+
+
 def test_states_it_does_not_have(opened):
     for state in (vfio.PRE_COPY, vfio.PRE_COPY_P2P, vfio.RUNNING_P2P, vfio.ERROR):
         with raises(errno.EINVAL):
@@ -217,6 +398,7 @@ def test_states_it_does_not_have(opened):
 def test_delay(opened, standin):
     """It makes a window, in which the session can be ended from elsewhere."""
     standin("save_delay_ms", 3000)
+    standin("sessions_end", "Y")
     session = opened.set_state(vfio.STOP_COPY)
     failures = []
 

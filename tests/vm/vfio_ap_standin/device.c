@@ -4,12 +4,17 @@
  * with a configuration space and nothing else
  */
 
+#include <linux/module.h>
 #include <linux/pci_ids.h>
 #include <linux/uaccess.h>
 #include <linux/unaligned.h>
 #include <linux/vfio_pci_core.h>
 
 #include "standin.h"
+
+static bool says_ap = true;
+module_param(says_ap, bool, 0644);
+MODULE_PARM_DESC(says_ap, "GET_INFO tells that it is vfio_ap's, not any driver's");
 
 #define STANDIN_DEVICE_ID	0x04ff
 #define STANDIN_CLASS		0x1080
@@ -28,26 +33,21 @@ static int standin_init_device(struct vfio_device *vdev)
 {
 	struct standin *standin = to_standin(vdev);
 
-	mutex_init(&standin->matrix_lock);
 	reset_config(standin);
 	standin_migration_init(standin);
 	return 0;
 }
 
-static void standin_release_device(struct vfio_device *vdev)
-{
-	struct standin *standin = to_standin(vdev);
-
-	mutex_destroy(&standin->matrix_lock);
-	mutex_destroy(&standin->state_lock);
-}
 
 static int standin_open(struct vfio_device *vdev)
 {
+	mutex_lock(&standin_lock);
+	to_standin(vdev)->opened = true;
+	mutex_unlock(&standin_lock);
 	return 0;
 }
 
-static void standin_reset(struct standin *standin)
+static void reset(struct standin *standin)
 {
 	standin_migration_reset(standin);
 	reset_config(standin);
@@ -55,7 +55,12 @@ static void standin_reset(struct standin *standin)
 
 static void standin_close(struct vfio_device *vdev)
 {
-	standin_reset(to_standin(vdev));
+	struct standin *standin = to_standin(vdev);
+
+	mutex_lock(&standin_lock);
+	standin->opened = false;
+	reset(standin);
+	mutex_unlock(&standin_lock);
 }
 
 /* Returns where of the configuration space to begin, or -errno. */
@@ -117,8 +122,9 @@ static long get_info(void __user *arg)
 	if (info.argsz < minsz)
 		return -EINVAL;
 	/* What tells vfio_ap's devices from others, beside what QEMU asks. */
-	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_AP |
-		     VFIO_DEVICE_FLAGS_RESET;
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	if (says_ap)
+		info.flags |= VFIO_DEVICE_FLAGS_AP;
 	info.num_regions = VFIO_PCI_NUM_REGIONS;
 	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
@@ -159,11 +165,9 @@ static long get_irq_info(void __user *arg)
 	return copy_to_user(arg, &info, minsz) ? -EFAULT : 0;
 }
 
-static long standin_ioctl(struct vfio_device *vdev, unsigned int cmd,
-			  unsigned long arg)
+static long locked_ioctl(struct standin *standin, unsigned int cmd,
+			 void __user *user)
 {
-	void __user *user = (void __user *)arg;
-
 	switch (cmd) {
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(user);
@@ -174,16 +178,26 @@ static long standin_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	case VFIO_DEVICE_SET_IRQS:
 		return -EINVAL;
 	case VFIO_DEVICE_RESET:
-		standin_reset(to_standin(vdev));
+		reset(standin);
 		return 0;
 	}
 	return -ENOTTY;
 }
 
+static long standin_ioctl(struct vfio_device *vdev, unsigned int cmd,
+			  unsigned long arg)
+{
+	long ret;
+
+	mutex_lock(&standin_lock);
+	ret = locked_ioctl(to_standin(vdev), cmd, (void __user *)arg);
+	mutex_unlock(&standin_lock);
+	return ret;
+}
+
 const struct vfio_device_ops standin_device_ops = {
 	.name = "vfio-ap-standin",
 	.init = standin_init_device,
-	.release = standin_release_device,
 	.open_device = standin_open,
 	.close_device = standin_close,
 	.read = standin_read,

@@ -42,6 +42,7 @@ static void standin_remove(struct mdev_device *mdev)
 	struct standin *standin = dev_get_drvdata(mdev_dev(mdev));
 
 	vfio_unregister_group_dev(&standin->vdev);
+	standin_migration_wait(standin);
 	vfio_put_device(&standin->vdev);
 }
 
@@ -162,6 +163,7 @@ unregister_root:
 
 static void __exit standin_exit(void)
 {
+	standin_lock_exit();
 	mdev_unregister_parent(&mdev_parent);
 	mdev_unregister_driver(&standin_mdev_driver);
 	device_unregister(matrix_device);

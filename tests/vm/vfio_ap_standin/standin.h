@@ -12,6 +12,7 @@
 #include <linux/pci_regs.h>
 #include <linux/types.h>
 #include <linux/vfio.h>
+#include <linux/wait.h>
 
 #define STANDIN_NUMBERS	256	/* of adapters, of domains */
 
@@ -24,23 +25,29 @@ struct standin_matrix {
 
 struct standin_session;
 
+/* standin_lock protects all but the first two. */
 struct standin {
 	struct vfio_device vdev;
+	wait_queue_head_t files_gone;
 
-	struct mutex matrix_lock;	/* protects the matrix */
 	struct standin_matrix matrix;
-
 	u8 config[PCI_CFG_SPACE_SIZE];
-
-	struct mutex state_lock;	/* protects all below; taken first */
+	bool opened;
 	enum vfio_device_mig_state state;
-	struct standin_session *session;	/* in STOP_COPY and RESUMING */
+	/* The newest of each kind, until its file is closed: no references. */
+	struct standin_session *saving;
+	struct standin_session *loading;
+	unsigned int n_files;	/* of sessions, the newest or not */
 };
 
 static inline struct standin *to_standin(struct vfio_device *vdev)
 {
 	return container_of(vdev, struct standin, vdev);
 }
+
+/* lock.c: of all devices */
+extern struct mutex standin_lock;
+void standin_lock_exit(void);
 
 /* sysfs.c: the attributes of a mediated device */
 extern const struct attribute_group *standin_mdev_groups[];
@@ -52,5 +59,6 @@ extern const struct vfio_device_ops standin_device_ops;
 extern const struct vfio_migration_ops standin_migration_ops;
 void standin_migration_init(struct standin *standin);
 void standin_migration_reset(struct standin *standin);
+void standin_migration_wait(struct standin *standin);
 
 #endif

@@ -28,9 +28,9 @@ static ssize_t change_bit_of(struct standin *standin, unsigned long *bitmap,
 	if (number >= STANDIN_NUMBERS)
 		return -ENODEV;
 
-	mutex_lock(&standin->matrix_lock);
+	mutex_lock(&standin_lock);
 	__assign_bit(number, bitmap, on);
-	mutex_unlock(&standin->matrix_lock);
+	mutex_unlock(&standin_lock);
 	return count;
 }
 
@@ -82,9 +82,9 @@ static ssize_t matrix_show(struct device *dev, struct device_attribute *attr,
 	struct standin *standin = dev_get_drvdata(dev);
 	ssize_t len;
 
-	mutex_lock(&standin->matrix_lock);
+	mutex_lock(&standin_lock);
 	len = emit_matrix(&standin->matrix, buf);
-	mutex_unlock(&standin->matrix_lock);
+	mutex_unlock(&standin_lock);
 	return len;
 }
 static DEVICE_ATTR_RO(matrix);
@@ -104,11 +104,11 @@ static ssize_t control_domains_show(struct device *dev,
 	unsigned long domain;
 	int len = 0;
 
-	mutex_lock(&standin->matrix_lock);
+	mutex_lock(&standin_lock);
 	for_each_set_bit(domain, standin->matrix.control_domains,
 			 STANDIN_NUMBERS)
 		len += sysfs_emit_at(buf, len, "%04lx\n", domain);
-	mutex_unlock(&standin->matrix_lock);
+	mutex_unlock(&standin_lock);
 	return len;
 }
 static DEVICE_ATTR_RO(control_domains);
@@ -145,14 +145,14 @@ static ssize_t ap_config_show(struct device *dev,
 	struct standin_matrix *matrix = &standin->matrix;
 	int len = 0;
 
-	mutex_lock(&standin->matrix_lock);
+	mutex_lock(&standin_lock);
 	len += emit_mask(matrix->adapters, buf, len);
 	len += sysfs_emit_at(buf, len, ",");
 	len += emit_mask(matrix->domains, buf, len);
 	len += sysfs_emit_at(buf, len, ",");
 	len += emit_mask(matrix->control_domains, buf, len);
 	len += sysfs_emit_at(buf, len, "\n");
-	mutex_unlock(&standin->matrix_lock);
+	mutex_unlock(&standin_lock);
 	return len;
 }
 
@@ -173,9 +173,9 @@ static ssize_t ap_config_store(struct device *dev,
 	    parse_mask(buf + 2 * (MASK_CHARS + 1), matrix.control_domains))
 		return -EINVAL;
 
-	mutex_lock(&standin->matrix_lock);
+	mutex_lock(&standin_lock);
 	standin->matrix = matrix;
-	mutex_unlock(&standin->matrix_lock);
+	mutex_unlock(&standin_lock);
 	return count;
 }
 static DEVICE_ATTR_RW(ap_config);
