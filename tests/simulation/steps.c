@@ -363,7 +363,9 @@ check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since
 
     if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
         return;
-    since = MAX(since, migration->stream_at) + 2 * PATIENCE;
+    if (sim->now > guest->told.good_at + PATIENCE) /* whose QEMU it is has to be told */
+        return;
+    since = MAX(MAX(since, guest->in_asked_at), migration->stream_at) + 2 * PATIENCE;
     for (guint i = 0; i < settings.n_steps; i++)
         if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || !guest->device.ap)
             deadlines += settings.steps[i].deadline_usec;
