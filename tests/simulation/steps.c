@@ -327,14 +327,21 @@ is_known(const Guest *guest)
            told->job == APMIG_JOB_INCOMING;
 }
 
+/* libvirt leaves no question without an answer: a process is killed only when one has told that its guest comes in. */
+static gboolean
+libvirt_is_sound(const Sim *sim)
+{
+    return sim->calm || (!sim->profile.silent && !sim->profile.workers);
+}
+
 /* Nothing that this run may meet keeps the steps from working. */
 static gboolean
 is_sound(const Sim *sim, const Guest *guest)
 {
     const ApmigGuestSettings settings = settings_of(sim, guest);
 
-    return helper_is_sound(sim) && *guest->device.uuid && !guest->device.refuses && !guest->device.blocks &&
-           apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE) &&
+    return helper_is_sound(sim) && libvirt_is_sound(sim) && *guest->device.uuid && !guest->device.refuses &&
+           !guest->device.blocks && apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE) &&
            apmig_guest_settings_find_step(&settings, APMIG_STEP_KILL_INCOMING);
 }
 
