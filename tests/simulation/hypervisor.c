@@ -103,6 +103,8 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         truth_guest_sends(sim, message->migration);
     if (message->news == NEWS_SENDING && !message->migration)
         sim->may_count++;
+    if (message->news == NEWS_STOPPED)
+        truth_forget_sent(guest); /* it may have been saved */
     if (message->news == NEWS_STOPPED_MIGRATED)
         truth_guest_leaves(sim, message->migration);
     if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {

@@ -327,11 +327,12 @@ is_known(const Guest *guest)
            told->job == APMIG_JOB_INCOMING;
 }
 
-/* libvirt leaves no question without an answer: a process is killed only when one has told that its guest comes in. */
+/* libvirt leaves no question without an answer, and is quick: a process is killed only when one has told that its guest comes in. */
 static gboolean
 libvirt_is_sound(const Sim *sim)
 {
-    return sim->calm || (!sim->profile.silent && !sim->profile.workers);
+    return sim->calm ||
+           (!sim->profile.silent && !sim->profile.slow && !sim->profile.failing && !sim->profile.workers);
 }
 
 /* Nothing that this run may meet keeps the steps from working. */
@@ -362,8 +363,6 @@ check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since
     gint64 deadlines = 0;
 
     if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
-        return;
-    if (sim->now > guest->told.good_at + PATIENCE) /* whose QEMU it is has to be told */
         return;
     since = MAX(MAX(since, guest->in_asked_at), migration->stream_at) + 2 * PATIENCE;
     for (guint i = 0; i < settings.n_steps; i++)

@@ -199,6 +199,36 @@ test_offline_migration_ends_with_its_definition(void)
     end(&story);
 }
 
+/* A list that was asked for before the guest was defined, or before its time was over, says nothing of what follows. */
+static void
+test_admission_ends_by_no_older_list(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    news(&story, APMIG_NEWS_DEFINED);
+    listed(&story, 0);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    listed(&story, 0);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    live(&story, story.policy->admission_usec - 1, APMIG_JOB_GONE);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    pass(&story, 2);
+    listed(&story, 0);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    listed(&story, 0);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
 /* The definition may be of the first attempt, and the guest of the second is still to come. */
 static void
 test_offline_migration_and_another(void)
@@ -307,6 +337,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
     g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
+    g_test_add_func("/engine/no-older-list", test_admission_ends_by_no_older_list);
     g_test_add_func("/engine/offline-and-another", test_offline_migration_and_another);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
     g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);

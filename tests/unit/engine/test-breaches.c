@@ -191,6 +191,60 @@ test_stopped_after_its_switchover(Story *story, gconstpointer data)
     expect_counts(story, 1, 0);
 }
 
+/* What it had is being read. */
+static void
+test_has_left_unread(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_CHANGED);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    expect_log(story, APMIG_LOG_GUEST_DEPARTED, "what it had was not known");
+    g_assert_cmpuint(the_record(story)->departed->len, ==, 1);
+}
+
+/* --- events that are missing ----------------------------------------------------------------------- */
+
+static void
+expect_late(Story *story, gboolean late)
+{
+    if (late)
+        g_assert_cmpstr(apmig_engine_view_state(story->engine), ==, "events late");
+    else
+        g_assert_cmpstr(apmig_engine_view_state(story->engine), !=, "events late");
+}
+
+static void
+test_end_without_an_event(Story *story, gconstpointer data)
+{
+    expect_late(story, FALSE);
+    pass(story, SECOND);
+    live(story, 10 * SECOND, APMIG_JOB_GONE);
+    expect_late(story, TRUE);
+}
+
+static void
+test_memory_without_an_event(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    g_assert_true(answer_query(
+        story, NULL,
+        (ApmigEvent){.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}}));
+    live(story, SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, FALSE);
+    live(story, 2 * SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, TRUE);
+}
+
+static void
+test_folder_is_not_watched(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {FALSE}});
+    expect_late(story, TRUE);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {TRUE}});
+    expect_late(story, FALSE);
+}
+
+/* --- events that are overtaken ---------------------------------------------------------------------- */
+
 /* A list without it comes before libvirt's event of how it went. */
 static void
 overtake(Story *story)
@@ -474,6 +528,10 @@ main(int argc, char **argv)
     ADD("memory-leaves", test_memory_leaves);
     ADD("memory-left", test_memory_left);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
+    ADD("has-left-unread", test_has_left_unread);
+    ADD("end-without-an-event", test_end_without_an_event);
+    ADD("memory-without-an-event", test_memory_without_an_event);
+    ADD("folder-not-watched", test_folder_is_not_watched);
     ADD("has-left-and-was-missing", test_has_left_and_was_missing);
     ADD("stopped-and-was-missing", test_stopped_after_its_switchover_and_was_missing);
     ADD("not-held-while-missing", test_not_held_while_it_is_missing);
