@@ -286,7 +286,7 @@ restore_backup(Sim *sim)
         release_over(lock);
         lock->adopted = record && record->origin == APMIG_LOCK_BY_REQUEST;
         if (record)
-            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->mask;
+            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->asked_mask;
     }
     truth_crash(sim);
 }
@@ -411,20 +411,20 @@ daemon_crash(Sim *sim)
         lose_runtime(sim);
 }
 
-void
-daemon_stand_still(Sim *sim)
-{
-    if (!sim->engine)
-        return;
-    sim->stands_until = sim->now + dice_spread(&sim->dice, 100 * MSEC, 60 * SECOND);
-    sim->awake_since = sim->stands_until;
-    sim_trace(sim, "the daemon stands still until %" G_GINT64_FORMAT, sim->stands_until);
-}
-
 gboolean
 daemon_is_there(const Sim *sim)
 {
     return sim->engine && sim->now >= sim->stands_until;
+}
+
+void
+daemon_stand_still(Sim *sim)
+{
+    if (!daemon_is_there(sim))
+        return;
+    sim->stands_until = sim->now + dice_spread(&sim->dice, 100 * MSEC, 60 * SECOND);
+    sim->awake_since = sim->stands_until;
+    sim_trace(sim, "the daemon stands still until %" G_GINT64_FORMAT, sim->stands_until);
 }
 
 void

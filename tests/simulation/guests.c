@@ -242,7 +242,8 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
 {
     Guest *guest = object;
 
-    gboolean saved = guest->presence == GUEST_ACTIVE && dice_chance(&sim->dice, 200);
+    /* The job may have ended with an earlier life of the guest. */
+    gboolean saved = guest->other_job && !guest->migration && dice_chance(&sim->dice, 200);
 
     guest->other_job = FALSE;
     hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_JOB_SAVED : NEWS_HINT, guest);

@@ -22,7 +22,7 @@ known_lock_new(Sim *sim, const char *id, guint mask)
     Lock *lock = g_new0(Lock, 1);
 
     lock->id = g_strdup(id);
-    lock->mask = mask;
+    lock->mask = lock->asked_mask = mask;
     lock->asked_at = sim->now;
     lock->requested_at = sim_realtime(sim);
     g_ptr_array_add(sim->locks, lock);

@@ -179,6 +179,7 @@ typedef struct {
 typedef struct {
     char *id;
     guint mask;
+    guint asked_mask; /* the same, before it was damaged */
     ApmigLockOrigin origin;
     ApmigOnBusy on_busy;
     gboolean by_itself, adopted;

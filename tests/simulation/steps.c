@@ -390,7 +390,7 @@ check_ended(Sim *sim, const Lock *lock, const Guest *guest)
         return;
     if (lock->on_busy != APMIG_ON_BUSY_ABORT && !lock->was_held)
         return;
-    since = MAX(MAX(migration->told_at, lock->counts_from), sim->policy_at);
+    since = MAX(MAX(migration->told_at, lock->counts_from), MAX(sim->policy_at, sim->awake_since));
     if (!migration->steps && sim->now > since + PATIENCE + told->answered_at - told->asked_at)
         sim_violation(sim, "I2", "%s migrates under lock %s and nothing is done about it", guest->name,
                       lock->id);
