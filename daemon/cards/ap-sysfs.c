@@ -100,6 +100,14 @@ read_driver(int folder)
     return target ? g_path_get_basename(target) : g_strdup("");
 }
 
+static char *
+read_override(int folder)
+{
+    g_autofree char *text = read_text(folder, "driver_override");
+
+    return text ? apmig_ap_parse_driver_override(text) : g_strdup("");
+}
+
 /* --- cards and queues ---------------------------------------------------------------------------- */
 
 static ApmigApCard *
@@ -126,6 +134,8 @@ read_queue(int folder, const ApmigApqn *number)
 
     g_free(queue->driver);
     queue->driver = read_driver(folder);
+    g_free(queue->driver_override);
+    queue->driver_override = read_override(folder);
     queue->has_functions = read_functions(folder, &queue->functions);
     queue->online = read_switch(folder, "online");
     queue->config = read_switch(folder, "config");

@@ -6,6 +6,7 @@
 #include "fence/carry-out.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -30,9 +31,17 @@ log_line(int priority, const char *format, ...)
     dprintf(STDERR_FILENO, "<%d>%s\n", priority, line);
 }
 
-/* systemd runs the helper as the daemon's user, so that its own is the one that may ask; and root. */
+/* @peer_name: (nullable): whoever may ask besides root; the helper's own user if it is not named */
 static gboolean
-check_peer(ApmigFenceReply *reply)
+may_ask(uid_t uid, const char *peer_name)
+{
+    const struct passwd *entry = peer_name ? getpwnam(peer_name) : NULL;
+
+    return uid == 0 || (peer_name ? entry && uid == entry->pw_uid : uid == getuid());
+}
+
+static gboolean
+check_peer(const char *peer_name, ApmigFenceReply *reply)
 {
     struct ucred peer;
     socklen_t length = sizeof peer;
@@ -41,7 +50,7 @@ check_peer(ApmigFenceReply *reply)
         return apmig_fence_reply_set(
             reply, APMIG_FENCE_REFUSED, errno,
             "Standard input is no socket: apmigd-fence is started by systemd, for apmigd.");
-    if (peer.uid != 0 && peer.uid != getuid())
+    if (!may_ask(peer.uid, peer_name))
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, EPERM,
                                      "The user %u may not ask for this: only apmigd and root may.", peer.uid);
     return TRUE;
@@ -49,13 +58,13 @@ check_peer(ApmigFenceReply *reply)
 
 /* Read before anything is refused: a socket that is closed with something unread in it takes the reply along. */
 static gboolean
-receive_request(ApmigFenceRequest *request, ApmigFenceReply *reply)
+receive_request(const char *peer_name, ApmigFenceRequest *request, ApmigFenceReply *reply)
 {
     g_autoptr(GError) error = NULL;
     ssize_t n = recv(CONNECTION, request, sizeof *request, MSG_TRUNC);
     int received_errno = errno;
 
-    if (!check_peer(reply))
+    if (!check_peer(peer_name, reply))
         return FALSE;
     if (n <= 0)
         return apmig_fence_reply_set(reply, APMIG_FENCE_REFUSED, n < 0 ? received_errno : 0,
@@ -97,9 +106,11 @@ log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
 }
 
 static gboolean
-parse_options(int argc, char **argv, ApmigFencePaths *paths)
+parse_options(int argc, char **argv, ApmigFencePaths *paths, char **peer_name)
 {
     const GOptionEntry entries[] = {
+        {"peer", 0, 0, G_OPTION_ARG_STRING, peer_name,
+         "Who may ask besides root, instead of the user that this runs as", "USER"},
         {"proc-root", 0, 0, G_OPTION_ARG_FILENAME, &paths->proc_root, "Instead of /proc", "DIR"},
         {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &paths->sysfs_root, "Instead of /sys", "DIR"},
         {"pid-dir", 0, 0, G_OPTION_ARG_FILENAME, &paths->pid_dir,
@@ -129,12 +140,13 @@ main(int argc, char **argv)
     ApmigFenceRequest request = {0};
     ApmigFenceReply reply = APMIG_FENCE_REPLY_INIT;
     const struct itimerval deadline = {.it_value = {.tv_sec = DEADLINE_SEC}};
+    g_autofree char *peer_name = NULL;
     gboolean understood;
 
     setitimer(ITIMER_REAL, &deadline, NULL);
-    if (!parse_options(argc, argv, &paths))
+    if (!parse_options(argc, argv, &paths, &peer_name))
         return 2;
-    understood = receive_request(&request, &reply);
+    understood = receive_request(peer_name, &request, &reply);
     if (understood)
         apmig_fence_carry_out(&request, &paths, &reply);
     send_reply(&reply);

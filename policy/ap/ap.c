@@ -67,6 +67,7 @@ apmig_ap_queue_new(guint adapter, guint domain)
     queue->adapter = adapter;
     queue->domain = domain;
     queue->driver = g_strdup("");
+    queue->driver_override = g_strdup("");
     return queue;
 }
 
@@ -77,6 +78,7 @@ apmig_ap_queue_copy(const ApmigApQueue *queue)
 
     *copy = *queue;
     copy->driver = g_strdup(queue->driver);
+    copy->driver_override = g_strdup(queue->driver_override);
     return copy;
 }
 
@@ -86,6 +88,7 @@ apmig_ap_queue_free(ApmigApQueue *queue)
     if (!queue)
         return;
     g_free(queue->driver);
+    g_free(queue->driver_override);
     g_free(queue);
 }
 

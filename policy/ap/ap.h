@@ -52,7 +52,9 @@ typedef enum {
 
 typedef struct {
     guint adapter, domain;
-    char *driver;      /* "cex4queue", "vfio_ap"; "" when none is bound */
+    char *driver; /* "cex4queue", "vfio_ap"; "" when none is bound */
+    char *
+        driver_override; /* the one that alone may have it, whatever apmask and aqmask say; "" for none (before 6.19) */
     guint32 functions; /* of this queue, unmasked: with the binding state in bits 16 and 17 */
     ApmigKnown has_functions;
     ApmigKnown online, config, chkstop;

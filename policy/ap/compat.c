@@ -118,12 +118,15 @@ check_host(const Check *check)
 
 /* --- the place of each queue --------------------------------------------------------------------- */
 
-static gboolean
-is_reserved(const ApmigApHost *host, const ApmigApViewQueue *queue)
+/* While any queue has a driver_override, apmask and aqmask cannot be changed, and the other way round. */
+static char *
+remedy_of_reserved(const ApmigApHost *host, const ApmigApViewQueue *queue)
 {
-    return host->has_default_masks == APMIG_YES &&
-           apmig_ap_mask_has(&host->adapters_default, queue->adapter) &&
-           apmig_ap_mask_has(&host->domains_default, queue->domain);
+    if (apmig_ap_has_driver_override(host))
+        return g_strdup_printf("Write vfio_ap to driver_override of queue %02x.%04x there.", queue->adapter,
+                               queue->domain);
+    return g_strdup_printf("Take adapter %02x out of apmask or domain %04x out of aqmask there (chzdev ap).",
+                           queue->adapter, queue->domain);
 }
 
 static void
@@ -133,11 +136,9 @@ check_driver(const Check *check, const ApmigApViewQueue *queue, const ApmigApQue
     const char *driver = *there->driver != '\0' ? there->driver : "no driver";
     g_autofree char *reserved = g_strdup_printf("reserved (%s)", driver);
 
-    if (is_reserved(check->destination, queue))
+    if (apmig_ap_is_reserved(check->destination, there) == APMIG_YES)
         add(check, has_vfio_ap ? APMIG_SEVERITY_WARNING : APMIG_SEVERITY_ERROR, APMIG_COMPAT_QUEUE_RESERVED,
-            queue, "vfio_ap", reserved,
-            g_strdup_printf("Take adapter %02x out of apmask or domain %04x out of aqmask there (chzdev ap).",
-                            queue->adapter, queue->domain));
+            queue, "vfio_ap", reserved, remedy_of_reserved(check->destination, queue));
     else if (!has_vfio_ap)
         add(check, APMIG_SEVERITY_ERROR, APMIG_COMPAT_QUEUE_NOT_VFIO_AP, queue, "vfio_ap", driver,
             g_strdup("Load vfio_ap there, and see that no driver_override keeps it from the queue."));

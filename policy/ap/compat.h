@@ -30,8 +30,8 @@ typedef enum {
     APMIG_COMPAT_DEVICE_ABSENT,
     /* The host has no such queue [ENODEV]. */
     APMIG_COMPAT_QUEUE_ABSENT,
-    /* apmask and aqmask reserve the queue for the host's drivers [ENODEV, and EADDRNOTAVAIL when it is applied]. Of a
-     * queue that vfio_ap has nevertheless, a warning: by driver_override, or a change that is under way. */
+    /* apmask and aqmask, or its driver_override, reserve the queue for the host's drivers [ENODEV, and EADDRNOTAVAIL when it is applied]. Of a
+     * queue that vfio_ap has nevertheless, a warning: a change that is under way. */
     APMIG_COMPAT_QUEUE_RESERVED,
     /* Free for guests, but not bound to vfio_ap [ENODEV]. */
     APMIG_COMPAT_QUEUE_NOT_VFIO_AP,

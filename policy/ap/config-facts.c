@@ -69,12 +69,11 @@ describe_guest(const ApmigApHost *host, const ApmigApQueue *queue)
 static char *
 describe_drivers(const ApmigApHost *host, const ApmigApQueue *queue)
 {
-    if (host->has_default_masks != APMIG_YES)
+    ApmigKnown reserved = apmig_ap_is_reserved(host, queue);
+
+    if (reserved == APMIG_UNKNOWN)
         return NULL;
-    return g_strdup(apmig_ap_mask_has(&host->adapters_default, queue->adapter) &&
-                            apmig_ap_mask_has(&host->domains_default, queue->domain)
-                        ? "reserved for the host's drivers"
-                        : "set aside for guests");
+    return g_strdup(reserved == APMIG_YES ? "reserved for the host's drivers" : "set aside for guests");
 }
 
 /* The worse of what the queue's and its card's file say. */

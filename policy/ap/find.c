@@ -65,3 +65,25 @@ apmig_ap_mode_to_string(ApmigApMode mode)
     g_return_val_if_fail((guint)mode < G_N_ELEMENTS(names), "");
     return names[mode];
 }
+
+ApmigKnown
+apmig_ap_is_reserved(const ApmigApHost *host, const ApmigApQueue *queue)
+{
+    if (*queue->driver_override)
+        return g_str_equal(queue->driver_override, "vfio_ap") ? APMIG_NO : APMIG_YES;
+    if (host->has_default_masks != APMIG_YES)
+        return APMIG_UNKNOWN;
+    return apmig_ap_mask_has(&host->adapters_default, queue->adapter) &&
+                   apmig_ap_mask_has(&host->domains_default, queue->domain)
+               ? APMIG_YES
+               : APMIG_NO;
+}
+
+gboolean
+apmig_ap_has_driver_override(const ApmigApHost *host)
+{
+    for (guint i = 0; i < host->queues->len; i++)
+        if (*((const ApmigApQueue *)g_ptr_array_index(host->queues, i))->driver_override)
+            return TRUE;
+    return FALSE;
+}

@@ -18,3 +18,9 @@ const ApmigApDevice *apmig_ap_find_device(const ApmigApHost *host, const char *u
 ApmigApMode apmig_ap_find_mode(const ApmigApHost *host, guint adapter);
 /* "CCA", "EP11", "accelerator", "unknown". */
 const char *apmig_ap_mode_to_string(ApmigApMode mode);
+
+/* Returns: whether the queue is kept for the host's own drivers: by its driver_override, and without one by apmask and
+ * aqmask. */
+ApmigKnown apmig_ap_is_reserved(const ApmigApHost *host, const ApmigApQueue *queue);
+/* Returns: whether any queue has a driver_override, in which case the kernel lets nobody change apmask and aqmask. */
+gboolean apmig_ap_has_driver_override(const ApmigApHost *host);

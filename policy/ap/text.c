@@ -257,6 +257,17 @@ apmig_ap_parse_word(const char *text)
     return length <= WORD_MAX_LENGTH && is_end(text + length) ? g_strndup(text, length) : g_strdup("");
 }
 
+char *
+apmig_ap_parse_driver_override(const char *text)
+{
+    gsize length = 0;
+
+    while (length <= WORD_MAX_LENGTH &&
+           (g_ascii_isalnum(text[length]) || text[length] == '_' || text[length] == '-'))
+        length++;
+    return length <= WORD_MAX_LENGTH && is_end(text + length) ? g_strndup(text, length) : g_strdup("");
+}
+
 gboolean
 apmig_ap_has_feature(const char *text, const char *feature)
 {

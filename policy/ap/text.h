@@ -56,6 +56,9 @@ const char *apmig_ap_status_to_string(ApmigApStatus status);
 
 /* type, serialnr: at most 32 letters and digits. Returns: (transfer full): "" when it is nothing of that kind. */
 char *apmig_ap_parse_word(const char *text);
+/* driver_override of a queue: the name of a driver. One that is not set is an empty line, or, in kernels from 6.19 on until
+ * that was mended, "(null)". Returns: (transfer full): "" for none. */
+char *apmig_ap_parse_driver_override(const char *text);
 
 /* features of vfio_ap: words, with spaces between. */
 gboolean apmig_ap_has_feature(const char *text, const char *feature);

@@ -285,7 +285,10 @@ static void
 guest_is_stopped(ApmigEngine *engine, const char *uuid)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
 
+    if (incoming)
+        incoming->shown = FALSE; /* what comes in next is another QEMU */
     g_hash_table_remove(engine->arrivals, uuid);
     g_hash_table_remove(engine->stamps, uuid);
     g_hash_table_remove(engine->gone, uuid);
@@ -357,12 +360,13 @@ guest_sends(ApmigEngine *engine, const char *uuid)
     guest->sending_token = engine->last_token;
 }
 
+/* Of two yeses it may be the first that it tells of. */
 static void
 guest_defined(ApmigEngine *engine, const char *uuid)
 {
     Migration *incoming = engine_find_migration(engine, uuid, FALSE);
 
-    if (incoming && incoming->granted_at)
+    if (incoming && incoming->granted_at && incoming->grants == 1)
         incoming->defined_token = engine->last_token;
 }
 

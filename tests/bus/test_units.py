@@ -103,6 +103,9 @@ def test_fence_unit(tree, tmp_path):
     found = settings(fence)
     capabilities = ["CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_KILL"]
     assert found["Service", "CapabilityBoundingSet"] == found["Service", "AmbientCapabilities"] == capabilities
+    assert found["Service", "User"] == ["apmigd-fence"]  # nobody else's
+    assert found["Service", "ExecStart"] == ["/usr/libexec/apmigd-fence --peer=apmigd"]
+    assert "\nu apmigd-fence " in (tree / "usr/lib/sysusers.d/apmigd.conf").read_text()
     assert exposure(fence, FENCE_EXPOSURE_LIMIT) == ""
     socket = settings(tree / "usr/lib/systemd/system/apmigd-fence.socket")
     assert (socket["Socket", "Accept"], socket["Socket", "SocketUser"], socket["Socket", "SocketMode"]) == (

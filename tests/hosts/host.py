@@ -344,13 +344,14 @@ class Host:
         """The helper behind its socket, as its units do: own user, three capabilities, one process a request."""
         path, capabilities = self.path(FENCE_SOCKET), "+sys_ptrace,+dac_read_search,+kill"
         path.unlink(missing_ok=True)
-        self.run("install", "-d", "-m", "0700", "-o", "apmigd", "-g", "apmigd", "/run/apmigd-fence")
+        self.run("install", "-d", "-m", "0700", "-o", "apmigd-fence", "-g", "apmigd-fence", "/run/apmigd-fence")
         self.fence = self.spawn("systemd-socket-activate", "--accept", "--inetd", "--seqpacket",
                                 f"--listen={FENCE_SOCKET}", f"--setenv=APMIGD_FAILPOINT={failpoint}",
-                                "--setenv=APMIGD_FAILPOINT_END=/run/apmigd-fence-go", "setpriv", "--reuid", "apmigd", "--regid", "apmigd",
+                                "--setenv=APMIGD_FAILPOINT_END=/run/apmigd-fence-go", "setpriv",
+                                "--reuid", "apmigd-fence", "--regid", "apmigd-fence",
                                 "--clear-groups", "--no-new-privs", f"--inh-caps={capabilities}",
                                 f"--ambient-caps={capabilities}", f"--bounding-set=-all,{capabilities}",
-                                "/usr/libexec/apmigd-fence", output="/var/log/apmigd-fence.log")
+                                "/usr/libexec/apmigd-fence", "--peer=apmigd", output="/var/log/apmigd-fence.log")
         wait_for(path.exists, f"the helper's socket on {self.name}")
         self.run("chown", "apmigd:apmigd", FENCE_SOCKET)
 

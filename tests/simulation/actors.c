@@ -351,6 +351,7 @@ note_asked(Sim *sim, Guest *guest)
     guest->in_mask |= guest->mask;
     guest->in_device = has_device;
     guest->in_incarnation = sim->incarnation;
+    guest->in_asked_at = sim->now;
 }
 
 void
@@ -467,6 +468,8 @@ misfortune(Sim *sim)
 {
     const Profile *profile = &sim->profile;
 
+    if (profile->state_older && dice_chance(&sim->dice, 300))
+        daemon_back_up(sim);
     if (dice_chance(&sim->dice, profile->suspends)) {
         cover_under_lock(sim, COVER_SUSPENDED);
         sim_suspend(sim, dice_spread(&sim->dice, 1 * SECOND, 600 * SECOND));

@@ -228,6 +228,69 @@ note_record(Sim *sim, const ApmigAdmission *record)
     guest->in_mixed = TRUE;
 }
 
+/* --- a state folder that is older ---------------------------------------------------------------- */
+
+static GHashTable *
+copy_locks(GHashTable *locks)
+{
+    GHashTable *copy =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)apmig_lock_record_free);
+    GHashTableIter iter;
+    const ApmigLockRecord *record;
+
+    g_hash_table_iter_init(&iter, locks);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&record))
+        g_hash_table_insert(copy, g_strdup(record->id), apmig_lock_record_copy(record));
+    return copy;
+}
+
+void
+daemon_back_up(Sim *sim)
+{
+    g_clear_pointer(&sim->older_locks, g_hash_table_unref);
+    sim->older_locks = copy_locks(sim->durable_locks);
+}
+
+static ApmigLockRecord *
+damage_new(Sim *sim, const char *id)
+{
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+
+    record->id = g_strdup(id);
+    record->scope = apmig_scope_ref(sim_scope(sim, sim->mask_all));
+    record->reason = g_strdup("the state folder is older than it was");
+    record->change_id = g_strdup("");
+    record->owner_name = g_strdup("root");
+    record->origin = APMIG_LOCK_RECOVERED;
+    return record;
+}
+
+/* As it was at the backup, and a lock that stands for what is not known; the store notices by what the runtime folder has. */
+static void
+restore_backup(Sim *sim)
+{
+    g_autofree char *id = g_strdup_printf("%08x", (guint32)dice_next(&sim->dice));
+
+    if (!sim->older_locks || !dice_chance(&sim->dice, sim->profile.state_older) || known_lock(sim, id))
+        return;
+    sim_trace(sim, "the state folder is an older one");
+    sim_cover(sim, COVER_STATE_OLDER);
+    g_hash_table_unref(sim->durable_locks);
+    sim->durable_locks = copy_locks(sim->older_locks);
+    g_hash_table_insert(sim->durable_locks, g_strdup(id), damage_new(sim, id));
+    known_lock_new(sim, id, sim->mask_all)->origin = APMIG_LOCK_RECOVERED;
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+        const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->id);
+
+        release_over(lock);
+        lock->adopted = record && record->origin == APMIG_LOCK_BY_REQUEST;
+        if (record)
+            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->mask;
+    }
+    truth_crash(sim);
+}
+
 static void
 load(Sim *sim, gpointer object, guint64 incarnation)
 {
@@ -240,6 +303,7 @@ load(Sim *sim, gpointer object, guint64 incarnation)
 
     if (sim->incarnation != incarnation || !sim->engine)
         return;
+    restore_backup(sim);
     g_hash_table_iter_init(&iter, sim->durable_locks);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         damage(sim, value);

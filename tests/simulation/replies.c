@@ -313,9 +313,6 @@ check_denied(Sim *sim, Caller *caller)
                     count_admissions(sim) >= sim->policy->max_admissions;
 
     sim_cover(sim, COVER_DENIED);
-    for (guint i = 0; i < sim->locks->len; i++)
-        ((Lock *)g_ptr_array_index(sim->locks, i))->refused |=
-            ((Lock *)g_ptr_array_index(sim->locks, i))->mask & caller->mask;
     /* libvirt will refuse a second guest of that UUID anyway. */
     just |= caller->migration && caller->migration->guest->presence != GUEST_ABSENT;
     if (!just || (sim->loaded && caller->affected == APMIG_AFFECTED_NO))
@@ -427,6 +424,8 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_LOG:
         if (action->entry.log == APMIG_LOG_LOCK_BREACHED)
             check_breach_logged(sim, action);
+        if (action->entry.log == APMIG_LOG_ADMISSION_DENIED && action->entry.lock_id)
+            known_lock(sim, action->entry.lock_id)->refused = TRUE;
         if (action->entry.log == APMIG_LOG_LOCK_AMENDED &&
             g_str_has_prefix(action->entry.message, "the reason"))
             known_lock(sim, action->entry.lock_id)->annotated = TRUE;

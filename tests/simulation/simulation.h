@@ -161,6 +161,7 @@ struct Guest {
     gboolean in_device;   /* the one that it asked for last has one */
     guint in_incarnation; /* of the daemon that it asked last */
     gint64 let_in_at;     /* by the hook */
+    gint64 in_asked_at;   /* when the hook asked last: steps begin anew then */
     ApmigJob last_job;    /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
@@ -509,6 +510,8 @@ void daemon_crash(Sim *sim);
 void daemon_reboot(Sim *sim);
 /* It stands still for a while (SIGSTOP, or a main loop that is not scheduled). */
 void daemon_stand_still(Sim *sim);
+/* The state folder is copied; the copy may come back. */
+void daemon_back_up(Sim *sim);
 /* Whether somebody who asks it something is heard. */
 gboolean daemon_is_there(const Sim *sim);
 /* Hands @event to the engine, with the time, and carries out what it wants. Nothing happens while the daemon

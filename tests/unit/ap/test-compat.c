@@ -173,6 +173,28 @@ reserve_and_bind(Fixture *fixture)
 }
 
 static void
+override(ApmigApQueue *queue, const char *driver)
+{
+    g_free(queue->driver_override);
+    queue->driver_override = g_strdup(driver);
+}
+
+/* It counts in the place of the masks. */
+static void
+reserve_and_override(Fixture *fixture)
+{
+    reserve(fixture);
+    override(queue_there(fixture), "vfio_ap");
+}
+
+static void
+override_for_the_host(Fixture *fixture)
+{
+    override(queue_there(fixture), "cex4queue");
+    set_driver(queue_there(fixture), "cex4queue");
+}
+
+static void
 reserve_unreadable(Fixture *fixture)
 {
     reserve_and_bind(fixture);
@@ -331,6 +353,8 @@ static const struct {
     {reserve_adapter, ""}, /* both must be set */
     {reserve, "warning queue-reserved 02.0005 (vfio_ap / reserved (vfio_ap))"},
     {reserve_and_bind, "error queue-reserved 02.0005 (vfio_ap / reserved (cex4queue))"},
+    {reserve_and_override, ""},
+    {override_for_the_host, "error queue-reserved 02.0005 (vfio_ap / reserved (cex4queue))"},
     {reserve_unreadable, "error queue-not-vfio-ap 02.0005 (vfio_ap / cex4queue)"},
     {control_more, "error control-domain -.0033 (yes / no)"},
     {control_in_vain, ""},
@@ -422,6 +446,25 @@ test_bits(Fixture *fixture, gconstpointer data)
         queue_there(fixture)->functions = bits[i].destination;
         findings = check(fixture, UUID);
         g_assert_cmpstr(findings, ==, bits[i].findings);
+    }
+}
+
+/* Where driver_override is used the masks cannot be changed. */
+static void
+test_remedy_of_reserved(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigApView) view = apmig_ap_view_new_of_device(fixture->source, fixture->guest);
+
+    reserve_and_bind(fixture);
+    for (int overridden = 0; overridden < 2; overridden++) {
+        g_autoptr(GPtrArray) findings = apmig_compat_check(view, fixture->destination, UUID);
+        const ApmigCompatFinding *finding = findings->pdata[0];
+
+        g_assert_cmpstr(
+            finding->remedy, ==,
+            overridden ? "Write vfio_ap to driver_override of queue 02.0005 there."
+                       : "Take adapter 02 out of apmask or domain 0005 out of aqmask there (chzdev ap).");
+        override(fixture->destination->queues->pdata[1], "vfio_ap");
     }
 }
 
@@ -541,6 +584,7 @@ main(int argc, char **argv)
 #define ADD(path, test) g_test_add(path, Fixture, NULL, set_up, test, tear_down)
     g_test_add_func("/ap-compat/rules", test_rules);
     ADD("/ap-compat/bits", test_bits);
+    ADD("/ap-compat/remedy-of-reserved", test_remedy_of_reserved);
     ADD("/ap-compat/binding-with-unknown", test_binding_with_unknown);
     ADD("/ap-compat/unknown-device", test_unknown_device);
     ADD("/ap-compat/order", test_order);

@@ -261,11 +261,25 @@ test_words(void)
 {
     static const char *const no_words[] = {
         "", "\n", "CEX8C CEX8P", "CEX8C\n\n", "\x1b[2J", "\xc3\xa4", "123456789012345678901234567890123"};
+    static const struct {
+        const char *text, *driver;
+    } overrides[] = {{"", ""},
+                     {"\n", ""},
+                     {"(null)\n", ""},
+                     {"vfio_ap\n", "vfio_ap"},
+                     {"vfio_ap", "vfio_ap"},
+                     {"cex4queue\n", "cex4queue"},
+                     {"a b\n", ""}};
 
     for (gsize i = 0; i < G_N_ELEMENTS(no_words); i++) {
         g_autofree char *word = apmig_ap_parse_word(no_words[i]);
 
         g_assert_cmpstr(word, ==, "");
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(overrides); i++) {
+        g_autofree char *driver = apmig_ap_parse_driver_override(overrides[i].text);
+
+        g_assert_cmpstr(driver, ==, overrides[i].driver);
     }
     g_assert_cmpint(apmig_ap_parse_switch("2\n"), ==, APMIG_UNKNOWN);
     g_assert_cmpint(apmig_ap_parse_switch("10"), ==, APMIG_UNKNOWN);

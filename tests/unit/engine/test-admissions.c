@@ -199,6 +199,26 @@ test_offline_migration_ends_with_its_definition(void)
     end(&story);
 }
 
+/* The definition may be of the first attempt, and the guest of the second is still to come. */
+static void
+test_offline_migration_and_another(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    for (guint i = 0; i < 2; i++) {
+        admit(&story, 2, G1, "04.0012", FALSE);
+        written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    }
+    news(&story, APMIG_NEWS_DEFINED);
+    live(&story, 10 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    live(&story, story.policy->admission_usec, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
 static void
 test_unaffected_guest_on_its_way_in_is_no_blocker(void)
 {
@@ -287,6 +307,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
     g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
+    g_test_add_func("/engine/offline-and-another", test_offline_migration_and_another);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
     g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);

@@ -166,3 +166,27 @@ def test_bus_policy(apmigd):
     denied = run(*AS_NOBODY, "busctl", "call", *MANAGER, "AdmitMigration", "sssss", "g1", "migrate", "begin",
                  "-", AFFECTED, check=False)
     assert denied.returncode != 0
+
+
+# --- its helper ----------------------------------------------------------------------------------
+
+HELPER_OF = """
+import os, socket, struct, sys, time
+peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+peer.connect("/run/apmigd-fence.sock")
+time.sleep(0.7)
+pids = [pid for pid in os.listdir("/proc") if pid.isdigit() and os.path.exists(f"/proc/{pid}/comm")
+        and open(f"/proc/{pid}/comm").read() == "apmigd-fence\\n"]
+for pid in pids:
+    try:
+        os.kill(int(pid), 0)
+        print("can")
+    except PermissionError:
+        print(os.stat(f"/proc/{pid}").st_uid)
+"""
+
+
+def test_helper_is_out_of_reach(apmigd):
+    """Not even apmigd's own user can signal it."""
+    seen = run("setpriv", "--reuid=apmigd", "--regid=apmigd", "--clear-groups", "python3", "-c", HELPER_OF).stdout.split()
+    assert seen == [str(pwd.getpwnam("apmigd-fence").pw_uid)]
