@@ -153,7 +153,7 @@ apmig_driver_ask(const ApmigFenceRequest *request, const ApmigFencePaths *paths,
 
     if (keep_fd < 0)
         return FALSE;
-    switch (apmig_limited_run(reply, APMIG_DRIVER_LIMIT_USEC, keep_fd, ask, &question)) {
+    switch (apmig_limited_run(reply, APMIG_DRIVER_LIMIT_USEC, NULL, keep_fd, ask, &question)) {
     case APMIG_LIMITED_DONE:
         return reply->result != APMIG_FENCE_REFUSED && reply->result != APMIG_FENCE_FAILED;
     case APMIG_LIMITED_LATE:

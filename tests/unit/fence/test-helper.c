@@ -656,6 +656,20 @@ test_freeze_is_bounded(void)
     tear_down(&f);
 }
 
+/* Killed it is, though whoever did so did not come to tell. */
+static void
+test_killed_and_not_told(void)
+{
+    Fixture f;
+
+    be_killed(&f, "stop:qemu-killed");
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_cmpint(f.reply.frozen_usec, >, 0);
+    assert_killed(&f);
+    tear_down(&f);
+}
+
 /* So it does when the helper ends that has whoever froze it as a child. */
 static void
 test_ends_while_frozen(gconstpointer signal)
@@ -712,6 +726,7 @@ main(int argc, char **argv)
     g_test_add_func("/fence/helper/malformed", test_malformed);
     g_test_add_func("/fence/helper/no-socket", test_no_socket);
     g_test_add_func("/fence/helper/silent-peer", test_silent_peer);
+    guest_add_traced_test("/fence/helper/killed-and-not-told", test_killed_and_not_told);
     guest_add_traced_data_test("/fence/helper/killed-while-frozen", GINT_TO_POINTER(SIGKILL),
                                test_ends_while_frozen);
     guest_add_traced_data_test("/fence/helper/terminated-while-frozen", GINT_TO_POINTER(SIGTERM),
