@@ -60,8 +60,10 @@ static void
 set_state(const Question *question, ApmigVfioState state, ApmigSession session, const char *why,
           ApmigFenceReply *reply)
 {
-    int error = apmig_vfio_set_state(question->fd, state);
+    int error;
 
+    apmig_limited_go_on(reply);
+    error = apmig_vfio_set_state(question->fd, state);
     reply->after = get_state(question);
     apmig_failpoint("state-set");
     if (take_back(question, session, reply))

@@ -15,7 +15,8 @@
 #define SLICE_MSEC 20 /* the time from which the limit counts may come to be known meanwhile */
 
 typedef struct {
-    ApmigFenceReply reply;
+    ApmigFenceReply reply; /* first: what the process is given */
+    gint goes_on;
     gint done;
 } Shared;
 
@@ -43,6 +44,13 @@ time_left(const Limit *limit)
     gint64 since = limit->since ? __atomic_load_n(limit->since, __ATOMIC_SEQ_CST) : limit->begun;
 
     return (since ? since + limit->usec : limit->begun + APMIG_LIMITED_BEGIN_USEC) - g_get_monotonic_time();
+}
+
+void
+apmig_limited_go_on(ApmigFenceReply *reply)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    g_atomic_int_set(&((Shared *)(gpointer)reply)->goes_on, 1);
 }
 
 /* Returns: whether it is gone. */
@@ -80,8 +88,10 @@ apmig_limited_run(ApmigFenceReply *reply, gint64 limit_usec, const gint64 *since
     if (keep_fd >= 0)
         close(keep_fd);
     if (child > 0 && !await(child, &limit)) {
-        kill(child, SIGKILL);
-        await(child, &(Limit){g_get_monotonic_time(), GRACE_USEC, NULL});
+        if (!g_atomic_int_get(&shared->goes_on)) {
+            kill(child, SIGKILL);
+            await(child, &(Limit){g_get_monotonic_time(), GRACE_USEC, NULL});
+        }
         result = APMIG_LIMITED_LATE;
     } else if (child > 0 && g_atomic_int_get(&shared->done)) {
         *reply = shared->reply;

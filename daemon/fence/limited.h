@@ -10,7 +10,7 @@
 
 typedef enum {
     APMIG_LIMITED_DONE,
-    APMIG_LIMITED_LATE, /* it was killed, and perhaps is still there */
+    APMIG_LIMITED_LATE, /* it was killed, and perhaps is still there; or goes on, as it said that it has to */
     APMIG_LIMITED_DIED, /* it ended otherwise */
 } ApmigLimitedResult;
 
@@ -33,3 +33,7 @@ typedef void (*ApmigLimitedFunc)(ApmigFenceReply *reply, gpointer user_data);
 ApmigLimitedResult apmig_limited_run(ApmigFenceReply *reply, gint64 limit_usec, const gint64 *since,
                                      int keep_fd, ApmigLimitedFunc func,
                                      gpointer user_data) G_GNUC_WARN_UNUSED_RESULT;
+
+/* In the process, with its @reply: from now on it is not killed, neither at its limit nor with whoever waits for it, because
+ * what it begins it has to bring to an end. */
+void apmig_limited_go_on(ApmigFenceReply *reply);
