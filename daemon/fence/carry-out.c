@@ -7,10 +7,17 @@
 #include "fence/limited.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 #define STOP_LIMIT_USEC  (70 * 1000) /* until all tasks stand still */
 #define ALARM_AFTER_USEC (95 * 1000)
+
+/* What the process that freezes tells while it does so, for it may not come to its end. */
+typedef struct {
+    gint64 begun; /* when the first task was stopped; 0: not yet */
+    gint killed;
+} Freezing;
 
 typedef struct {
     const ApmigFenceRequest *request;
@@ -19,11 +26,14 @@ typedef struct {
     ApmigDevice device;
     ApmigLook look;
     ApmigFenceReply *reply;
+    Freezing *freezing; /* (nullable): shared */
 } Case;
 
 static void
 case_clear(Case *c)
 {
+    if (c->freezing)
+        munmap(c->freezing, sizeof *c->freezing);
     apmig_look_clear(&c->look);
     apmig_device_clear(&c->device);
     apmig_process_clear(&c->process);
@@ -64,6 +74,7 @@ kill_process(const Case *c, const char *why, ApmigFenceReply *reply)
                               g_strerror(error));
     else
         apmig_fence_reply_set(reply, APMIG_FENCE_DONE, 0, "%s", why);
+    g_atomic_int_set(&c->freezing->killed, error == 0);
 }
 
 static void
@@ -74,6 +85,7 @@ kill_frozen(ApmigFenceReply *reply, gpointer user_data)
     ApmigFreeze *freeze;
     ApmigDecision decision;
 
+    __atomic_store_n(&c->freezing->begun, g_get_monotonic_time(), __ATOMIC_SEQ_CST);
     setitimer(ITIMER_REAL, &limit, NULL);
     freeze = apmig_freeze_begin(c->process.proc, c->process.proc_root, STOP_LIMIT_USEC, reply);
     if (!freeze)
@@ -86,21 +98,34 @@ kill_frozen(ApmigFenceReply *reply, gpointer user_data)
         else
             report(&decision, reply);
     }
+    apmig_failpoint("qemu-killed");
     reply->frozen_usec = apmig_freeze_end(freeze);
 }
 
+/* @why: as decided before */
 static void
-freeze_and_kill(Case *c)
+freeze_and_kill(Case *c, const char *why)
 {
-    gint64 begun = g_get_monotonic_time();
-
-    apmig_failpoint("qemu-to-be-frozen");
-    if (apmig_limited_run(c->reply, APMIG_FREEZE_LIMIT_USEC, -1, kill_frozen, c) == APMIG_LIMITED_DONE)
+    c->freezing = mmap(NULL, sizeof *c->freezing, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (c->freezing == MAP_FAILED) {
+        c->freezing = NULL;
+        apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, errno, "There is no memory left: %s.",
+                              g_strerror(errno));
         return;
-    c->reply->frozen_usec = g_get_monotonic_time() - begun;
-    apmig_fence_reply_set(c->reply, APMIG_FENCE_FAILED, ETIMEDOUT,
-                          "QEMU was not dealt with within the %d ms that it may be frozen for, and runs on.",
-                          APMIG_FREEZE_LIMIT_USEC / 1000);
+    }
+    apmig_failpoint("qemu-to-be-frozen");
+    if (apmig_limited_run(c->reply, APMIG_FREEZE_LIMIT_USEC, &c->freezing->begun, -1, kill_frozen, c) ==
+        APMIG_LIMITED_DONE)
+        return;
+    if (c->freezing->begun)
+        c->reply->frozen_usec = g_get_monotonic_time() - c->freezing->begun;
+    if (g_atomic_int_get(&c->freezing->killed))
+        apmig_fence_reply_set(c->reply, APMIG_FENCE_DONE, 0, "%s", why);
+    else
+        apmig_fence_reply_set(
+            c->reply, APMIG_FENCE_FAILED, ETIMEDOUT,
+            "QEMU was not dealt with within the %d ms that it may be frozen for, and runs on.",
+            APMIG_FREEZE_LIMIT_USEC / 1000);
 }
 
 /* --- the order ----------------------------------------------------------------------------------- */
@@ -139,7 +164,7 @@ kill_incoming(Case *c)
         return;
     decision = decide(c, c->reply);
     if (decision.act == APMIG_ACT_KILL) {
-        freeze_and_kill(c);
+        freeze_and_kill(c, decision.why);
         return;
     }
     if (decision.result != APMIG_FENCE_REFUSED &&
@@ -147,7 +172,7 @@ kill_incoming(Case *c)
         return;
     decision = decide(c, c->reply);
     if (decision.act == APMIG_ACT_KILL) /* begun meanwhile */
-        freeze_and_kill(c);
+        freeze_and_kill(c, decision.why);
     else
         report(&decision, c->reply);
 }

@@ -60,8 +60,10 @@ static void
 set_state(const Question *question, ApmigVfioState state, ApmigSession session, const char *why,
           ApmigFenceReply *reply)
 {
-    int error = apmig_vfio_set_state(question->fd, state);
+    int error;
 
+    apmig_limited_go_on(reply);
+    error = apmig_vfio_set_state(question->fd, state);
     reply->after = get_state(question);
     apmig_failpoint("state-set");
     if (take_back(question, session, reply))
@@ -153,7 +155,7 @@ apmig_driver_ask(const ApmigFenceRequest *request, const ApmigFencePaths *paths,
 
     if (keep_fd < 0)
         return FALSE;
-    switch (apmig_limited_run(reply, APMIG_DRIVER_LIMIT_USEC, keep_fd, ask, &question)) {
+    switch (apmig_limited_run(reply, APMIG_DRIVER_LIMIT_USEC, NULL, keep_fd, ask, &question)) {
     case APMIG_LIMITED_DONE:
         return reply->result != APMIG_FENCE_REFUSED && reply->result != APMIG_FENCE_FAILED;
     case APMIG_LIMITED_LATE:

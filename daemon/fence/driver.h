@@ -6,7 +6,7 @@
  *
  * The state is changed while QEMU runs, so that what it was changed for may no longer be so a moment later. Whether the
  * session lasted until after the change tells: if not, a STOP is taken back, for it may have hit the device of a guest
- * that runs. (Setting RUNNING brings no session back; QEMU sets it itself when it starts a guest.)
+ * that runs; so whoever changes it is not killed, however long that takes. (Setting RUNNING brings no session back; QEMU sets it itself when it starts a guest.)
  */
 #pragma once
 

@@ -315,6 +315,17 @@ departed_unseen(ApmigEngine *engine, Guest *guest, const char *uuid, const char 
         engine_note_departed(engine, uuid, name, how);
 }
 
+/* Memory had left, to another host or into a file, and it stopped before libvirt told which. */
+static void
+sent_somewhere(ApmigEngine *engine, Guest *guest)
+{
+    if (guest->affected == APMIG_AFFECTED_YES)
+        engine_migrations_guest_sent(engine, guest, "the guest has stopped");
+    else if (guest->affected == APMIG_AFFECTED_UNKNOWN)
+        engine_note_departed(engine, guest->uuid, guest->name,
+                             "its memory was sent, and what it had was not known");
+}
+
 /* That it has left is the one certain sign, whether or not a question ever showed its migration. */
 static void
 guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
@@ -331,6 +342,8 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
         outgoing->memory_sent |= outgoing->stopped_migrated || unknown;
     } else if (!outgoing && (unknown || what == APMIG_NEWS_STOPPED_MIGRATED)) {
         departed_unseen(engine, guest, uuid, name, unknown);
+    } else if (!outgoing && guest && guest->sent && what != APMIG_NEWS_STOPPED_SAVED) {
+        sent_somewhere(engine, guest);
     }
     guest_is_stopped(engine, uuid);
 }
@@ -408,6 +421,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         guest_defined(engine, uuid);
         break;
     case APMIG_NEWS_STOPPED:
+    case APMIG_NEWS_STOPPED_SAVED:
     case APMIG_NEWS_STOPPED_LOST:
     case APMIG_NEWS_STOPPED_MIGRATED:
         guest_stopped(engine, uuid, event->news.name, event->news.what);

@@ -26,7 +26,8 @@ typedef enum {
     APMIG_NEWS_RESUMED,          /* RESUMED/MIGRATED or POSTCOPY: it has come, or stays where it was */
     APMIG_NEWS_JOB_MIGRATED,     /* JOB_COMPLETED of a migration to another host */
     APMIG_NEWS_JOB_SAVED,        /* JOB_COMPLETED of anything else */
-    APMIG_NEWS_STOPPED,          /* shut down, or saved */
+    APMIG_NEWS_STOPPED,          /* shut down */
+    APMIG_NEWS_STOPPED_SAVED,    /* its memory is in a file */
     APMIG_NEWS_STOPPED_LOST,     /* failed, crashed or destroyed */
     APMIG_NEWS_STOPPED_MIGRATED, /* it has left */
     APMIG_NEWS_OTHER,

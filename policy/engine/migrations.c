@@ -273,20 +273,19 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     engine_use_permit(engine, migration, guest->name);
 }
 
-/* Its memory left, and before anybody could ask to where it was over. */
-static void
-sent_unseen(ApmigEngine *engine, Guest *guest)
+void
+engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *where)
 {
+    g_autofree char *message = g_strdup_printf(
+        "memory was sent, to another host or into a file, and it was over before libvirt told which; %s",
+        where);
     Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
                                          guest->scope, (const char *const *)guest->devices);
 
     migration->began_after = guest->clear_token;
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);
-    migration_end(
-        engine, migration, "failed",
-        "memory was sent, to another host or into a file, and it was over before libvirt told which; the "
-        "guest is here");
+    migration_end(engine, migration, "failed", message);
 }
 
 void
@@ -314,7 +313,7 @@ engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *
         begin_seen(engine, guest, event);
     } else if (guest->job == APMIG_JOB_NONE && guest->sent && event->answered.token > guest->sending_token &&
                guest->affected == APMIG_AFFECTED_YES) {
-        sent_unseen(engine, guest);
+        engine_migrations_guest_sent(engine, guest, "the guest is here");
     }
 }
 

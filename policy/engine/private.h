@@ -317,6 +317,8 @@ void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, Apmig
 void engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const char *name);
 /* libvirt tells that it has left, or may have (@unknown), of a migration that no answer has shown. */
 void engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown);
+/* Its memory left, and before anybody could ask to where it was over. @where: the guest is now, as a clause */
+void engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *where);
 void engine_settle_migration(ApmigEngine *engine, Migration *migration);
 gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migration);
 

@@ -118,8 +118,8 @@ apmig_migration_phase_to_string(ApmigMigrationPhase phase)
 gboolean
 apmig_news_is_stop(ApmigNews news)
 {
-    return news == APMIG_NEWS_STOPPED || news == APMIG_NEWS_STOPPED_LOST ||
-           news == APMIG_NEWS_STOPPED_MIGRATED;
+    return news == APMIG_NEWS_STOPPED || news == APMIG_NEWS_STOPPED_SAVED ||
+           news == APMIG_NEWS_STOPPED_LOST || news == APMIG_NEWS_STOPPED_MIGRATED;
 }
 
 const char *

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Memory that leaves QEMU under a held lock and goes into a file: libvirt tells of it as of a migration. It is none, and is left
-alone."""
+"""Memory that leaves QEMU under a held lock and goes into a file: libvirt tells of it as of a migration. It is none, and
+is left alone."""
 
 import pytest
 from checks import KEYS, assert_at_rest, assert_held, departed, take_held, told, wait_state
 from host import wait_for
 
 MEMORY = "file=/var/lib/libvirt/rig.memory,snapshot=external"
+SNAPSHOT = ("snapshot-create-as", "g1", "--no-metadata", "--memspec", MEMORY, "--diskspec", "fda,snapshot=no")
 ENDING = {"save": ("save", "g1", "/var/lib/libvirt/rig.save"), "managed-save": ("managedsave", "g1")}
 STAYING = {
-    "snapshot": ("snapshot-create-as", "g1", "--no-metadata", "--memspec", MEMORY, "--diskspec", "fda,snapshot=no"),
-    "live snapshot": ("snapshot-create-as", "g1", "--no-metadata", "--memspec", MEMORY, "--diskspec", "fda,snapshot=no", "--live"),
+    "snapshot": SNAPSHOT,
+    "live snapshot": (*SNAPSHOT, "--live"),
     "dump": ("dump", "g1", "/var/lib/libvirt/rig.dump"),
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What apmigd knows of libvirt comes on three ways: events, a folder that is watched, and answers. Each is cut alone under a held
-lock: that is told, and nothing is said to be proven that is not."""
+"""What apmigd knows of libvirt comes on three ways: events, a folder that is watched, and answers. Each is cut alone under a
+held lock: that is told, and nothing is said to be proven that is not."""
 
 from checks import KEYS, assert_aborted, assert_held, departed, take_held, told, told_guests, wait_state
 from host import wait_for
@@ -15,8 +15,8 @@ def wait_late(host):
 
 
 def test_events(rig, a):
-    """libvirt's connection lives, and no event comes by it any more: a guest that is found is told of, and an affected one that is
-    not found any more is named."""
+    """libvirt's connection lives, and no event comes by it any more: a guest that is found is told of, and an affected one that
+    is not found any more is named."""
     rig.deaths_expected = True
     a.path(DEAF).unlink(missing_ok=True)
     a.stop_apmigd()

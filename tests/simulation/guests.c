@@ -252,7 +252,7 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s is saved", guest->name);
     sim_cover(sim, COVER_SAVED);
-    hypervisor_tell(sim, NEWS_STOPPED, guest);
+    hypervisor_tell(sim, NEWS_STOPPED_SAVED, guest);
 }
 
 void

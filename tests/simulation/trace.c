@@ -64,6 +64,7 @@ static const char *const news_names[] = {
     [APMIG_NEWS_JOB_MIGRATED] = "job-migrated",
     [APMIG_NEWS_JOB_SAVED] = "job-saved",
     [APMIG_NEWS_STOPPED] = "stopped",
+    [APMIG_NEWS_STOPPED_SAVED] = "stopped-saved",
     [APMIG_NEWS_STOPPED_LOST] = "stopped-lost",
     [APMIG_NEWS_STOPPED_MIGRATED] = "stopped-migrated",
     [APMIG_NEWS_OTHER] = "other",

@@ -324,6 +324,34 @@ test_guest_that_left_may_come_back(void)
     end(&story);
 }
 
+/* The one that comes may be either: no step is run on it, by the next run neither. */
+static void
+test_devices_are_taken_away_for_good(void)
+{
+    const char *const devices[] = {"a1b2c3d4-f1bb-47f0-914d-000000000101", NULL};
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    g_autoptr(ApmigAction) with = NULL, without = NULL;
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    tell(&story,
+         (ApmigEvent){
+             .type = APMIG_EVENT_ADMIT,
+             .caller = 2,
+             .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope, .devices = devices}}});
+    with = expect(&story, APMIG_ACTION_PERSIST_ADMISSION);
+    g_assert_cmpstr(with->admission->devices[0], ==, devices[0]);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {with->op, NULL}});
+    pass(&story, 5 * G_USEC_PER_SEC);
+    admit(&story, 3, G1, NULL, FALSE);
+    without = expect(&story, APMIG_ACTION_PERSIST_ADMISSION);
+    g_assert_null(without->admission->devices[0]);
+    g_assert_true(apmig_scope_equal(without->admission->scope, scope));
+    g_assert_cmpint(without->admission->admitted_at, ==, with->admission->admitted_at);
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -343,5 +371,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
     g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
+    g_test_add_func("/engine/devices-taken-away", test_devices_are_taken_away_for_good);
     return g_test_run();
 }

@@ -165,6 +165,25 @@ test_memory_leaves(Story *story, gconstpointer data)
 
 /* Where to is not known: that is a breach. */
 static void
+test_memory_left_and_it_stopped(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_SENDING);
+    news(story, APMIG_NEWS_STOPPED);
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+}
+
+static void
+test_it_is_saved(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_SENDING);
+    news(story, APMIG_NEWS_STOPPED_SAVED);
+    answer_all(story, APMIG_JOB_GONE);
+    expect_counts(story, 0, 0);
+    expect_state(story, "aaaaaaaa", "held");
+}
+
+static void
 test_memory_left(Story *story, gconstpointer data)
 {
     news(story, APMIG_NEWS_SENDING);
@@ -527,6 +546,8 @@ main(int argc, char **argv)
     ADD("memory-leaves-after-a-save", test_memory_leaves_after_a_save);
     ADD("memory-leaves", test_memory_leaves);
     ADD("memory-left", test_memory_left);
+    ADD("memory-left-and-it-stopped", test_memory_left_and_it_stopped);
+    ADD("it-is-saved", test_it_is_saved);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
     ADD("has-left-unread", test_has_left_unread);
     ADD("end-without-an-event", test_end_without_an_event);

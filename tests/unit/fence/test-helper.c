@@ -182,6 +182,26 @@ test_stop_is_taken_back(void)
     tear_down(&f);
 }
 
+/* Also when the driver takes so long that nobody waits for it any more. */
+static void
+test_late_stop_is_taken_back(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    be_loading(&f);
+    f.device[0]->set_msec = 1500;
+    send_packet(&f, &f.request, sizeof f.request);
+    g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_FAILED);
+    g_assert_cmpint(f.reply.error_number, ==, ETIMEDOUT);
+    unset_descriptor(&f, GUEST_SESSION_FD);
+    for (int i = 0; i < 20000 && (f.device[0]->n_sets < 2 || f.device[0]->in_set); i++)
+        g_usleep(1000);
+    g_assert_cmpuint(f.device[0]->last_set, ==, VFIO_DEVICE_STATE_RUNNING);
+    g_assert_cmpuint(f.device[0]->state, ==, VFIO_DEVICE_STATE_RUNNING);
+    tear_down(&f);
+}
+
 /* Its session outlives its state: the state is left as it is, on either side. */
 static void
 test_vfio_ap(void)
@@ -656,6 +676,20 @@ test_freeze_is_bounded(void)
     tear_down(&f);
 }
 
+/* Killed it is, though whoever did so did not come to tell. */
+static void
+test_killed_and_not_told(void)
+{
+    Fixture f;
+
+    be_killed(&f, "stop:qemu-killed");
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_cmpint(f.reply.frozen_usec, >, 0);
+    assert_killed(&f);
+    tear_down(&f);
+}
+
 /* So it does when the helper ends that has whoever froze it as a child. */
 static void
 test_ends_while_frozen(gconstpointer signal)
@@ -695,6 +729,7 @@ main(int argc, char **argv)
     guest_add_traced_test("/fence/helper/kill-incoming", test_kill_incoming);
     guest_add_traced_test("/fence/helper/kill-without-session", test_kill_without_session);
     g_test_add_func("/fence/helper/stop-is-taken-back", test_stop_is_taken_back);
+    g_test_add_func("/fence/helper/late-stop-is-taken-back", test_late_stop_is_taken_back);
     g_test_add_func("/fence/helper/vfio-ap", test_vfio_ap);
     g_test_add_func("/fence/helper/busy-driver", test_busy_driver);
     guest_add_traced_test("/fence/helper/freeze-is-bounded", test_freeze_is_bounded);
@@ -712,6 +747,7 @@ main(int argc, char **argv)
     g_test_add_func("/fence/helper/malformed", test_malformed);
     g_test_add_func("/fence/helper/no-socket", test_no_socket);
     g_test_add_func("/fence/helper/silent-peer", test_silent_peer);
+    guest_add_traced_test("/fence/helper/killed-and-not-told", test_killed_and_not_told);
     guest_add_traced_data_test("/fence/helper/killed-while-frozen", GINT_TO_POINTER(SIGKILL),
                                test_ends_while_frozen);
     guest_add_traced_data_test("/fence/helper/terminated-while-frozen", GINT_TO_POINTER(SIGTERM),

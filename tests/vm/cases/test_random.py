@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Locks asked for at random moments of migrations, over their whole life. What came of each is told at the end.
 
-The environment variable APMIGD_MOMENTS says how many (20), APMIGD_SEED with what seed (a fresh one)."""
+The environment variable APMIGD_MOMENTS says how many (20), APMIGD_SEED with what seed (a fresh one). APMIGD_VARIANT has the
+stand-in do as another driver: "v2" of vfio_ap's series, "strict" as the interface demands, "other" as a driver whose sessions
+end with the state; all trials are on the stand-in then."""
 
 import os
 import random
@@ -21,6 +23,9 @@ import vfio
 pytestmark = pytest.mark.random
 MOMENTS = int(os.environ.get("APMIGD_MOMENTS", "20"))
 SEED = int(os.environ.get("APMIGD_SEED") or random.SystemRandom().randrange(1 << 32))
+VARIANTS = {"": {}, "v2": {"sessions_end": "Y"}, "strict": {"strict_resuming": "Y"},
+            "other": {"says_ap": "N", "sessions_end": "Y"}}
+VARIANT = os.environ.get("APMIGD_VARIANT", "")
 BATCH = 10  # trials that one guest lives through
 LONGEST = 3.5  # seconds after the start of `virsh migrate`: most are over by then
 VOID, VOID_MAX = "void, as the emulated processor slipped", 2  # so many trials of a batch may tell nothing
@@ -61,6 +66,8 @@ def conclude(rig, guest, source, destination, migration, trial):
 
 
 def run_trial(rig, guest, source, destination, standin, trial):
+    for name, value in VARIANTS[VARIANT].items():
+        standin(name, value)
     standin("save_delay_ms", trial.save_delay)
     standin("load_delay_ms", trial.load_delay)
     hosts = {"source": source, "destination": destination}
@@ -80,7 +87,7 @@ def run_trial(rig, guest, source, destination, standin, trial):
 
 
 @pytest.mark.timeout(BATCH * 120)
-@pytest.mark.parametrize("batch, kind", [(batch, KINDS[batch % len(KINDS)]) for batch in range(-(-MOMENTS // BATCH))])
+@pytest.mark.parametrize("batch, kind", [(batch, STANDIN if VARIANT else KINDS[batch % len(KINDS)]) for batch in range(-(-MOMENTS // BATCH))])
 def test_at_random(rig, a, b, guest, helpers, standin, batch, kind, record_property):
     dice = random.Random(f"{SEED} {batch}")
     here, there, seen = a, b, Counter()
