@@ -228,14 +228,19 @@ check_departed(Sim *sim, Lock *lock, const ApmigLock *now)
     }
 }
 
+/* What is told of a guest that is no concern of the lock's any more counts in every state. */
 static void
-note_roster(Sim *sim, Lock *lock)
+note_roster(Sim *sim, Lock *lock, gboolean held)
 {
-    for (guint i = 0; i < sim->n_guests; i++)
-        if (truth_knows(lock, &sim->guests[i]))
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+
+        if (held && truth_knows(lock, guest))
             lock->roster |= 1u << i;
-        else if (sim->guests[i].presence != GUEST_ABSENT)
+        else if (guest->presence != GUEST_ABSENT &&
+                 (held || (guest->told.facts && !truth_knows(lock, guest))))
             lock->roster &= ~(1u << i); /* it may be another by now */
+    }
 }
 
 void
@@ -248,8 +253,7 @@ check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes)
         check_round(sim, lock);
     check_left(sim, lock, now);
     check_departed(sim, lock, now);
-    if (now->state == APMIG_LOCK_HELD)
-        note_roster(sim, lock);
+    note_roster(sim, lock, now->state == APMIG_LOCK_HELD);
     if (now->record->attempts)
         sim_cover(sim, COVER_ATTEMPT);
 }
