@@ -46,4 +46,13 @@ apmig_failpoint(const char *name)
     if (g_str_equal(wanted + strlen(kinds[kind].prefix), name))
         kinds[kind].func();
 }
+
+bool
+apmig_failpoint_skips(const char *name)
+{
+    const char *wanted = g_getenv("APMIGD_FAILPOINT"), *begin = g_getenv("APMIGD_FAILPOINT_BEGIN");
+
+    return wanted && begin && g_str_has_prefix(wanted, "skip:") &&
+           g_str_equal(wanted + strlen("skip:"), name) && g_file_test(begin, G_FILE_TEST_EXISTS);
+}
 #endif

@@ -57,6 +57,7 @@ static const struct {
     [APMIG_LOG_VIEW_LATE] = {"VIEW_LATE", "1d0c6e7b94f1480f8c3a52be6f7d91a4"},
     [APMIG_LOG_GUEST_DEPARTED] = {"GUEST_DEPARTED", "7a93b1f05c2e4be6a1d84f60c9e2375b"},
     [APMIG_LOG_LOCK_ATTEMPTED] = {"LOCK_ATTEMPTED", "c40f8d2a6b9e4715b3e5077cda1f9862"},
+    [APMIG_LOG_LOCK_COVERS_NOTHING] = {"LOCK_COVERS_NOTHING", "8579ae19eb714e75af3f886066b6087a"},
 };
 
 /* --- fields -------------------------------------------------------------------------------------- */

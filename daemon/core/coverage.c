@@ -23,6 +23,21 @@ apmig_core_list_covered_queues(const ApmigCore *core, const ApmigScope *scope)
     return g_steal_pointer(&covered);
 }
 
+static void
+log_that_nothing_is_covered(const ApmigLockRecord *record)
+{
+    g_autofree char *message = g_strdup_printf(
+        "lock %s of scope %s covers no AP queue of this host and no guest on it: if that is not "
+        "meant, release it, and see which there are with: apmigctl queues",
+        record->id, apmig_scope_to_string(record->scope));
+
+    apmig_log_entry(&(ApmigLogEntry){.log = APMIG_LOG_LOCK_COVERS_NOTHING,
+                                     .priority = LOG_WARNING,
+                                     .lock_id = record->id,
+                                     .change_id = record->change_id,
+                                     .message = message});
+}
+
 void
 core_tell_coverage(ApmigCore *core, const ApmigLock *lock)
 {
@@ -35,10 +50,7 @@ core_tell_coverage(ApmigCore *core, const ApmigLock *lock)
     if (queues->len > 0 || guests->len > 0)
         g_hash_table_remove(core->uncovered, record->id);
     else if (g_hash_table_add(core->uncovered, g_strdup(record->id)))
-        apmig_log(LOG_WARNING,
-                  "lock %s of scope %s covers no AP queue of this host and no guest on it: if that is not "
-                  "meant, release it, and see which there are with: apmigctl queues",
-                  record->id, apmig_scope_to_string(record->scope));
+        log_that_nothing_is_covered(record);
 }
 
 void

@@ -73,6 +73,8 @@ list_guests(ApmigHypervisor *vtable, ApmigToken token)
 
     listing->token = token;
     listing->status_dir = g_strdup(self->status_dir);
+    if (self->status_watch)
+        apmig_status_watch_check(self->status_watch);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_VIEW, make_list, hand_on_list, listing);
 }
 
@@ -345,6 +347,24 @@ connect_now(gpointer user_data)
 }
 
 static void
+on_status_change(const char *name, gpointer user_data)
+{
+    const LibvirtHypervisor *self = user_data;
+
+    if (self->connected)
+        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
+}
+
+static void
+on_hints_changed(gboolean watched, gpointer user_data)
+{
+    LibvirtHypervisor *self = user_data;
+
+    self->hints_told = TRUE;
+    tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
+}
+
+static void
 on_opened(gboolean has_hook, const char *why_full, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
@@ -356,6 +376,8 @@ on_opened(gboolean has_hook, const char *why_full, gpointer owner)
     self->said_why_full |= why_full != NULL;
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
+    if (self->status_watch && !self->hints_told)
+        on_hints_changed(FALSE, self); /* libvirt is there, and its folder is missing or must not be read */
 }
 
 static guint
@@ -405,21 +427,6 @@ static const ApmigLibvirtSessionEvents session_events = {
 };
 
 /* --- its life ------------------------------------------------------------------------------------ */
-
-static void
-on_status_change(const char *name, gpointer user_data)
-{
-    const LibvirtHypervisor *self = user_data;
-
-    if (self->connected)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {.name = name}});
-}
-
-static void
-on_hints_changed(gboolean watched, gpointer user_data)
-{
-    tell(user_data, &(ApmigEvent){.type = APMIG_EVENT_HINTS_CHANGED, .hints = {watched}});
-}
 
 /* libvirt's default prints every error to standard error. */
 static void

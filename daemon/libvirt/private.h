@@ -17,6 +17,7 @@ typedef struct {
     ApmigStampHost *stamp_host;
     ApmigHypervisorCallbacks callbacks;
     gpointer user_data;
+    gboolean hints_told; /* whether the status folder is watched; until then the engine takes it that it is */
     ApmigStatusWatch *status_watch;
     ApmigLibvirtSession *session; /* never NULL once started: between two attempts it is the next one's */
     gboolean connected;

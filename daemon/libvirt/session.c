@@ -7,6 +7,7 @@
 #include <libvirt/virterror.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/mailbox.h"
 #include "guest/xml.h"
 
@@ -85,6 +86,8 @@ report(const ApmigLibvirtSession *session, virDomainPtr domain, ApmigNews what)
 {
     char uuid[VIR_UUID_STRING_BUFLEN];
 
+    if (apmig_failpoint_skips("libvirt-event"))
+        return;
     if (session->owner && session->ready && virDomainGetUUIDString(domain, uuid) == 0)
         session->report->news(uuid, virDomainGetName(domain), what, session->owner);
 }

@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SUFFIX ".xml"
@@ -22,9 +23,12 @@ struct ApmigStatusWatch {
     gpointer user_data;
     gboolean told_watched;
     guint telling_source;
+    guint checking_source;
     int fd; /* inotify; -1: none */
     guint source;
     int status_wd; /* of the folder itself; -1: only one above it is watched */
+    dev_t device;  /* with it: which folder that is */
+    ino_t inode;
 };
 
 static gboolean on_readable(int fd, GIOCondition condition, gpointer user_data);
@@ -41,12 +45,34 @@ disarm(ApmigStatusWatch *watch)
     watch->status_wd = -1;
 }
 
+/* Whether the path names the folder that is watched. */
+static gboolean
+is_the_same(const ApmigStatusWatch *watch)
+{
+    struct stat now;
+
+    return stat(watch->dir, &now) == 0 && now.st_dev == watch->device && now.st_ino == watch->inode;
+}
+
+/* Before it is watched: one that is exchanged in between is then found to be another. */
+static void
+note_identity(ApmigStatusWatch *watch)
+{
+    struct stat now = {0};
+
+    if (stat(watch->dir, &now) != 0)
+        now = (struct stat){0};
+    watch->device = now.st_dev;
+    watch->inode = now.st_ino;
+}
+
 /* Watches the folder, or else the nearest above it that can be. Returns: the length of the path watched, 0: none. */
 static gsize
 watch_nearest(ApmigStatusWatch *watch)
 {
     g_autofree char *path = g_strdup(watch->dir);
 
+    note_identity(watch);
     watch->status_wd = inotify_add_watch(watch->fd, path, STATUS_MASK);
     if (watch->status_wd >= 0)
         return strlen(path);
@@ -173,12 +199,31 @@ apmig_status_watch_new(const char *dir, ApmigStatusFunc func, ApmigStatusWatched
     return watch;
 }
 
+static gboolean
+on_checking(gpointer user_data)
+{
+    ApmigStatusWatch *watch = user_data;
+
+    watch->checking_source = 0;
+    if (watch->status_wd >= 0 && !is_the_same(watch))
+        arm_again(watch);
+    return G_SOURCE_REMOVE;
+}
+
+void
+apmig_status_watch_check(ApmigStatusWatch *watch)
+{
+    if (watch->checking_source == 0)
+        watch->checking_source = g_idle_add_full(G_PRIORITY_DEFAULT, on_checking, watch, NULL);
+}
+
 void
 apmig_status_watch_free(ApmigStatusWatch *watch)
 {
     if (!watch)
         return;
     g_clear_handle_id(&watch->telling_source, g_source_remove);
+    g_clear_handle_id(&watch->checking_source, g_source_remove);
     disarm(watch);
     g_free(watch->dir);
     g_free(watch);

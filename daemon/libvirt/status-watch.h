@@ -28,5 +28,13 @@ typedef void (*ApmigStatusWatchedFunc)(gboolean watched, gpointer user_data);
  */
 ApmigStatusWatch *apmig_status_watch_new(const char *dir, ApmigStatusFunc func,
                                          ApmigStatusWatchedFunc watched_func, gpointer user_data);
+/**
+ * apmig_status_watch_check:
+ *
+ * Looks, from the main loop and soon, whether the folder that is watched is still the one of that name: nothing tells when
+ * something is mounted over it, or a folder above it was exchanged. If it is not, that one is watched from now on, and
+ * what happened in it before is owned up to. Main loop's thread only.
+ */
+void apmig_status_watch_check(ApmigStatusWatch *watch);
 void apmig_status_watch_free(ApmigStatusWatch *watch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigStatusWatch, apmig_status_watch_free)

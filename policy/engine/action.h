@@ -104,9 +104,10 @@ typedef enum {
     APMIG_LOG_VIEW_LATE,
     APMIG_LOG_GUEST_DEPARTED,
     APMIG_LOG_LOCK_ATTEMPTED,
+    APMIG_LOG_LOCK_COVERS_NOTHING,
 } ApmigLog;
 
-#define APMIG_N_LOGS (APMIG_LOG_LOCK_ATTEMPTED + 1)
+#define APMIG_N_LOGS (APMIG_LOG_LOCK_COVERS_NOTHING + 1)
 
 /* An entry of the journal; what is NULL or 0 is left out. */
 typedef struct {

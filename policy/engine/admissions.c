@@ -71,6 +71,13 @@ join_attempts(const ApmigEngine *engine, Migration *migration, const ApmigScope 
     migration->settled_token = migration->defined_token = 0;
 }
 
+/* Whether it is known that no QEMU of the guest is here. */
+static gboolean
+guest_is_away(const ApmigEngine *engine, const char *uuid)
+{
+    return engine->connected && engine->list_token && !engine_guest_is_active(engine, uuid);
+}
+
 static Migration *
 find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope,
                        const char *const *devices)
@@ -83,7 +90,7 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     }
     migration =
         migration_new(engine, event->admit.uuid, event->admit.name, APMIG_MIGRATION_ADMITTED, scope, devices);
-    migration->bindable = !engine_guest_is_active(engine, event->admit.uuid);
+    migration->bindable = guest_is_away(engine, event->admit.uuid);
     return migration;
 }
 
@@ -98,6 +105,22 @@ guest_may_rest(const ApmigEngine *engine, const char *uuid)
     return guest && !guest->stopped && guest->job != APMIG_JOB_INCOMING;
 }
 
+/* Returns: the number of the write. */
+static guint64
+write_admission(ApmigEngine *engine, const Migration *migration, const char *name, gint64 admitted_at)
+{
+    ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
+
+    action->op = ++engine->last_op;
+    action->admission = g_new0(ApmigAdmission, 1);
+    action->admission->uuid = g_strdup(migration->pub.uuid);
+    action->admission->name = g_strdup(name);
+    action->admission->scope = apmig_scope_ref(migration->pub.scope);
+    action->admission->devices = g_strdupv(migration->pub.devices);
+    action->admission->admitted_at = admitted_at;
+    return action->op;
+}
+
 /* @device: as of engine_choose_device() */
 static void
 begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *scope, const char *device)
@@ -106,7 +129,6 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     Migration *migration = find_or_begin_incoming(engine, event, scope, (const char *const *)devices);
     PendingAdmission *pending = g_new0(PendingAdmission, 1);
     gboolean permitted = engine_use_permit(engine, migration, event->admit.name);
-    ApmigAction *action = engine_act(engine, APMIG_ACTION_PERSIST_ADMISSION);
 
     migration_promise(migration, (const char *const *)devices);
     migration->admitted_until = engine->now + migration->settings.admission_usec;
@@ -114,13 +136,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     migration->expiry_token = 0;
     migration->granted_at = 0;
     migration->was_resting = guest_may_rest(engine, event->admit.uuid);
-    action->op = pending->op = ++engine->last_op;
-    action->admission = g_new0(ApmigAdmission, 1);
-    action->admission->uuid = g_strdup(event->admit.uuid);
-    action->admission->name = g_strdup(event->admit.name);
-    action->admission->scope = apmig_scope_ref(migration->pub.scope);
-    action->admission->devices = g_strdupv(migration->pub.devices);
-    action->admission->admitted_at = engine->now;
+    pending->op = write_admission(engine, migration, event->admit.name, engine->now);
     pending->caller = event->caller;
     pending->permitted = permitted;
     pending->uuid = g_strdup(event->admit.uuid);
@@ -129,7 +145,19 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     g_ptr_array_add(engine->pending, pending);
 }
 
-/* It may be what an earlier admission, still open, will be taken for: then that is left alone. */
+/* What is taken for the guest of @migration may be an unaffected one: it is left alone, also by the next run. */
+static void
+take_devices_away(ApmigEngine *engine, Migration *migration)
+{
+    if (!migration->pub.devices[0])
+        return;
+    migration_set_devices(migration, NULL);
+    if (migration->grants || admission_is_pending(engine, migration->pub.uuid))
+        write_admission(engine, migration, migration->pub.guest,
+                        (migration->admitted_until ? migration->admitted_until : engine->now) -
+                            migration->settings.admission_usec);
+}
+
 static void
 expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
 {
@@ -138,7 +166,7 @@ expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
     gint64 *until = g_new(gint64, 1);
 
     if (earlier)
-        migration_set_devices(earlier, NULL);
+        take_devices_away(engine, earlier);
     if (!engine->loaded && g_hash_table_size(engine->early_arrivals) < EARLY_ARRIVALS_MAX)
         g_hash_table_add(engine->early_arrivals, g_strdup(uuid));
     *until = engine->now + settings.admission_usec;

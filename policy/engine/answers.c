@@ -3,6 +3,9 @@
 #include "engine/private.h"
 
 #define HEARD_MAX 4096 /* guests that come and go between two lists */
+#define GONE_MAX  4096
+/* For how long libvirt's event of how a guest went is waited for, which may be overtaken by an answer. */
+#define GONE_USEC (60 * G_USEC_PER_SEC)
 
 static void
 forget_view(ApmigEngine *engine)
@@ -11,6 +14,7 @@ forget_view(ApmigEngine *engine)
     engine->view_started_at = 0;
     engine->list_owed_since = engine->list_at = engine->heartbeat_owed = engine->heartbeat_at = 0;
     g_hash_table_remove_all(engine->guests);
+    g_hash_table_remove_all(engine->gone);
     g_hash_table_remove_all(engine->heard);
     for (guint i = 0; i < engine->locks->len; i++)
         g_hash_table_remove_all(((Lock *)g_ptr_array_index(engine->locks, i))->missing);
@@ -63,12 +67,33 @@ see_guest(ApmigEngine *engine, const ApmigGuestName *seen, ApmigToken token)
         if (engine->list_token && !g_hash_table_contains(engine->heard, seen->uuid))
             guest->unheard_at = engine->now;
         g_hash_table_insert(engine->guests, guest->uuid, guest);
+        g_hash_table_remove(engine->gone, seen->uuid);
     }
     if (g_strcmp0(guest->name, seen->name) != 0) {
         g_free(guest->name);
         guest->name = g_strdup(seen->name);
     }
     guest->present_token = MAX(guest->present_token, token);
+}
+
+/* @guest: (transfer full): of none of the tables any more */
+static void
+keep_gone(ApmigEngine *engine, Guest *guest)
+{
+    guest->gone_at = engine->now;
+    if (g_hash_table_size(engine->gone) >= GONE_MAX)
+        g_hash_table_remove_all(engine->gone);
+    g_hash_table_replace(engine->gone, guest->uuid, guest);
+}
+
+/* Returns: (nullable): what is known of the guest, which may have been found to be gone just before. */
+static Guest *
+find_lately(const ApmigEngine *engine, const char *uuid)
+{
+    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Guest *gone = g_hash_table_lookup(engine->gone, uuid);
+
+    return guest ? guest : gone && engine->now <= gone->gone_at + GONE_USEC ? gone : NULL;
 }
 
 /* Whoever was active when last heard of, and is not in the list of @token. */
@@ -81,8 +106,10 @@ miss_guests(ApmigEngine *engine, ApmigToken token)
 
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (guest->present_token < token)
-            g_hash_table_iter_remove(&iter);
+        if (guest->present_token < token) {
+            g_hash_table_iter_steal(&iter);
+            keep_gone(engine, guest);
+        }
     for (guint i = 0; i < engine->migrations->len; i++) {
         const Migration *migration = g_ptr_array_index(engine->migrations, i);
 
@@ -174,9 +201,22 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
 }
 
+/* Whether the QEMU that an answer shows is not the one of which its facts were read: libvirt's event of its start may be
+ * late. What is active does not come in. */
+static gboolean
+is_another_life(const Guest *guest, const ApmigEvent *event)
+{
+    if (guest->stopped && event->answered.token > guest->stop_token)
+        return TRUE;
+    return event->answered.job == APMIG_JOB_INCOMING && guest->answer_token &&
+           guest->job != APMIG_JOB_INCOMING;
+}
+
 static void
 guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
+    if (is_another_life(guest, event))
+        guest_forget_facts(guest, guest->facts_token);
     guest->answer_token = event->answered.token;
     guest->present_token = engine->last_token;
     guest->stopped &= event->answered.token <= guest->stop_token;
@@ -189,7 +229,7 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     learn(engine, guest, event);
     engine_migrations_answered(engine, guest, event);
     if (event->answered.token > guest->sending_token)
-        guest->sending = FALSE; /* it is a migration, which is known now, or memory goes into a file */
+        guest->sending = guest->sent = FALSE; /* it is a migration, which is known now, or goes into a file */
 }
 
 void
@@ -210,7 +250,9 @@ engine_answered(ApmigEngine *engine, const ApmigEvent *event)
     if (event->answered.job == APMIG_JOB_GONE) {
         g_autofree char *uuid = g_strdup(guest->uuid);
 
-        g_hash_table_remove(engine->guests, uuid);
+        g_hash_table_steal(engine->guests, uuid);
+        keep_gone(engine, guest);
+        engine->rosters_dirty = TRUE;
         engine_migrations_guest_absent(engine, uuid, event->answered.token);
         return;
     }
@@ -243,24 +285,27 @@ static void
 guest_is_stopped(ApmigEngine *engine, const char *uuid)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Migration *incoming = engine_find_migration(engine, uuid, FALSE);
 
+    if (incoming)
+        incoming->shown = FALSE; /* what comes in next is another QEMU */
     g_hash_table_remove(engine->arrivals, uuid);
     g_hash_table_remove(engine->stamps, uuid);
+    g_hash_table_remove(engine->gone, uuid);
     engine_unplug_stopped(engine, uuid);
     engine_forget_departing(engine, uuid);
     if (!guest)
         return;
     guest->stopped = TRUE;
     guest->stop_token = engine->last_token;
-    guest->sending = guest->suspended = FALSE;
+    guest->sending = guest->sent = guest->suspended = FALSE;
     guest->came_token = 0;
 }
 
-/* Of a guest that was never read nothing is left to be read: it may have been anybody's. */
+/* Of a guest that was never read nothing is left to be read: it may have been anybody's. @guest: (nullable) */
 static void
-departed_unseen(ApmigEngine *engine, const char *uuid, const char *name, gboolean unknown)
+departed_unseen(ApmigEngine *engine, Guest *guest, const char *uuid, const char *name, gboolean unknown)
 {
-    Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     const char *how =
         unknown ? "it stopped at its switchover" : "it has migrated, and what it had was not known";
 
@@ -275,7 +320,7 @@ static void
 guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews what)
 {
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
-    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    Guest *guest = find_lately(engine, uuid);
     gboolean unknown = what == APMIG_NEWS_STOPPED_LOST && guest && guest->suspended;
 
     if (outgoing && !outgoing->stopped_known) {
@@ -285,9 +330,16 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
         outgoing->stopped_unknown = unknown;
         outgoing->memory_sent |= outgoing->stopped_migrated || unknown;
     } else if (!outgoing && (unknown || what == APMIG_NEWS_STOPPED_MIGRATED)) {
-        departed_unseen(engine, uuid, name, unknown);
+        departed_unseen(engine, guest, uuid, name, unknown);
     }
     guest_is_stopped(engine, uuid);
+}
+
+/* Whether its job is known to be another than a migration: what was told before the last sign of a job may be over. */
+static gboolean
+is_known_to_save(const Guest *guest)
+{
+    return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
 }
 
 /* Memory leaves, to another host or into a file: which of them is asked for. */
@@ -301,18 +353,20 @@ guest_sends(ApmigEngine *engine, const char *uuid)
         outgoing->memory_sent = TRUE;
         outgoing->iterated = TRUE;
     }
-    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO || guest->job == APMIG_JOB_OTHER)
+    if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO)
         return;
-    guest->sending = TRUE;
+    guest->sent = TRUE;
+    guest->sending |= !is_known_to_save(guest);
     guest->sending_token = engine->last_token;
 }
 
+/* Of two yeses it may be the first that it tells of. */
 static void
 guest_defined(ApmigEngine *engine, const char *uuid)
 {
     Migration *incoming = engine_find_migration(engine, uuid, FALSE);
 
-    if (incoming && incoming->granted_at)
+    if (incoming && incoming->granted_at && incoming->grants == 1)
         incoming->defined_token = engine->last_token;
 }
 
@@ -343,7 +397,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_NEWS_JOB_SAVED:
         if (guest)
-            guest->sending = FALSE;
+            guest->sending = guest->sent = FALSE;
         break;
     case APMIG_NEWS_SUSPENDED:
     case APMIG_NEWS_RESUMED:

@@ -15,6 +15,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->ended_migrations = g_ptr_array_new_with_free_func((GDestroyNotify)migration_free);
     engine->pending = g_ptr_array_new_with_free_func((GDestroyNotify)pending_admission_free);
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
+    engine->gone = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
     engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->early_arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -41,6 +42,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_ptr_array_unref(engine->ended_migrations);
     g_ptr_array_unref(engine->pending);
     g_hash_table_unref(engine->guests);
+    g_hash_table_unref(engine->gone);
     g_hash_table_unref(engine->arrivals);
     g_hash_table_unref(engine->early_arrivals);
     g_hash_table_unref(engine->stamps);

@@ -33,6 +33,19 @@ engine_guest_went_unseen(ApmigEngine *engine, const char *name)
         are_late(engine, "guest '%s' is gone, and no event told how", name);
 }
 
+void
+engine_hints_changed(ApmigEngine *engine, gboolean watched)
+{
+    if (!watched && !engine->hints_lost)
+        entry_add_locks(
+            engine_log(
+                engine, APMIG_LOG_VIEW_LATE, LOG_WARNING, NULL, NULL,
+                "libvirt's status folder was not watched for a while, or is not any more: a migration may "
+                "have been seen, or be seen, later than at its beginning"),
+            engine, NULL);
+    engine->hints_lost = !watched;
+}
+
 static void
 judge_migration(ApmigEngine *engine, Migration *migration)
 {

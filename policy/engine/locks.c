@@ -260,11 +260,12 @@ lock_say_unproven_why(const ApmigEngine *engine, Lock *lock)
 }
 
 /* Whether a complete reading, all of its answers of one round, shows nothing in progress. One that took long is taken once
- * more: its first answers are too old by then. */
+ * more: its first answers are too old by then. Of a guest that is missing libvirt's event may still tell that it has left. */
 static gboolean
 lock_is_proven(ApmigEngine *engine, Lock *lock)
 {
-    if (!engine_view_is_clear(engine, lock) || engine_is_silent(engine, lock))
+    if (!engine_view_is_clear(engine, lock) || engine_is_silent(engine, lock) ||
+        g_hash_table_size(lock->missing))
         return FALSE;
     if (engine->now <= lock->round_at + ROUND_USEC)
         return TRUE;

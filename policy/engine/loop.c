@@ -85,7 +85,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_hint(engine, event->hint.uuid, event->hint.name);
         break;
     case APMIG_EVENT_HINTS_CHANGED:
-        engine->hints_lost = !event->hints.watched;
+        engine_hints_changed(engine, event->hints.watched);
         break;
     case APMIG_EVENT_STEP_FINISHED:
         engine_step_finished(engine, event);

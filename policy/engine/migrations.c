@@ -262,8 +262,8 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     migration->incoming_seen = migration->shown = !outgoing;
     migration->pub.postcopy = event->answered.postcopy;
     migration->pub.progress = event->answered.progress;
-    migration->iterated = guest->sending;
-    migration->memory_sent = guest->sending || event->answered.postcopy;
+    migration->iterated = guest->sent;
+    migration->memory_sent = guest->sent || event->answered.postcopy;
     note_data(engine, migration, event);
     if (outgoing && guest->clear_token && guest->hint_token < guest->clear_token)
         migration->unhinted_at = engine->now;
@@ -312,8 +312,8 @@ engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);
-    } else if (guest->job == APMIG_JOB_NONE && guest->sending &&
-               event->answered.token > guest->sending_token && guest->affected == APMIG_AFFECTED_YES) {
+    } else if (guest->job == APMIG_JOB_NONE && guest->sent && event->answered.token > guest->sending_token &&
+               guest->affected == APMIG_AFFECTED_YES) {
         sent_unseen(engine, guest);
     }
 }

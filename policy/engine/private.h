@@ -166,10 +166,12 @@ typedef struct {
     ApmigToken beat_token;  /* the newest heartbeat that asked for its job */
     ApmigToken hint_token;  /* questions above it were put after the last hint or news of it */
     gboolean sending;       /* memory leaves, and it is not known to where */
+    gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
     gboolean suspended;    /* for a switchover */
     gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */
     ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
+    gint64 gone_at;        /* boot time when it was found to be gone */
 } Guest;
 
 typedef struct {
@@ -222,6 +224,8 @@ struct ApmigEngine {
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
     GHashTable *guests; /* uuid -> Guest: the active ones */
+    GHashTable *
+        gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
     /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
      * read while it comes in */
     GHashTable *arrivals;
@@ -402,6 +406,8 @@ void engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due);
 void engine_settle_heartbeat(ApmigEngine *engine);
 gint64 engine_silence_next_deadline(const ApmigEngine *engine);
 void engine_heartbeat_answered(ApmigEngine *engine, const ApmigEvent *event);
+/* Whether libvirt's status folder itself is watched, from now on. */
+void engine_hints_changed(ApmigEngine *engine, gboolean watched);
 /* Looks whether something was seen and is still without its event or its hint. */
 void engine_settle_lateness(ApmigEngine *engine);
 gint64 engine_lateness_next_deadline(const ApmigEngine *engine);

@@ -108,6 +108,19 @@ engine_view_has_told(const ApmigEngine *engine, const Lock *lock)
     return told;
 }
 
+/* What may be done about those that do not answer. @first: (nullable): one of them */
+static void
+describe_remedy(const Guest *first, guint n, GString *text)
+{
+    if (n == 1)
+        g_string_append_printf(text, "; see whether its QEMU answers, with: virsh domjobinfo %s",
+                               first->uuid);
+    else if (n > 1)
+        g_string_append(text,
+                        "; see whether their QEMUs answer, with: virsh domjobinfo GUEST, and whether all "
+                        "of libvirt's workers are busy, with: virt-admin server-threadpool-info");
+}
+
 /* Whether it may have queues of @scope, and no question above @proof_token has told what it does. */
 static gboolean
 guest_is_unread(const Guest *guest, const ApmigScope *scope, ApmigToken proof_token)
@@ -138,6 +151,7 @@ engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigTo
 {
     GHashTableIter iter;
     Guest *guest;
+    const Guest *first = NULL;
     guint named = 0;
 
     if (!engine->connected || engine->list_token <= proof_token) {
@@ -150,12 +164,14 @@ engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigTo
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
         if (!guest_is_unread(guest, scope, proof_token) || ++named > NAMED_MAX)
             continue;
+        first = first ? first : guest;
         g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s",
                                text->len ? "; " : "", guest->name, guest->trouble ? ": " : "",
                                guest->trouble ? guest->trouble : "");
     }
     if (named > NAMED_MAX)
         g_string_append_printf(text, " and %u more", named - NAMED_MAX);
+    describe_remedy(first, named, text);
 }
 
 /* --- for whoever looks --------------------------------------------------------------------------- */

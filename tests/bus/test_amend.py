@@ -44,7 +44,7 @@ def test_take_over(theirs, running, other, root, nobody, bus):
     record = on_disk(running, lock)
     assert (record["owner-uid"], record["owner-name"], record["reason"]) == (1, "daemon", "AES rotation")
     changed = {"OwnerUid": 1, "OwnerName": "daemon"}
-    assert root.lock(lock) == {**before, **changed}
+    assert lasting(root.lock(lock)) == {**before, **changed}
     until(lambda: monitor.changes(lock, "OwnerName") == ["daemon"], "the change to be told")
     assert f'lock {lock[-8:]} of nobody (uid 65534) was taken over by daemon (uid 1): "shift ends"' in running.read_log()
     polkit.answers({ACTION + "release-others-lock": "no", "*": "yes"})

@@ -160,7 +160,7 @@ def test_killed_while_a_no_wait_lock_drains(daemon, hypervisor, root):
     hypervisor.disconnect()
     hypervisor.initially({"do": "lose", "reason": "not up yet"})
     daemon.start()
-    after = root.lock(lock)
+    after = lasting(root.lock(lock))
     assert {k: v for k, v in after.items() if k != "Waiting"} == {k: v for k, v in before.items() if k != "Waiting"}
     assert after["State"] == "draining"
 

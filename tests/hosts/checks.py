@@ -30,13 +30,13 @@ def uuids(migrations):
 
 
 def assert_held(host, lock_id, breaches=0):
-    """The only lock, and held."""
+    """The only lock, and held. @breaches: None: any number of them."""
     locks = host.locks()
     assert [lock["id"] for lock in locks] == [lock_id]
     assert locks[0]["state"] == "held"
     assert host.lock_property(lock_id, "State") == "held"
     assert host.lock_property(lock_id, "Blockers") == []
-    assert host.lock_property(lock_id, "Breaches") == breaches
+    assert breaches is None or host.lock_property(lock_id, "Breaches") == breaches
     assert host.get_property("/org/apmigd1", "Manager", "Locked") is True
 
 
@@ -94,6 +94,33 @@ def assert_waits(host, take, lock_id, seconds):
     while time.monotonic() < end:
         assert lock_state(host, lock_id) == "draining" and not take.answered
         time.sleep(0.05)
+
+
+def times_ended(host, lock_id):
+    """How often a guest was kept from leaving: before its memory was sent, as nearly always, or after."""
+    return host.lock_property(lock_id, "Attempts") + host.lock_property(lock_id, "Breaches")
+
+
+def told(host, entry):
+    """The lines of apmigd's log that are of that kind."""
+    return [line for line in host.apmigd_log().splitlines() if line.startswith(entry + ":")]
+
+
+def told_guests(host, entry):
+    """The names of the guests of those lines, in their order, each as often as it is there."""
+    return [found[1] for line in told(host, entry) if (found := re.search(r"\bguest=(\S+?)[\] ]", line))]
+
+
+def departed(host, lock_id):
+    """The names of the guests that are not there any more, and nobody saw how they went."""
+    return [name for _, name in host.lock_property(lock_id, "Departed")]
+
+
+def leaves_unhindered(rig, guest, source, destination, **options):
+    """To a host where nobody is asked: apmigd's hook has to be hidden there."""
+    migration = rig.migrate(guest, source, destination, **options)
+    assert migration.wait(), migration.message
+    assert rig.where(guest) is destination
 
 
 def digest(host):

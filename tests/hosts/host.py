@@ -17,6 +17,7 @@ PYTHON = "/usr/bin/python3"
 HERE = Path(__file__).resolve().parent
 PATIENCE = float(os.environ.get("APMIGD_PATIENCE", "1"))  # how much longer than here everything may take
 FENCE_SOCKET = "/run/apmigd-fence.sock"
+HOOK = "/etc/libvirt/hooks/qemu.d/zz-apmigd"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
                "HOME": "/root"}
 
@@ -281,6 +282,10 @@ class Host:
         except (FileNotFoundError, ValueError):
             return 0
 
+    def stop_qemu(self, name):
+        """Its monitor answers nothing any more, until kill(qemu_pid(), SIGCONT)."""
+        assert self.kill(self.qemu_pid(name), signal.SIGSTOP)
+
     def serial_size(self, name):
         try:
             return self.path(f"/var/lib/libvirt/serial/{name}").stat().st_size
@@ -295,7 +300,7 @@ class Host:
             self.kill(pid)
         wait_for(lambda: not self.guests(), f"no guest on {self.name}", 60)
         for name in self._libvirt.defined():
-            self.virsh("undefine", name)
+            self.virsh("undefine", name, "--managed-save", "--snapshots-metadata")
         for path in self.path("/var/lib/libvirt/serial").iterdir():
             path.unlink()
 
@@ -378,15 +383,16 @@ class Host:
         self.run("find", "/var/lib/apmigd", "/run/apmigd", "-mindepth", "1", "-delete")
         self.path("/var/log/apmigd.log").unlink()
 
-    def hide(self, path):
-        """Takes a file or socket away, until restore_install()."""
-        self.hidden.append(path)
-        self.path(path).rename(self.path(path + ".hidden"))
+    def hide(self, path, to=None):
+        """Takes a file, folder or socket away, until restore_install()."""
+        to = to or path + ".hidden"
+        self.hidden.append((path, to))
+        self.path(path).rename(self.path(to))
 
     def restore_install(self):
         while self.hidden:
-            path = self.hidden.pop()
-            self.path(path + ".hidden").rename(self.path(path))
+            path, to = self.hidden.pop()
+            self.path(to).rename(self.path(path))
 
     def log_of(self, path):
         path = self.path(path)
@@ -401,9 +407,14 @@ class Host:
     def get_property(self, path, interface, name):
         return self._bus.get(path, f"org.apmigd1.{interface}", name)
 
+    def hide_hook(self):
+        """As on a host that nobody has told of apmigd: guests come in unasked, until restore_install(). libvirt runs whatever
+        lies in the folder."""
+        self.hide(HOOK, "/etc/libvirt/hooks/apmigd.hidden")
+
     def remove_hooks(self):
         """Removes those that put_hook() made."""
-        for path in self.path("/etc/libvirt/hooks").glob("*/50-*"):
+        for path in self.path("/etc/libvirt/hooks").glob("*/*-rig"):
             path.unlink()
 
     def hypervisor_state(self):

@@ -4,11 +4,13 @@
 dora and emil are crypto administrators, whom polkit lets take and release locks; root keeps the hosts running.
 """
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
-from checks import KEYS, assert_aborted, assert_at_rest, assert_refused_by, migrate_back_and_forth, wait_state
+from checks import (KEYS, assert_aborted, assert_at_rest, assert_refused_by, migrate_back_and_forth, times_ended,
+                    wait_state)
 from host import wait_for
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -68,6 +70,15 @@ def begin_watch(host, user):
     return watch
 
 
+def with_memory_sent(rig, guest, source, destination):
+    """A migration that the source's apmigd sees late."""
+    source.apmigd.send(signal.SIGSTOP)
+    migration = rig.migrate(guest, source, destination, bandwidth=1)
+    rig.wait_migrating(guest, source)
+    source.apmigd.send(signal.SIGCONT)
+    return migration
+
+
 def test_key_change(rig, a, b, journal, people):
     moving, staying, leaving = [rig.start_guest(name, a, scope=KEYS) for name in ("g1", "g2", "g3")]
     under_way = rig.migrate(moving, a, b, bandwidth=1)
@@ -87,7 +98,7 @@ def test_key_change(rig, a, b, journal, people):
     (lock,) = [lock["id"] for lock in a.locks()]
     assert types(a, "dora", "ready").startswith("GO")
 
-    # Somebody migrates a guest all the same. It is ended, and whoever watches knows.
+    # Somebody migrates a guest all the same. It is ended, as a rule before its memory leaves, and whoever watches knows.
     watch = begin_watch(a, "dora")
     assert_aborted(rig.migrate(staying, a, b, bandwidth=1))
     assert watch.wait() == BREACH and "g2" in watch.output
@@ -103,13 +114,13 @@ def test_key_change(rig, a, b, journal, people):
     types(a, "root", "permit", "g3", "--once", "--reason", "its disk controller fails")
     assert "g3" in types(a, "emil", "ready", status=NO_GO)
     watch = begin_watch(a, "emil")
-    assert_aborted(rig.migrate(staying, a, b, bandwidth=1))
+    assert_aborted(with_memory_sent(rig, staying, a, b))
     assert watch.wait() == BREACH
     permitted = rig.migrate(leaving, a, b)
     assert permitted.wait(), permitted.message
     assert_at_rest(rig, leaving, b)
     wait_state(a, lock, "held")
-    assert a.lock_property(lock, "Breaches") == 2
+    assert times_ended(a, lock) == 2 and a.lock_property(lock, "Breaches") >= 1
     assert types(a, "emil", "ready").startswith("GO")
     assert_refused_by(rig.migrate(leaving, b, a), lock, REASON, owner="emil")
 

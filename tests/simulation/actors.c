@@ -61,6 +61,20 @@ choose_profile(Sim *sim)
     profile->late = sometimes(sim, 200, 5, 200);
     profile->dies = sometimes(sim, 300, 20, 500);
     profile->disk_hangs = sometimes(sim, 300, 2, 50);
+    profile->suspends = sometimes(sim, 150, 20, 200);
+    profile->stops = sometimes(sim, 200, 20, 400);
+    profile->retries = sometimes(sim, 500, 50, 500);
+    profile->offline = sometimes(sim, 300, 50, 300);
+    profile->runtime_lost = sometimes(sim, 200, 100, 700);
+    profile->state_older = sometimes(sim, 150, 50, 300);
+    if (sim->world != WORLD_CROWD)
+        return;
+    profile->length = MIN(profile->length, 60 * SECOND);
+    profile->admin_pause = MIN(profile->admin_pause, 700 * MSEC);
+    profile->operator_pause = MIN(profile->operator_pause, 5 * SECOND);
+    profile->remote_pause = MIN(profile->remote_pause, 5 * SECOND);
+    profile->host_pause = MIN(profile->host_pause, 10 * SECOND);
+    profile->workers *= 5;
 }
 
 /* Any of them, in any order; all of them most often. */
@@ -133,6 +147,10 @@ choose_policy(Sim *sim)
     policy->max_locks = (guint)dice_roll(dice, 2, 16);
     policy->max_locks_per_user = (guint)dice_roll(dice, 1, 8);
     policy->max_admissions = (guint)dice_roll(dice, 1, 16);
+    if (sim->world == WORLD_CROWD) {
+        policy->max_locks = policy->max_locks_per_user = 24;
+        policy->max_admissions *= 4;
+    }
     policy->rules = choose_rules(sim);
     return policy;
 }
@@ -153,9 +171,22 @@ change_policy(Sim *sim)
 /* --- administrators ---------------------------------------------------------------------------------- */
 
 guint
+choose_few(Sim *sim)
+{
+    guint mask;
+
+    if (sim->world != WORLD_CROWD)
+        return (guint)dice_roll(&sim->dice, 1, (1 << sim->n_queues) - 1);
+    mask = 1u << dice_roll(&sim->dice, 0, sim->n_queues - 1);
+    if (dice_chance(&sim->dice, 200))
+        mask |= 1u << dice_roll(&sim->dice, 0, sim->n_queues - 1);
+    return mask;
+}
+
+guint
 choose_mask(Sim *sim)
 {
-    return dice_chance(&sim->dice, 250) ? MASK_ALL : (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+    return dice_chance(&sim->dice, sim->world == WORLD_CROWD ? 5 : 250) ? sim->mask_all : choose_few(sim);
 }
 
 Lock *
@@ -209,7 +240,7 @@ take(Sim *sim)
     Caller *caller;
     Lock *lock;
 
-    if (!sim->engine || known_lock(sim, id))
+    if (!daemon_is_there(sim) || known_lock(sim, id))
         return;
     fill_take(sim, &event, mask);
     lock = known_lock_new(sim, id, mask);
@@ -234,7 +265,7 @@ release(Sim *sim, Lock *lock, gboolean force)
     ApmigEvent event = {.type = APMIG_EVENT_RELEASE};
     Caller *caller;
 
-    if (!sim->engine)
+    if (!daemon_is_there(sim))
         return;
     caller = daemon_new_caller(sim, CALLER_RELEASE);
     caller->lock = lock;
@@ -266,7 +297,7 @@ vanish(Sim *sim)
 {
     Caller *caller;
 
-    if (!sim->callers->len)
+    if (!sim->callers->len || !daemon_is_there(sim))
         return;
     caller = g_ptr_array_index(sim->callers, (guint)dice_roll(&sim->dice, 0, sim->callers->len - 1));
     if (caller->migration)
@@ -295,7 +326,7 @@ administrate(Sim *sim)
         release(sim, NULL, FALSE);
     else if (what < 97)
         vanish(sim);
-    else
+    else if (daemon_is_there(sim) || !sim->engine)
         change_policy(sim);
 }
 
@@ -320,6 +351,7 @@ note_asked(Sim *sim, Guest *guest)
     guest->in_mask |= guest->mask;
     guest->in_device = has_device;
     guest->in_incarnation = sim->incarnation;
+    guest->in_asked_at = sim->now;
 }
 
 void
@@ -330,7 +362,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
         guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid ? guest->device.uuid : NULL, NULL};
     Caller *caller;
 
-    if (!sim->engine) {
+    if (!daemon_is_there(sim)) {
         if (migration)
             migration_answered(sim, migration, FALSE);
         return;
@@ -414,6 +446,16 @@ cover_view_lost(Sim *sim)
 }
 
 static void
+cover_under_lock(Sim *sim, Situation situation)
+{
+    for (guint i = 0; sim->engine && i < sim->locks->len; i++)
+        if (((const Lock *)g_ptr_array_index(sim->locks, i))->listed) {
+            sim_cover(sim, situation);
+            return;
+        }
+}
+
+static void
 jump_clock(Sim *sim)
 {
     sim->realtime_offset += dice_roll(&sim->dice, -3600, 3600) * SECOND;
@@ -426,7 +468,17 @@ misfortune(Sim *sim)
 {
     const Profile *profile = &sim->profile;
 
-    if (dice_chance(&sim->dice, profile->view_fault)) {
+    if (profile->state_older && dice_chance(&sim->dice, 300))
+        daemon_back_up(sim);
+    if (dice_chance(&sim->dice, profile->suspends)) {
+        cover_under_lock(sim, COVER_SUSPENDED);
+        sim_suspend(sim, dice_spread(&sim->dice, 1 * SECOND, 600 * SECOND));
+    }
+    if (dice_chance(&sim->dice, profile->stops)) {
+        cover_under_lock(sim, COVER_STOOD_STILL);
+        daemon_stand_still(sim);
+    }
+    if (daemon_is_there(sim) && dice_chance(&sim->dice, profile->view_fault)) {
         cover_view_lost(sim);
         hypervisor_lose(sim, dice_chance(&sim->dice, 500));
     }
@@ -485,6 +537,7 @@ actors_calm_down(Sim *sim)
 {
     sim_trace(sim, "calm");
     sim->calm = TRUE;
+    sim->stands_until = 0;
     disk_set_state(sim, DISK_GOOD);
     cards_calm_down(sim);
     strangers_calm_down(sim);

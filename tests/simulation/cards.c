@@ -14,27 +14,15 @@ typedef struct {
     guint mask;
     guint incarnation;
     gboolean fails;
-    KeyQueue seen[N_QUEUES]; /* what each was when it was read */
+    KeyQueue seen[MAX_QUEUES]; /* what each was when it was read */
 } Reading;
-
-static guint
-adapter_of(guint i)
-{
-    return 4 + i / 2;
-}
-
-static guint
-domain_of(guint i)
-{
-    return 1 + i % 2;
-}
 
 /* --- the truth ----------------------------------------------------------------------------------- */
 
 void
 cards_init(Sim *sim)
 {
-    for (guint i = 0; i < N_QUEUES; i++)
+    for (guint i = 0; i < sim->n_queues; i++)
         sim->queues[i] = (KeyQueue){.readable = dice_chance(&sim->dice, 750), .cur = 1};
 }
 
@@ -43,7 +31,7 @@ bring_into_step(Sim *sim)
 {
     guint cur = (guint)dice_roll(&sim->dice, 1, 3);
 
-    for (guint i = 0; i < N_QUEUES; i++) {
+    for (guint i = 0; i < sim->n_queues; i++) {
         sim->queues[i].cur = cur;
         sim->queues[i].pending = FALSE;
         sim->queues[i].since = sim->now;
@@ -54,7 +42,7 @@ void
 cards_change(Sim *sim)
 {
     gint64 what = dice_roll(&sim->dice, 0, 99);
-    KeyQueue *queue = &sim->queues[dice_roll(&sim->dice, 0, N_QUEUES - 1)];
+    KeyQueue *queue = &sim->queues[dice_roll(&sim->dice, 0, sim->n_queues - 1)];
 
     if (what < 30)
         queue->pending = !queue->pending;
@@ -83,7 +71,7 @@ is_seen(const Sim *sim, guint mask, guint i)
 gboolean
 cards_are_unfinished(const Sim *sim, guint mask, gint64 since)
 {
-    for (guint i = 0; i < N_QUEUES; i++)
+    for (guint i = 0; i < sim->n_queues; i++)
         if (is_seen(sim, mask, i) && sim->queues[i].pending && sim->queues[i].since <= since)
             return TRUE;
     return FALSE;
@@ -92,9 +80,9 @@ cards_are_unfinished(const Sim *sim, guint mask, gint64 since)
 gboolean
 cards_differ(const Sim *sim, guint mask, gint64 since)
 {
-    for (guint i = 0; i < N_QUEUES; i++)
+    for (guint i = 0; i < sim->n_queues; i++)
         for (guint j = 0; j < i; j++)
-            if (domain_of(i) == domain_of(j) && is_seen(sim, mask, i) && is_seen(sim, mask, j) &&
+            if (sim_domain(i) == sim_domain(j) && is_seen(sim, mask, i) && is_seen(sim, mask, j) &&
                 sim->queues[i].cur != sim->queues[j].cur &&
                 MAX(sim->queues[i].since, sim->queues[j].since) <= since)
                 return TRUE;
@@ -104,7 +92,7 @@ cards_differ(const Sim *sim, guint mask, gint64 since)
 gboolean
 cards_changed(const Sim *sim, guint mask, gint64 since)
 {
-    for (guint i = 0; i < N_QUEUES; i++)
+    for (guint i = 0; i < sim->n_queues; i++)
         if ((mask & (1u << i)) && sim->queues[i].since > since)
             return TRUE;
     return FALSE;
@@ -113,8 +101,8 @@ cards_changed(const Sim *sim, guint mask, gint64 since)
 gboolean
 cards_are_named(const Sim *sim, guint mask, gint64 since, const char *text)
 {
-    for (guint i = 0; i < N_QUEUES; i++) {
-        g_autofree char *name = g_strdup_printf("%02x.%04x", adapter_of(i), domain_of(i));
+    for (guint i = 0; i < sim->n_queues; i++) {
+        g_autofree char *name = g_strdup_printf("%02x.%04x", sim_adapter(i), sim_domain(i));
 
         if ((mask & (1u << i)) && !sim->queues[i].readable && sim->queues[i].since <= since &&
             !strstr(text, name))
@@ -145,21 +133,21 @@ describe_host(const Sim *sim)
     host->present = !sim->profile.no_ap;
     if (!host->present)
         return host;
-    host_add_card(host, 4, "CEX8C");
-    host_add_card(host, 5, "CEX8C");
-    for (guint i = 0; i < N_QUEUES; i++)
-        host_add_queue(host, adapter_of(i), domain_of(i), sim->queues[i].readable ? "cex4queue" : "vfio_ap")
+    for (guint i = 0; i < sim->n_queues; i += 2)
+        host_add_card(host, sim_adapter(i), "CEX8C");
+    for (guint i = 0; i < sim->n_queues; i++)
+        host_add_queue(host, sim_adapter(i), sim_domain(i), sim->queues[i].readable ? "cex4queue" : "vfio_ap")
             ->online = APMIG_YES;
     return host;
 }
 
 /* Returns: (transfer full) (element-type ApmigKeyReading) */
 static GPtrArray *
-describe_readings(const Reading *reading)
+describe_readings(const Sim *sim, const Reading *reading)
 {
     GPtrArray *readings = g_ptr_array_new_with_free_func(g_free);
 
-    for (guint i = 0; i < N_QUEUES; i++) {
+    for (guint i = 0; i < sim->n_queues; i++) {
         const KeyQueue *seen = &reading->seen[i];
         g_autofree char *text =
             g_strdup_printf("AES NEW: %s\nAES CUR: valid 0x000000000000000%u\nAES OLD: invalid -\n",
@@ -169,8 +157,8 @@ describe_readings(const Reading *reading)
         if (!seen->readable)
             continue;
         key_reading = g_new0(ApmigKeyReading, 1);
-        key_reading->adapter = adapter_of(i);
-        key_reading->domain = domain_of(i);
+        key_reading->adapter = sim_adapter(i);
+        key_reading->domain = sim_domain(i);
         key_reading->mkvps = mkvps_of(text);
         g_ptr_array_add(readings, key_reading);
     }
@@ -190,7 +178,7 @@ answer(Sim *sim, gpointer object, guint64 number)
         return;
     check_keys_answer(sim, known_lock(sim, reading->lock), reading->op, reading->fails);
     host = describe_host(sim);
-    readings = describe_readings(reading);
+    readings = describe_readings(sim, reading);
     evidence = apmig_evidence_new();
     event.keys_read.op = reading->op;
     event.keys_read.error = reading->fails ? "the bus is not there" : NULL;
@@ -223,12 +211,12 @@ cards_read(Sim *sim, const ApmigAction *action)
     reading->mask = known_lock(sim, action->reading.lock_id)->mask;
     reading->incarnation = sim->incarnation;
     reading->fails = !sim->calm && dice_chance(&sim->dice, profile->failing_cards);
-    for (guint i = 0; i < N_QUEUES; i++) {
+    for (guint i = 0; i < sim->n_queues; i++) {
         delay += dice_spread(&sim->dice, 1 * MSEC, slow ? 20 * SECOND : 50 * MSEC);
         sim_queue(sim, delay, look, g_rc_box_acquire(reading), i, reading_unref);
     }
     if (sim->calm || !dice_chance(&sim->dice, profile->silent_cards))
-        sim_queue(sim, delay + dice_spread(&sim->dice, 1, 5 * MSEC), answer, g_rc_box_acquire(reading), 0,
-                  reading_unref);
+        sim_queue_for_daemon(sim, delay + dice_spread(&sim->dice, 1, 5 * MSEC), answer,
+                             g_rc_box_acquire(reading), 0, reading_unref);
     reading_unref(reading);
 }

@@ -26,7 +26,7 @@ is_under_lock(ApmigLockState state)
 static gboolean
 is_open_yes(const Sim *sim, const Migration *migration)
 {
-    return migration && migration->stage == STAGE_ALLOWED && !migration->hookless &&
+    return migration && migration->stage == STAGE_ALLOWED && !migration->hookless && !migration->forgotten &&
            sim->now <= migration->asked_at + sim->policy->admission_usec;
 }
 
@@ -298,7 +298,8 @@ due_answer(const Sim *sim, const Caller *caller)
 {
     gboolean waits = (caller->kind == CALLER_TAKE && !caller->no_wait) || caller->kind == CALLER_RELEASE ||
                      caller->kind >= CALLER_AMEND;
-    gint64 until = MAX(caller->opened_at + (waits ? caller->timeout : 0), sim->started_at);
+    gint64 until =
+        MAX(caller->opened_at + (waits ? caller->timeout : 0), MAX(sim->started_at, sim->awake_since));
 
     if (!disk_is_busy(sim) &&
         caller->kind != CALLER_AMEND) /* which may wait for the disk and then for the cards */
@@ -418,7 +419,7 @@ check_loaded(Sim *sim)
         else if (!guest->in_mask || guest->in_incarnation == sim->incarnation) {
             /* Its removal was not written any more, perhaps before it was asked for again, and refused since nothing was
              * loaded yet: what is on the disk may be of other queues. */
-            guest->in_mask = MASK_ALL;
+            guest->in_mask = sim->mask_all;
             guest->in_mixed = TRUE;
         }
     }
@@ -459,6 +460,11 @@ check_calm(Sim *sim)
             !known_lock(sim, record->id)->write_failed)
             sim_violation(sim, "I2", "lock %s had %u breaches, and %u are on the disk", record->id,
                           lock->record->breaches, record->breaches);
+        /* Refusals are written along with what else changes. */
+        if (record && record->attempts != lock->record->attempts && record->origin != APMIG_LOCK_RECOVERED &&
+            !known_lock(sim, record->id)->write_failed && !known_lock(sim, record->id)->refused)
+            sim_violation(sim, "I2", "lock %s had %u attempts, and %u are on the disk", record->id,
+                          lock->record->attempts, record->attempts);
         if (lock->state != APMIG_LOCK_HELD)
             sim_violation(sim, "live", "lock %s is %s, and nothing is in its way", lock->record->id,
                           apmig_lock_state_to_string(lock));

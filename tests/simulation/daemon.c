@@ -199,7 +199,7 @@ damage(Sim *sim, ApmigLockRecord *record)
     sim_trace(sim, "the file of lock %s is damaged", record->id);
     record->origin = APMIG_LOCK_RECOVERED;
     apmig_scope_unref(record->scope);
-    record->scope = apmig_scope_ref(sim_scope(sim, MASK_ALL));
+    record->scope = apmig_scope_ref(sim_scope(sim, sim->mask_all));
     g_free(record->reason);
     record->reason = g_strdup("its file is damaged");
     record->owner_uid = 0;
@@ -208,9 +208,9 @@ damage(Sim *sim, ApmigLockRecord *record)
     record->breaches = record->attempts = 0;
     g_clear_pointer(&record->guests, g_ptr_array_unref);
     g_clear_pointer(&record->departed, g_ptr_array_unref);
-    lock->left = lock->roster = 0;
+    lock->left = lock->roster = lock->departed = 0;
     lock->origin = APMIG_LOCK_RECOVERED;
-    lock->mask = MASK_ALL;
+    lock->mask = sim->mask_all;
     lock->held_at = 0;
     lock->on_busy = APMIG_ON_BUSY_UNSET;
     sim_cover(sim, COVER_RECOVERED);
@@ -224,8 +224,71 @@ note_record(Sim *sim, const ApmigAdmission *record)
 
     if (guest->in_mask && apmig_scope_equal(record->scope, sim_scope(sim, guest->in_mask)))
         return;
-    guest->in_mask = MASK_ALL;
+    guest->in_mask = sim->mask_all;
     guest->in_mixed = TRUE;
+}
+
+/* --- a state folder that is older ---------------------------------------------------------------- */
+
+static GHashTable *
+copy_locks(GHashTable *locks)
+{
+    GHashTable *copy =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)apmig_lock_record_free);
+    GHashTableIter iter;
+    const ApmigLockRecord *record;
+
+    g_hash_table_iter_init(&iter, locks);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&record))
+        g_hash_table_insert(copy, g_strdup(record->id), apmig_lock_record_copy(record));
+    return copy;
+}
+
+void
+daemon_back_up(Sim *sim)
+{
+    g_clear_pointer(&sim->older_locks, g_hash_table_unref);
+    sim->older_locks = copy_locks(sim->durable_locks);
+}
+
+static ApmigLockRecord *
+damage_new(Sim *sim, const char *id)
+{
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+
+    record->id = g_strdup(id);
+    record->scope = apmig_scope_ref(sim_scope(sim, sim->mask_all));
+    record->reason = g_strdup("the state folder is older than it was");
+    record->change_id = g_strdup("");
+    record->owner_name = g_strdup("root");
+    record->origin = APMIG_LOCK_RECOVERED;
+    return record;
+}
+
+/* As it was at the backup, and a lock that stands for what is not known; the store notices by what the runtime folder has. */
+static void
+restore_backup(Sim *sim)
+{
+    g_autofree char *id = g_strdup_printf("%08x", (guint32)dice_next(&sim->dice));
+
+    if (!sim->older_locks || !dice_chance(&sim->dice, sim->profile.state_older) || known_lock(sim, id))
+        return;
+    sim_trace(sim, "the state folder is an older one");
+    sim_cover(sim, COVER_STATE_OLDER);
+    g_hash_table_unref(sim->durable_locks);
+    sim->durable_locks = copy_locks(sim->older_locks);
+    g_hash_table_insert(sim->durable_locks, g_strdup(id), damage_new(sim, id));
+    known_lock_new(sim, id, sim->mask_all)->origin = APMIG_LOCK_RECOVERED;
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+        const ApmigLockRecord *record = g_hash_table_lookup(sim->durable_locks, lock->id);
+
+        release_over(lock);
+        lock->adopted = record && record->origin == APMIG_LOCK_BY_REQUEST;
+        if (record)
+            lock->mask = record->origin == APMIG_LOCK_RECOVERED ? sim->mask_all : lock->asked_mask;
+    }
+    truth_crash(sim);
 }
 
 static void
@@ -240,6 +303,7 @@ load(Sim *sim, gpointer object, guint64 incarnation)
 
     if (sim->incarnation != incarnation || !sim->engine)
         return;
+    restore_backup(sim);
     g_hash_table_iter_init(&iter, sim->durable_locks);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         damage(sim, value);
@@ -277,7 +341,8 @@ start(Sim *sim, gpointer object, guint64 incarnation)
     if (dice_chance(&sim->dice, 800))
         load(sim, NULL, incarnation);
     else
-        sim_queue(sim, dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND), load, NULL, incarnation, NULL);
+        sim_queue_for_daemon(sim, dice_spread(&sim->dice, 1 * MSEC, 3 * SECOND), load, NULL, incarnation,
+                             NULL);
     hypervisor_connect(sim, dice_spread(&sim->dice, 5 * MSEC, 2 * SECOND));
 }
 
@@ -308,12 +373,31 @@ die(Sim *sim, gboolean reboot)
     check_crash(sim, reboot);
     g_clear_pointer(&sim->engine, apmig_engine_free);
     sim->loaded = FALSE;
+    sim->stands_until = 0;
     sim->deadlines_in_place = 0;
     disk_drop_writes(sim);
     hypervisor_forget(sim);
     g_hash_table_remove_all(sim->efforts);
     drop_callers(sim);
     daemon_start(sim, dice_spread(&sim->dice, 5 * MSEC, 20 * SECOND));
+}
+
+/* With the admissions and permits that were in it. Nobody can know any more what the hook was told. */
+static void
+lose_runtime(Sim *sim)
+{
+    sim_trace(sim, "the runtime folder is lost");
+    sim_cover(sim, COVER_RUNTIME_LOST);
+    g_hash_table_remove_all(sim->durable_admissions);
+    g_hash_table_remove_all(sim->durable_permits);
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (guest->expected)
+            guest->expected->forgotten = TRUE;
+        if (guest->migration && !guest->migration->outgoing)
+            guest->migration->stray = TRUE;
+    }
 }
 
 void
@@ -323,6 +407,24 @@ daemon_crash(Sim *sim)
         return;
     sim_trace(sim, "the daemon dies");
     die(sim, FALSE);
+    if (dice_chance(&sim->dice, sim->profile.runtime_lost))
+        lose_runtime(sim);
+}
+
+gboolean
+daemon_is_there(const Sim *sim)
+{
+    return sim->engine && sim->now >= sim->stands_until;
+}
+
+void
+daemon_stand_still(Sim *sim)
+{
+    if (!daemon_is_there(sim))
+        return;
+    sim->stands_until = sim->now + dice_spread(&sim->dice, 100 * MSEC, 60 * SECOND);
+    sim->awake_since = sim->stands_until;
+    sim_trace(sim, "the daemon stands still until %" G_GINT64_FORMAT, sim->stands_until);
 }
 
 void

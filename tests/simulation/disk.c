@@ -187,7 +187,8 @@ start_next(Sim *sim, Writer *writer)
         writer->hangs_until = sim->now + dice_spread(&sim->dice, 1 * SECOND, 300 * SECOND);
         sim_trace(sim, "the disk hangs");
     }
-    sim_queue(sim, dice_spread(&sim->dice, 100, slowest), next_write, writer, sim->incarnation, NULL);
+    sim_queue_for_daemon(sim, dice_spread(&sim->dice, 100, slowest), next_write, writer, sim->incarnation,
+                         NULL);
 }
 
 static void
@@ -199,7 +200,7 @@ next_write(Sim *sim, gpointer object, guint64 incarnation)
     if (sim->incarnation != incarnation)
         return;
     if (!sim->calm && sim->now < writer->hangs_until) {
-        sim_queue(sim, 500 * MSEC, next_write, writer, incarnation, NULL);
+        sim_queue_for_daemon(sim, 500 * MSEC, next_write, writer, incarnation, NULL);
         return;
     }
     write = g_queue_pop_head(&writer->writes);
@@ -211,7 +212,8 @@ next_write(Sim *sim, gpointer object, guint64 incarnation)
         gint64 at = sim->now + dice_spread(&sim->dice, 20, 5 * MSEC);
 
         writer->last_answer_at = MAX(writer->last_answer_at, at);
-        sim_queue(sim, writer->last_answer_at - sim->now, answer, write, 0, (GDestroyNotify)write_free);
+        sim_queue_for_daemon(sim, writer->last_answer_at - sim->now, answer, write, 0,
+                             (GDestroyNotify)write_free);
     }
     sim->disk_idle_since = sim->now;
     start_next(sim, writer);

@@ -83,7 +83,11 @@ enter(Sim *sim, Migration *migration, Stage stage, gint64 delay)
     if (moves && stage == STAGE_TRANSFER)
         migration->stream_at = sim->now;
     if (moves && stage == STAGE_TRANSFER && migration->outgoing)
+        migration->may_count += 2; /* libvirt's event of it may come after its end was seen */
+    if (moves && stage == STAGE_TRANSFER && migration->outgoing)
         hypervisor_tell(sim, NEWS_SENDING, migration->guest);
+    if (moves && stage == STAGE_STOP_COPY)
+        migration->suspended = TRUE;
     if (moves && stage == STAGE_STOP_COPY)
         hypervisor_tell(sim, NEWS_SUSPENDED, migration->guest);
     if (moves && *migration->guest->device.uuid) {
@@ -127,9 +131,9 @@ choose_queues(Sim *sim, Guest *guest)
     if (guest->kind == APMIG_AFFECTED_NO)
         guest->mask = 0;
     else if (guest->kind == APMIG_AFFECTED_UNKNOWN || kind == 3)
-        guest->mask = MASK_ALL;
+        guest->mask = sim->mask_all;
     else
-        guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+        guest->mask = choose_few(sim);
     choose_device(sim, guest);
     guest->varies = guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid && dice_chance(&sim->dice, 600);
 }
@@ -162,7 +166,7 @@ resume(Sim *sim, gpointer object, guint64 life)
 void
 guests_init(Sim *sim)
 {
-    sim->n_guests = (guint)dice_roll(&sim->dice, 1, MAX_GUESTS);
+    sim->n_guests = sim->world == WORLD_CROWD ? MAX_GUESTS : (guint)dice_roll(&sim->dice, 1, 7);
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
@@ -201,9 +205,11 @@ guest_stop(Sim *sim, Guest *guest)
 {
     if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
         return;
+    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
+        truth_may_count(guest->told.migration); /* nobody has seen it stay */
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s stops", guest->name);
-    hypervisor_tell(sim, NEWS_STOPPED, guest);
+    hypervisor_tell(sim, dice_chance(&sim->dice, 800) ? NEWS_STOPPED : NEWS_STOPPED_LOST, guest);
 }
 
 void
@@ -225,7 +231,7 @@ guest_reassign(Sim *sim, Guest *guest)
 
     if (guest->presence != GUEST_ACTIVE || !guest->varies || !is_idle(guest))
         return;
-    guest->mask = (guint)dice_roll(&sim->dice, 1, (1 << N_QUEUES) - 1);
+    guest->mask = choose_few(sim);
     sim_trace(sim, "the device of %s has other queues now, %02x", guest->name, guest->mask);
     if (locks && locks->len)
         sim_cover(sim, COVER_REASSIGNED);
@@ -236,8 +242,17 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
 {
     Guest *guest = object;
 
+    /* The job may have ended with an earlier life of the guest. */
+    gboolean saved = guest->other_job && !guest->migration && dice_chance(&sim->dice, 200);
+
     guest->other_job = FALSE;
     hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_JOB_SAVED : NEWS_HINT, guest);
+    if (!saved)
+        return;
+    set_presence(sim, guest, GUEST_ABSENT);
+    sim_trace(sim, "%s is saved", guest->name);
+    sim_cover(sim, COVER_SAVED);
+    hypervisor_tell(sim, NEWS_STOPPED, guest);
 }
 
 void
@@ -317,8 +332,11 @@ end(Sim *sim, Migration *migration, gboolean completed)
     } else {
         if (!guest->stranded)
             run_device(sim, guest);
-        /* libvirt has no event for it; only its status folder may move. */
-        if (dice_chance(&sim->dice, 200))
+        /* libvirt has no event for it, unless the guest had been suspended; only its status folder may move. */
+        if (migration->suspended && !guest->stranded) {
+            sim_cover(sim, COVER_RESUMED);
+            hypervisor_tell(sim, NEWS_RESUMED, guest);
+        } else if (dice_chance(&sim->dice, 200))
             hypervisor_tell(sim, NEWS_HINT, guest);
     }
 }
@@ -359,14 +377,30 @@ is_expected(const Sim *sim, const Guest *guest)
     return g_hash_table_contains(sim->durable_admissions, guest->uuid) || permits_have_user(sim, guest);
 }
 
+/* The source has, before its guest appeared here, and tries again. */
+static void
+give_up(Sim *sim, Guest *guest)
+{
+    if (!guest->expected || guest->expected->stage != STAGE_ALLOWED || guest->expected->hookless)
+        return;
+    sim_cover(sim, COVER_RETRIED);
+    end(sim, guest->expected, FALSE);
+}
+
 void
 guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
 {
     Migration *migration;
 
-    /* The hook may also ask for a guest that turns out to be active here already. */
-    if (guest->expected || guest->migration || guest->changing || sim->now - guest->since < SECOND)
+    if (!hookless && dice_chance(&sim->dice, sim->profile.retries))
+        give_up(sim, guest);
+    /* The hook may also ask for a guest that turns out to be active here already, or to come in. */
+    if (guest->expected || guest->changing || sim->now - guest->since < SECOND ||
+        (guest->migration && (hookless || guest->migration->outgoing || guest->migration->stray ||
+                              !dice_chance(&sim->dice, sim->profile.retries))))
         return;
+    if (guest->migration)
+        sim_cover(sim, COVER_ASKED_AGAIN);
     /* One that the hook has let in, or has asked for, is not mistaken for another that nobody asked for. */
     if (hookless &&
         (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec || is_expected(sim, guest)))
@@ -413,16 +447,19 @@ migration_answered(Sim *sim, Migration *migration, gboolean allowed)
     if (!allowed || migration->guest->presence != GUEST_ABSENT)
         end(sim, migration, FALSE);
     else {
-        migration->never = dice_chance(&sim->dice, 100);
+        migration->offline = dice_chance(&sim->dice, sim->profile.offline);
+        migration->never = migration->offline || dice_chance(&sim->dice, 100);
         enter(sim, migration, STAGE_ALLOWED,
-              migration->never ? sim->policy->admission_usec + 5 * SECOND : appearance_delay(sim));
+              migration->never && dice_chance(&sim->dice, 500) ? sim->policy->admission_usec + 5 * SECOND
+                                                               : appearance_delay(sim));
     }
 }
 
 static gboolean
 is_late(const Sim *sim, const Migration *migration)
 {
-    return migration->hookless || sim->now > migration->asked_at + sim->policy->admission_usec;
+    return migration->hookless || migration->forgotten ||
+           sim->now > migration->asked_at + sim->policy->admission_usec;
 }
 
 static void
@@ -430,11 +467,16 @@ appear(Sim *sim, Migration *migration)
 {
     Guest *guest = migration->guest;
 
+    if (migration->offline && guest->presence == GUEST_ABSENT) {
+        sim_cover(sim, COVER_OFFLINE);
+        hypervisor_tell(sim, NEWS_DEFINED, guest);
+    }
     if (migration->never || guest->presence != GUEST_ABSENT) {
         end(sim, migration, FALSE);
         return;
     }
     migration->stray = is_late(sim, migration);
+    truth_may_count(migration);
     migration->began_at = sim->now;
     guest->expected = NULL;
     guest->migration = migration;
@@ -597,6 +639,8 @@ guests_disturbed(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
+        if (guest->migration)
+            truth_may_count(guest->migration);
         if (guest->migration && dice_chance(&sim->dice, 500)) {
             gboolean done = guest->migration->outgoing && guest->migration->stage == STAGE_DONE;
 

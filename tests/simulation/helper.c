@@ -77,6 +77,13 @@ deliver(Sim *sim, Call *call)
     daemon_deliver(sim, &event);
 }
 
+/* The daemon hears of it. */
+static void
+tell(Sim *sim, Call *call, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number))
+{
+    sim_queue_for_daemon(sim, delay, func, g_rc_box_acquire(call), 0, call_unref);
+}
+
 static void
 answered(Sim *sim, gpointer object, guint64 number)
 {
@@ -87,7 +94,7 @@ static void
 answer(Sim *sim, Call *call, ApmigStepOutcome outcome)
 {
     call->outcome = outcome;
-    then(sim, call, dice_spread(&sim->dice, 100, 5 * MSEC), answered);
+    tell(sim, call, dice_spread(&sim->dice, 100, 5 * MSEC), answered);
 }
 
 static void
@@ -317,7 +324,7 @@ helper_run(Sim *sim, const ApmigAction *action, Guest *guest)
              slow ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                   : dice_spread(&sim->dice, 1 * MSEC, 30 * MSEC),
              arrive);
-        then(sim, call, (dice_chance(&sim->dice, 500) ? 1 : 2) * CLIENT_DEADLINE, time_is_up);
+        tell(sim, call, (dice_chance(&sim->dice, 500) ? 1 : 2) * CLIENT_DEADLINE, time_is_up);
     }
     call_unref(call);
 }

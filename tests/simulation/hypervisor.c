@@ -65,11 +65,17 @@ static void
 deliver_message(Sim *sim, gpointer object, guint64 number)
 {
     static const ApmigNews kinds[] = {
-        [NEWS_CHANGED] = APMIG_NEWS_CHANGED,           [NEWS_STARTED] = APMIG_NEWS_STARTED,
-        [NEWS_ARRIVING] = APMIG_NEWS_ARRIVING,         [NEWS_SENDING] = APMIG_NEWS_SENDING,
-        [NEWS_SUSPENDED] = APMIG_NEWS_SUSPENDED,       [NEWS_RESUMED] = APMIG_NEWS_RESUMED,
-        [NEWS_JOB_SAVED] = APMIG_NEWS_JOB_SAVED,       [NEWS_STOPPED] = APMIG_NEWS_STOPPED,
-        [NEWS_STOPPED_LOST] = APMIG_NEWS_STOPPED_LOST, [NEWS_STOPPED_MIGRATED] = APMIG_NEWS_STOPPED_MIGRATED,
+        [NEWS_CHANGED] = APMIG_NEWS_CHANGED,
+        [NEWS_STARTED] = APMIG_NEWS_STARTED,
+        [NEWS_ARRIVING] = APMIG_NEWS_ARRIVING,
+        [NEWS_SENDING] = APMIG_NEWS_SENDING,
+        [NEWS_SUSPENDED] = APMIG_NEWS_SUSPENDED,
+        [NEWS_RESUMED] = APMIG_NEWS_RESUMED,
+        [NEWS_JOB_SAVED] = APMIG_NEWS_JOB_SAVED,
+        [NEWS_STOPPED] = APMIG_NEWS_STOPPED,
+        [NEWS_DEFINED] = APMIG_NEWS_DEFINED,
+        [NEWS_STOPPED_LOST] = APMIG_NEWS_STOPPED_LOST,
+        [NEWS_STOPPED_MIGRATED] = APMIG_NEWS_STOPPED_MIGRATED,
     };
     Message *message = object;
     Guest *guest = message->guest;
@@ -88,10 +94,15 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.news.what = kinds[message->news];
     }
     if (message->news == NEWS_CHANGED || message->news == NEWS_STARTED || message->news == NEWS_ARRIVING) {
+        truth_forget_sent(guest);
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
         guest->facts_from = sim->now;
     }
+    if (message->news == NEWS_SENDING && message->migration)
+        truth_guest_sends(sim, message->migration);
+    if (message->news == NEWS_SENDING && !message->migration)
+        sim->may_count++;
     if (message->news == NEWS_STOPPED_MIGRATED)
         truth_guest_leaves(sim, message->migration);
     if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {
@@ -114,12 +125,12 @@ hypervisor_tell(Sim *sim, News news, Guest *guest)
     message->news = news;
     message->guest = guest;
     message->connection = sim->connection;
-    message->migration = guest->leaving;
+    message->migration = news == NEWS_SENDING ? guest->migration : guest->leaving;
     at = sim->now + (dice_chance(&sim->dice, sim->profile.late)
                          ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                          : dice_spread(&sim->dice, 100, 20 * MSEC));
     sim->last_event_at = MAX(sim->last_event_at, at);
-    sim_queue(sim, sim->last_event_at - sim->now, deliver_message, message, 0, g_free);
+    sim_queue_for_daemon(sim, sim->last_event_at - sim->now, deliver_message, message, 0, g_free);
 }
 
 /* --- questions ------------------------------------------------------------------------------------- */
@@ -194,6 +205,10 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
+    if (told->stopped_at && question->asked_at >= told->stopped_at)
+        told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
+    if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
+        told->facts = FALSE;
     if (question->asked_at >= told->stopped_at)
         told->stopped_at = 0;
     told->good_at = sim->now;
@@ -304,7 +319,8 @@ looked(Sim *sim, gpointer object, guint64 number)
         return;
     }
     look(sim, question, 0);
-    sim_queue(sim, question->deliver_at - sim->now, answer, g_rc_box_acquire(question), 0, g_rc_box_release);
+    sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0), answer, g_rc_box_acquire(question), 0,
+                         g_rc_box_release);
 }
 
 static void
@@ -352,7 +368,8 @@ heartbeat_answered(Sim *sim, gpointer object, guint64 token)
     if (!is_current(sim, question->incarnation, question->connection))
         return;
     if (is_starved(sim)) {
-        sim_queue(sim, 200 * MSEC, heartbeat_answered, g_rc_box_acquire(object), token, g_rc_box_release);
+        sim_queue_for_daemon(sim, 200 * MSEC, heartbeat_answered, g_rc_box_acquire(object), token,
+                             g_rc_box_release);
         return;
     }
     event.heartbeat.token = token;
@@ -373,7 +390,7 @@ hypervisor_heartbeat(Sim *sim, guint64 token)
     question->fails = !sim->calm && dice_chance(&sim->dice, sim->profile.failing);
     question->incarnation = sim->incarnation;
     question->connection = sim->connection;
-    sim_queue(sim, answer_delay(sim), heartbeat_answered, question, token, g_rc_box_release);
+    sim_queue_for_daemon(sim, answer_delay(sim), heartbeat_answered, question, token, g_rc_box_release);
 }
 
 /* --- steps --------------------------------------------------------------------------------------- */
@@ -410,7 +427,7 @@ step_arrives(Sim *sim, gpointer object, guint64 number)
 
     step->outcome = migration_abort(sim, step->guest);
     sim_trace(sim, "the abort of %s arrives", step->guest->name);
-    sim_queue(sim, answer_delay(sim), step_finished, g_rc_box_acquire(step), 0, g_rc_box_release);
+    sim_queue_for_daemon(sim, answer_delay(sim), step_finished, g_rc_box_acquire(step), 0, g_rc_box_release);
 }
 
 void
@@ -451,7 +468,8 @@ hypervisor_stamp(Sim *sim, guint64 op)
     step->op = op;
     step->incarnation = sim->incarnation;
     step->connection = sim->connection;
-    sim_queue(sim, (1 + (gint64)(step->op % 50)) * MSEC, stamp_finished, step, 0, g_rc_box_release);
+    sim_queue_for_daemon(sim, (1 + (gint64)(step->op % 50)) * MSEC, stamp_finished, step, 0,
+                         g_rc_box_release);
 }
 
 /* --- the connection ---------------------------------------------------------------------------------- */
@@ -463,6 +481,9 @@ forget_told(Sim *sim)
         Guest *guest = &sim->guests[i];
 
         guest->changing = FALSE;
+        truth_forget_sent(guest);
+        if (guest->migration)
+            truth_may_count(guest->migration);
         if (guest->told.asked_at)
             guest->before = guest->told;
         guest->told = (Told){0};
@@ -502,7 +523,7 @@ try_connect(Sim *sim, gpointer object, guint64 incarnation)
 void
 hypervisor_connect(Sim *sim, gint64 delay)
 {
-    sim_queue(sim, delay, try_connect, NULL, sim->incarnation, NULL);
+    sim_queue_for_daemon(sim, delay, try_connect, NULL, sim->incarnation, NULL);
 }
 
 static void

@@ -20,7 +20,7 @@ amend(Sim *sim)
     ApmigEvent event = {.type = APMIG_EVENT_AMEND};
     Caller *caller;
 
-    if (!state)
+    if (!state || !daemon_is_there(sim))
         return;
     caller = daemon_new_caller(sim, CALLER_AMEND);
     caller->lock = lock;
@@ -46,7 +46,7 @@ check(Sim *sim)
     ApmigEvent event = {.type = APMIG_EVENT_CHECK};
     Caller *caller;
 
-    if (!lock || !sim->engine)
+    if (!lock || !daemon_is_there(sim))
         return;
     caller = daemon_new_caller(sim, CALLER_CHECK);
     caller->lock = lock;
@@ -64,7 +64,7 @@ rehearse(Sim *sim)
     ApmigEvent event = {.type = APMIG_EVENT_TAKE};
     Caller *caller;
 
-    if (!sim->engine)
+    if (!daemon_is_there(sim))
         return;
     caller = daemon_new_caller(sim, CALLER_REHEARSE);
     caller->mask = mask;

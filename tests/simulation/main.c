@@ -4,6 +4,7 @@
  * and the end of its trace shown.
  */
 #include <locale.h>
+#include <string.h>
 
 #include "simulation.h"
 
@@ -14,13 +15,14 @@ typedef struct {
     gboolean trace;
     gboolean expect_violation;
     gboolean coverage;
+    World world;
 } Options;
 
 static void
-show_violation(guint64 seed)
+show_violation(World world, guint64 seed)
 {
     guint64 counts[N_SITUATIONS] = {0};
-    Sim *sim = sim_new(seed, counts);
+    Sim *sim = sim_new(world, seed, counts);
     char *line;
 
     sim->trace_tail = g_queue_new();
@@ -32,15 +34,16 @@ show_violation(guint64 seed)
         printf("# %s\n", line);
         g_free(line);
     }
-    printf("# all of it: simulation --seed %" G_GUINT64_FORMAT " --trace\n", seed);
+    printf("# all of it: simulation%s --seed %" G_GUINT64_FORMAT " --trace\n",
+           world == WORLD_CROWD ? " --world crowd" : "", seed);
     sim_free(sim);
 }
 
 /* Returns: (transfer full) (nullable): which rule the run broke. */
 static char *
-run_seed(guint64 seed, gboolean trace, guint64 *counts, guint64 *events)
+run_seed(World world, guint64 seed, gboolean trace, guint64 *counts, guint64 *events)
 {
-    Sim *sim = sim_new(seed, counts);
+    Sim *sim = sim_new(world, seed, counts);
     char *violation;
 
     sim->trace = trace ? stdout : NULL;
@@ -63,7 +66,7 @@ run_seeds(const Options *options)
     double seconds;
 
     while (!violation) {
-        violation = run_seed(seed, options->trace, counts, &events);
+        violation = run_seed(options->world, seed, options->trace, counts, &events);
         if (violation)
             break;
         seed++;
@@ -73,7 +76,7 @@ run_seeds(const Options *options)
     }
     seconds = (double)(g_get_monotonic_time() - start) / SECOND;
     if (violation && !options->expect_violation && !options->trace)
-        show_violation(seed);
+        show_violation(options->world, seed);
     printf("# %" G_GUINT64_FORMAT " seeds, %" G_GUINT64_FORMAT " events in %.1f s: %.0f events/s\n",
            seed - (guint64)options->first_seed + (violation != NULL), events, seconds,
            (double)events / MAX(seconds, 1e-6));
@@ -95,6 +98,7 @@ int
 main(int argc, char **argv)
 {
     Options options = {.first_seed = -1, .n_seeds = -1};
+    g_autofree char *world = NULL;
     const GOptionEntry entries[] = {
         {"seed", 's', 0, G_OPTION_ARG_INT64, &options.first_seed,
          "The first seed (1); without --seeds and --seconds: only this one", "S"},
@@ -104,6 +108,8 @@ main(int argc, char **argv)
         {"coverage", 0, 0, G_OPTION_ARG_NONE, &options.coverage, "Fail if a situation never occurred", NULL},
         {"expect-violation", 0, 0, G_OPTION_ARG_NONE, &options.expect_violation,
          "Fail unless a rule is broken: the engine is a mutation", NULL},
+        {"world", 0, 0, G_OPTION_ARG_STRING, &world,
+         "small, or crowd: 30 guests and 20 locks at a time (small)", "W"},
         {NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new("- simulate apmigd's engine");
@@ -115,6 +121,11 @@ main(int argc, char **argv)
         fprintf(stderr, "%s\n", error->message);
         return 2;
     }
+    if (world && strcmp(world, "crowd") != 0 && strcmp(world, "small") != 0) {
+        fprintf(stderr, "there is no world %s\n", world);
+        return 2;
+    }
+    options.world = world && strcmp(world, "crowd") == 0 ? WORLD_CROWD : WORLD_SMALL;
     if (options.n_seeds < 0)
         options.n_seeds = options.first_seed >= 0 ? 1 : 100;
     options.first_seed = MAX(options.first_seed, 1);

@@ -3,7 +3,8 @@
 """Makes mutated copies of source files.
 
     mutate.py MUTATION SOURCE OUTPUT    a mutated copy of one
-    mutate.py --list FOLDER SOURCE...   for each mutation in the folder a line: its name and the source that it is of
+    mutate.py --list FOLDER SOURCE...   for each mutation in the folder a line: its name, the source that it is of, and who
+                                        is to notice it
 
 A mutation is a file in mutations/: lines of explanation, then one or more replacements
 
@@ -13,7 +14,8 @@ A mutation is a file in mutations/: lines of explanation, then one or more repla
     what stands in its place
     >>>>
 
-It breaks one rule of the engine on purpose; a simulation that does not notice is at fault.
+It breaks one rule of the engine on purpose; a simulation that does not notice is at fault. What no simulation meets within
+minutes is in tests/unit/mutations, with a line that names the unit test in its place: "Noticed by: engine-admissions".
 """
 import pathlib
 import re
@@ -45,6 +47,11 @@ def find_source(mutation, texts):
     return found[0]
 
 
+def find_witness(mutation):
+    found = re.search(r"^Noticed by: (\S+)$", mutation.read_text("utf-8"), re.MULTILINE)
+    return found.group(1) if found else "simulation"
+
+
 def main():
     arguments = sys.argv[1:]
     if arguments[0] != "--list":
@@ -52,7 +59,7 @@ def main():
         return
     texts = {source: pathlib.Path(source).read_text("utf-8") for source in arguments[2:]}
     for mutation in sorted(pathlib.Path(arguments[1]).iterdir()):
-        print(mutation.name, find_source(mutation, texts))
+        print(mutation.name, find_source(mutation, texts), find_witness(mutation))
 
 
 if __name__ == "__main__":

@@ -63,17 +63,20 @@ find_open(const Sim *sim, const Guest *guest)
     return NULL;
 }
 
-/* Returns: (nullable): the newest. */
+/* Returns: (nullable): the one that was used last: one by its name and one by its UUID may both be. */
 static Permit *
 find_used(const Sim *sim, const Guest *guest, gboolean outgoing)
 {
-    for (guint i = sim->permits->len; i > 0; i--) {
-        Permit *permit = g_ptr_array_index(sim->permits, i - 1);
+    Permit *found = NULL;
 
-        if (permit->guest == guest && permit->stand == PERMIT_USED && !permit->outgoing == !outgoing)
-            return permit;
+    for (guint i = 0; i < sim->permits->len; i++) {
+        Permit *permit = g_ptr_array_index(sim->permits, i);
+
+        if (permit->guest == guest && permit->stand == PERMIT_USED && !permit->outgoing == !outgoing &&
+            (!found || permit->turn >= found->turn))
+            found = permit;
     }
-    return NULL;
+    return found;
 }
 
 gboolean
@@ -143,9 +146,9 @@ act(Sim *sim, gpointer object, guint64 number)
 {
     if (sim->calm)
         return;
-    if (sim->engine && dice_chance(&sim->permit_dice, 850))
+    if (daemon_is_there(sim) && dice_chance(&sim->permit_dice, 850))
         give(sim);
-    else if (sim->engine)
+    else if (daemon_is_there(sim))
         revoke_any(sim);
     sim_queue(sim, dice_roll(&sim->permit_dice, 10 * MSEC, 2 * sim->permit_pause), act, NULL, 0, NULL);
 }
@@ -256,6 +259,7 @@ check_use_permit(Sim *sim, const ApmigPermit *record)
         return;
     if (permit->turn == (guint)sim->n_events)
         sim_cover(sim, COVER_PERMIT_WAITED);
+    truth_forget_sent(permit->guest);
     permit->stand = PERMIT_USED;
     permit->outgoing = record->outgoing;
     permit->turn = (guint)sim->n_events;

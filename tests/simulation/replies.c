@@ -22,7 +22,7 @@ known_lock_new(Sim *sim, const char *id, guint mask)
     Lock *lock = g_new0(Lock, 1);
 
     lock->id = g_strdup(id);
-    lock->mask = mask;
+    lock->mask = lock->asked_mask = mask;
     lock->asked_at = sim->now;
     lock->requested_at = sim_realtime(sim);
     g_ptr_array_add(sim->locks, lock);
@@ -65,6 +65,47 @@ overlapping_lock(Sim *sim, guint mask, const Lock *except)
 
 /* --- what is written ------------------------------------------------------------------------------- */
 
+/* Returns: since when the first of those waits who may get @lock by a request, and not at once; G_MAXINT64: nobody does, or
+ * it may be somebody who takes it over. */
+static gint64
+adoption_asked_at(const Sim *sim, const Lock *lock)
+{
+    gint64 asked_at = G_MAXINT64;
+
+    for (guint i = 0; i < sim->callers->len; i++) {
+        const Caller *caller = g_ptr_array_index(sim->callers, i);
+
+        if (caller->kind == CALLER_AMEND && caller->lock == lock)
+            return G_MAXINT64;
+        if (caller->kind == CALLER_TAKE && caller->lock != lock && caller->lock->mask == lock->mask) {
+            if (caller->no_wait)
+                return G_MAXINT64;
+            asked_at = MIN(asked_at, caller->opened_at);
+        }
+    }
+    return asked_at;
+}
+
+/* Who adopts it gets it by a reading that began after he asked. */
+static void
+check_adoption(Sim *sim, const Lock *lock)
+{
+    const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, lock->id);
+    gint64 asked_at = adoption_asked_at(sim, lock);
+
+    if (asked_at == G_MAXINT64)
+        return;
+    if (state->state != APMIG_LOCK_HELD)
+        sim_violation(sim, "I1", "lock %s is adopted, and not held", lock->id);
+    if (sim->listed_from < asked_at)
+        sim_violation(sim, "I1", "lock %s is adopted, and the guests were not listed since", lock->id);
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (truth_knows(lock, &sim->guests[i]) && sim->guests[i].since < asked_at &&
+            sim->guests[i].told.asked_at < asked_at)
+            sim_violation(sim, "I1", "lock %s is adopted, and %s was not asked since", lock->id,
+                          sim->guests[i].name);
+}
+
 static void
 check_persist(Sim *sim, const ApmigLockRecord *record)
 {
@@ -86,6 +127,12 @@ check_persist(Sim *sim, const ApmigLockRecord *record)
                       record->id, lock->held_at, record->held_at);
     if (!record->reason || !record->change_id || !record->owner_name)
         sim_violation(sim, "I3", "the record of lock %s is incomplete", record->id);
+    if (!lock->living && overlapping_lock(sim, lock->mask, lock))
+        sim_violation(sim, "I1", "lock %s is written, and overlaps lock %s", lock->id,
+                      overlapping_lock(sim, lock->mask, lock)->id);
+    if (record->origin == APMIG_LOCK_BY_REQUEST && on_disk(sim, lock->id) &&
+        on_disk(sim, lock->id)->origin == APMIG_LOCK_BY_ITSELF)
+        check_adoption(sim, lock);
     if (record->held_at)
         lock->hold_decided = TRUE;
     lock->living = TRUE;
@@ -377,6 +424,11 @@ check_action(Sim *sim, const ApmigAction *action)
     case APMIG_ACTION_LOG:
         if (action->entry.log == APMIG_LOG_LOCK_BREACHED)
             check_breach_logged(sim, action);
+        if (action->entry.log == APMIG_LOG_ADMISSION_DENIED && action->entry.lock_id)
+            known_lock(sim, action->entry.lock_id)->refused = TRUE;
+        if (action->entry.log == APMIG_LOG_LOCK_AMENDED &&
+            g_str_has_prefix(action->entry.message, "the reason"))
+            known_lock(sim, action->entry.lock_id)->annotated = TRUE;
         break;
     case APMIG_ACTION_RUN_STEP:
         check_step(sim, action);

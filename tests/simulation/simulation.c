@@ -29,14 +29,12 @@ swap(Sim *sim, guint a, guint b)
     g_array_index(sim->queue, Item, b) = item;
 }
 
-void
-sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number), gpointer object,
-          guint64 number, GDestroyNotify destroy)
+static void
+push(Sim *sim, Item item)
 {
-    Item item = {sim->now + delay, ++sim->n_queued, func, object, number, destroy};
     guint at = sim->queue->len;
 
-    g_assert(delay >= 0);
+    item.order = ++sim->n_queued;
     g_array_append_val(sim->queue, item);
     for (; at > 0; at = (at - 1) / 2) {
         guint parent = (at - 1) / 2;
@@ -45,6 +43,22 @@ sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint6
             break;
         swap(sim, at, parent);
     }
+}
+
+void
+sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number), gpointer object,
+          guint64 number, GDestroyNotify destroy)
+{
+    g_assert(delay >= 0);
+    push(sim, (Item){sim->now + delay, 0, func, object, number, destroy, FALSE});
+}
+
+void
+sim_queue_for_daemon(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number),
+                     gpointer object, guint64 number, GDestroyNotify destroy)
+{
+    g_assert(delay >= 0);
+    push(sim, (Item){sim->now + delay, 0, func, object, number, destroy, TRUE});
 }
 
 static Item
@@ -66,6 +80,23 @@ pop(Sim *sim)
         swap(sim, at, next);
         at = next;
     }
+}
+
+void
+sim_suspend(Sim *sim, gint64 duration)
+{
+    sim_trace(sim, "the host is suspended for %d s", (int)(duration / SECOND));
+    sim->now += duration;
+    sim->awake_since = MAX(sim->awake_since, sim->now);
+    for (guint i = 0; i < sim->queue->len; i++)
+        g_array_index(sim->queue, Item, i).time += duration;
+    sim->last_event_at += duration;
+    for (guint i = 0; i < N_WRITERS; i++) {
+        sim->writers[i].last_answer_at += duration;
+        sim->writers[i].hangs_until += duration;
+    }
+    for (guint i = 0; i < sim->n_guests; i++)
+        sim->guests[i].frozen_until += duration;
 }
 
 /* --- reporting ----------------------------------------------------------------------------------- */
@@ -126,23 +157,41 @@ sim_realtime(const Sim *sim)
     return G_GINT64_CONSTANT(1790000000) * SECOND + sim->now + sim->realtime_offset;
 }
 
+guint
+sim_adapter(guint queue)
+{
+    return 4 + queue / 2;
+}
+
+guint
+sim_domain(guint queue)
+{
+    return 1 + queue % 2;
+}
+
 ApmigScope *
 sim_scope(Sim *sim, guint mask)
 {
-    static const char *const names[N_QUEUES] = {"04.0001", "04.0002", "05.0001", "05.0002"};
-    g_autoptr(GString) text = g_string_new(NULL);
+    ApmigScope *scope =
+        mask < FEW_SCOPES ? sim->few_scopes[mask] : g_hash_table_lookup(sim->scopes, GUINT_TO_POINTER(mask));
+    g_autoptr(GString) text = NULL;
 
-    if (sim->scopes[mask])
-        return sim->scopes[mask];
-    for (guint i = 0; i < N_QUEUES; i++)
+    if (scope)
+        return scope;
+    text = g_string_new(NULL);
+    for (guint i = 0; i < sim->n_queues; i++)
         if (mask & (1u << i))
-            g_string_append_printf(text, "%s%s", text->len ? "," : "", names[i]);
-    if (mask & ~((1u << N_QUEUES) - 1))
-        sim->scopes[mask] = apmig_scope_new_all();
+            g_string_append_printf(text, "%s%02x.%04x", text->len ? "," : "", sim_adapter(i), sim_domain(i));
+    if (mask & ~((1u << sim->n_queues) - 1))
+        scope = apmig_scope_new_all();
     else
-        sim->scopes[mask] = mask ? apmig_scope_parse(text->str, NULL) : apmig_scope_new_none();
-    g_assert(sim->scopes[mask]);
-    return sim->scopes[mask];
+        scope = mask ? apmig_scope_parse(text->str, NULL) : apmig_scope_new_none();
+    g_assert(scope);
+    if (mask < FEW_SCOPES)
+        sim->few_scopes[mask] = scope;
+    else
+        g_hash_table_insert(sim->scopes, GUINT_TO_POINTER(mask), scope);
+    return scope;
 }
 
 /* --- a run --------------------------------------------------------------------------------------- */
@@ -160,11 +209,15 @@ free_queue(Sim *sim)
 }
 
 Sim *
-sim_new(guint64 seed, guint64 *counts)
+sim_new(World world, guint64 seed, guint64 *counts)
 {
     Sim *sim = g_new0(Sim, 1);
 
     sim->seed = seed;
+    sim->world = world;
+    sim->n_queues = world == WORLD_CROWD ? MAX_QUEUES : 4;
+    sim->mask_all = (2u << sim->n_queues) - 1;
+    sim->scopes = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)apmig_scope_unref);
     sim->dice.state = seed * G_GUINT64_CONSTANT(0x2545f4914f6cdd1d);
     sim->counts = counts;
     sim->now = 100 * SECOND;
@@ -180,6 +233,10 @@ sim_new(guint64 seed, guint64 *counts)
     sim->locks = g_ptr_array_new_with_free_func((GDestroyNotify)known_lock_free);
     sim->libvirtd_up = TRUE;
     actors_init(sim);
+    if (dice_chance(&sim->dice, 100)) {
+        sim->realtime_offset = -dice_roll(&sim->dice, 1789000000, 1789990000) * SECOND;
+        sim_cover(sim, COVER_CLOCK_WRONG);
+    }
     cards_init(sim);
     strangers_init(sim);
     guests_init(sim);
@@ -196,15 +253,20 @@ sim_free(Sim *sim)
     apmig_engine_free(sim->engine);
     apmig_policy_free(sim->policy);
     g_ptr_array_unref(sim->migrations);
+    for (guint i = 0; i < sim->n_guests; i++)
+        if (sim->guests[i].sent_under)
+            g_ptr_array_unref(sim->guests[i].sent_under);
     g_hash_table_unref(sim->durable_locks);
+    g_clear_pointer(&sim->older_locks, g_hash_table_unref);
     g_hash_table_unref(sim->durable_admissions);
     g_hash_table_unref(sim->efforts);
     permits_free(sim);
     g_ptr_array_unref(sim->actions);
     g_ptr_array_unref(sim->callers);
     g_ptr_array_unref(sim->locks);
-    for (guint i = 0; i <= MASK_ALL; i++)
-        g_clear_pointer(&sim->scopes[i], apmig_scope_unref);
+    for (guint i = 0; i < FEW_SCOPES; i++)
+        g_clear_pointer(&sim->few_scopes[i], apmig_scope_unref);
+    g_hash_table_unref(sim->scopes);
     if (sim->trace_tail)
         g_queue_free_full(sim->trace_tail, g_free);
     g_free(sim->violation);
@@ -217,7 +279,7 @@ deadline_time(const Sim *sim)
 {
     if (!sim->engine || sim->deadline == G_MAXINT64)
         return G_MAXINT64;
-    return MAX(sim->deadline + sim->boot_base + sim->deadline_late, sim->now);
+    return MAX(sim->deadline + sim->boot_base + sim->deadline_late, MAX(sim->now, sim->stands_until));
 }
 
 static void
@@ -236,6 +298,11 @@ run_until(Sim *sim, gint64 end)
             Item item = pop(sim);
 
             sim->now = item.time;
+            if (item.waits && sim->now < sim->stands_until) {
+                item.time = sim->stands_until;
+                push(sim, item);
+                continue;
+            }
             item.func(sim, item.object, item.number);
             if (item.destroy)
                 item.destroy(item.object);

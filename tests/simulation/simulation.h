@@ -32,10 +32,10 @@
 #define SECOND ((gint64)G_USEC_PER_SEC)
 #define MSEC   G_GINT64_CONSTANT(1000)
 
-#define MAX_GUESTS 7
-/* Queues as bits: four that have names in scopes, and one that stands for all the others. */
-#define N_QUEUES 4
-#define MASK_ALL 0x1fu
+#define MAX_GUESTS 30
+/* Queues as bits: those that have names in scopes (n_queues), and one that stands for all the others. */
+#define MAX_QUEUES 24
+#define FEW_SCOPES 32
 
 typedef struct Sim Sim;
 typedef struct Guest Guest;
@@ -65,6 +65,9 @@ typedef struct {
     gboolean completes;
     gboolean hookless; /* incoming, without asking */
     gboolean never;    /* allowed, and fails before its guest appears, which nothing tells */
+    gboolean offline;  /* with that: the guest is defined, and not started */
+    gboolean forgotten; /* the yes was, with the runtime folder */
+    gboolean suspended; /* for its switchover */
     ApmigCaller caller;
     gint64 asked_at;
     gint64 began_at;  /* since when libvirt shows it; 0: not yet */
@@ -76,6 +79,7 @@ typedef struct {
     guint told_incarnation;
     gboolean merged; /* the engine cannot tell it from the one before */
     guint steps;
+    guint may_count; /* breaches that it explains, if it is one */
 } Migration;
 
 /* A guest's mediated device, as its driver has it and as QEMU believes it to be. */
@@ -148,12 +152,16 @@ struct Guest {
     Told told;
     Had had;
     gint64 facts_from;    /* what was asked before tells of devices that it no longer has */
+    gboolean sent;        /* libvirt told that memory leaves to another host, and what came of it may be known since: */
+    GPtrArray *sent_under; /* of Lock: it was held then */
+    gint64 sent_at;
     Told before;          /* in the view that was lost, until there is news */
     guint in_mask;        /* of all that the hook has asked for it since nothing was open */
     gboolean in_mixed;    /* it asked for different things */
     gboolean in_device;   /* the one that it asked for last has one */
     guint in_incarnation; /* of the daemon that it asked last */
     gint64 let_in_at;     /* by the hook */
+    gint64 in_asked_at;   /* when the hook asked last: steps begin anew then */
     ApmigJob last_job;    /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
@@ -171,6 +179,7 @@ typedef struct {
 typedef struct {
     char *id;
     guint mask;
+    guint asked_mask; /* the same, before it was damaged */
     ApmigLockOrigin origin;
     ApmigOnBusy on_busy;
     gboolean by_itself, adopted;
@@ -202,7 +211,9 @@ typedef struct {
     ApmigLockState state;
     guint breaches;
     gboolean overdue;
-    guint left; /* guests that have left under it, of which the engine was told, and which no permit let go */
+    guint left; /* guests that have left under it, or their memory, of which the engine was told, and which no permit let go */
+    gboolean annotated; /* by the event at hand */
+    gboolean refused;   /* a guest */
     guint departed;
     guint roster; /* bits by guest: those that the engine has to remember */
 } Lock;
@@ -258,6 +269,9 @@ typedef struct {
     guint workers; /* of libvirtd; 0: as many as are needed. Each migration of any guest keeps one */
     guint late;    /* events that come seconds late */
     guint dies;    /* a source at its switchover */
+    guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
+    guint retries, offline;
+    guint runtime_lost, state_older;
 } Profile;
 
 typedef struct {
@@ -267,6 +281,7 @@ typedef struct {
     gpointer object;
     guint64 number;
     GDestroyNotify destroy; /* (nullable): of object */
+    gboolean waits;         /* for the daemon, while that stands still */
 } Item;
 
 typedef enum {
@@ -290,8 +305,14 @@ typedef struct {
     gint64 hangs_until;
 } Writer;
 
+typedef enum {
+    WORLD_SMALL, /* up to 7 guests, 4 queues */
+    WORLD_CROWD, /* 30 guests, 20 locks and more at a time */
+} World;
+
 struct Sim {
     guint64 seed;
+    World world;
     Dice dice;
     Profile profile;
     gint64 now;       /* virtual */
@@ -299,13 +320,19 @@ struct Sim {
     gint64 realtime_offset;
     GArray *queue; /* of Item: a heap */
     guint64 n_queued;
-    gboolean calm; /* no new trouble any more */
+    gboolean calm;       /* no new trouble any more */
+    gint64 stands_until; /* the daemon stands still until then */
+    gint64 awake_since;  /* the same, and when the host was resumed */
 
     Guest guests[MAX_GUESTS];
     guint n_guests;
     GPtrArray *migrations; /* of Migration, all that ever were */
-    ApmigScope *scopes[MASK_ALL + 1];
-    KeyQueue queues[N_QUEUES];
+    guint may_count;       /* breaches that memory explains which went into a file, and nobody told so */
+    ApmigScope *few_scopes[FEW_SCOPES]; /* by mask */
+    GHashTable *scopes;                 /* mask -> ApmigScope: the others */
+    KeyQueue queues[MAX_QUEUES];
+    guint n_queues;
+    guint mask_all;
 
     Dice strange_dice;
     gboolean has_guest_queues; /* the AP bus is read for strangers */
@@ -328,6 +355,7 @@ struct Sim {
 
     DiskState disk;
     GHashTable *durable_locks;      /* id -> ApmigLockRecord */
+    GHashTable *older_locks;        /* (nullable): as they were once */
     GHashTable *durable_admissions; /* uuid -> ApmigAdmission */
     Writer writers[N_WRITERS];
     gint64 disk_idle_since;
@@ -360,17 +388,24 @@ struct Sim {
 
 /* --- main loop (simulation.c) ---------------------------------------------------------------------- */
 
-Sim *sim_new(guint64 seed, guint64 *counts);
+Sim *sim_new(World world, guint64 seed, guint64 *counts);
 void sim_free(Sim *sim);
 /* Runs until the end or the first violation. */
 void sim_run(Sim *sim);
 void sim_queue(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number),
                gpointer object, guint64 number, GDestroyNotify destroy);
+/* The same, for the daemon: later, when it stands still. */
+void sim_queue_for_daemon(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointer object, guint64 number),
+                          gpointer object, guint64 number, GDestroyNotify destroy);
+/* All the world stands still for so long, but for clocks. */
+void sim_suspend(Sim *sim, gint64 duration);
 void sim_trace(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* @rule: "I1" to "I7"; "keys" for what a release says of them; "live" for what must happen in the end. Only the first
  * violation counts. */
 void sim_violation(Sim *sim, const char *rule, const char *format, ...) G_GNUC_PRINTF(3, 4);
 ApmigScope *sim_scope(Sim *sim, guint mask);
+guint sim_adapter(guint queue);
+guint sim_domain(guint queue);
 gint64 sim_boot_time(const Sim *sim);
 gint64 sim_realtime(const Sim *sim);
 
@@ -413,6 +448,7 @@ typedef enum {
     NEWS_SUSPENDED,
     NEWS_RESUMED,
     NEWS_JOB_SAVED,
+    NEWS_DEFINED,
     NEWS_STOPPED,
     NEWS_STOPPED_LOST,
     NEWS_STOPPED_MIGRATED,
@@ -473,6 +509,12 @@ void disk_set_state(Sim *sim, DiskState state);
 void daemon_start(Sim *sim, gint64 delay);
 void daemon_crash(Sim *sim);
 void daemon_reboot(Sim *sim);
+/* It stands still for a while (SIGSTOP, or a main loop that is not scheduled). */
+void daemon_stand_still(Sim *sim);
+/* The state folder is copied; the copy may come back. */
+void daemon_back_up(Sim *sim);
+/* Whether somebody who asks it something is heard. */
+gboolean daemon_is_there(const Sim *sim);
 /* Hands @event to the engine, with the time, and carries out what it wants. Nothing happens while the daemon
  * is down. */
 void daemon_deliver(Sim *sim, ApmigEvent *event);
@@ -493,6 +535,8 @@ void actors_release_all(Sim *sim);
 void actors_ask_hook(Sim *sim, Guest *guest, Migration *migration);
 
 guint choose_mask(Sim *sim);
+/* Some queues that have names. */
+guint choose_few(Sim *sim);
 /* Returns: (nullable): a living lock. */
 Lock *choose_lock(Sim *sim);
 
@@ -582,10 +626,18 @@ void check_released_lock(Sim *sim, const Lock *lock, const ApmigLock *ended);
 
 /* Before the engine is told that the guest has left: that counts. */
 void truth_guest_leaves(Sim *sim, const Migration *migration);
+/* Before the engine is told that its memory leaves to another host: that counts, too, once it is known. */
+void truth_guest_sends(Sim *sim, const Migration *migration);
+/* What it was told of that is void. */
+void truth_forget_sent(Guest *guest);
+/* @migration may be counted under a lock, or counted once more: nobody can know what becomes of it. */
+void truth_may_count(Migration *migration);
 /* Before the engine is told how the guest went: it need not remember it any more. */
 void truth_guest_stops(Sim *sim, const Guest *guest);
 /* The daemon dies: what it had not written is not known any more. */
 void truth_crash(Sim *sim);
+/* Whether the engine knows of the guest, by an answer, that the lock concerns it. */
+gboolean truth_knows(const Lock *lock, const Guest *guest);
 /* After every event. */
 void check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes);
 
@@ -732,6 +784,16 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(STALE_ANSWER, "answer from before the view was lost")                                                  \
     X(DURING_READING, "migration began between a question and its answer")                                   \
     X(CLOCK_JUMP, "clock jumped")                                                                            \
+    X(CLOCK_WRONG, "clock wrong at the start")                                                               \
+    X(SUSPENDED, "host suspended under a lock")                                                              \
+    X(STOOD_STILL, "daemon stood still under a lock")                                                        \
+    X(RETRIED, "guest let in again while its first yes is open")                                             \
+    X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
+    X(OFFLINE, "offline migration")                                                                          \
+    X(SAVED, "guest saved")                                                                                  \
+    X(RESUMED, "guest resumed at its source")                                                                \
+    X(RUNTIME_LOST, "runtime folder lost")                                                                   \
+    X(STATE_OLDER, "state folder older than it was")                                                                            \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(UNPLUGGED, "device taken away under a lock")                                                           \

@@ -327,14 +327,21 @@ is_known(const Guest *guest)
            told->job == APMIG_JOB_INCOMING;
 }
 
+/* libvirt leaves no question without an answer: a process is killed only when one has told that its guest comes in. */
+static gboolean
+libvirt_is_sound(const Sim *sim)
+{
+    return sim->calm || (!sim->profile.silent && !sim->profile.workers);
+}
+
 /* Nothing that this run may meet keeps the steps from working. */
 static gboolean
 is_sound(const Sim *sim, const Guest *guest)
 {
     const ApmigGuestSettings settings = settings_of(sim, guest);
 
-    return helper_is_sound(sim) && *guest->device.uuid && !guest->device.refuses && !guest->device.blocks &&
-           apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE) &&
+    return helper_is_sound(sim) && libvirt_is_sound(sim) && *guest->device.uuid && !guest->device.refuses &&
+           !guest->device.blocks && apmig_guest_settings_find_step(&settings, APMIG_STEP_VFIO_STATE) &&
            apmig_guest_settings_find_step(&settings, APMIG_STEP_KILL_INCOMING);
 }
 
@@ -356,7 +363,9 @@ check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since
 
     if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
         return;
-    since = MAX(since, migration->stream_at) + 2 * PATIENCE;
+    if (sim->now > guest->told.good_at + PATIENCE) /* whose QEMU it is has to be told */
+        return;
+    since = MAX(MAX(since, guest->in_asked_at), migration->stream_at) + 2 * PATIENCE;
     for (guint i = 0; i < settings.n_steps; i++)
         if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || !guest->device.ap)
             deadlines += settings.steps[i].deadline_usec;
@@ -381,7 +390,7 @@ check_ended(Sim *sim, const Lock *lock, const Guest *guest)
         return;
     if (lock->on_busy != APMIG_ON_BUSY_ABORT && !lock->was_held)
         return;
-    since = MAX(MAX(migration->told_at, lock->counts_from), sim->policy_at);
+    since = MAX(MAX(migration->told_at, lock->counts_from), MAX(sim->policy_at, sim->awake_since));
     if (!migration->steps && sim->now > since + PATIENCE + told->answered_at - told->asked_at)
         sim_violation(sim, "I2", "%s migrates under lock %s and nothing is done about it", guest->name,
                       lock->id);

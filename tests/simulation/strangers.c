@@ -41,7 +41,7 @@ change(Sim *sim, gpointer object, guint64 number)
     if (sim->calm)
         return;
     sim->strange =
-        dice_chance(&sim->strange_dice, 600) ? 0 : 1u << dice_roll(&sim->strange_dice, 0, N_QUEUES - 1);
+        dice_chance(&sim->strange_dice, 600) ? 0 : 1u << dice_roll(&sim->strange_dice, 0, sim->n_queues - 1);
     sim_trace(sim, "strangers use queues %02x", sim->strange);
     sim_queue(sim, dice_spread(&sim->strange_dice, 500 * MSEC, 60 * SECOND), change, NULL, 0, NULL);
 }
@@ -72,12 +72,12 @@ add_device(ApmigApHost *host, const char *uuid, guint mask, Sim *sim)
 
 /* What a guest uses whose devices can be read. */
 static guint
-mask_of(const Guest *guest)
+mask_of(const Sim *sim, const Guest *guest)
 {
     gboolean is_seen =
         guest->presence != GUEST_ABSENT && guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid;
 
-    return is_seen ? guest->mask & ((1u << N_QUEUES) - 1) : 0;
+    return is_seen ? guest->mask & ((1u << sim->n_queues) - 1) : 0;
 }
 
 static ApmigApHost *
@@ -87,15 +87,15 @@ describe(Sim *sim, guint *ret_strange)
     guint used = 0;
 
     for (guint i = 0; i < sim->n_guests; i++) {
-        add_device(host, sim->guests[i].device.uuid, mask_of(&sim->guests[i]), sim);
-        used |= mask_of(&sim->guests[i]);
+        add_device(host, sim->guests[i].device.uuid, mask_of(sim, &sim->guests[i]), sim);
+        used |= mask_of(sim, &sim->guests[i]);
     }
     *ret_strange = sim->strange & ~used;
     add_device(host, STRANGE_DEVICE, *ret_strange, sim);
-    host_add_card(host, 4, "CEX8C");
-    host_add_card(host, 5, "CEX8C");
-    for (guint i = 0; i < N_QUEUES; i++)
-        host_add_queue(host, 4 + i / 2, 1 + i % 2, "vfio_ap")->status =
+    for (guint i = 0; i < sim->n_queues; i += 2)
+        host_add_card(host, sim_adapter(i), "CEX8C");
+    for (guint i = 0; i < sim->n_queues; i++)
+        host_add_queue(host, sim_adapter(i), sim_domain(i), "vfio_ap")->status =
             (used | sim->strange) & (1u << i) ? APMIG_AP_STATUS_IN_USE : APMIG_AP_STATUS_ASSIGNED;
     return host;
 }
@@ -126,7 +126,7 @@ look_now(Sim *sim, gpointer object, guint64 delay)
 
     look->host = describe(sim, &look->strange);
     look->looked_at = sim->now;
-    sim_queue(sim, (gint64)delay, answer, g_rc_box_acquire(look), 0, look_unref);
+    sim_queue_for_daemon(sim, (gint64)delay, answer, g_rc_box_acquire(look), 0, look_unref);
 }
 
 /* One that is late has failed. */

@@ -16,19 +16,60 @@ concerns(const Lock *lock, guint mask)
     return lock->living && lock->listed && lock->was_held && !lock->removing && (lock->mask & mask);
 }
 
-void
-truth_guest_leaves(Sim *sim, const Migration *migration)
+/* Whether that @migration goes on, or has gone on, is to be counted under @lock. */
+static gboolean
+is_to_count(const Sim *sim, const Lock *lock, const Migration *migration)
 {
     const Guest *guest = migration->guest;
+
+    if (!concerns(lock, migration->mask) || guest_uses_permit(sim, guest, TRUE) ||
+        guest_has_permit(sim, guest) || guest->kind != APMIG_AFFECTED_YES)
+        return FALSE;
+    /* Only what was read of it, and is so still, tells that it concerns the lock. */
+    return guest->told.facts && (guest->told.mask & lock->mask) && !guest->changing;
+}
+
+void
+truth_forget_sent(Guest *guest)
+{
+    if (guest->sent)
+        g_ptr_array_set_size(guest->sent_under, 0);
+    guest->sent = FALSE;
+}
+
+void
+truth_guest_sends(Sim *sim, const Migration *migration)
+{
+    Guest *guest = migration->guest;
 
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
 
-        if (!concerns(lock, migration->mask) || guest_uses_permit(sim, guest, TRUE) ||
-            guest_has_permit(sim, guest) || guest->kind != APMIG_AFFECTED_YES)
+        if (!is_to_count(sim, lock, migration))
             continue;
-        /* Only what was read of it, and is so still, tells that it concerns the lock. */
-        if (!guest->told.facts || !(guest->told.mask & lock->mask) || guest->changing)
+        if (!guest->sent_under)
+            guest->sent_under = g_ptr_array_new();
+        if (!g_ptr_array_find(guest->sent_under, lock, NULL)) /* two, one after the other, look like one */
+            g_ptr_array_add(guest->sent_under, lock);
+        guest->sent = TRUE;
+        guest->sent_at = sim->now;
+    }
+}
+
+void
+truth_may_count(Migration *migration)
+{
+    migration->may_count++;
+}
+
+void
+truth_guest_leaves(Sim *sim, const Migration *migration)
+{
+    truth_forget_sent(migration->guest);
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+
+        if (!is_to_count(sim, lock, migration))
             continue;
         lock->left++;
         sim_cover(sim, COVER_LEFT);
@@ -53,6 +94,7 @@ truth_crash(Sim *sim)
         guint known = record ? record->breaches + (record->departed ? record->departed->len : 0) : 0;
 
         lock->left = MIN(lock->left, known);
+        lock->departed = record && record->departed ? record->departed->len : 0;
         for (guint j = 0; j < sim->n_guests; j++)
             if (!record || !apmig_lock_guests_find(record->guests, sim->guests[j].uuid))
                 lock->roster &= ~(1u << j);
@@ -61,9 +103,8 @@ truth_crash(Sim *sim)
 
 /* --- after every event --------------------------------------------------------------------------- */
 
-/* Whether the engine knows of the guest, by an answer, that the lock concerns it. */
-static gboolean
-is_known(const Lock *lock, const Guest *guest)
+gboolean
+truth_knows(const Lock *lock, const Guest *guest)
 {
     const Told *told = &guest->told;
 
@@ -78,10 +119,11 @@ check_silence(Sim *sim, const Lock *lock, const ApmigLock *now)
     gint64 limit = sim->policy->silence_usec + PATIENCE;
     gint64 since = MAX(sim->connected_at, MAX(lock->counts_from, sim->policy_at));
 
-    if (now->state != APMIG_LOCK_HELD)
+    if (now->state != APMIG_LOCK_HELD && now->state != APMIG_LOCK_PERMITTED)
         return;
     if (!sim->connected) {
-        sim_violation(sim, "I1", "lock %s is held, and nothing is seen", lock->id);
+        sim_violation(sim, "I1", "lock %s is %s, and nothing is seen", lock->id,
+                      apmig_lock_state_to_string(now));
         return;
     }
     if (sim->now > MAX(sim->beaten_at, since) + HEARTBEAT + limit)
@@ -89,8 +131,8 @@ check_silence(Sim *sim, const Lock *lock, const ApmigLock *now)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (is_known(lock, guest) && sim->now > MAX(MAX(guest->told.good_at, guest->since), since) +
-                                                    sim->policy->held_interval_usec + limit)
+        if (truth_knows(lock, guest) && sim->now > MAX(MAX(guest->told.good_at, guest->since), since) +
+                                                       sim->policy->held_interval_usec + limit)
             sim_violation(sim, "I1", "lock %s is held, and %s has not answered for long", lock->id,
                           guest->name);
     }
@@ -103,7 +145,7 @@ check_round(Sim *sim, const Lock *lock)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (is_known(lock, guest) && guest->told.asked_at &&
+        if (truth_knows(lock, guest) && guest->told.asked_at &&
             guest->told.answered_at < sim->now - ROUND - PATIENCE)
             sim_violation(sim, "I1", "lock %s becomes held on what %s has told long ago", lock->id,
                           guest->name);
@@ -116,10 +158,46 @@ count_departed(const ApmigLock *now)
     return now->record->departed ? now->record->departed->len : 0;
 }
 
+/* What libvirt told of memory that leaves is known by now: held says so. */
+static void
+count_sent(Sim *sim, Lock *lock)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+
+        if (guest->sent && guest->told.asked_at >= guest->sent_at &&
+            g_ptr_array_remove(guest->sent_under, lock))
+            lock->left++;
+        guest->sent &= guest->sent_under && guest->sent_under->len > 0;
+    }
+}
+
+/* Each breach is one of something. Where events are missing, an attempt may be one. */
+static void
+check_breaches(Sim *sim, const Lock *lock, const ApmigLock *now)
+{
+    guint reasons = sim->may_count;
+
+    if (g_str_equal(apmig_engine_view_state(sim->engine), "events late"))
+        return;
+    for (guint i = 0; i < sim->migrations->len; i++)
+        reasons += ((const Migration *)g_ptr_array_index(sim->migrations, i))->may_count;
+    if (now->record->breaches > reasons)
+        sim_violation(sim, "I2", "lock %s counts %u breaches, and there were %u", lock->id,
+                      now->record->breaches, reasons);
+}
+
 static void
 check_left(Sim *sim, Lock *lock, const ApmigLock *now)
 {
-    if (count_departed(now) < lock->departed) /* somebody has said that he knows */
+    if (now->state == APMIG_LOCK_HELD)
+        count_sent(sim, lock);
+    if (now->record->breaches > lock->breaches)
+        check_breaches(sim, lock, now);
+    if (count_departed(now) < lock->departed && !lock->annotated)
+        sim_violation(sim, "I2", "lock %s forgets who has departed, and nobody said that he knows", lock->id);
+    lock->annotated = FALSE;
+    if (count_departed(now) < lock->departed)
         lock->left = MIN(lock->left, now->record->breaches + count_departed(now));
     lock->departed = count_departed(now);
     if (now->record->breaches + count_departed(now) < lock->left)
@@ -154,7 +232,7 @@ static void
 note_roster(Sim *sim, Lock *lock)
 {
     for (guint i = 0; i < sim->n_guests; i++)
-        if (is_known(lock, &sim->guests[i]))
+        if (truth_knows(lock, &sim->guests[i]))
             lock->roster |= 1u << i;
         else if (sim->guests[i].presence != GUEST_ABSENT)
             lock->roster &= ~(1u << i); /* it may be another by now */

@@ -88,6 +88,26 @@ test_admission_expires_only_by_a_reading(void)
     end(&story);
 }
 
+/* The disk is slow: the guest's time begins with the yes. */
+static void
+test_yes_that_is_written_slowly(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    live(&story, story.policy->admission_usec + 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    live(&story, story.policy->admission_usec - G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
 /* It is active, was not when it was let in, and the hook of the last yes is long gone: no other arrival is open. */
 static void
 test_two_yeses_and_one_guest(void)
@@ -135,6 +155,29 @@ test_guest_that_was_here_before_the_yes(void)
     end(&story);
 }
 
+/* Who comes in when libvirt can be asked again may be another than was let in meanwhile. */
+static void
+test_yes_without_a_view(void)
+{
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_INCOMING);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    expect_state(&story, "aaaaaaaa", "draining");
+    live(&story, story.policy->admission_usec, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
 static void
 test_offline_migration_ends_with_its_definition(void)
 {
@@ -156,6 +199,26 @@ test_offline_migration_ends_with_its_definition(void)
     end(&story);
 }
 
+/* The definition may be of the first attempt, and the guest of the second is still to come. */
+static void
+test_offline_migration_and_another(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    for (guint i = 0; i < 2; i++) {
+        admit(&story, 2, G1, "04.0012", FALSE);
+        written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    }
+    news(&story, APMIG_NEWS_DEFINED);
+    live(&story, 10 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    live(&story, story.policy->admission_usec, APMIG_JOB_GONE);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
 static void
 test_unaffected_guest_on_its_way_in_is_no_blocker(void)
 {
@@ -171,6 +234,23 @@ test_unaffected_guest_on_its_way_in_is_no_blocker(void)
     listed(&story, 1);
     written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
     expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+/* The one that was let in may have come and gone: who comes in now may be another. */
+static void
+test_unaffected_guest_on_its_way_in_over_a_gap(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, NULL, FALSE);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it broke"}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_UNSET, FALSE);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_INCOMING);
+    expect_state(&story, "aaaaaaaa", "draining");
     end(&story);
 }
 
@@ -214,6 +294,34 @@ test_guest_that_left_may_come_back(void)
     end(&story);
 }
 
+/* The one that comes may be either: no step is run on it, by the next run neither. */
+static void
+test_devices_are_taken_away_for_good(void)
+{
+    const char *const devices[] = {"a1b2c3d4-f1bb-47f0-914d-000000000101", NULL};
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    g_autoptr(ApmigAction) with = NULL, without = NULL;
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    tell(&story,
+         (ApmigEvent){
+             .type = APMIG_EVENT_ADMIT,
+             .caller = 2,
+             .admit = {.uuid = G1, .name = "g1", .facts = {APMIG_AFFECTED_YES, scope, .devices = devices}}});
+    with = expect(&story, APMIG_ACTION_PERSIST_ADMISSION);
+    g_assert_cmpstr(with->admission->devices[0], ==, devices[0]);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_ADMISSION_PERSISTED, .persisted = {with->op, NULL}});
+    pass(&story, 5 * G_USEC_PER_SEC);
+    admit(&story, 3, G1, NULL, FALSE);
+    without = expect(&story, APMIG_ACTION_PERSIST_ADMISSION);
+    g_assert_null(without->admission->devices[0]);
+    g_assert_true(apmig_scope_equal(without->admission->scope, scope));
+    g_assert_cmpint(without->admission->admitted_at, ==, with->admission->admitted_at);
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -222,11 +330,16 @@ main(int argc, char **argv)
     g_test_add_func("/engine/admission-written-before-yes", test_admission_is_written_before_yes_and_blocks);
     g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
     g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
+    g_test_add_func("/engine/yes-written-slowly", test_yes_that_is_written_slowly);
     g_test_add_func("/engine/two-yeses", test_two_yeses_and_one_guest);
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
+    g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
+    g_test_add_func("/engine/offline-and-another", test_offline_migration_and_another);
     g_test_add_func("/engine/unaffected-incoming", test_unaffected_guest_on_its_way_in_is_no_blocker);
+    g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
     g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
+    g_test_add_func("/engine/devices-taken-away", test_devices_are_taken_away_for_good);
     return g_test_run();
 }

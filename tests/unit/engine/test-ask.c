@@ -197,6 +197,30 @@ test_change_while_queues_are_read(void)
     end(&story);
 }
 
+/* Libvirt's event of its start is late: what was read of the guest is of an earlier life. */
+static void
+test_queues_of_an_earlier_life(void)
+{
+    g_autoptr(ApmigAction) question = NULL;
+    Story story;
+
+    begin(&story);
+    hold(&story, "04.*");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    g_assert_false(apmig_engine_lookup_migration(story.engine, "5708_1")->scope_known);
+    end(&story);
+
+    begin(&story);
+    hold(&story, "04.*");
+    news(&story, APMIG_NEWS_STOPPED);
+    g_assert_true(answer_query(&story, NULL, (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}));
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    question = expect(&story, APMIG_ACTION_QUERY_GUEST);
+    g_assert_true(question->query.want_facts);
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -206,5 +230,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine/queues-at-the-interval", test_queues_are_read_at_the_interval);
     g_test_add_func("/engine/queues-not-told", test_queues_that_are_not_told);
     g_test_add_func("/engine/queues-and-change", test_change_while_queues_are_read);
+    g_test_add_func("/engine/queues-of-an-earlier-life", test_queues_of_an_earlier_life);
     return g_test_run();
 }

@@ -125,6 +125,30 @@ test_memory_went_into_a_file(Story *story, gconstpointer data)
     expect_counts(story, 0, 0);
 }
 
+/* That a job was a save is known of the time before the next sign of another. */
+static void
+test_memory_leaves_after_a_save(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answer_all(story, APMIG_JOB_OTHER);
+    news(story, APMIG_NEWS_SENDING);
+    expect_state(story, "aaaaaaaa", "held");
+    answer_all(story, APMIG_JOB_OTHER);
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}}); /* it is over, and the next has begun */
+    news(story, APMIG_NEWS_SENDING);
+    expect_state(story, "aaaaaaaa", "unproven");
+    answer_all(story, APMIG_JOB_NONE);
+    expect_counts(story, 1, 0);
+    expect_state(story, "aaaaaaaa", "held");
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answer_all(story, APMIG_JOB_OTHER);
+    news(story, APMIG_NEWS_SENDING); /* nothing tells that the save is over, but the answer */
+    answer_all(story, APMIG_JOB_NONE);
+    expect_counts(story, 2, 0);
+}
+
 static void
 test_memory_leaves(Story *story, gconstpointer data)
 {
@@ -165,6 +189,49 @@ test_stopped_after_its_switchover(Story *story, gconstpointer data)
     g_assert_cmpstr(migration->result, ==, "unknown");
     assert_says(migration->message, "look on both hosts");
     expect_counts(story, 1, 0);
+}
+
+/* A list without it comes before libvirt's event of how it went. */
+static void
+overtake(Story *story)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT});
+    while (answer_list(story, NULL, 0))
+        ;
+}
+
+static void
+test_has_left_and_was_missing(Story *story, gconstpointer data)
+{
+    overtake(story);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 0);
+}
+
+static void
+test_stopped_after_its_switchover_and_was_missing(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_SUSPENDED);
+    overtake(story);
+    news(story, APMIG_NEWS_STOPPED_LOST);
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+}
+
+/* Its memory was seen leaving: held waits for the event, or for the guest to be named. */
+static void
+test_not_held_while_it_is_missing(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_SENDING);
+    expect_state(story, "aaaaaaaa", "unproven");
+    overtake(story);
+    answer_all(story, APMIG_JOB_GONE);
+    expect_state(story, "aaaaaaaa", "unproven");
+    live(story, SECOND, APMIG_JOB_GONE);
+    expect_state(story, "aaaaaaaa", "held");
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 1);
 }
 
 /* --- attempts -------------------------------------------------------------------------------------- */
@@ -271,6 +338,45 @@ test_guest_is_missing_and_was_shut_down(Story *story, gconstpointer data)
     g_assert_true(!the_record(story)->departed || the_record(story)->departed->len == 0);
 }
 
+/* The list without it overtakes libvirt's word of how it went. */
+static void
+test_guest_is_missing_and_has_left(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+    live(story, 10 * SECOND, APMIG_JOB_GONE);
+    expect_counts(story, 1, 0);
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 0);
+}
+
+static void
+test_guest_is_missing_after_its_switchover(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    news(story, APMIG_NEWS_SUSPENDED);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_LOST);
+    expect_counts(story, 1, 0);
+    g_assert_cmpstr(apmig_engine_lookup_migration(story->engine, "5708_1")->result, ==, "unknown");
+}
+
+static void
+test_unaffected_guest_is_missing_and_has_left(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_CHANGED);
+    while (answer_query_about(story, G1, NULL, (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}))
+        ;
+    pass(story, 5 * SECOND);
+    listed(story, 0);
+    news(story, APMIG_NEWS_STOPPED_MIGRATED);
+    live(story, 10 * SECOND, APMIG_JOB_GONE);
+    expect_counts(story, 0, 0);
+    g_assert_cmpuint(count_logs(story, APMIG_LOG_GUEST_DEPARTED), ==, 0);
+}
+
 static void
 expect_verdict(Story *story, gboolean ready, const char *part)
 {
@@ -364,15 +470,22 @@ main(int argc, char **argv)
     g_test_add_func("/engine-breaches/has-left-a-draining-lock", test_has_left_a_draining_lock);
     ADD("memory-goes-into-a-file", test_memory_goes_into_a_file);
     ADD("memory-went-into-a-file", test_memory_went_into_a_file);
+    ADD("memory-leaves-after-a-save", test_memory_leaves_after_a_save);
     ADD("memory-leaves", test_memory_leaves);
     ADD("memory-left", test_memory_left);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
+    ADD("has-left-and-was-missing", test_has_left_and_was_missing);
+    ADD("stopped-and-was-missing", test_stopped_after_its_switchover_and_was_missing);
+    ADD("not-held-while-missing", test_not_held_while_it_is_missing);
     ADD("attempt", test_attempt);
     ADD("attempts-are-told-together", test_attempts_are_told_together);
     ADD("affected-without-the-hook", test_affected_guest_without_the_hook);
     ADD("unaffected-without-the-hook", test_unaffected_guest_without_the_hook);
     ADD("missing", test_guest_is_missing);
     ADD("missing-and-shut-down", test_guest_is_missing_and_was_shut_down);
+    ADD("missing-and-has-left", test_guest_is_missing_and_has_left);
+    ADD("missing-after-its-switchover", test_guest_is_missing_after_its_switchover);
+    ADD("missing-and-unaffected", test_unaffected_guest_is_missing_and_has_left);
     g_test_add_func("/engine-breaches/departed-over-a-gap", test_departed_over_a_gap);
     ADD("counts-survive-a-take-over", test_counts_survive_a_take_over);
 #undef ADD

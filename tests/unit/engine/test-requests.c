@@ -378,7 +378,9 @@ test_silence_proves_nothing(void)
     pass(&story, 9 * SECOND);
     expect_none(&story, APMIG_ACTION_REPLY_ERROR);
     pass(&story, SECOND);
-    expect_error(&story, 2, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "has not told the job state of guest 'g1'");
+    expect_error(
+        &story, 2, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+        "has not told the job state of guest 'g1'; see whether its QEMU answers, with: virsh domjobinfo");
     expect_none(&story, APMIG_ACTION_REPLY_ERROR);
     tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd was stopped"}});
     check(&story, 4);

@@ -334,6 +334,33 @@ test_incoming_of_two_attempts(void)
     end(&story);
 }
 
+/* That the first attempt was seen coming in says nothing of the QEMU of the second. */
+static void
+test_incoming_that_an_event_alone_shows(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit_with_device(&story, D1, "04.0012");
+    news(&story, APMIG_NEWS_ARRIVING);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    news(&story, APMIG_NEWS_STOPPED_LOST);
+    admit_with_device(&story, D1, "04.0012");
+    news(&story, APMIG_NEWS_ARRIVING);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it broke"}});
+    g_ptr_array_set_size(story.actions, 0);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    take(&story, 1, "aaaaaaaa", "04.*", APMIG_ON_BUSY_ABORT, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    end(&story);
+}
+
 static void
 test_missing_helper_does_not_stop_the_abort(void)
 {
@@ -438,6 +465,7 @@ main(int argc, char **argv)
                     test_incoming_is_fenced_although_a_kill_came_too_early);
     g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);
     g_test_add_func("/engine/incoming-of-two-attempts", test_incoming_of_two_attempts);
+    g_test_add_func("/engine/incoming-by-an-event-alone", test_incoming_that_an_event_alone_shows);
     g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
     g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);
     g_test_add_func("/engine/step-records", test_records_are_merged_and_bounded);

@@ -915,6 +915,17 @@ remove_status(const char *dir, const char *guest)
     g_assert_cmpint(g_remove(path), ==, 0);
 }
 
+/* As test_status_folder() leaves it. */
+static void
+remove_folder(const char *parent)
+{
+    g_autofree char *dir = g_build_filename(parent, "qemu", NULL);
+
+    remove_status(dir, "g1");
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+    g_assert_cmpint(g_rmdir(parent), ==, 0);
+}
+
 static void
 test_status_folder(void)
 {
@@ -922,6 +933,7 @@ test_status_folder(void)
     g_autofree char *base = g_dir_make_tmp("apmigd-test-XXXXXX", NULL);
     g_autofree char *parent = g_build_filename(base, "libvirt", NULL);
     g_autofree char *dir = g_build_filename(parent, "qemu", NULL);
+    g_autofree char *aside = g_build_filename(base, "aside", NULL);
     ApmigStatusWatch *watch = apmig_status_watch_new(dir, on_status, on_watched, &world);
 
     /* Not there yet: found once it appears, and whatever was missed is owned up to. */
@@ -932,6 +944,21 @@ test_status_folder(void)
     replace_status(dir, "g1");
     await(&world, "hint - g1\n");
     g_assert_false(is_told(&world, "g1.xml"));
+
+    /* Nothing tells that it is another one. */
+    apmig_status_watch_check(watch);
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_false(is_told(&world, "watched 0"));
+    forget(&world);
+    g_assert_cmpint(g_rename(parent, aside), ==, 0);
+    g_assert_cmpint(g_mkdir(parent, 0700), ==, 0);
+    g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
+    apmig_status_watch_check(watch);
+    await(&world, "watched 0\nwatched 1\nhint - -\n");
+    replace_status(dir, "g1");
+    await(&world, "hint - g1\n");
+    remove_folder(aside);
 
     /* Gone and back. */
     forget(&world);
@@ -966,6 +993,16 @@ test_status_folder_gives_hints(void)
     world_free(world);
     remove_status(dir, GUEST);
     g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
+/* libvirt is there, and its folder is not, or must not be read. */
+static void
+test_status_folder_is_missing(void)
+{
+    g_autoptr(World) world = world_new(URI, "/nonexistent/qemu");
+
+    await(world, "started ");
+    await(world, "watched 0\n");
 }
 
 static void
@@ -1055,6 +1092,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);
     g_test_add_func("/libvirt/status-folder-gives-hints", test_status_folder_gives_hints);
+    g_test_add_func("/libvirt/status-folder-is-missing", test_status_folder_is_missing);
     g_test_add_func("/libvirt/list-lacks-a-guest", test_list_lacks_a_guest);
     return g_test_run();
 }
