@@ -63,9 +63,9 @@ typedef struct {
     Stage stage;
     guint64 turn; /* of the stage, so that a late event of an earlier one is void */
     gboolean completes;
-    gboolean hookless; /* incoming, without asking */
-    gboolean never;    /* allowed, and fails before its guest appears, which nothing tells */
-    gboolean offline;  /* with that: the guest is defined, and not started */
+    gboolean hookless;  /* incoming, without asking */
+    gboolean never;     /* allowed, and fails before its guest appears, which nothing tells */
+    gboolean offline;   /* with that: the guest is defined, and not started */
     gboolean forgotten; /* the yes was, with the runtime folder */
     gboolean suspended; /* for its switchover */
     ApmigCaller caller;
@@ -151,8 +151,9 @@ struct Guest {
     gint64 frozen_until; /* by a helper */
     Told told;
     Had had;
-    gint64 facts_from;    /* what was asked before tells of devices that it no longer has */
-    gboolean sent;        /* libvirt told that memory leaves to another host, and what came of it may be known since: */
+    gint64 facts_from; /* what was asked before tells of devices that it no longer has */
+    gboolean
+        sent; /* libvirt told that memory leaves to another host, and what came of it may be known since: */
     GPtrArray *sent_under; /* of Lock: it was held then */
     gint64 sent_at;
     Told before;          /* in the view that was lost, until there is news */
@@ -211,7 +212,8 @@ typedef struct {
     ApmigLockState state;
     guint breaches;
     gboolean overdue;
-    guint left; /* guests that have left under it, or their memory, of which the engine was told, and which no permit let go */
+    guint
+        left; /* guests that have left under it, or their memory, of which the engine was told, and which no permit let go */
     gboolean annotated; /* by the event at hand */
     gboolean refused;   /* a guest */
     guint departed;
@@ -266,9 +268,9 @@ typedef struct {
     gint64 key_pause;
     guint slow_cards, failing_cards, silent_cards;
     gboolean no_ap;
-    guint workers; /* of libvirtd; 0: as many as are needed. Each migration of any guest keeps one */
-    guint late;    /* events that come seconds late */
-    guint dies;    /* a source at its switchover */
+    guint workers;         /* of libvirtd; 0: as many as are needed. Each migration of any guest keeps one */
+    guint late;            /* events that come seconds late */
+    guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
     guint retries, offline;
     guint runtime_lost, state_older;
@@ -793,7 +795,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(SAVED, "guest saved")                                                                                  \
     X(RESUMED, "guest resumed at its source")                                                                \
     X(RUNTIME_LOST, "runtime folder lost")                                                                   \
-    X(STATE_OLDER, "state folder older than it was")                                                                            \
+    X(STATE_OLDER, "state folder older than it was")                                                         \
     X(UNKNOWN_GUEST, "guest of unknown queues migrated under a lock")                                        \
     X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(UNPLUGGED, "device taken away under a lock")                                                           \

@@ -92,7 +92,8 @@ write_breaches(Story *story)
     return action->lock->breaches;
 }
 
-static const ApmigEvent leaving = {.answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}};
+static const ApmigEvent leaving = {
+    .answered = {.job = APMIG_JOB_OUTGOING, .progress = {.data_processed = 1}}};
 
 /* A write that is under way has a copy from before. */
 static void
