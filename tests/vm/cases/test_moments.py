@@ -239,10 +239,10 @@ def test_restore_after_an_incoming_one_was_ended(rig, a, b, guest, helpers, stan
         rig.wait_migrating(guest, a)
         b.path(path).write_bytes(saved)
         b.path("/run/rig/g1-b.xml").write_text(guest.xml_for(b), encoding="utf-8")
+        death, taking = Death(vfio.user_of(guest.devices[b].uuid)), b.take(**PATIENT)
+        wait_for(lambda death=death: death.at, "the incoming QEMU to be gone", 60)
         b.hide("/etc/libvirt/hooks/qemu.d/zz-apmigd")  # which would not let it in
         standin("load_delay_ms", 6000)
-        taking = b.take(**PATIENT)
-        wait_for(lambda: vfio.user_of(guest.devices[b].uuid) is None, "the incoming QEMU to be gone", 60)
         wait_for(lambda: b.run("virsh", "restore", path, "--xml", "/run/rig/g1-b.xml", check=False, timeout=120).returncode
                  == 0, "the guest to be restored", 120)
         assert b.state_of(guest.name).startswith("running")
