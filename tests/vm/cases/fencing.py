@@ -53,7 +53,8 @@ def outcomes(host, path):
 
 def frozen_ms(host, path):
     """For how long the QEMU that was killed was frozen before."""
-    message, = [message for step, outcome, _, message in steps_of(host, path) if (step, outcome) == ("kill-incoming", "requested")]
+    message, = [message for step, outcome, _, message in steps_of(host, path)
+                if (step, outcome) == ("kill-incoming", "requested")]
     return int(re.match(r"frozen for (\d+) ms: ", message)[1])
 
 

@@ -223,34 +223,3 @@ def test_guest_that_would_arrive_before_a_step_is_late(rig, a, b, guest, helpers
             a, b = b, a
     record_property("take to kill", f"median {statistics.median(times):.2f} s, worst {max(times):.2f} s; finished after "
                                     f"{wait:.2f} s: {results.count('aborted')} of {TRIALS} ended")
-
-
-@pytest.mark.thorough
-@pytest.mark.timeout(1500)
-def test_restore_after_an_incoming_one_was_ended(rig, a, b, guest, helpers, standin):
-    """Its QEMU is started in the same way, for the same guest, with the same device, and loads for long. Nobody ends it."""
-    path = "/run/rig/g1.saved"
-    guest.xml_for(b)
-    a.virsh("save", guest.name, path, timeout=120)
-    a.virsh("restore", path, timeout=120)
-    saved = a.path(path).read_bytes()
-    for _ in range(3):
-        migration = rig.move(guest, a, b, bandwidth=1)
-        rig.wait_migrating(guest, a)
-        b.path(path).write_bytes(saved)
-        b.path("/run/rig/g1-b.xml").write_text(guest.xml_for(b), encoding="utf-8")
-        b.hide("/etc/libvirt/hooks/qemu.d/zz-apmigd")  # which would not let it in
-        standin("load_delay_ms", 6000)
-        taking = b.take(**PATIENT)
-        wait_for(lambda: vfio.user_of(guest.devices[b].uuid) is None, "the incoming QEMU to be gone", 60)
-        wait_for(lambda: b.run("virsh", "restore", path, "--xml", "/run/rig/g1-b.xml", check=False, timeout=120).returncode
-                 == 0, "the guest to be restored", 120)
-        assert b.state_of(guest.name).startswith("running")
-        assert not migration.wait(90)
-        taking.vanish()
-        standin("load_delay_ms", 0)
-        b.virsh("destroy", guest.name)
-        b.restore_install()
-        for lock in b.locks():
-            b.release(lock["id"])
-    assert rig.where(guest) is a

@@ -87,7 +87,8 @@ def run_trial(rig, guest, source, destination, standin, trial):
 
 
 @pytest.mark.timeout(BATCH * 120)
-@pytest.mark.parametrize("batch, kind", [(batch, STANDIN if VARIANT else KINDS[batch % len(KINDS)]) for batch in range(-(-MOMENTS // BATCH))])
+@pytest.mark.parametrize("batch, kind", [(batch, STANDIN if VARIANT else KINDS[batch % len(KINDS)])
+                                         for batch in range(-(-MOMENTS // BATCH))])
 def test_at_random(rig, a, b, guest, helpers, standin, batch, kind, record_property):
     dice = random.Random(f"{SEED} {batch}")
     here, there, seen = a, b, Counter()
