@@ -42,7 +42,7 @@ static const struct {
     {"Aborted", "MIGRATION_ENDED", "aborted", "migrations ended by apmigd"},
     {"CompletedAnyway", "MIGRATION_ENDED", "completed-anyway",
      "migrations completed although an end was asked for"},
-    {"Breaches", "LOCK_BREACHED", NULL, "breaches"},
+    {"Breaches", "LOCK_BREACHED", NULL, "times breached, attempts included"},
     {"Attempted", "LOCK_ATTEMPTED", NULL, "times attempts to migrate were told of"},
     {"Departed", "GUEST_DEPARTED", NULL, "guests gone, and nobody saw how"},
     {"Late", "VIEW_LATE", NULL, "times libvirt was late or silent"},

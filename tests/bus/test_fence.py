@@ -7,7 +7,7 @@ import struct
 import threading
 
 import pytest
-from rig import LIMIT, domain, until, uuid_of
+from rig import domain, until, uuid_of
 
 G1 = uuid_of(1)
 DEVICE = "a1b2c3d4-f1bb-47f0-914d-000000000101"

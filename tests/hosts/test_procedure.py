@@ -132,6 +132,6 @@ def test_key_change(rig, a, b, journal, people):
     # What the auditor reads.
     journal.write_file(a.path("/run/rig/journal"))
     report = types(a, "root", "report", CHANGE, "--directory", "/run/rig/journal")
-    for part in (lock, REASON, "g1", "g2", "g3", "its disk controller fails", "dora goes home", "2 breaches",
+    for part in (lock, REASON, "g1", "g2", "g3", "its disk controller fails", "dora goes home", "2 times breached",
                  "1 guests refused", "3 migrations ended by apmigd"):
         assert part in report, report
