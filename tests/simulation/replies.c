@@ -330,8 +330,11 @@ check_reply(Sim *sim, const ApmigAction *action)
                       action->reply.caller);
         return;
     }
-    if (caller->gone)
+    if (caller->gone) {
+        if (fails && caller->kind == CALLER_AMEND)
+            caller->lock->handed_late |= caller->what == APMIG_AMEND_OWNER;
         return;
+    }
     if ((fails || (action->type == APMIG_ACTION_REPLY_ADMIT && !action->reply.allowed)) &&
         (!action->reply.message || !*action->reply.message))
         sim_violation(sim, "I6", "a refusal without a reason");

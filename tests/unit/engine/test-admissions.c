@@ -108,6 +108,29 @@ test_yes_that_is_written_slowly(void)
     end(&story);
 }
 
+/* That the second question is denied takes nothing of the first yes back. */
+static void
+test_yes_and_a_question_that_is_denied(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    admit(&story, 3, G1, "04.0012", FALSE);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, FALSE, "aaaaaaaa");
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    live(&story, story.policy->admission_usec - G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_state(&story, "aaaaaaaa", "draining");
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_GONE);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
 /* It is active, was not when it was let in, and the hook of the last yes is long gone: no other arrival is open. */
 static void
 test_two_yeses_and_one_guest(void)
@@ -361,6 +384,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
     g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
     g_test_add_func("/engine/yes-written-slowly", test_yes_that_is_written_slowly);
+    g_test_add_func("/engine/yes-and-denied", test_yes_and_a_question_that_is_denied);
     g_test_add_func("/engine/two-yeses", test_two_yeses_and_one_guest);
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
     g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
