@@ -94,15 +94,16 @@ find_or_begin_incoming(ApmigEngine *engine, const ApmigEvent *event, const Apmig
     return migration;
 }
 
-/* Whether the guest is active here and does not come in, or may be so, for all that is known. */
+/* Whether the guest is active here and does not come in, or may be so, for all that is known: one that is not followed was asked
+ * about some time ago. */
 static gboolean
-guest_may_rest(const ApmigEngine *engine, const char *uuid)
+guest_may_rest(const ApmigEngine *engine, const Migration *migration)
 {
-    const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+    const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
 
     if (!engine->connected || !engine->list_token)
         return TRUE;
-    return guest && !guest->stopped && guest->job != APMIG_JOB_INCOMING;
+    return guest && !guest->stopped && !(guest->job == APMIG_JOB_INCOMING && migration->incoming_seen);
 }
 
 /* Returns: the number of the write. */
@@ -135,7 +136,7 @@ begin_admission(ApmigEngine *engine, const ApmigEvent *event, const ApmigScope *
     migration->admit_token = engine->last_token;
     migration->expiry_token = 0;
     migration->granted_at = 0;
-    migration->was_resting = guest_may_rest(engine, event->admit.uuid);
+    migration->was_resting = guest_may_rest(engine, migration);
     pending->op = write_admission(engine, migration, event->admit.name, engine->now);
     pending->caller = event->caller;
     pending->permitted = permitted;

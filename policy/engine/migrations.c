@@ -103,6 +103,8 @@ all_have_come(const ApmigEngine *engine, const Migration *migration, ApmigToken 
 static void
 incoming_completed(ApmigEngine *engine, Migration *migration, Guest *guest, const char *message)
 {
+    if (guest->told_token <= migration->admit_token)
+        guest_forget_facts(guest, migration->admit_token); /* they are of an earlier life */
     if (!migration->pub.scope_known && !migration->pub.permitted) {
         guest->came_token = engine->last_token;
         if (guest->affected != APMIG_AFFECTED_UNKNOWN)

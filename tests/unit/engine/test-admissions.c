@@ -347,6 +347,26 @@ test_guest_that_left_may_come_back(void)
     end(&story);
 }
 
+/* It came in some time ago, as an unaffected guest that nobody follows: that it rests now says nothing of a later yes. */
+static void
+test_came_before_the_yes_unfollowed(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, NULL, FALSE);
+    news(&story, APMIG_NEWS_ARRIVING);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    pass(&story, 30 * G_USEC_PER_SEC);
+    admit(&story, 3, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    live(&story, 10 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    end(&story);
+}
+
 /* The one that comes may be either: no step is run on it, by the next run neither. */
 static void
 test_devices_are_taken_away_for_good(void)
@@ -395,6 +415,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/unaffected-over-a-gap", test_unaffected_guest_on_its_way_in_over_a_gap);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
     g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
+    g_test_add_func("/engine/came-before-the-yes-unfollowed", test_came_before_the_yes_unfollowed);
     g_test_add_func("/engine/devices-taken-away", test_devices_are_taken_away_for_good);
     return g_test_run();
 }
