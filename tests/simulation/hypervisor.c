@@ -214,6 +214,10 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->facts = FALSE;
     if (question->asked_at >= told->stopped_at)
         told->stopped_at = 0;
+    if (sim->now > question->asked_at + SECOND)
+        told->prompt_since = 0;
+    else if (!told->prompt_since)
+        told->prompt_since = sim->now;
     told->good_at = sim->now;
     told->asked_at = question->asked_at;
     told->job = question->job;

@@ -116,9 +116,10 @@ typedef struct {
     gint64 asked_at; /* of the last answer that said what its job is; 0: none */
     gint64 heard_at; /* when the last one came that it is there */
     gint64 answered_at;
-    gint64 good_at; /* when the last one came that said what its job is */
-    guint64 asking; /* token of the question under way; 0: none */
-    guint life;     /* of the guest, when it was put */
+    gint64 good_at;      /* when the last one came that said what its job is */
+    gint64 prompt_since; /* since when such answers have come soon; 0: the last one did not */
+    guint64 asking;      /* token of the question under way; 0: none */
+    guint life;          /* of the guest, when it was put */
 } Told;
 
 /* What the engine was told that a guest had, while a lock over that lived. */

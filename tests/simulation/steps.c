@@ -327,12 +327,11 @@ is_known(const Guest *guest)
            told->job == APMIG_JOB_INCOMING;
 }
 
-/* libvirt leaves no question without an answer, and is quick: a process is killed only when one has told that its guest comes in. */
+/* libvirt leaves no question without an answer: a process is killed only when one has told that its guest comes in. */
 static gboolean
 libvirt_is_sound(const Sim *sim)
 {
-    return sim->calm ||
-           (!sim->profile.silent && !sim->profile.slow && !sim->profile.failing && !sim->profile.workers);
+    return sim->calm || (!sim->profile.silent && !sim->profile.workers);
 }
 
 /* Nothing that this run may meet keeps the steps from working. */
@@ -364,6 +363,9 @@ check_incoming_ends(Sim *sim, const Lock *lock, const Guest *guest, gint64 since
 
     if (migration->stage != STAGE_TRANSFER || !is_sound(sim, guest))
         return;
+    if (!guest->told.prompt_since || sim->now > guest->told.good_at + PATIENCE)
+        return; /* whose QEMU it is has to be told, too */
+    since = MAX(since, guest->told.prompt_since);
     since = MAX(MAX(since, guest->in_asked_at), migration->stream_at) + 2 * PATIENCE;
     for (guint i = 0; i < settings.n_steps; i++)
         if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || !guest->device.ap)
