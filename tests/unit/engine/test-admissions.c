@@ -367,6 +367,26 @@ test_came_before_the_yes_unfollowed(void)
     end(&story);
 }
 
+/* What comes by that UUID later, by another way than the hook, may be anything. */
+static void
+test_unaffected_arrival_expires(void)
+{
+    g_autoptr(GPtrArray) migrations = NULL;
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, NULL, FALSE);
+    pass(&story, 61 * G_USEC_PER_SEC);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    migrations = apmig_engine_list_migrations(story.engine);
+    g_assert_cmpuint(migrations->len, ==, 1);
+    g_assert_false(((const ApmigMigration *)g_ptr_array_index(migrations, 0))->scope_known);
+    end(&story);
+}
+
 /* The one that comes may be either: no step is run on it, by the next run neither. */
 static void
 test_devices_are_taken_away_for_good(void)
@@ -416,6 +436,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
     g_test_add_func("/engine/left-and-back", test_guest_that_left_may_come_back);
     g_test_add_func("/engine/came-before-the-yes-unfollowed", test_came_before_the_yes_unfollowed);
+    g_test_add_func("/engine/unaffected-arrival-expires", test_unaffected_arrival_expires);
     g_test_add_func("/engine/devices-taken-away", test_devices_are_taken_away_for_good);
     return g_test_run();
 }
