@@ -601,6 +601,11 @@ class Hypervisor:
     def guest(self, uuid, **members):
         self.do("guest", uuid=uuid, **members)
 
+    def start_guest(self, uuid, **members):
+        """With libvirt's event of it: one that a list shows a second before that was missed."""
+        self.guest(uuid, **members)
+        self.do("changed", uuid=uuid, change="started")
+
     def hint(self, **members):
         self.do("hint", **members)
 

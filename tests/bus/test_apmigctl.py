@@ -68,7 +68,7 @@ def test_quiet_prints_what_was_asked_for(running, hypervisor, root, ctl):
 
 
 def test_status_tells_all_on_one_page(running, hypervisor, root, ctl):
-    hypervisor.guest(G1, name="g1", affected="yes", job="outgoing", step="nothing", data_remaining=412 << 20)
+    hypervisor.start_guest(G1, name="g1", affected="yes", job="outgoing", step="nothing", data_remaining=412 << 20)
     root.take(options={"no-wait": True})
     root.wait_for_migration(guest="g1")
     status, out, err = ctl("status")

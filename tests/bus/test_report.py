@@ -26,7 +26,7 @@ def report(root, folder):
 
 
 def test_report_of_a_change(journaled, journal, hypervisor, root, folder, report):
-    hypervisor.guest(G1, name="g1", affected="yes", scope="04.0012", job="outgoing", step_ms=20)
+    hypervisor.start_guest(G1, name="g1", affected="yes", scope="04.0012", job="outgoing", step_ms=20)
     lock = root.take("04.*", "AES rotation of spring", {"change-id": "CHG1"})
     root.admit(domain("g2", uuid_of(2)), "g2")
     root.admit(domain("g2", uuid_of(2)), "g2")

@@ -25,7 +25,7 @@ def quick(daemon, hypervisor, folder):
 
 
 def resting(hypervisor, uuid=G1, name="g1", **members):
-    hypervisor.guest(uuid, name=name, affected="yes", scope="04.0012", **members)
+    hypervisor.start_guest(uuid, name=name, affected="yes", scope="04.0012", **members)
 
 
 def restart(daemon, hypervisor, *found):
