@@ -58,7 +58,8 @@ def test_nothing_denied(apmigd, lock):
     """The sandbox is wide enough for all it does: nothing was refused to it, and it has not died."""
     apmigd.release(lock)
     assert apmigd.show("NRestarts") == "0"
-    assert apmigd.journal("-u", UNIT, "-p", "warning") == ""
+    warnings = apmigd.journal("-u", UNIT, "-p", "warning").splitlines()
+    assert [line for line in warnings if "covers no AP queue of this host" not in line] == []  # as there are none
 
 
 def test_sees_hook_and_hypervisor(apmigd):
