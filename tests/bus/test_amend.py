@@ -104,7 +104,7 @@ def test_annotate(running, root, ctl):
     assert root.start_take("04.0012").error().message.endswith(f"apmigctl unlock {lock[-8:]}")
     assert "card 05 is late" in root.admit(rig.domain())[1]  # so others read it
     status, out, _ = ctl("annotate", lock[-8:], "--replace", "AES rotation, done tonight", "--json=short")
-    assert status == OK and json.loads(out) == {**root.lock(lock), "Path": lock}
+    assert status == OK and lasting(json.loads(out)) == {**lasting(root.lock(lock)), "Path": lock}
     assert root.lock(lock)["Reason"] == "AES rotation, done tonight"
     assert 'from "AES rotation; card 05 is late" to "AES rotation, done tonight"' in running.read_log()
     status, _, err = ctl("annotate", lock[-8:], "x" * 250)

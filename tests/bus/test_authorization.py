@@ -120,7 +120,7 @@ def test_apmigd_itself_refuses_admissions_to_others(open_bus, folder):
 
 
 def test_properties_are_for_everybody_and_not_to_be_set(lock, nobody, root):
-    assert nobody.lock(lock) == root.lock(lock)
+    assert rig.lasting(nobody.lock(lock)) == rig.lasting(root.lock(lock))
     assert nobody.manager()["Locked"] is True
     for client in (nobody, root):
         call = client.start(lock, rig.PROPERTIES, "Set", "ssv", LOCK, "Reason", "s", "mine now")
