@@ -224,10 +224,10 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     guest->owed_since = 0;
     if (guest->job == APMIG_JOB_NONE)
         guest->suspended = FALSE;
-    if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
-        guest->clear_token = event->answered.token;
     learn(engine, guest, event);
     engine_migrations_answered(engine, guest, event);
+    if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
+        guest->clear_token = event->answered.token;
     if (event->answered.token > guest->sending_token)
         guest->sending = guest->sent = FALSE; /* it is a migration, which is known now, or goes into a file */
 }

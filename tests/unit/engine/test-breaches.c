@@ -164,6 +164,26 @@ test_memory_leaves(Story *story, gconstpointer data)
 }
 
 /* Where to is not known: that is a breach. */
+/* It left before the lock was asked for, however late libvirt answers. */
+static void
+test_memory_left_before_the_request(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    news(&story, APMIG_NEWS_STARTED);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    news(&story, APMIG_NEWS_SENDING);
+    take(&story, 1, "aaaaaaaa", "*.0012", APMIG_ON_BUSY_UNSET, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
+    expect_counts(&story, 0, 0);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
 static void
 test_memory_left_and_it_stopped(Story *story, gconstpointer data)
 {
@@ -565,6 +585,7 @@ main(int argc, char **argv)
     ADD("missing-and-has-left", test_guest_is_missing_and_has_left);
     ADD("missing-after-its-switchover", test_guest_is_missing_after_its_switchover);
     ADD("missing-and-unaffected", test_unaffected_guest_is_missing_and_has_left);
+    g_test_add_func("/engine-breaches/memory-left-before-the-request", test_memory_left_before_the_request);
     g_test_add_func("/engine-breaches/departed-over-a-gap", test_departed_over_a_gap);
     ADD("counts-survive-a-take-over", test_counts_survive_a_take_over);
 #undef ADD
