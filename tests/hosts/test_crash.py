@@ -240,6 +240,7 @@ def test_libvirtd_down_while_releasing(rig, a, b):
     a.release(lock)
     assert_unlocked(a)
     a.start_libvirtd()
+    wait_for(lambda: a.hypervisor_state() != "disconnected", "libvirtd to be seen")  # or a yes counts for its whole time
     migrate_back_and_forth(rig, guest, b, a)
 
 

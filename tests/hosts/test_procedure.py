@@ -24,7 +24,7 @@ polkit.addRule(function (action, subject) {
         return polkit.Result.YES;
 });
 """
-OK, BREACH, NO_GO = 0, 31, 33
+OK, BREACH, BLIND, NO_GO = 0, 31, 32, 33
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_key_change(rig, a, b, journal, people):
     # Somebody migrates a guest all the same. It is ended, as a rule before its memory leaves, and whoever watches knows.
     watch = begin_watch(a, "dora")
     assert_aborted(rig.migrate(staying, a, b, bandwidth=1))
-    assert watch.wait() == BREACH and "g2" in watch.output
+    assert watch.wait() in (BREACH, BLIND) and "g2" in watch.output
     wait_state(a, lock, "held")
     assert_at_rest(rig, staying, a)
     assert types(a, "dora", "ready").startswith("GO")
@@ -115,7 +115,7 @@ def test_key_change(rig, a, b, journal, people):
     assert "g3" in types(a, "emil", "ready", status=NO_GO)
     watch = begin_watch(a, "emil")
     assert_aborted(with_memory_sent(rig, staying, a, b))
-    assert watch.wait() == BREACH
+    assert watch.wait() in (BREACH, BLIND)  # libvirt tells first that memory leaves, not to where
     permitted = rig.migrate(leaving, a, b)
     assert permitted.wait(), permitted.message
     assert_at_rest(rig, leaving, b)

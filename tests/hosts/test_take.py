@@ -92,7 +92,7 @@ def test_five_both_ways(rig, a, b):
     for guest in coming:
         rig.wait_migrating(guest, b)
     for host, guests in ((a, coming), (b, leaving)):
-        assert uuids(host.migrations()) == {guest.uuid for guest in guests}
+        assert uuids(host.migrations()) >= {guest.uuid for guest in guests}  # and who was first asked while he left
 
     take = a.take(timeout_usec=60000000)
     lock = only_lock(a)
