@@ -126,23 +126,31 @@ test_recovered_needs_force(void)
     end(&story);
 }
 
-/* Of a yes from before a restart it is not known whether its guest has come: what is here may be that of another one. */
+/* A lock waits for a yes from before the restart, and its guest, which was not here at first, is seen coming in. */
 static void
-test_open_admission_binds_to_nobody(void)
+come_in_after_a_restart(Story *story)
 {
     g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
     char *no_devices[] = {NULL};
     ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
+
+    begin(story);
+    load(story, NULL, &admission);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    answer_all(story, APMIG_JOB_GONE);
+    take(story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
+    answer_all(story, APMIG_JOB_GONE);
+    news(story, APMIG_NEWS_ARRIVING);
+    answer_all(story, APMIG_JOB_INCOMING);
+}
+
+/* Of a yes from before a restart it is not known whether its guest has come: what is here may be that of another one. */
+static void
+test_open_admission_binds_to_nobody(void)
+{
     Story story;
 
-    begin(&story);
-    load(&story, NULL, &admission);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    answer_all(&story, APMIG_JOB_GONE);
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
-    answer_all(&story, APMIG_JOB_GONE);
-    news(&story, APMIG_NEWS_ARRIVING);
-    answer_all(&story, APMIG_JOB_INCOMING);
+    come_in_after_a_restart(&story);
     news(&story, APMIG_NEWS_STOPPED);
     live(&story, 59 * G_USEC_PER_SEC - story.now, APMIG_JOB_GONE);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
@@ -157,19 +165,9 @@ test_open_admission_binds_to_nobody(void)
 static void
 test_open_admission_is_over_when_its_guest_is_here(void)
 {
-    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
-    char *no_devices[] = {NULL};
-    ApmigAdmission admission = {(char *)G1, (char *)"g1", scope, no_devices, G_USEC_PER_SEC};
     Story story;
 
-    begin(&story);
-    load(&story, NULL, &admission);
-    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
-    answer_all(&story, APMIG_JOB_GONE);
-    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, TRUE);
-    answer_all(&story, APMIG_JOB_GONE);
-    news(&story, APMIG_NEWS_ARRIVING);
-    answer_all(&story, APMIG_JOB_INCOMING);
+    come_in_after_a_restart(&story);
     news(&story, APMIG_NEWS_RESUMED);
     live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
