@@ -3,13 +3,14 @@
 #
 # Installs what is missing, builds, and runs test suites. The last line says what came of it.
 #
-#     tests/run.sh                          check unit bus sanitize fuzz 30 hosts vm: what CI runs
+#     tests/run.sh                          check unit bus sanitize fuzz 30 hosts confinement vm: what CI runs
 #     tests/run.sh check                    the sources themselves: tests/check.sh without its suite unit
 #     tests/run.sh unit                     policy, parsers, store; with a bounded simulation
 #     tests/run.sh bus                      the daemon on a private bus
 #     tests/run.sh sanitize                 unit and bus again, under the address and undefined sanitizers
 #     tests/run.sh hosts                    two real libvirt hosts with real guests, and the suite below; as root
 #     tests/run.sh libvirt-xml              every XML file that libvirt tests itself with, through hook and daemon; as root
+#     tests/run.sh confinement              the SELinux module and the AppArmor profiles: built, and asked what they allow
 #     tests/run.sh vm                       a machine with VFIO devices that migrate, and systemd; as root
 #     tests/run.sh vm-all                   the same with all its cases
 #     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
@@ -144,6 +145,12 @@ suite_libvirt_xml()
     fi
     # shellcheck disable=SC2086
     need_packages $build_packages $bus_packages && build_plain && run_pytest libvirt-xml plain libvirt-xml
+}
+
+suite_confinement()
+{
+    # shellcheck disable=SC2086
+    need_packages $confinement_packages && run_pytest confinement none confinement -rP # what was built, and the transitions
 }
 
 # run_vm SUITE SECONDS [ARGUMENT...]: boots the machine. Making its image takes time besides, once.
@@ -316,12 +323,12 @@ is_number()
     case ${1-} in '' | *[!0-9]*) return 1 ;; esac
 }
 
-[ $# -gt 0 ] || set -- check unit bus sanitize fuzz 30 hosts vm
+[ $# -gt 0 ] || set -- check unit bus sanitize fuzz 30 hosts confinement vm
 while [ $# -gt 0 ]; do
     suite=$1 numbers=''
     shift
     case $suite in
-        check | unit | bus | sanitize | hosts | libvirt-xml | vm | vm-all | vm-bench | s390x | bench) ;;
+        check | unit | bus | sanitize | hosts | libvirt-xml | confinement | vm | vm-all | vm-bench | s390x | bench) ;;
         simulate | moments | fuzz) is_number "${1-}" || { usage >&2; exit 2; } ;;
         -h | --help) usage; exit 0 ;;
         *) echo "tests/run.sh: there is no suite \"$suite\"" >&2; usage >&2; exit 2 ;;
