@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 /* Returns: (transfer full) (nullable): what is wrong with it. */
 static char *
 find_problem(const char *path)
 {
     struct stat st;
-    struct statvfs fs;
 
     if (stat(path, &st) < 0)
         return errno == ENOENT ? g_strdup("does not exist")
@@ -19,8 +17,6 @@ find_problem(const char *path)
         return g_strdup("is no regular file");
     if (!(st.st_mode & 0111))
         return g_strdup("is not executable");
-    if (statvfs(path, &fs) == 0 && fs.f_flag & ST_NOEXEC)
-        return g_strdup("is on a file system mounted noexec");
     return NULL;
 }
 

@@ -138,7 +138,7 @@ check_hook_by_daemon(CtlDoctor *doctor)
 
 /* The same, by looking. */
 static gboolean
-check_hook_script(CtlDoctor *doctor)
+check_hook_script(CtlDoctor *doctor, const LibvirtDaemon *daemon)
 {
     g_autofree char *path = g_build_filename(doctor->config->hooks_dir, "qemu.d", APMIG_HOOK_NAME, NULL);
     g_autofree char *problem = NULL;
@@ -148,6 +148,7 @@ check_hook_script(CtlDoctor *doctor)
         return check_hook_by_daemon(doctor);
     if (apmig_hook_is_installed(doctor->config->hooks_dir, &problem)) {
         tell_installed(doctor);
+        ctl_doctor_check_script(doctor, path, daemon->name ? daemon->name : "libvirtd");
         return TRUE;
     }
     remedy = access(path, F_OK) == 0 ? g_strdup_printf("chmod 755 %s", path)
@@ -202,7 +203,7 @@ check_hook_noticed(CtlDoctor *doctor, const LibvirtDaemon *daemon)
 
     if (called_at > 0 && (!daemon->unit.active || called_at > daemon->unit.changed_at))
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-noticed", NULL,
-                         "libvirt calls the hook.");
+                         "libvirt has called the hook since it was started: so it does.");
     else if (!daemon->unit.known)
         ctl_findings_add(
             doctor->findings, APMIG_SEVERITY_UNKNOWN, "hook-noticed", remedy,
@@ -233,8 +234,9 @@ tell_last_call(CtlDoctor *doctor)
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-called", NULL,
                          "The hook was last called at %s.", when);
     else
-        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "hook-called", NULL,
-                         "The hook was not called since apmigd was started: no guest has come in.");
+        ctl_findings_add(
+            doctor->findings, APMIG_SEVERITY_NONE, "hook-called", NULL,
+            "The hook was not called since apmigd was started, which is so where no guest came in.");
 }
 
 void
@@ -252,7 +254,7 @@ ctl_doctor_check_hook(CtlDoctor *doctor)
         return;
     }
     daemon = find_daemon(doctor->bus);
-    if (check_hook_script(doctor))
+    if (check_hook_script(doctor, &daemon))
         check_hook_noticed(doctor, &daemon);
     if (doctor->manager)
         tell_last_call(doctor);

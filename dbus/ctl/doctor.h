@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What looks at this host and its apmigd, for "apmigctl doctor", and as far as apmigd tells it for "apmigctl status --check":
- * doctor-daemon.c at apmigd, doctor-libvirt.c at libvirt and its hook, doctor-files.c at files and the helper's socket.
+ * doctor-daemon.c at apmigd, doctor-libvirt.c at libvirt, doctor-hook.c at its hook script, doctor-files.c at files and the helper's socket.
  */
 #pragma once
 
@@ -26,6 +26,9 @@ typedef struct {
 void ctl_doctor_init(CtlDoctor *doctor);
 void ctl_doctor_clear(CtlDoctor *doctor);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlDoctor, ctl_doctor_clear)
+
+/* doctor-hook.c: @path: of a hook script that is there. @daemon: libvirt's, "libvirtd" or "virtqemud" */
+void ctl_doctor_check_script(CtlDoctor *doctor, const char *path, const char *daemon);
 
 /* Each adds what it finds. Whatever cannot be looked at is a finding too. */
 /* First: what apmigd tells. */

@@ -13,7 +13,7 @@ from rig import APMIGCTL, SOURCE, domain
 OK, FAILURE = 0, 1
 SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
 <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
-CHECKS = ["apmigd", "view", "queues", "keys", "stamps", "locks", "hook", "hook-noticed", "hook-called", "workers", "state", "runtime",
+CHECKS = ["apmigd", "view", "queues", "keys", "stamps", "locks", "hook", "hook-runs", "hook-noticed", "hook-called", "workers", "state", "runtime",
           "permissions", "helper"]
 
 
@@ -55,11 +55,11 @@ class Host:
     def units(self, **services):
         self.units_file.write_text(json.dumps({f"{name}.service": unit for name, unit in services.items()}))
 
-    def run(self, *arguments, client=None):
-        """(exit status, standard output)"""
+    def run(self, *arguments, client=None, within=()):
+        """(exit status, standard output). @within: the command line that runs it elsewhere"""
         start = client.run if client else self.bus.start
         process = start(
-            APMIGCTL, "doctor", "--config", self.daemon.config, "--fence-socket", self.folder / "fence", *arguments,
+            *within, APMIGCTL, "doctor", "--config", self.daemon.config, "--fence-socket", self.folder / "fence", *arguments,
             environment={"STATE_DIRECTORY": str(self.daemon.state), "RUNTIME_DIRECTORY": str(self.daemon.runtime)})
         out, err = process.communicate(timeout=rig.LIMIT)
         assert err == ""
@@ -111,6 +111,22 @@ def close_hook(host):
     host.hook.chmod(0o644)
 
 
+def give_hook_away(host):
+    os.chown(host.hook, 1, 1)
+
+
+def open_hook(host):
+    host.hook.chmod(0o775)
+
+
+def spoil_interpreter(host):
+    host.hook.write_text("#!/bin/shell -e\n")
+
+
+def spoil_hook(host):
+    host.hook.write_text("exit 0\n")
+
+
 def remove_hook(host):
     host.hook.unlink()
 
@@ -153,6 +169,10 @@ def spoil_config(host):
 @pytest.mark.parametrize("spoil, check, text, remedy", [
     (close_hook, "hook", "is not executable", "chmod 755 "),
     (remove_hook, "hook", "does not exist", "reinstall"),
+    (give_hook_away, "permissions", "zz-apmigd", "chown root "),
+    (open_hook, "permissions", "zz-apmigd", "chmod go-w "),
+    (spoil_interpreter, "hook-runs", "no guest at all: /bin/shell", "install that program"),
+    (spoil_hook, "hook-runs", "is no script", "reinstall"),
     (crowd, "workers", "up to 21 calls", "max_workers = 22 in "),
     (open_state, "state", "open to others", "chmod 700 "),
     (give_runtime_away, "runtime", "belongs to the user 1", "chown -R 0 "),
@@ -165,6 +185,7 @@ def spoil_config(host):
 def test_one_thing_is_wrong(host, spoil, check, text, remedy):
     """It is told, with its remedy, and nothing else is."""
     spoil(host)
+    host.units(libvirtd=("active", host.now()))  # since the hook is as it is
     troubles = host.troubles()
     if spoil is spoil_config:  # then the hook is looked for where libvirt has it by default
         troubles = {"config": troubles["config"]}
@@ -172,6 +193,30 @@ def test_one_thing_is_wrong(host, spoil, check, text, remedy):
     assert troubles[check][0] == "problem" and text in troubles[check][1] and remedy in troubles[check][2]
     status, out = host.run("--quiet")
     assert status == FAILURE and f"PROBLEM  {check}" in out and "-> " in out
+
+
+def test_hook_where_nothing_is_executed(host):
+    within = ["unshare", "-m", "sh", "-c", f'mount --bind {host.hook.parent} {host.hook.parent} && '
+              f'mount -o remount,bind,noexec {host.hook.parent} && exec "$@"', "sh"]
+    verdict, text, remedy = host.troubles(within=within)["hook-runs"]
+    assert verdict == "problem" and "no guest at all" in text and "noexec" in text and f"findmnt -T {host.hook}" in remedy
+
+
+HOOK, OURS = "system_u:object_r:virt_hook_t:s0", "system_u:object_r:apmigd_hook_exec_t:s0"
+
+
+@pytest.mark.parametrize("allowed, flags, label, well", [("ffffffff", "0", OURS, True), ("fffdffff", "0", HOOK, False),
+                                                         ("0", "1", HOOK, True)], ids=["may", "may-not", "permissive"])
+def test_hook_under_selinux(host, allowed, flags, label, well):
+    """What virtqemud may not execute is no hook for it, and every guest comes in."""
+    host.units(virtqemud=("active", host.now() + 600_000_000))  # the script that it sees is a copy, of now
+    within = [sys.executable, SOURCE / "tests/bus/fake_selinux.py", allowed, flags, host.hook, label, host.folder / "question"]
+    troubles = host.troubles(within=within)
+    assert (host.folder / "question").read_text() == f"system_u:system_r:virtqemud_t:s0 {label} 7"
+    assert list(troubles) == ([] if well else ["hook-runs"])
+    if not well:
+        assert "come in unasked" in troubles["hook-runs"][1] and HOOK in troubles["hook-runs"][1]
+        assert f"restorecon -v {host.hook}" in troubles["hook-runs"][2]
 
 
 def test_workers_that_suffice(host):
