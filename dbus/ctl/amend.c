@@ -2,6 +2,7 @@
 /* The verbs that change a lock that is there: whose it is, until when it is needed, and what for. */
 #include <stdio.h>
 
+#include "ctl/agent.h"
 #include "ctl/ctl.h"
 #include "ctl/lock.h"
 #include "names.h"
@@ -92,7 +93,8 @@ ctl_verb_take_over(int argc, char **argv, GError **error)
         return CTL_EXIT_USAGE;
     }
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&common, &agent, error);
     g_autoptr(sd_bus_message) call = bus ? new_call(bus, argv[1], "TakeOver", error) : NULL;
 
     if (!call || !ctl_bus_check(sd_bus_message_append(call, "sa{sv}", reason, 0), error))
@@ -111,7 +113,8 @@ ctl_verb_extend(int argc, char **argv, GError **error)
         !ctl_parse_duration(argv[2], &duration_usec, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&common, &agent, error);
     g_autoptr(sd_bus_message) call = bus ? new_call(bus, argv[1], "Extend", error) : NULL;
     g_autofree char *until = ctl_format_time(g_get_real_time() + duration_usec);
     g_autofree char *sentence = g_strdup_printf("is expected to be released by %s.", until);
@@ -136,7 +139,8 @@ ctl_verb_annotate(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&common, &agent, error);
     g_autoptr(sd_bus_message) call = bus ? new_call(bus, argv[1], "Annotate", error) : NULL;
 
     if (call)

@@ -79,14 +79,19 @@ open_local(GError **error)
 }
 
 sd_bus *
-ctl_bus_open(const char *host, GError **error)
+ctl_bus_open_host(const char *host, GError **error)
 {
-    g_autoptr(sd_bus) bus = host ? open_remote(host, error) : open_local(error);
+    return host ? open_remote(host, error) : open_local(error);
+}
 
-    if (!bus)
-        return NULL;
-    (void)sd_bus_set_allow_interactive_authorization(bus, TRUE);
-    return g_steal_pointer(&bus);
+sd_bus *
+ctl_bus_open(const CtlCommon *common, GError **error)
+{
+    sd_bus *bus = ctl_bus_open_host(common->host, error);
+
+    if (bus)
+        (void)sd_bus_set_allow_interactive_authorization(bus, !common->no_ask_password);
+    return bus;
 }
 
 gboolean

@@ -8,6 +8,8 @@
 #include <json-glib/json-glib.h>
 #include <systemd/sd-bus.h>
 
+#include "ctl/options.h"
+
 /* For what apmigd answers from memory. */
 #define CTL_CALL_USEC (10 * G_USEC_PER_SEC)
 
@@ -15,12 +17,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus, sd_bus_close_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
 
 /**
- * ctl_bus_open: begins to connect to the system bus
+ * ctl_bus_open: of the host that @common names; polkit may have somebody asked for a password unless that says no
+ * Else as ctl_bus_open_host().
+ */
+sd_bus *ctl_bus_open(const CtlCommon *common, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * ctl_bus_open_host: begins to connect to the system bus
  * @host: (nullable): of this host, over ssh as systemctl's --host: then it is connected on return, which may take as long as
  *   somebody types a password; %NULL: of this one (DBUS_SYSTEM_BUS_ADDRESS is honoured), without blocking
  * @error: #CTL_EXIT_UNREACHABLE
  */
-sd_bus *ctl_bus_open(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+sd_bus *ctl_bus_open_host(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Returns: (transfer full): a call of the daemon, to be filled by sd_bus_message_append(). */
 sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member,

@@ -181,7 +181,7 @@ check_migration(sd_bus *bus, const char *guest, const CheckOptions *options, GEr
     if (!xml)
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) there = ctl_bus_open(options->to, error);
+    g_autoptr(sd_bus) there = ctl_bus_open_host(options->to, error);
 
     if (!there)
         return CTL_EXIT_FAILURE;
@@ -344,7 +344,7 @@ ctl_verb_check(int argc, char **argv, GError **error)
     if (!parse_check_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&options.common, error);
 
     if (!bus)
         return CTL_EXIT_FAILURE;

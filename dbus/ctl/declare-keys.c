@@ -2,6 +2,7 @@
 /* The verb by which keys are declared without a lock: by people, and by programs that a timer runs. */
 #include <stdio.h>
 
+#include "ctl/agent.h"
 #include "ctl/ctl.h"
 #include "ctl/declare.h"
 #include "ctl/lock.h"
@@ -110,7 +111,8 @@ ctl_verb_declare(int argc, char **argv, GError **error)
     if (!parse_declare_options(argc, argv, &options, error))
         return CTL_EXIT_USAGE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&options.common, &agent, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "DeclareKeys", error) : NULL;
 

@@ -67,7 +67,7 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
                             "it looks at files of this host: run it on the other one");
         return CTL_EXIT_USAGE;
     }
-    bus = ctl_bus_open(NULL, error);
+    bus = ctl_bus_open_host(NULL, error);
     if (!bus)
         return CTL_EXIT_UNREACHABLE;
     ctl_doctor_init(&doctor);

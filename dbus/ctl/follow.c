@@ -140,7 +140,7 @@ wait_for_change(CtlFollow *follow, gint64 deadline, GError **error)
 int
 ctl_follow(const char *host, gint64 deadline, CtlLookFunc look, gpointer data, GError **error)
 {
-    g_autoptr(sd_bus) bus = ctl_bus_open(host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open_host(host, error);
     g_auto(CtlFollow) follow = {0};
 
     if (!bus || !follow_init(&follow, bus, error))

@@ -27,7 +27,7 @@ typedef int (*CtlLookFunc)(CtlFollow *follow, gpointer data, GError **error);
 
 /**
  * ctl_follow: looks, and looks again whenever apmigd has told of a change since the last reading began
- * @host: (nullable): as of ctl_bus_open()
+ * @host: (nullable): as of ctl_bus_open_host()
  * @deadline: monotonic; G_MAXINT64 for none
  * @error: @look's; #CTL_EXIT_UNREACHABLE: the bus is gone; #APMIG_EXIT_TIMEOUT at @deadline
  *

@@ -57,7 +57,7 @@ ctl_verb_affected(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(JsonArray) guests = bus ? list_guests(bus, argv[1], error) : NULL;
     g_autoptr(JsonObject) manager = guests ? ctl_bus_get_manager(bus, error) : NULL;
 
@@ -125,7 +125,7 @@ ctl_verb_unstamp(int argc, char **argv, GError **error)
     if (!guest)
         return CTL_EXIT_USAGE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "RemoveStamps", error) : NULL;
 

@@ -154,7 +154,7 @@ read_device_map(sd_bus_message *reply, GHashTable *map)
 static gboolean
 ask(const Hook *hook, const char *xml, Answer *ret_answer, GError **error)
 {
-    g_autoptr(sd_bus) bus = ctl_bus_open(NULL, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open_host(NULL, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "AdmitMigration", error) : NULL;
     const char *reason;

@@ -90,7 +90,7 @@ ctl_verb_queues(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "ListQueues", error) : NULL;
     g_autoptr(JsonArray) queues = call ? ctl_bus_call_for_list(bus, call, error) : NULL;
@@ -261,7 +261,7 @@ ctl_verb_keys(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(sd_bus_message) call =
         bus ? new_keys_call(bus, argc > 1 ? argv[1] : "all", fresh, error) : NULL;
     g_autoptr(JsonArray) keys = call ? ctl_bus_call_for_list(bus, call, error) : NULL;

@@ -217,7 +217,7 @@ ctl_verb_list(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, argc > 1, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;
@@ -247,7 +247,7 @@ ctl_verb_migrations(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;
@@ -322,7 +322,7 @@ static int
 check_status(const char *host)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(sd_bus) bus = ctl_bus_open(host, &error);
+    g_autoptr(sd_bus) bus = ctl_bus_open_host(host, &error);
     g_auto(CtlDoctor) doctor = {.bus = bus};
     int status;
 
@@ -361,7 +361,7 @@ ctl_verb_status(int argc, char **argv, GError **error)
     if (check)
         return check_status(common.host);
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(JsonObject) manager = bus ? ctl_bus_get_manager(bus, error) : NULL;
     gboolean known = manager && ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/agent.h"
 #include "ctl/bus.h"
 #include "ctl/ctl.h"
 #include "ctl/format.h"
@@ -375,7 +376,8 @@ ctl_verb_lock(int argc, char **argv, GError **error)
     if (!parse_lock_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&options.common, &agent, error);
 
     if (bus && options.rehearse)
         return rehearse(bus, argv[1], argv[2], &options, error);

@@ -171,7 +171,7 @@ ctl_verb_metrics(int argc, char **argv, GError **error)
         return CTL_EXIT_USAGE;
     }
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, NULL);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, NULL);
     g_autofree char *text = make_text(bus);
 
     if (!output) {

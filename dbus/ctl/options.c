@@ -31,6 +31,8 @@ add_common(GOptionContext *context, CtlCommon *common)
          "Print JSON with the names of the bus interface", "short|pretty"},
         {"host", 'H', 0, G_OPTION_ARG_STRING, &common->host, "Ask the apmigd of HOST, over ssh",
          "[USER@]HOST"},
+        {"no-ask-password", 0, 0, G_OPTION_ARG_NONE, &common->no_ask_password,
+         "Fail where polkit wants a password, instead of asking for it", NULL},
         {"quiet", 'q', 0, G_OPTION_ARG_NONE, &common->quiet, "Print only what was asked for, no explanations",
          NULL},
         {NULL},

@@ -11,6 +11,7 @@ typedef struct {
     CtlJson json;
     gboolean quiet;
     char *host; /* whose apmigd is asked, for ctl_bus_open(); NULL: this host's */
+    gboolean no_ask_password;
 } CtlCommon;
 
 void ctl_common_clear(CtlCommon *common);

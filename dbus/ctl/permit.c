@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb that lets one guest migrate once in spite of locks. */
+#include "ctl/agent.h"
 #include "ctl/permits.h"
 
 #include <stdio.h>
@@ -241,7 +242,8 @@ ctl_verb_permit(int argc, char **argv, GError **error)
     if (!parse_permit_options(&argc, &argv, &options, error))
         return CTL_EXIT_USAGE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&options.common, &agent, error);
 
     if (!bus)
         return CTL_EXIT_FAILURE;

@@ -165,7 +165,7 @@ ctl_verb_policy(int argc, char **argv, GError **error)
     if (!ctl_parse_options(&argc, &argv, &usage, &common, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&common, error);
     g_autoptr(JsonNode) node = bus ? get_policy(bus, error) : NULL;
     g_autoptr(JsonObject) manager = node ? ctl_bus_get_manager(bus, error) : NULL;
 

@@ -129,7 +129,7 @@ ctl_verb_ready(int argc, char **argv, GError **error)
     if (!parse_ready_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(sd_bus) bus = ctl_bus_open(&options.common, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/agent.h"
 #include "ctl/ctl.h"
 #include "ctl/declare.h"
 #include "ctl/format.h"
@@ -188,7 +189,8 @@ ctl_verb_unlock(int argc, char **argv, GError **error)
     if (!parse_unlock_options(&argc, &argv, &options, error))
         return CTL_EXIT_FAILURE;
 
-    g_autoptr(sd_bus) bus = ctl_bus_open(options.common.host, error);
+    g_autoptr(CtlAgent) agent = NULL;
+    g_autoptr(sd_bus) bus = ctl_bus_open_to_change(&options.common, &agent, error);
 
     if (!bus || !ctl_bus_get_objects(bus, CTL_CALL_USEC, FALSE, &locks, &migrations, error))
         return CTL_EXIT_FAILURE;

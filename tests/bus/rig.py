@@ -309,9 +309,9 @@ class Bus:
                                          "--print-address=1"], stdout=subprocess.PIPE, stderr=self.log)
         assert self.process.stdout.readline(), (folder / "bus.log").read_text()
 
-    def start(self, *command, environment=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
+    def start(self, *command, environment=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
         process = subprocess.Popen(
-            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True,
+            [str(word) for word in command], stdin=stdin, stdout=stdout, stderr=stderr, text=True,
             env={**os.environ, **ENVIRONMENT, "DBUS_SYSTEM_BUS_ADDRESS": self.address, **self.folders, **(environment or {})},
             **options)
         self.processes.append(process)

@@ -50,9 +50,9 @@ def test_page_is_read_without_a_warning(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_name_only_one_another_and_those_of_systemd(page):
+def test_pages_name_only_one_another_and_those_that_are_there(page):
     for name, section in re.findall(r"^\.Xr (\S+) (\d)", source(page), re.MULTILINE):
-        assert f"{name}.{section}" in [*PAGES, "busctl.1", "systemd.time.7"]
+        assert f"{name}.{section}" in [*PAGES, "busctl.1", "systemd.time.7", "pkttyagent.1"]
 
 
 def members_of_contract():
@@ -101,7 +101,7 @@ def test_apmigctl_has_every_verb_with_its_options():
     assert {"lock", "hook", "policy"} <= set(verbs)
     text = source("apmigctl.1")
     verbs_text, _, common_text = text.partition("\n.Ss Options of all verbs but hook")
-    common = {"json", "quiet", "host", "help"}
+    common = {"json", "quiet", "host", "help", "no-ask-password"}
     entries = re.split(r"^\.It Ic ", verbs_text.partition("\n.Ss Verbs")[2], flags=re.MULTILINE)[1:]
     assert [entry.split()[0] for entry in entries] == verbs
     for entry in entries:
