@@ -15,10 +15,10 @@ PID, START = 4711, 123456
 
 
 # The structs of daemon/fence/protocol.h, and what their numbers stand for.
-VERSION, REQUEST_MAGIC, REPLY_MAGIC = 2, 0x61706d71, 0x61706d72
+VERSION, REQUEST_MAGIC, REPLY_MAGIC = 3, 0x61706d71, 0x61706d72
 REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=8IiiqQ1024s")
 REQUEST_FIELDS = ("magic", "version", "verb", "direction", "reserved", "pid", "start_time", "uuid", "device", "name")
-VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming"), ("out", "in")
+VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming", "look"), ("out", "in")
 DRIVERS = ("unknown", "vfio-ap", "other")
 RESULTS = ("done", "nothing-to-do", "not-abortable", "refused", "failed", "unavailable")
 STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P", "UNKNOWN")
@@ -209,7 +209,7 @@ def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
     assert len(fence.requests("inspect")) == len(fence.requests("fence"))
 
 
-@pytest.mark.parametrize("reply", [{"version": 3}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
+@pytest.mark.parametrize("reply", [{"version": 4}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
 def test_an_answer_that_cannot_be_understood_is_a_failure(quick, fence, hypervisor, root, reply):
     fence.replies["inspect"] = fence.replies["fence"] = reply
     migration = come_in(hypervisor, root)
