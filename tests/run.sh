@@ -13,7 +13,7 @@
 #     tests/run.sh confinement              the SELinux module and the AppArmor profiles: built, and asked what they allow
 #     tests/run.sh vm                       a machine with VFIO devices that migrate, and systemd; as root
 #     tests/run.sh vm-all                   the same with all its cases
-#     tests/run.sh moments COUNT [SEED]     in that machine, locks at so many random moments of migrations
+#     tests/run.sh moments COUNT [SEED [FROM]]  in that machine, locks at random moments of migrations: trials FROM (0) to COUNT
 #     tests/run.sh vm-bench [ROUNDS]        in that machine, how fast migrations are ended
 #     tests/run.sh s390x                    unit and bus for s390x, under user-mode emulation; as root
 #     tests/run.sh bench [NAME...]          how fast it is, in tables: those of tests/bench; as root
@@ -180,10 +180,10 @@ suite_vm_all()
     run_vm vm-all 4800 --thorough && account vm-all $(($(date +%s) - begin)) "$status" "$junit"
 }
 
-# suite_moments COUNT [SEED]
+# suite_moments COUNT [SEED [FROM]]
 suite_moments()
 {
-    export APMIGD_MOMENTS="$1" APMIGD_SEED="${2-}"
+    export APMIGD_MOMENTS="$1" APMIGD_SEED="${2-}" APMIGD_FROM="${3-0}"
     run_vm moments $((600 + $1 * 60)) --machine service -k test_at_random && account moments $(($(date +%s) - begin)) "$status" "$junit"
 }
 

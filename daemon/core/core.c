@@ -56,6 +56,9 @@ carry_out(ApmigCore *core, ApmigAction *action)
         else
             apmig_fencer_run(core->fencer, action);
         break;
+    case APMIG_ACTION_LOOK_AT_GUEST:
+        apmig_fencer_look(core->fencer, action);
+        break;
     case APMIG_ACTION_READ_KEYS:
         core_carry_out_reading(core, action);
         break;
@@ -260,6 +263,12 @@ step_finished(const ApmigFencerAnswer *answer, gpointer core)
                                              answer->state_is_vain}});
 }
 
+static void
+looked_at(guint64 op, gboolean saving, gpointer core)
+{
+    core_handle(core, &(ApmigEvent){.type = APMIG_EVENT_GUEST_LOOKED_AT, .looked_at = {op, saving}});
+}
+
 /* The queues of any guest may be others now, and what is known of the hardware is old. */
 static void
 ap_changed(gpointer user_data)
@@ -289,7 +298,7 @@ apmig_core_new(const ApmigPolicy *policy, ApmigStore *store, ApmigHypervisor *hy
     core->engine = apmig_engine_new(policy, run_id);
     core->store = store;
     core->hypervisor = hypervisor;
-    core->fencer = apmig_fencer_new(fence_socket, step_finished, core);
+    core->fencer = apmig_fencer_new(fence_socket, step_finished, looked_at, core);
     core->key_view = key_view;
     core->identity = identity;
     core->stamp_trouble = g_strdup(identity->no_id ? identity->no_id : "");

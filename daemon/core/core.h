@@ -145,6 +145,10 @@ const ApmigHostIdentity *apmig_core_identity(const ApmigCore *core);
 /* Returns: a sentence on what is wrong with this host's id in stamps, as was noticed since the start; "" when nothing is. */
 const char *apmig_core_stamp_trouble(const ApmigCore *core);
 
+/* Returns: (transfer full): sentences on mediated devices that have kept what a guest brought whose migration has failed, as
+ * they were read last, for which they are read anew; "" when there are none. */
+char *apmig_core_describe_device_trouble(ApmigCore *core);
+
 /* For reading: see engine.h. */
 const ApmigEngine *apmig_core_engine(const ApmigCore *core);
 

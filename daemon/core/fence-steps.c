@@ -18,6 +18,7 @@ typedef struct {
 struct ApmigFencer {
     char *socket_path;
     ApmigFencerFunc func;
+    ApmigFencerLookFunc look_func;
     gpointer user_data;
     GHashTable *qemus; /* migration id -> Qemu */
     GHashTable *calls; /* set of Call: under way */
@@ -41,12 +42,14 @@ call_free(Call *call)
 }
 
 ApmigFencer *
-apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, gpointer user_data)
+apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, ApmigFencerLookFunc look_func,
+                 gpointer user_data)
 {
     ApmigFencer *fencer = g_new0(ApmigFencer, 1);
 
     fencer->socket_path = g_strdup(socket_path);
     fencer->func = func;
+    fencer->look_func = look_func;
     fencer->user_data = user_data;
     fencer->qemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     fencer->calls = g_hash_table_new_full(NULL, NULL, (GDestroyNotify)call_free, NULL);
@@ -207,30 +210,61 @@ inspect(Call *call)
 
 /* All but what QEMU it is, and what is to be done. */
 static void
-prepare_request(ApmigFenceRequest *request, const ApmigAction *action)
+prepare_request(ApmigFenceRequest *request, const char *uuid, const char *device, const char *name,
+                ApmigFenceDirection direction)
 {
     *request = (ApmigFenceRequest){.header = {APMIG_FENCE_REQUEST_MAGIC, APMIG_FENCE_VERSION},
-                                   .direction = action->step.outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN};
-    g_strlcpy(request->uuid, action->step.uuid, sizeof request->uuid);
-    g_strlcpy(request->device, action->step.device, sizeof request->device);
-    g_strlcpy(request->name, action->step.guest, sizeof request->name);
+                                   .direction = direction};
+    g_strlcpy(request->uuid, uuid, sizeof request->uuid);
+    g_strlcpy(request->device, device, sizeof request->device);
+    g_strlcpy(request->name, name, sizeof request->name);
+}
+
+static Call *
+call_new(ApmigFencer *fencer, guint64 op)
+{
+    Call *call = g_new0(Call, 1);
+
+    call->fencer = fencer;
+    call->op = op;
+    g_hash_table_add(fencer->calls, call);
+    return call;
 }
 
 void
 apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action)
 {
-    Call *call = g_new0(Call, 1);
+    Call *call = call_new(fencer, action->op);
     Qemu *qemu = g_hash_table_lookup(fencer->qemus, action->step.migration_id);
 
-    call->fencer = fencer;
-    call->op = action->op;
     call->step = action->step.kind;
     call->wanted = action->step.qemu;
     call->migration_id = g_strdup(action->step.migration_id);
-    prepare_request(&call->request, action);
-    g_hash_table_add(fencer->calls, call);
+    prepare_request(&call->request, action->step.uuid, action->step.device, action->step.guest,
+                    action->step.outgoing ? APMIG_FENCE_OUT : APMIG_FENCE_IN);
     if (qemu && (call->step != APMIG_STEP_KILL_INCOMING || call->wanted == identity_of(qemu)))
         act(call, qemu);
     else
         inspect(call);
+}
+
+static void
+look_answered(const ApmigFenceReply *reply, gpointer user_data)
+{
+    Call *call = user_data;
+    ApmigFencer *fencer = call->fencer;
+
+    fencer->look_func(call->op, reply->result == APMIG_FENCE_DONE, fencer->user_data);
+    g_hash_table_remove(fencer->calls, call);
+}
+
+void
+apmig_fencer_look(ApmigFencer *fencer, const ApmigAction *action)
+{
+    Call *call = call_new(fencer, action->op);
+
+    prepare_request(&call->request, action->look.uuid, action->look.device, action->look.guest,
+                    APMIG_FENCE_OUT);
+    call->request.verb = APMIG_FENCE_LOOK;
+    apmig_fence_call_async(fencer->socket_path, &call->request, fencer->cancellable, look_answered, call);
 }

@@ -20,9 +20,12 @@ typedef struct {
 
 /* Not called from within apmig_fencer_run(). */
 typedef void (*ApmigFencerFunc)(const ApmigFencerAnswer *answer, gpointer user_data);
+/* The same of apmig_fencer_look(). @saving: whether the device is known to be being saved */
+typedef void (*ApmigFencerLookFunc)(guint64 op, gboolean saving, gpointer user_data);
 
 /* @socket_path: where systemd listens for the helper. */
-ApmigFencer *apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, gpointer user_data);
+ApmigFencer *apmig_fencer_new(const char *socket_path, ApmigFencerFunc func, ApmigFencerLookFunc look_func,
+                              gpointer user_data);
 /* No callback after it. */
 void apmig_fencer_free(ApmigFencer *fencer);
 
@@ -35,6 +38,14 @@ void apmig_fencer_free(ApmigFencer *fencer);
  * unless the action names the process that was found: only whoever has asked libvirt since may do so.
  */
 void apmig_fencer_run(ApmigFencer *fencer, const ApmigAction *action);
+
+/**
+ * apmig_fencer_look:
+ * @action: of type APMIG_ACTION_LOOK_AT_GUEST; copied
+ *
+ * Asks the helper, which looks at /proc alone: neither QEMU nor the driver is asked, stopped or kept.
+ */
+void apmig_fencer_look(ApmigFencer *fencer, const ApmigAction *action);
 
 /* What is remembered of a migration's QEMU is no longer needed. */
 void apmig_fencer_forget(ApmigFencer *fencer, const char *migration_id);

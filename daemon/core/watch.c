@@ -14,8 +14,10 @@
 #include "ap/config-facts.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/leftover.h"
 #include "keys/facts.h"
 
+#define FRESH_USEC      (3 * G_USEC_PER_SEC) /* a guest is judged by a reading of just before */
 #define KEYS_LIMIT_USEC (5 * G_USEC_PER_SEC)
 
 /* The reading that has to agree comes at once, those after it are apart by so much more each, and so many of them are
@@ -35,6 +37,7 @@ typedef struct {
 
 struct CoreWatch {
     Watched config, keys;
+    ApmigLeftovers *leftovers;
     gint64 interval; /* between two readings of keys; 0: none */
     guint timeout;
     gint64 asked_at;         /* monotonic: when the cards were asked last */
@@ -190,6 +193,7 @@ host_was_read(const ApmigApHost *host, gint64 asked_at, gint64 began_at, gpointe
     g_autoptr(GHashTable) facts = apmig_config_facts(host);
 
     observe(&core->watch->config, facts, asked_at, began_at);
+    apmig_leftovers_read(core->watch->leftovers, host, began_at);
     tell_coverages(core);
 }
 
@@ -210,6 +214,25 @@ core_watch_release(ApmigCore *core, const char *id)
         read_for_comparison(core);
 }
 
+static void
+follow_leftovers(ApmigCore *core, const ApmigMigration *migration)
+{
+    if (apmig_leftovers_follow(core->watch->leftovers, migration,
+                               apmig_key_view_host(core->key_view, FRESH_USEC)))
+        core_read_host(core);
+}
+
+/* So that the next one who asks is told what is so by then. */
+char *
+apmig_core_describe_device_trouble(ApmigCore *core)
+{
+    char *trouble = apmig_leftovers_describe(core->watch->leftovers);
+
+    if (*trouble)
+        core_read_host(core);
+    return trouble;
+}
+
 /* Of a guest whose queues are not known nothing has to stay. One that comes in brings its source's configuration, which
  * the kernel gives to its device. */
 void
@@ -220,6 +243,8 @@ core_watch_migration(ApmigCore *core, const char *id)
     gint64 now = g_get_monotonic_time();
     g_autofree char *what = NULL;
 
+    if (migration)
+        follow_leftovers(core, migration);
     if (!migration || migration->phase == APMIG_MIGRATION_ENDED) {
         /* The reading is asked for first: one that is asked for after the end is not compared. */
         if (migration && migration->scope_known)
@@ -344,6 +369,7 @@ void
 core_watch_begin(ApmigCore *core, const ApmigPolicy *policy)
 {
     core->watch = g_new0(CoreWatch, 1);
+    core->watch->leftovers = apmig_leftovers_new();
     core->watch->config = (Watched){.core = core,
                                     .watch = apmig_watch_new(&apmig_config_kind),
                                     .log = APMIG_LOG_CONFIG_CHANGED,
@@ -366,5 +392,6 @@ core_watch_end(ApmigCore *core)
     g_clear_handle_id(&watch->keys.again, g_source_remove);
     apmig_watch_free(watch->config.watch);
     apmig_watch_free(watch->keys.watch);
+    apmig_leftovers_free(watch->leftovers);
     g_free(watch);
 }

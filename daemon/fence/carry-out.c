@@ -134,7 +134,7 @@ freeze_and_kill(Case *c, const char *why)
 static gboolean
 check_incoming(const Case *c)
 {
-    return c->request->verb == APMIG_FENCE_INSPECT || c->request->direction == APMIG_FENCE_OUT ||
+    return apmig_fence_verb_only_looks(c->request->verb) || c->request->direction == APMIG_FENCE_OUT ||
            c->process.incoming ||
            apmig_fence_reply_set(
                c->reply, APMIG_FENCE_REFUSED, 0,
@@ -189,6 +189,18 @@ ask_driver(Case *c)
     report(&decision, c->reply);
 }
 
+/* Whose QEMU does not answer may be one whose driver does not either: nobody is asked. */
+static void
+tell_of_saving(Case *c)
+{
+    ApmigDecision decision;
+
+    if (!look(c, c->reply))
+        return;
+    decision = decide(c, c->reply);
+    report(&decision, c->reply);
+}
+
 /* It may be why there was no session to be seen. */
 static void
 name_unknown(const Case *c)
@@ -214,7 +226,9 @@ apmig_fence_carry_out(const ApmigFenceRequest *request, const ApmigFencePaths *p
         !apmig_device_find(&c.process, paths, request->device, &c.device, reply))
         return;
     reply->driver = c.device.driver;
-    if (request->verb == APMIG_FENCE_KILL_INCOMING)
+    if (request->verb == APMIG_FENCE_LOOK)
+        tell_of_saving(&c);
+    else if (request->verb == APMIG_FENCE_KILL_INCOMING)
         kill_incoming(&c);
     else
         ask_driver(&c);

@@ -122,12 +122,24 @@ kill_incoming(ApmigVfioState state, ApmigSession session)
                  "QEMU holds no loading session: the load has not begun, or the guest runs here.");
 }
 
+/* A saving session says that the device is being saved, for another host or into a file, and not which of them. One that
+ * cannot be told for certain may be one. */
+static ApmigDecision
+tell_of_saving(ApmigSession session)
+{
+    if (session == APMIG_SESSION_SAVING || session == APMIG_SESSION_UNCLEAR)
+        return leave(APMIG_FENCE_DONE, "The device is being saved, for another host or into a file.");
+    return leave(APMIG_FENCE_NOTHING_TO_DO, "The device is not being saved.");
+}
+
 ApmigDecision
 apmig_fence_decide(ApmigFenceVerb verb, ApmigFenceDirection direction, ApmigDriver driver,
                    ApmigVfioState state, ApmigSession session)
 {
     if (verb == APMIG_FENCE_INSPECT)
         return leave(APMIG_FENCE_DONE, "Looked, and touched nothing.");
+    if (verb == APMIG_FENCE_LOOK)
+        return tell_of_saving(session);
     if (contradicts(direction, state, session))
         return leave(APMIG_FENCE_REFUSED,
                      direction == APMIG_FENCE_OUT

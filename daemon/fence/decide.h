@@ -5,6 +5,7 @@
  *     fence, out           PRE_COPY -> RUNNING; PRE_COPY_P2P, STOP_COPY -> STOP
  *     fence, in            RESUMING, and a loading session is open -> STOP
  *     kill-incoming, in    a loading session is open -> SIGKILL, whatever the state
+ *     inspect, look        nothing
  *
  * Nothing else is ever done to a device or a QEMU but to take a STOP back (driver.h): no device is reset.
  *

@@ -81,6 +81,13 @@ send_reply(const ApmigFenceReply *reply)
         log_line(LOG_WARNING, "The reply could not be sent: %s.", g_strerror(errno));
 }
 
+/* Asked again and again while a QEMU does not answer: that there is nothing is no news. */
+static gboolean
+is_no_news(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
+{
+    return request->verb == APMIG_FENCE_LOOK && reply->result == APMIG_FENCE_NOTHING_TO_DO;
+}
+
 /* @request: (nullable): none that was understood */
 static void
 log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
@@ -91,9 +98,11 @@ log_outcome(const ApmigFenceRequest *request, const ApmigFenceReply *reply)
         log_line(LOG_WARNING, "%s", reply->message);
         return;
     }
+    if (is_no_news(request, reply))
+        return;
     if (reply->result == APMIG_FENCE_REFUSED || reply->result == APMIG_FENCE_FAILED)
         priority = LOG_WARNING;
-    else if (reply->result == APMIG_FENCE_DONE && request->verb != APMIG_FENCE_INSPECT)
+    else if (reply->result == APMIG_FENCE_DONE && !apmig_fence_verb_only_looks(request->verb))
         priority = LOG_NOTICE;
     log_line(
         priority,

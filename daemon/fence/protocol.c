@@ -27,6 +27,7 @@ static const char *const verbs[APMIG_N_FENCE_VERBS] = {
     [APMIG_FENCE_INSPECT] = "inspect",
     [APMIG_FENCE_FENCE] = "fence",
     [APMIG_FENCE_KILL_INCOMING] = "kill-incoming",
+    [APMIG_FENCE_LOOK] = "look",
 };
 
 static const char *const directions[APMIG_N_FENCE_DIRECTIONS] = {
@@ -56,6 +57,12 @@ apmig_fence_verb_to_string(ApmigFenceVerb verb)
 {
     g_return_val_if_fail((guint)verb < APMIG_N_FENCE_VERBS, "");
     return verbs[verb];
+}
+
+gboolean
+apmig_fence_verb_only_looks(guint32 verb)
+{
+    return verb == APMIG_FENCE_INSPECT || verb == APMIG_FENCE_LOOK;
 }
 
 const char *
@@ -166,14 +173,14 @@ check_name(const ApmigFenceRequest *request, GError **error)
             fail(error, "The field \"name\" is empty or has a '/', which no guest's name has."));
 }
 
-/* "inspect" may leave out the start time, or both; what acts, neither. */
+/* What only looks may leave out the start time, or both; what acts, neither. */
 static gboolean
 check_process(const ApmigFenceRequest *request, GError **error)
 {
     if (!check_number("pid", request->pid, MAX_PID, error))
         return FALSE;
     if (request->pid == 1 || (request->pid == 0 && request->start_time != 0) ||
-        (request->verb != APMIG_FENCE_INSPECT && (request->pid == 0 || request->start_time == 0)))
+        (!apmig_fence_verb_only_looks(request->verb) && (request->pid == 0 || request->start_time == 0)))
         return fail(
             error, "A request that acts needs the pid of a QEMU and its start time: \"inspect\" tells them.");
     return TRUE;

@@ -8,16 +8,20 @@
 
 #include <glib.h>
 
-#define APMIG_FENCE_VERSION  2
+#define APMIG_FENCE_VERSION  3
 #define APMIG_FENCE_MAX_NAME 251 /* bytes of a guest's name: with ".pid" it is the name of a file */
 
 typedef enum {
     APMIG_FENCE_INSPECT,       /* "inspect": look, touch nothing */
     APMIG_FENCE_FENCE,         /* "fence": make the migration's data stream fail */
     APMIG_FENCE_KILL_INCOMING, /* "kill-incoming": end a QEMU that has not finished loading */
+    APMIG_FENCE_LOOK, /* "look": is the device being saved? From /proc alone, and no driver is asked */
 } ApmigFenceVerb;
 
-#define APMIG_N_FENCE_VERBS (APMIG_FENCE_KILL_INCOMING + 1)
+#define APMIG_N_FENCE_VERBS (APMIG_FENCE_LOOK + 1)
+
+/* Whether it changes nothing, and so may be asked for without knowing which process the QEMU is. */
+gboolean apmig_fence_verb_only_looks(guint32 verb);
 
 typedef enum {
     APMIG_FENCE_OUT, /* "out": the guest is leaving this host */
@@ -76,8 +80,8 @@ typedef struct {
     guint32 verb;       /* ApmigFenceVerb */
     guint32 direction;  /* ApmigFenceDirection, as the daemon believes */
     guint32 reserved;   /* 0 */
-    gint32 pid;         /* of its QEMU; 0 with "inspect": what libvirt's pid file says */
-    guint64 start_time; /* field 22 of /proc/PID/stat, clock ticks; 0 with "inspect": not known */
+    gint32 pid;         /* of its QEMU; 0 with "inspect" and "look": what libvirt's pid file says */
+    guint64 start_time; /* field 22 of /proc/PID/stat, clock ticks; 0 with those: not known */
     char uuid[40];      /* of the guest, 36 characters */
     char device[40];    /* UUID of the mediated device */
     char name[256];     /* of the guest; libvirt's pid file is called after it */

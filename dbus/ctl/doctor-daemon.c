@@ -139,6 +139,17 @@ check_lock_facts(CtlDoctor *doctor, JsonObject *lock)
                          ctl_string(lock, "Scope"));
 }
 
+/* What a guest brought stays in its device when its migration fails late. */
+static void
+check_devices(CtlDoctor *doctor)
+{
+    const char *trouble = ctl_string(doctor->manager, "DeviceTrouble");
+
+    if (*trouble)
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_WARNING, "devices",
+                         "start it anew: mdevctl stop --uuid UUID; mdevctl start --uuid UUID", "%s", trouble);
+}
+
 /* The id by which others know this host's stamps. */
 static void
 check_stamps(CtlDoctor *doctor)
@@ -234,6 +245,7 @@ ctl_doctor_check_daemon(CtlDoctor *doctor)
     check_view(doctor);
     check_queues(doctor);
     check_keys(doctor);
+    check_devices(doctor);
     check_stamps(doctor);
     check_locks(doctor);
 }

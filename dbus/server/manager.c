@@ -363,6 +363,16 @@ get_host_id(sd_bus *bus, const char *path, const char *interface, const char *pr
 }
 
 static int
+get_device_trouble(sd_bus *bus, const char *path, const char *interface, const char *property,
+                   sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+    g_autofree char *trouble = apmig_core_describe_device_trouble(server->core);
+
+    return apmig_append_text(reply, trouble);
+}
+
+static int
 get_host_id_basis(sd_bus *bus, const char *path, const char *interface, const char *property,
                   sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
@@ -481,6 +491,7 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("HostId", "s", get_host_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("HostIdBasis", "s", get_host_id_basis, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("StampTrouble", "s", get_stamp_trouble, 0, 0),
+    SD_BUS_PROPERTY("DeviceTrouble", "s", get_device_trouble, 0, 0),
     SD_BUS_PROPERTY("PolicyTrouble", "s", get_policy_trouble, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Permits", "u", get_permits, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_VTABLE_END,

@@ -40,13 +40,14 @@ typedef enum {
     APMIG_ACTION_REMOVE_PERMIT,     /* op, permit; no answer when op is 0 */
     APMIG_ACTION_PERSIST_DECLARED, /* op, declared; then DECLARED_PERSISTED. The core's own, not the engine's */
     /* Asked of the hypervisor and of the cards. */
-    APMIG_ACTION_LIST_GUESTS, /* query; then GUESTS_LISTED */
-    APMIG_ACTION_QUERY_GUEST, /* query; then GUEST_ANSWERED, before it perhaps FACTS_READ */
-    APMIG_ACTION_HEARTBEAT,   /* query; then HEARTBEAT_ANSWERED */
-    APMIG_ACTION_RUN_STEP,    /* op, step; then STEP_FINISHED */
-    APMIG_ACTION_READ_KEYS,   /* op, reading; then KEYS_READ */
-    APMIG_ACTION_READ_USES,   /* op, reading: the AP bus, from now on; then USES_READ */
-    APMIG_ACTION_STAMP_GUEST, /* op, stamp; then STAMP_FINISHED */
+    APMIG_ACTION_LIST_GUESTS,   /* query; then GUESTS_LISTED */
+    APMIG_ACTION_QUERY_GUEST,   /* query; then GUEST_ANSWERED, before it perhaps FACTS_READ */
+    APMIG_ACTION_HEARTBEAT,     /* query; then HEARTBEAT_ANSWERED */
+    APMIG_ACTION_RUN_STEP,      /* op, step; then STEP_FINISHED */
+    APMIG_ACTION_LOOK_AT_GUEST, /* op, look: is its device being saved? Then GUEST_LOOKED_AT */
+    APMIG_ACTION_READ_KEYS,     /* op, reading; then KEYS_READ */
+    APMIG_ACTION_READ_USES,     /* op, reading: the AP bus, from now on; then USES_READ */
+    APMIG_ACTION_STAMP_GUEST,   /* op, stamp; then STAMP_FINISHED */
     /* Said to a caller: reply. */
     APMIG_ACTION_REPLY_TAKEN, /* id */
     APMIG_ACTION_REPLY_RELEASED,
@@ -160,6 +161,11 @@ typedef struct {
             guint64
                 qemu; /* with "kill-incoming": as STEP_FINISHED told it; 0: it is to be looked for, and no more */
         } step;
+        struct {
+            char *uuid;
+            char *guest;
+            char *device; /* a mediated device of the guest */
+        } look;
         struct {
             char *lock_id;
             ApmigScope *scope; /* with READ_KEYS */

@@ -348,14 +348,6 @@ guest_stopped(ApmigEngine *engine, const char *uuid, const char *name, ApmigNews
     guest_is_stopped(engine, uuid);
 }
 
-/* Whether its job is known to be another than a migration: what was told before the last sign of a job may be over. */
-static gboolean
-is_known_to_save(const Guest *guest)
-{
-    return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
-}
-
-/* Memory leaves, to another host or into a file: which of them is asked for. */
 static void
 guest_sends(ApmigEngine *engine, const char *uuid)
 {
@@ -368,9 +360,15 @@ guest_sends(ApmigEngine *engine, const char *uuid)
     }
     if (!guest || outgoing || guest->affected == APMIG_AFFECTED_NO)
         return;
-    guest->sent = TRUE;
-    guest->sending |= !is_known_to_save(guest);
-    guest->sending_token = engine->last_token;
+    guest_note_sending(engine, guest);
+}
+
+static void
+guest_suspended(const ApmigEngine *engine, Guest *guest, gboolean suspended)
+{
+    guest->suspended = suspended;
+    guest->suspended_at = engine->now;
+    guest->suspended_token = engine->last_token;
 }
 
 /* Of two yeses it may be the first that it tells of. */
@@ -415,7 +413,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_NEWS_SUSPENDED:
     case APMIG_NEWS_RESUMED:
         if (guest)
-            guest->suspended = event->news.what == APMIG_NEWS_SUSPENDED;
+            guest_suspended(engine, guest, event->news.what == APMIG_NEWS_SUSPENDED);
         break;
     case APMIG_NEWS_DEFINED:
         guest_defined(engine, uuid);

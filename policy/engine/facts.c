@@ -197,6 +197,22 @@ guest_forget_facts(Guest *guest, ApmigToken token)
     guest->facts_token = token;
 }
 
+/* Whether its job is known to be another than a migration: what was told before the last sign of a job may be over. */
+static gboolean
+is_known_to_save(const Guest *guest)
+{
+    return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
+}
+
+void
+guest_note_sending(const ApmigEngine *engine, Guest *guest)
+{
+    guest->saving &= guest->sending;
+    guest->sent = TRUE;
+    guest->sending |= !is_known_to_save(guest);
+    guest->sending_token = engine->last_token;
+}
+
 /* Guests that a lock covers are read for that lock. */
 gboolean
 engine_is_inquired(const ApmigEngine *engine, const Guest *guest)

@@ -90,6 +90,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_STEP_FINISHED:
         engine_step_finished(engine, event);
         break;
+    case APMIG_EVENT_GUEST_LOOKED_AT:
+        engine_looked_at(engine, event);
+        break;
     case APMIG_EVENT_KEYS_READ:
         engine_keys_read(engine, event);
         break;
@@ -170,6 +173,7 @@ settle(ApmigEngine *engine)
     engine_settle_unplugged(engine);
     engine_settle_inquiries(engine);
     engine_settle_view(engine);
+    engine_settle_looks(engine);
     engine_settle_stamps(engine);
     publish(engine);
     forget_ended(engine);
@@ -194,6 +198,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
     engine_earlier(&deadline, engine_inquiries_next_deadline(engine));
     engine_earlier(&deadline, engine_permits_next_deadline(engine));
     engine_earlier(&deadline, engine_silence_next_deadline(engine));
+    engine_earlier(&deadline, engine_looks_next_deadline(engine));
     engine_earlier(&deadline, engine_lateness_next_deadline(engine));
     engine_earlier(&deadline, engine_waiting_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)

@@ -222,6 +222,8 @@ note_data(const ApmigEngine *engine, Migration *migration, const ApmigEvent *eve
 static void
 outgoing_answered(ApmigEngine *engine, Migration *migration, const Guest *guest, const ApmigEvent *event)
 {
+    if (guest->job != APMIG_JOB_OUTGOING && event->answered.token <= migration->seen_token)
+        return; /* what it tells of may be of before it was seen otherwise */
     if (guest->job != APMIG_JOB_OUTGOING) {
         outgoing_stayed(engine, migration, event->answered.stranded);
         return;
@@ -288,6 +290,25 @@ engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *wher
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);
     migration_end(engine, migration, "failed", message);
+}
+
+void
+engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest)
+{
+    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
+                                         guest->scope, (const char *const *)guest->devices);
+
+    migration->began_after = guest->clear_token;
+    migration->seen_token = engine->last_token;
+    migration->iterated = guest->sent;
+    migration->memory_sent = TRUE;
+    guest->sending = guest->sent = FALSE; /* it is known now to where */
+    engine_log(
+        engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration,
+        "guest %s migrates out: libvirt has told that it was stopped for its switchover, and its device is "
+        "being saved",
+        guest->name);
+    engine_use_permit(engine, migration, guest->name);
 }
 
 void

@@ -18,6 +18,9 @@
 /* What the disk is asked for just before a deadline, or at it, as to take a lock back, it does in a moment if it is well. */
 #define DISK_GRACE_USEC ((gint64)G_USEC_PER_SEC)
 
+/* So long without an answer is late, and its guest looked at: 0.15 ms are usual, and silence is said much later. */
+#define ANSWER_LATE_USEC ((gint64)G_USEC_PER_SEC)
+
 /* What a lock's last write was for. */
 typedef enum {
     WRITE_NONE,
@@ -168,10 +171,14 @@ typedef struct {
     gboolean sending;       /* memory leaves, and it is not known to where */
     gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
-    gboolean suspended;    /* for a switchover */
-    gint64 unheard_at;     /* boot time when a list had it of which no event had told; 0: one had */
-    ApmigToken came_token; /* it came in then, and what it has is still to be read; 0: it is not */
-    gint64 gone_at;        /* boot time when it was found to be gone */
+    gboolean suspended;         /* for a switchover */
+    gint64 suspended_at;        /* boot time; with that */
+    ApmigToken suspended_token; /* questions above it were put after that */
+    gboolean saving;            /* with @sending: its device was seen being saved */
+    gint64 looked_at;           /* boot time of the last look; 0: there was none */
+    gint64 unheard_at;          /* boot time when a list had it of which no event had told; 0: one had */
+    ApmigToken came_token;      /* it came in then, and what it has is still to be read; 0: it is not */
+    gint64 gone_at;             /* boot time when it was found to be gone */
 } Guest;
 
 typedef struct {
@@ -218,6 +225,10 @@ struct ApmigEngine {
     GPtrArray *pending;          /* of PendingAdmission */
     guint64 last_op;
     ApmigToken last_token;
+    guint64 look_op;         /* of the look that is under way; 0: none is */
+    char *looked_uuid;       /* (nullable): at whom */
+    ApmigToken looked_after; /* the newest answer about him at that time */
+    gint64 look_at;          /* boot time: no look is due before it */
 
     gboolean has_guest_queues;
     gboolean connected;
@@ -315,6 +326,8 @@ void engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEv
 void engine_migrations_guest_absent(ApmigEngine *engine, const char *uuid, ApmigToken token);
 /* libvirt tells that its QEMU listens for a migration. */
 void engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const char *name);
+/* Its device is being saved, after libvirt told that it was stopped for its switchover. */
+void engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest);
 /* libvirt tells that it has left, or may have (@unknown), of a migration that no answer has shown. */
 void engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown);
 /* Its memory left, and before anybody could ask to where it was over. @where: the guest is now, as a clause */
@@ -333,6 +346,12 @@ void engine_foresee_steps(const ApmigEngine *engine, const Migration *migration,
 void engine_settle_steps(ApmigEngine *engine, Migration *migration);
 /* Returns: the boot time at which a step is due or late; G_MAXINT64: never. */
 gint64 migration_next_step(const ApmigEngine *engine, const Migration *migration);
+
+/* look.c */
+void engine_looked_at(ApmigEngine *engine, const ApmigEvent *event);
+/* Has guests looked at whose job libvirt is late to tell. */
+void engine_settle_looks(ApmigEngine *engine);
+gint64 engine_looks_next_deadline(const ApmigEngine *engine);
 
 /* locks.c */
 void lock_free(Lock *lock);
@@ -633,5 +652,7 @@ const Guest *engine_find_guest(const ApmigEngine *engine, const char *uuid, cons
 gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 /* What was known of its devices and queues is void; what answers @token or an earlier question will not be either. */
 void guest_forget_facts(Guest *guest, ApmigToken token);
+/* Memory leaves, to another host or into a file: which of them is asked for. */
+void guest_note_sending(const ApmigEngine *engine, Guest *guest);
 /* Whether what a guest with these queues does is asked for. */
 gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

@@ -19,6 +19,7 @@ engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due)
         return;
     *owed_since = MAX(due, 1);
     engine->silence_at = MIN(engine->silence_at, *owed_since + engine->policy->silence_usec);
+    engine->look_at = MIN(engine->look_at, *owed_since + ANSWER_LATE_USEC);
 }
 
 static gboolean

@@ -254,6 +254,11 @@ action_clear(ApmigAction *action)
     case APMIG_ACTION_RUN_STEP:
         clear_step(action);
         break;
+    case APMIG_ACTION_LOOK_AT_GUEST:
+        g_free(action->look.uuid);
+        g_free(action->look.guest);
+        g_free(action->look.device);
+        break;
     case APMIG_ACTION_READ_KEYS:
     case APMIG_ACTION_READ_USES:
         g_free(action->reading.lock_id);

@@ -80,6 +80,9 @@ engine_describe_doubt(const ApmigEngine *engine, const Lock *lock)
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
         if (!guest_is_doubtful(guest, lock))
             continue;
+        if (guest->sending && guest->saving)
+            return g_strdup_printf("the device of guest '%s' is being saved, for another host or into a file",
+                                   guest->name);
         return guest->sending
                    ? g_strdup_printf("memory of guest '%s' is sent, to another host or into a file",
                                      guest->name)
@@ -165,9 +168,12 @@ engine_describe_view(const ApmigEngine *engine, const ApmigScope *scope, ApmigTo
         if (!guest_is_unread(guest, scope, proof_token) || ++named > NAMED_MAX)
             continue;
         first = first ? first : guest;
-        g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s",
-                               text->len ? "; " : "", guest->name, guest->trouble ? ": " : "",
-                               guest->trouble ? guest->trouble : "");
+        g_string_append_printf(text, "%slibvirt has not told the job state of guest '%s'%s%s%s",
+                               text->len ? "; " : "", guest->name,
+                               guest->sending && guest->saving
+                                   ? ", whose device is being saved, for another host or into a file"
+                                   : "",
+                               guest->trouble ? ": " : "", guest->trouble ? guest->trouble : "");
     }
     if (named > NAMED_MAX)
         g_string_append_printf(text, " and %u more", named - NAMED_MAX);

@@ -5,7 +5,7 @@ import re
 import threading
 
 import pytest
-from rig import domain, uuid_of
+from rig import domain, until, uuid_of
 
 G1 = uuid_of(1)
 D1, D2 = "a1b2c3d4-f1bb-47f0-914d-000000000101", "a1b2c3d4-f1bb-47f0-914d-000000000102"
@@ -155,3 +155,30 @@ def test_second_reading_fails(host, root, bus):
     say(host.sysfs / "bus/ap/devices/card05/config", "0", "nonsense", "0")
     read_again(root)
     assert "was configured and is deconfigured" in monitor.wait_for("ConfigurationChanged")[1]
+
+
+def config(*masks):
+    return ",".join(f"0x{mask:064x}" for mask in masks) + "\n"
+
+
+def test_failed_load_leaves_something_in_the_device(machine, hypervisor, root, ctl):
+    """What the guest brought stays when its migration has failed. It is told, until somebody has mended it."""
+    device = machine.sysfs / "bus/mdev/devices" / D2 / "ap_config"
+    device.write_text(config(0, 0, 0))
+    machine.start()
+    assert root.admit(domain(uuid=uuid_of(7), name="g7", device=D2), guest="g7")[0]
+    read_again(root)
+    hypervisor.guest(uuid_of(7), name="g7", affected="yes", scope="all", job="incoming")
+    hypervisor.hint(uuid=uuid_of(7))
+    until(lambda: [m["phase"] for m in root.migrations()] == ["incoming"], "the guest")
+    device.write_text(config(1 << 251, 1 << 237, 0))
+    hypervisor.do("remove", uuid=uuid_of(7), stopped="failed")
+    message = f"Mediated device {D2} has kept what guest g7 brought, whose migration has failed: it has adapters 04, " \
+              "domains 0012, and had nothing."
+    machine.wait_for_log(f"CONFIG_CHANGED: {message}")
+    assert message in root.manager()["DeviceTrouble"]
+    assert f"mdevctl start --uuid {D2}" in root.manager()["DeviceTrouble"]
+    assert message in ctl("doctor", "--json=short")[1]
+    device.write_text(config(0, 0, 0))
+    until(lambda: root.manager()["DeviceTrouble"] == "", "the device to be mended")
+    assert machine.read_log().count("has kept what") == 1

@@ -15,10 +15,10 @@ PID, START = 4711, 123456
 
 
 # The structs of daemon/fence/protocol.h, and what their numbers stand for.
-VERSION, REQUEST_MAGIC, REPLY_MAGIC = 2, 0x61706d71, 0x61706d72
+VERSION, REQUEST_MAGIC, REPLY_MAGIC = 3, 0x61706d71, 0x61706d72
 REQUEST, REPLY = struct.Struct("=5IiQ40s40s256s"), struct.Struct("=8IiiqQ1024s")
 REQUEST_FIELDS = ("magic", "version", "verb", "direction", "reserved", "pid", "start_time", "uuid", "device", "name")
-VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming"), ("out", "in")
+VERBS, DIRECTIONS = ("inspect", "fence", "kill-incoming", "look"), ("out", "in")
 DRIVERS = ("unknown", "vfio-ap", "other")
 RESULTS = ("done", "nothing-to-do", "not-abortable", "refused", "failed", "unavailable")
 STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P", "UNKNOWN")
@@ -149,7 +149,7 @@ def test_nobody_is_killed_before_libvirt_was_asked_about_him(daemon, fence, hype
     fence.hold = lambda request: asked.append((request["verb"], len(hypervisor.calls("query", G1))))
     come_in(hypervisor, root)
     taking = root.start_take()
-    until(lambda: fence.requests("kill-incoming"), "kill-incoming")
+    until(lambda: len(asked) > 1, "kill-incoming")
     assert [verb for verb, _ in asked[:2]] == ["inspect", "kill-incoming"] and asked[0][1] < asked[1][1]
     hypervisor.do("remove", uuid=G1, stopped="failed")
     taking.answer()
@@ -209,9 +209,28 @@ def test_another_process_is_asked_for_anew(quick, fence, hypervisor, root):
     assert len(fence.requests("inspect")) == len(fence.requests("fence"))
 
 
-@pytest.mark.parametrize("reply", [{"version": 3}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
+@pytest.mark.parametrize("reply", [{"version": 4}, {"result": "unavailable"}, {"pid": -1}, {"surplus": b"x"}])
 def test_an_answer_that_cannot_be_understood_is_a_failure(quick, fence, hypervisor, root, reply):
     fence.replies["inspect"] = fence.replies["fence"] = reply
     migration = come_in(hypervisor, root)
     root.start_take()
     until(lambda: ("vfio-state", "failed") in outcomes(root, migration), "the failure")
+
+
+def test_guest_that_does_not_answer_is_looked_at(daemon, fence, hypervisor, root):
+    """Its device is being saved, for another host or into a file: held is not proven, and nothing is done to it."""
+    daemon.start()
+    fence.replies["look"] = {"result": "nothing-to-do", "before": "UNKNOWN", "after": "UNKNOWN", "held_data": 0}
+    hypervisor.start_guest(G1, name="g1", affected="yes", scope="all", devices=[DEVICE])
+    lock = root.take()
+    root.wait_for_state(lock, "held")
+    assert fence.asked == []
+    hypervisor.guest(G1, query_ms=-1)
+    hypervisor.hint(uuid=G1)
+    until(lambda: fence.requests("look"), "a look")
+    request = fence.requests("look")[0]
+    assert (request["pid"], request["name"], request["device"], request["direction"]) == (0, "g1", DEVICE, "out")
+    assert root.lock(lock)["State"] == "held"
+    fence.replies["look"] = {"before": "UNKNOWN", "after": "UNKNOWN"}
+    assert "the device of guest 'g1' is being saved" in root.wait_for_state(lock, "unproven")["Unproven"]
+    assert len(fence.requests("look")) == len(fence.asked) and not hypervisor.calls("step")

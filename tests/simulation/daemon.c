@@ -102,6 +102,9 @@ carry_out(Sim *sim, const ApmigAction *action)
         else
             helper_run(sim, action, guest_by_uuid(sim, action->step.uuid));
         break;
+    case APMIG_ACTION_LOOK_AT_GUEST:
+        helper_look(sim, action->op, guest_by_uuid(sim, action->look.uuid));
+        break;
     case APMIG_ACTION_READ_KEYS:
         cards_read(sim, action);
         break;

@@ -302,6 +302,65 @@ arrive(Sim *sim, gpointer object, guint64 number)
         fence(sim, call);
 }
 
+/* --- looking --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    Guest *guest;
+    guint64 op;
+    guint incarnation;
+    gboolean saving;
+    Migration *migration; /* (nullable): the one out that it was seen in */
+} Look;
+
+static void
+looked_at(Sim *sim, gpointer object, guint64 number)
+{
+    const Look *look = object;
+    ApmigEvent event = {.type = APMIG_EVENT_GUEST_LOOKED_AT, .looked_at = {look->op, look->saving}};
+
+    if (sim->incarnation != look->incarnation)
+        return;
+    if (look->saving && look->migration)
+        truth_may_count(look->migration);
+    else if (look->saving)
+        sim->may_count++;
+    if (look->saving)
+        sim_cover(sim, COVER_LOOKED);
+    if (look->migration)
+        look->guest->told.saving_at = sim->now;
+    daemon_deliver(sim, &event);
+}
+
+static void
+look(Sim *sim, gpointer object, guint64 number)
+{
+    Look *look = object;
+    const Guest *guest = look->guest;
+
+    look->saving = guest->device.session == APMIG_SESSION_SAVING ||
+                   (guest->presence == GUEST_ACTIVE && guest->other_job && look->op % 2 > 0);
+    if (look->saving && guest->migration && guest->migration->outgoing)
+        look->migration = guest->migration;
+    sim_queue_for_daemon(sim, (1 + (gint64)(look->op % 7)) * MSEC, looked_at, g_rc_box_acquire(look), 0,
+                         g_rc_box_release);
+}
+
+/* No dice are rolled for it. */
+void
+helper_look(Sim *sim, guint64 op, Guest *guest)
+{
+    Look *object = g_rc_box_new0(Look);
+    gint64 delay = (op % 31 == 0 ? 1500 : 1 + (gint64)(op % 20)) * MSEC;
+
+    object->guest = guest;
+    object->op = op;
+    object->incarnation = sim->incarnation;
+    if (sim->profile.no_helper)
+        sim_queue_for_daemon(sim, MSEC, looked_at, object, 0, g_rc_box_release);
+    else
+        sim_queue(sim, delay, look, object, 0, g_rc_box_release);
+}
+
 void
 helper_run(Sim *sim, const ApmigAction *action, Guest *guest)
 {

@@ -219,6 +219,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     else if (!told->prompt_since)
         told->prompt_since = sim->now;
     told->good_at = sim->now;
+    if (question->asked_at > told->saving_at)
+        told->saving_at = 0;
     told->asked_at = question->asked_at;
     told->job = question->job;
     told->postcopy = question->postcopy;

@@ -119,6 +119,7 @@ typedef struct {
     gint64 good_at;      /* when the last one came that said what its job is */
     gint64 prompt_since; /* since when such answers have come soon; 0: the last one did not */
     guint64 asking;      /* token of the question under way; 0: none */
+    gint64 saving_at;    /* when a look told that its device is being saved, for another host; 0: none did */
     guint life;          /* of the guest, when it was put */
 } Told;
 
@@ -473,6 +474,7 @@ void hypervisor_forget(Sim *sim);
 /* --- helper.c -------------------------------------------------------------------------------------- */
 
 void helper_run(Sim *sim, const ApmigAction *action, Guest *guest);
+void helper_look(Sim *sim, guint64 op, Guest *guest);
 /* Whether every helper of this run does at once what it is asked for. */
 gboolean helper_is_sound(const Sim *sim);
 
@@ -795,6 +797,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
+    X(LOOKED, "guest seen being saved")                                                                      \
     X(RESUMED, "guest resumed at its source")                                                                \
     X(RUNTIME_LOST, "runtime folder lost")                                                                   \
     X(STATE_OLDER, "state folder older than it was")                                                         \

@@ -163,7 +163,7 @@ check_outgoing(Sim *sim, const Guest *guest)
 
     if (!told->facts || told->affected != APMIG_AFFECTED_YES)
         sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
-    else if (told->job != APMIG_JOB_OUTGOING)
+    else if (told->job != APMIG_JOB_OUTGOING && !told->saving_at)
         sim_violation(sim, "I5", "a step is run on %s, which was not seen migrating out", guest->name);
     else if (told->postcopy)
         sim_violation(sim, "I7", "a step is run on %s in post-copy", guest->name);

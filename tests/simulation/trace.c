@@ -5,21 +5,37 @@
 #include "simulation.h"
 
 static const char *const event_names[] = {
-    "STORE_LOADED",   "TAKE",
-    "RELEASE",        "AMEND",
-    "CHECK",          "PERMIT",
-    "REVOKE",         "CALLER_GONE",
-    "ADMIT",          "LOCK_PERSISTED",
-    "LOCK_REMOVED",   "ADMISSION_PERSISTED",
-    "PERMIT_WRITTEN", "DECLARED_PERSISTED",
-    "VIEW_STARTED",   "VIEW_LOST",
-    "GUESTS_LISTED",  "GUEST_ANSWERED",
-    "FACTS_READ",     "HEARTBEAT_ANSWERED",
-    "GUEST_NEWS",     "HINT",
-    "HINTS_CHANGED",  "STEP_FINISHED",
-    "KEYS_READ",      "STAMP_FINISHED",
-    "USES_READ",      "HARDWARE_CHANGED",
-    "POLICY_CHANGED", "DEADLINE",
+    "STORE_LOADED",
+    "TAKE",
+    "RELEASE",
+    "AMEND",
+    "CHECK",
+    "PERMIT",
+    "REVOKE",
+    "CALLER_GONE",
+    "ADMIT",
+    "LOCK_PERSISTED",
+    "LOCK_REMOVED",
+    "ADMISSION_PERSISTED",
+    "PERMIT_WRITTEN",
+    "DECLARED_PERSISTED",
+    "VIEW_STARTED",
+    "VIEW_LOST",
+    "GUESTS_LISTED",
+    "GUEST_ANSWERED",
+    "FACTS_READ",
+    "HEARTBEAT_ANSWERED",
+    "GUEST_NEWS",
+    "HINT",
+    "HINTS_CHANGED",
+    "STEP_FINISHED",
+    "GUEST_LOOKED_AT",
+    "KEYS_READ",
+    "STAMP_FINISHED",
+    "USES_READ",
+    "HARDWARE_CHANGED",
+    "POLICY_CHANGED",
+    "DEADLINE",
 };
 static const char *const action_names[] = {
     [APMIG_ACTION_PERSIST_LOCK] = "persist-lock",
@@ -32,6 +48,7 @@ static const char *const action_names[] = {
     [APMIG_ACTION_QUERY_GUEST] = "query-guest",
     [APMIG_ACTION_HEARTBEAT] = "heartbeat",
     [APMIG_ACTION_RUN_STEP] = "run-step",
+    [APMIG_ACTION_LOOK_AT_GUEST] = "look-at-guest",
     [APMIG_ACTION_READ_KEYS] = "read-keys",
     [APMIG_ACTION_STAMP_GUEST] = "stamp-guest",
     [APMIG_ACTION_READ_USES] = "read-uses",
@@ -176,6 +193,10 @@ trace_event(Sim *sim, const ApmigEvent *event)
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT " %s", event->step.op,
                                apmig_step_outcome_to_string(event->step.outcome));
         break;
+    case APMIG_EVENT_GUEST_LOOKED_AT:
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->looked_at.op,
+                               event->looked_at.saving ? " saving" : "");
+        break;
     case APMIG_EVENT_KEYS_READ:
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->keys_read.op,
                                event->keys_read.error ? " failed" : "");
@@ -252,6 +273,9 @@ append_action(GString *text, const ApmigAction *action)
         break;
     case APMIG_ACTION_RUN_STEP:
         append_step(text, action);
+        break;
+    case APMIG_ACTION_LOOK_AT_GUEST:
+        g_string_append_printf(text, " %.8s", action->look.uuid);
         break;
     case APMIG_ACTION_READ_KEYS:
     case APMIG_ACTION_READ_USES:

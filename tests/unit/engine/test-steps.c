@@ -334,6 +334,36 @@ test_incoming_of_two_attempts(void)
     end(&story);
 }
 
+/* The helper is still busy with the QEMU of an attempt for which the lock is gone; the next one has one of its own, and
+ * nothing was done to that yet. */
+static void
+test_kill_awaits_the_fence_of_its_own_qemu(void)
+{
+    guint64 earlier;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "all", APMIG_ON_BUSY_ABORT);
+    earlier = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    release(&story, 3, "aaaaaaaa", FALSE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    pass(&story, 3 * G_USEC_PER_SEC);
+    admit_with_device(&story, D1, "04.0012");
+    take(&story, 1, "bbbbbbbb", "all", APMIG_ON_BUSY_ABORT, TRUE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    answer_all(&story, APMIG_JOB_INCOMING);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    finished(&story, earlier, APMIG_STEP_REQUESTED);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE), APMIG_STEP_REQUESTED);
+    answer_all(&story, APMIG_JOB_INCOMING);
+    pass(&story, 2 * G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    pass(&story, 1);
+    expect_step(&story, APMIG_STEP_KILL_INCOMING, FALSE);
+    end(&story);
+}
+
 /* That the first attempt was seen coming in says nothing of the QEMU of the second. */
 static void
 test_incoming_that_an_event_alone_shows(void)
@@ -465,6 +495,7 @@ main(int argc, char **argv)
                     test_incoming_is_fenced_although_a_kill_came_too_early);
     g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);
     g_test_add_func("/engine/incoming-of-two-attempts", test_incoming_of_two_attempts);
+    g_test_add_func("/engine/kill-awaits-its-own-fence", test_kill_awaits_the_fence_of_its_own_qemu);
     g_test_add_func("/engine/incoming-by-an-event-alone", test_incoming_that_an_event_alone_shows);
     g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
     g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);

@@ -186,8 +186,8 @@ test_bad_answers(void)
     assert_not_understood(two, sizeof two, "not 1080");
     two[0].result = APMIG_FENCE_UNAVAILABLE;
     assert_not_understood(two, sizeof two[0], "\"result\"");
-    two[0].header.version = 3;
-    assert_not_understood(two, sizeof two, "It is of version 3, not 2");
+    two[0].header.version = 4;
+    assert_not_understood(two, sizeof two, "It is of version 4, not 3");
 }
 
 static void

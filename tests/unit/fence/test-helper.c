@@ -34,6 +34,32 @@ test_inspect(void)
     tear_down(&f);
 }
 
+/* The driver may be what keeps QEMU: it is not asked. */
+static void
+test_look(void)
+{
+    Fixture f;
+
+    set_up(&f);
+    f.request.verb = APMIG_FENCE_LOOK;
+    f.request.direction = APMIG_FENCE_OUT;
+    f.request.pid = 0;
+    f.request.start_time = 0;
+    f.device[0]->get_msec = 10000;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_NOTHING_TO_DO, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_false(f.reply.held_data);
+    set_descriptor(&f, GUEST_SESSION_FD, "anon_inode:mtty_mig", SAVING);
+    f.device[0]->state = VFIO_DEVICE_STATE_STOP_COPY;
+    ask(&f);
+    assert_reply(&f, APMIG_FENCE_DONE, APMIG_VFIO_UNKNOWN, APMIG_VFIO_UNKNOWN);
+    g_assert_cmpint(f.reply.pid, ==, f.guest.pid);
+    g_assert_cmpint(f.reply.frozen_usec, ==, 0);
+    g_assert_cmpuint(f.device[0]->n_gets, ==, 0);
+    assert_untouched(&f);
+    tear_down(&f);
+}
+
 static void
 test_fence_incoming(void)
 {
@@ -606,8 +632,8 @@ test_malformed(void)
     assert_not_understood(&f, &f.request, sizeof f.request, "\"verb\"");
     f.request.verb = APMIG_FENCE_FENCE;
     f.request.header.version = 7;
-    assert_not_understood(&f, &f.request, sizeof f.request, "It is of version 7, not 2");
-    assert_not_understood(&f, &f.request.header, sizeof f.request.header, "It is of version 7, not 2");
+    assert_not_understood(&f, &f.request, sizeof f.request, "It is of version 7, not 3");
+    assert_not_understood(&f, &f.request.header, sizeof f.request.header, "It is of version 7, not 3");
     tear_down(&f);
 }
 
@@ -720,6 +746,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fence/helper/inspect", test_inspect);
+    g_test_add_func("/fence/helper/look", test_look);
     g_test_add_func("/fence/helper/fence-incoming", test_fence_incoming);
     g_test_add_func("/fence/helper/fence-outgoing", test_fence_outgoing);
     g_test_add_func("/fence/helper/nothing-to-do", test_nothing_to_do);

@@ -142,13 +142,13 @@ test_header(void)
     reply.header.magic = APMIG_FENCE_REQUEST_MAGIC;
     assert_request_refused(&request, sizeof request, "nothing that apmigd and apmigd-fence say");
     assert_reply_refused(&reply, sizeof reply, "nothing that apmigd and apmigd-fence say");
-    request.header = (ApmigFenceHeader){APMIG_FENCE_REQUEST_MAGIC, 3};
+    request.header = (ApmigFenceHeader){APMIG_FENCE_REQUEST_MAGIC, 4};
     reply.header = (ApmigFenceHeader){APMIG_FENCE_REPLY_MAGIC, 0};
-    assert_request_refused(&request, sizeof request, "It is of version 3, not 2");
-    assert_reply_refused(&reply, sizeof reply, "It is of version 0, not 2");
+    assert_request_refused(&request, sizeof request, "It is of version 4, not 3");
+    assert_reply_refused(&reply, sizeof reply, "It is of version 0, not 3");
     /* another version may have another size */
-    assert_request_refused(&request, sizeof request.header, "It is of version 3, not 2");
-    assert_request_refused(&request, 2 * sizeof request, "It is of version 3, not 2");
+    assert_request_refused(&request, sizeof request.header, "It is of version 4, not 3");
+    assert_request_refused(&request, 2 * sizeof request, "It is of version 4, not 3");
 }
 
 static void
@@ -247,18 +247,22 @@ test_ends_of_texts(void)
 }
 
 static void
-test_inspect_without_pid(void)
+test_look_without_pid(void)
 {
-    ApmigFenceRequest request = good_request;
+    const guint32 verbs[] = {APMIG_FENCE_INSPECT, APMIG_FENCE_LOOK};
 
-    request.verb = APMIG_FENCE_INSPECT;
-    assert_request(&request);
-    request.start_time = 0;
-    assert_request(&request);
-    request.pid = 0;
-    assert_request(&request);
-    request.start_time = 7;
-    assert_request_refused(&request, sizeof request, "needs the pid");
+    for (guint i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        ApmigFenceRequest request = good_request;
+
+        request.verb = verbs[i];
+        assert_request(&request);
+        request.start_time = 0;
+        assert_request(&request);
+        request.pid = 0;
+        assert_request(&request);
+        request.start_time = 7;
+        assert_request_refused(&request, sizeof request, "needs the pid");
+    }
 }
 
 static void
@@ -315,7 +319,7 @@ main(int argc, char **argv)
     g_test_add_func("/fence/protocol/bad-request-numbers", test_bad_request_numbers);
     g_test_add_func("/fence/protocol/bad-request-texts", test_bad_request_texts);
     g_test_add_func("/fence/protocol/ends-of-texts", test_ends_of_texts);
-    g_test_add_func("/fence/protocol/inspect-without-pid", test_inspect_without_pid);
+    g_test_add_func("/fence/protocol/look-without-pid", test_look_without_pid);
     g_test_add_func("/fence/protocol/bad-replies", test_bad_replies);
     g_test_add_func("/fence/protocol/kernel-states", test_kernel_states);
     return g_test_run();

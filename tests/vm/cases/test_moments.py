@@ -3,8 +3,8 @@
 destination. Whatever comes of it, guest, devices, `virsh migrate` and apmigd agree."""
 
 import os
-import signal
 import select
+import signal
 import statistics
 import threading
 import time
@@ -75,8 +75,8 @@ def test_in_the_last_pass(rig, a, b, helpers, asked):
 
 def test_while_the_device_is_saved(rig, a, b, guest, helpers, standin, asked):
     """All of the memory is sent; the device's data is held back. At the destination its stream can still be made to fail.
-    On the source libvirt tells nothing of the job while QEMU reads the device, so a lock that is asked for now may come too
-    late; one asked for before does not (test_source_without_pre_copy)."""
+    On the source libvirt tells nothing of the job while QEMU reads the device, so that on vfio_ap a lock that is asked for
+    now comes too late."""
     standin("save_delay_ms", 12_000)
     migration = rig.move(guest, a, b)
     wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the device to be saved", 60)
@@ -84,6 +84,37 @@ def test_while_the_device_is_saved(rig, a, b, guest, helpers, standin, asked):
     if asked is b:
         assert_still_at_source(rig, guest, a, b, migration)
     assert_agreement(rig, guest, a, b, migration, taken, asked)
+
+
+# What the stand-in does, by what it stands for.
+DRIVERS = {"vfio_ap": {}, "other": {"says_ap": "N", "sessions_end": "Y"}}
+
+
+@pytest.mark.timeout((TRIALS + 1) * 200)
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_source_asked_while_the_device_is_saved(rig, a, b, guest, helpers, standin, driver, record_property):
+    """libvirt tells no job before QEMU has read the device. That the guest was stopped for its switchover it has told, and
+    that the device is being saved is to be seen: what can be done on that driver is done."""
+    results = []
+    for name, value in DRIVERS[driver].items():
+        standin(name, value)
+    for _ in range(TRIALS):
+        standin("save_delay_ms", 12_000)
+        migration = rig.move(guest, a, b)
+        wait_for(lambda: guest.devices[a].state == vfio.STOP_COPY, "the device to be saved", 60)
+        taking = a.take(**PATIENT)
+        seen = migration_on(a, "out")
+        wait_outcome(a, seen, "vfio-state", "requested" if driver == "other" else "nothing-to-do")
+        assert guest.devices[a].state == (vfio.STOP if driver == "other" else vfio.STOP_COPY)
+        standin("save_delay_ms", 0)
+        taken = taking.wait(90)
+        assert_agreement(rig, guest, a, b, migration, taken, a)
+        results.append(result_of(a, seen))
+        assert results[-1] == "aborted" or (driver, results[-1]) == ("vfio_ap", "completed-anyway"), results
+        a.release(taken.lock_id)
+        if migration.wait(1):
+            a, b = b, a
+    record_property(driver, ", ".join(f"{results.count(result)} {result}" for result in sorted(set(results))))
 
 
 @pytest.mark.thorough
