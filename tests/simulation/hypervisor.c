@@ -208,11 +208,11 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
-    if (told->stopped_at && question->asked_at >= told->stopped_at)
+    if (told->stopped_at && question->asked_at > told->stopped_at)
         told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
     if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
         told->facts = FALSE;
-    if (question->asked_at >= told->stopped_at)
+    if (question->asked_at > told->stopped_at)
         told->stopped_at = 0;
     if (sim->now > question->asked_at + SECOND)
         told->prompt_since = 0;
