@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import proc
 import pytest
 import rig
 
@@ -177,13 +178,10 @@ class Host:
 
 def session_members(session):
     members = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
+    for path, stat in proc.read_all("/proc/[0-9]*/stat").items():
+        fields = stat.rpartition(")")[2].split()
         if int(fields[3]) == session and fields[0] != "Z":
-            members.append(stat.parent.name)
+            members.append(path.parent.name)
     return members
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The shipped daemon with a real libvirtd behind a socket, which ends, or hangs."""
 import os
-import pathlib
 import signal
 
 import libvirtd
+import proc
 import pytest
 import rig
 from rig import until
@@ -29,8 +29,8 @@ def apmigd(bus, folder, server):
 
 
 def libvirt_threads(daemon):
-    names = [path.read_text().strip() for path in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/comm")]
-    return sorted(name for name in names if name.startswith("libvirt-"))
+    names = proc.read_all(f"/proc/{daemon.process.pid}/task/*/comm").values()
+    return sorted(name.strip() for name in names if name.startswith("libvirt-"))
 
 
 def is_seen(root):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[1])]
 pytest.register_assert_rewrite("checks", "host")
 
 from rig import Rig  # noqa: E402 (needs the path)

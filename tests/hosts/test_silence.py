@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import proc
 import pytest
 from checks import KEYS, assert_aborted, assert_at_rest, assert_held, lock_state, take_held, wait_state
 from host import wait_for
@@ -15,7 +16,7 @@ SILENCE = 40  # seconds: each connection has been given up by then, and one that
 
 
 def libvirt_threads(host):
-    names = [path.read_text(encoding="ascii") for path in host.path(f"/proc/{host.apmigd.pid}/task").glob("*/comm")]
+    names = proc.read_all(f"/proc/{host.apmigd.pid}/task/*/comm", host.path("")).values()
     return [name for name in names if name.startswith("libvirt-")]
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE / "cases"), str(HERE.parent / "hosts")]
+sys.path[:0] = [str(HERE / "cases"), str(HERE.parent / "hosts"), str(HERE.parent)]
 
 import vfio  # noqa: E402 (needs the path)
 from devices import STANDIN, DeviceRig  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "hosts")]
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "hosts"), str(HERE.parents[1])]
 pytest.register_assert_rewrite("checks", "fencing", "host")
 
 import service  # noqa: E402

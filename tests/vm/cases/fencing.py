@@ -6,8 +6,8 @@ traced or held open, and that the guest can be moved again."""
 import json
 import re
 import signal
-from pathlib import Path
 
+import proc
 from checks import assert_at_rest
 from host import wait_for
 
@@ -72,8 +72,7 @@ def assert_untouched_processes(*devices):
     """No task of their QEMUs is traced or stopped."""
     for device in devices:
         pid = vfio.user_of(device.uuid)
-        for path in Path(f"/proc/{pid}/task").glob("*/status") if pid else ():
-            status = path.read_text(encoding="ascii", errors="replace")
+        for status in proc.read_all(f"/proc/{pid}/task/*/status").values() if pid else ():
             assert "TracerPid:\t0\n" in status and "State:\tT" not in status and "State:\tt" not in status
 
 

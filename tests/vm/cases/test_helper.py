@@ -3,8 +3,8 @@
 
 import os
 import time
-from pathlib import Path
 
+import proc
 import pytest
 from checks import assert_held
 from fencing import (PATIENT, assert_moves_again, assert_still_at_source, assert_untouched_processes, frozen_ms, migration_on,
@@ -18,11 +18,8 @@ GO = "/run/apmigd-fence-go"
 def processes(name):
     """{pid: state} of those whose program it is."""
     found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            before, _, after = path.read_text(encoding="ascii", errors="replace").rpartition(") ")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    for path, stat in proc.read_all("/proc/[0-9]*/stat").items():
+        before, _, after = stat.rpartition(") ")
         if before.partition("(")[2].startswith(name[:15]):
             found[int(path.parent.name)] = after[0]
     return found

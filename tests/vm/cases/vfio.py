@@ -8,6 +8,8 @@ import struct
 from contextlib import contextmanager
 from pathlib import Path
 
+import proc
+
 ERROR, STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P = range(8)
 STATES = ("ERROR", "STOP", "RUNNING", "STOP_COPY", "RESUMING", "RUNNING_P2P", "PRE_COPY", "PRE_COPY_P2P")
 FLAG_RESET, FLAG_PCI, FLAG_AP = 1 << 0, 1 << 1, 1 << 5
@@ -81,12 +83,8 @@ def opened(uuid):
 
 def user_of(uuid):
     """The pid of the QEMU whose command line has the device @uuid, or None."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue
-        if b"qemu" in command.partition(b"\0")[0] and str(uuid).encode() in command:
+    for path, command in proc.read_all("/proc/[0-9]*/cmdline").items():
+        if "qemu" in command.partition("\0")[0] and str(uuid) in command:
             return int(path.parent.name)
     return None
 
