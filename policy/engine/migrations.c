@@ -327,7 +327,7 @@ engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const cha
 
     if (!incoming && guest && guest->affected == APMIG_AFFECTED_NO)
         return;
-    if (!incoming && g_hash_table_contains(engine->arrivals, uuid))
+    if (!incoming && engine_expects_unaffected(engine, uuid))
         return;
     if (!incoming) {
         incoming = migration_new(engine, uuid, name, APMIG_MIGRATION_INCOMING, NULL, NULL);

@@ -226,9 +226,9 @@ struct ApmigEngine {
     GHashTable *guests; /* uuid -> Guest: the active ones */
     GHashTable *
         gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
-    /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
-     * read while it comes in */
-    GHashTable *arrivals;
+    GHashTable *arrivals;      /* uuid -> Arrival (unaffected.c) */
+    gint64 arrivals_due;       /* boot time after which one of them may be late; 0: none is expected */
+    gboolean arrivals_are_new; /* there was no view since they were read from the runtime folder */
     GHashTable
         *early_arrivals;   /* set of UUIDs of those that were let in before it was known what is on disk */
     ApmigToken list_asked; /* the question under way; 0: none */
@@ -275,6 +275,21 @@ void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 void pending_admission_free(PendingAdmission *pending);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
+
+/* unaffected.c: (element-type utf8 Arrival): guests without crypto that the hook told of */
+GHashTable *engine_new_arrivals(void);
+/* It comes within @usec, or not at all. */
+void engine_expect_unaffected(ApmigEngine *engine, const char *uuid, gint64 usec);
+/* As that, of an earlier run. */
+void engine_load_unaffected(ApmigEngine *engine, const ApmigAdmission *admission, gint64 usec);
+gboolean engine_expects_unaffected(const ApmigEngine *engine, const char *uuid);
+/* From now on it is what the hook told of until it stops. */
+void engine_unaffected_has_come(ApmigEngine *engine, const char *uuid);
+void engine_forget_unaffected(ApmigEngine *engine, const char *uuid);
+void engine_forget_unaffected_all(ApmigEngine *engine);
+void engine_unaffected_view_started(ApmigEngine *engine);
+void engine_settle_unaffected(ApmigEngine *engine);
+gint64 engine_unaffected_next_deadline(const ApmigEngine *engine);
 
 /* permit-requests.c */
 void engine_permit(ApmigEngine *engine, const ApmigEvent *event);

@@ -414,7 +414,7 @@ check_loaded(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
-        if (!g_hash_table_contains(sim->durable_admissions, guest->uuid))
+        if (!disk_has_admission(sim, guest->uuid))
             guest_forget_admission(guest);
         else if (!guest->in_mask || guest->in_incarnation == sim->incarnation) {
             /* Its removal was not written any more, perhaps before it was asked for again, and refused since nothing was

@@ -222,6 +222,8 @@ note_record(Sim *sim, const ApmigAdmission *record)
 {
     Guest *guest = guest_by_uuid(sim, record->uuid);
 
+    if (record->unaffected)
+        return;
     if (guest->in_mask && apmig_scope_equal(record->scope, sim_scope(sim, guest->in_mask)))
         return;
     guest->in_mask = sim->mask_all;

@@ -112,6 +112,7 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         truth_guest_stops(sim, guest);
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
+        guest->told.stop_token = sim->newest_token;
     }
     daemon_deliver(sim, &event);
 }
@@ -197,6 +198,7 @@ static void
 note_answer(Sim *sim, const Question *question, gboolean facts)
 {
     Told *told = &question->guest->told;
+    const gboolean is_later = question->token > told->stop_token; /* put after the news of its last stop */
 
     if (question->token != told->asking)
         return; /* overtaken by a question to a later life of the guest */
@@ -208,11 +210,11 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
-    if (told->stopped_at && question->asked_at > told->stopped_at)
+    if (told->stopped_at && is_later)
         told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
     if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
         told->facts = FALSE;
-    if (question->asked_at > told->stopped_at)
+    if (is_later)
         told->stopped_at = 0;
     if (sim->now > question->asked_at + SECOND)
         told->prompt_since = 0;
@@ -339,7 +341,7 @@ ask(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
     if (!sim->calm && dice_chance(&sim->dice, sim->profile.silent))
         return; /* it hangs until the connection is lost */
     question = g_rc_box_new0(Question);
-    question->token = token;
+    question->token = sim->newest_token = token;
     question->guest = guest;
     question->want_facts = want_facts;
     question->fails = !sim->connected || (!sim->calm && dice_chance(&sim->dice, sim->profile.failing));

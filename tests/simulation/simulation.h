@@ -107,9 +107,10 @@ typedef struct {
     guint mask;
     char device[37];
     gboolean varies;
-    gboolean kept;     /* it counts as having what it had: see unplug.c */
-    gboolean current;  /* the facts are of a question put after the last news that they have changed */
-    gint64 stopped_at; /* when news came that it has stopped, and no later answer yet; 0: none came */
+    gboolean kept;      /* it counts as having what it had: see unplug.c */
+    gboolean current;   /* the facts are of a question put after the last news that they have changed */
+    gint64 stopped_at;  /* when news came that it has stopped, and no later answer yet; 0: none came */
+    guint64 stop_token; /* the newest question by then */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
@@ -353,6 +354,7 @@ struct Sim {
     gint64 last_event_at; /* libvirt's events arrive in order */
     gint64 beaten_at;     /* when the last heartbeat was answered in this view */
     gint64 listed_at;     /* when that was answered */
+    guint64 newest_token; /* of the questions put */
     gint64 listed_from;   /* when the question of the last complete list was put; 0: none in this view */
     gboolean list_asked;  /* in this view */
 
@@ -500,6 +502,8 @@ void check_strangers(Sim *sim, const Lock *lock);
 
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
+/* Of an affected guest, and so one that counts. */
+gboolean disk_has_admission(const Sim *sim, const char *uuid);
 void disk_write(Sim *sim, const ApmigAction *action);
 /* The daemon died: what is not written never will be. */
 void disk_drop_writes(Sim *sim);
