@@ -227,6 +227,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     told->migration = question->migration;
     if (facts) {
         told->facts = TRUE;
+        told->facts_asked_at = question->asked_at;
+        told->doubted = FALSE;
         told->affected = question->kind;
         told->mask = question->mask;
         told->varies = question->varies;

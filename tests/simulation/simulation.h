@@ -103,6 +103,8 @@ typedef enum {
 /* What answers have told the engine of a guest since the view began. */
 typedef struct {
     gboolean facts;
+    gint64 facts_asked_at;
+    gboolean doubted; /* the facts may be of the life before its last arrival */
     ApmigAffected affected;
     guint mask;
     char device[37];

@@ -384,7 +384,7 @@ check_ended(Sim *sim, const Lock *lock, const Guest *guest)
     gint64 since;
 
     if (!migration || migration->stage == STAGE_ENDED || !(lock->mask & migration->mask) ||
-        migration->merged || told->migration != migration || told->stopped_at ||
+        migration->merged || told->migration != migration || told->stopped_at || told->doubted ||
         migration->told_incarnation != sim->incarnation || migration->stage == STAGE_POSTCOPY)
         return;
     if (!is_known(guest) || !has_step(sim, guest) || guest_uses_permit(sim, guest, migration->outgoing))
