@@ -99,13 +99,15 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
         guest->facts_from = sim->now;
+        guest->facts_token = sim->newest_token;
     }
     if (message->news == NEWS_SENDING && message->migration)
         truth_guest_sends(sim, message->migration);
     if (message->news == NEWS_SENDING && !message->migration)
         sim->may_count++;
-    if (message->news == NEWS_STOPPED)
-        truth_forget_sent(guest); /* it may have been saved */
+    if (message->news == NEWS_JOB_SAVED || message->news == NEWS_STOPPED ||
+        message->news == NEWS_STOPPED_SAVED)
+        truth_forget_sent(guest); /* the memory went into a file, for all that can be known */
     if (message->news == NEWS_STOPPED_MIGRATED)
         truth_guest_leaves(sim, message->migration);
     if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {
@@ -222,6 +224,9 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->prompt_since = sim->now;
     told->good_at = sim->now;
     told->asked_at = question->asked_at;
+    told->token = question->token;
+    if (question->job == APMIG_JOB_OTHER && question->token > question->guest->sent_token)
+        truth_forget_sent(question->guest); /* as after NEWS_JOB_SAVED */
     told->job = question->job;
     told->postcopy = question->postcopy;
     told->migration = question->migration;
@@ -233,7 +238,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
         told->mask = question->mask;
         told->varies = question->varies;
         told->kept = FALSE;
-        told->current = question->asked_at >= question->guest->facts_from;
+        told->current = question->asked_at >= question->guest->facts_from &&
+                        question->token > question->guest->facts_token;
         g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
                   sizeof(told->device));
         unplug_told(sim, question->guest);
@@ -340,10 +346,11 @@ ask(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
     Question *question;
     gint64 delay = answer_delay(sim);
 
+    sim->newest_token = token;
     if (!sim->calm && dice_chance(&sim->dice, sim->profile.silent))
         return; /* it hangs until the connection is lost */
     question = g_rc_box_new0(Question);
-    question->token = sim->newest_token = token;
+    question->token = token;
     question->guest = guest;
     question->want_facts = want_facts;
     question->fails = !sim->connected || (!sim->calm && dice_chance(&sim->dice, sim->profile.failing));
@@ -573,5 +580,7 @@ hypervisor_forget(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         sim->guests[i].before = (Told){0};
         sim->guests[i].had = (Had){0};
+        sim->guests[i].facts_token = sim->guests[i].sent_token = 0; /* the next run counts anew */
     }
+    sim->newest_token = 0;
 }

@@ -117,6 +117,7 @@ typedef struct {
     gboolean postcopy;
     Migration *migration;
     gint64 asked_at; /* of the last answer that said what its job is; 0: none */
+    guint64 token;   /* of that */
     gint64 heard_at; /* when the last one came that it is there */
     gint64 answered_at;
     gint64 good_at;      /* when the last one came that said what its job is */
@@ -155,19 +156,20 @@ struct Guest {
     gint64 frozen_until; /* by a helper */
     Told told;
     Had had;
-    gint64 facts_from; /* what was asked before tells of devices that it no longer has */
+    gint64 facts_from;   /* what was asked before tells of devices that it no longer has */
+    guint64 facts_token; /* as does the newest question by then */
     gboolean
         sent; /* libvirt told that memory leaves to another host, and what came of it may be known since: */
     GPtrArray *sent_under; /* of Lock: it was held then */
-    gint64 sent_at;
-    Told before;          /* in the view that was lost, until there is news */
-    guint in_mask;        /* of all that the hook has asked for it since nothing was open */
-    gboolean in_mixed;    /* it asked for different things */
-    gboolean in_device;   /* the one that it asked for last has one */
-    guint in_incarnation; /* of the daemon that it asked last */
-    gint64 let_in_at;     /* by the hook */
-    gint64 in_asked_at;   /* when the hook asked last: steps begin anew then */
-    ApmigJob last_job;    /* that any answer to this run of the daemon told */
+    guint64 sent_token;    /* the newest question when it told so */
+    Told before;           /* in the view that was lost, until there is news */
+    guint in_mask;         /* of all that the hook has asked for it since nothing was open */
+    gboolean in_mixed;     /* it asked for different things */
+    gboolean in_device;    /* the one that it asked for last has one */
+    guint in_incarnation;  /* of the daemon that it asked last */
+    gint64 let_in_at;      /* by the hook */
+    gint64 in_asked_at;    /* when the hook asked last: steps begin anew then */
+    ApmigJob last_job;     /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
 
