@@ -395,7 +395,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
     if (migration->granted_at && !migration->settled_token && migration->admitted_until &&
         engine->now >= migration->granted_at + HOOK_GONE_USEC) {
         migration->settled_token = engine->last_token;
-        engine_hint(engine, migration->pub.uuid, NULL);
+        engine_look_again(engine, migration->pub.uuid);
     }
     engine_settle_steps(engine, migration);
 }

@@ -579,6 +579,8 @@ void engine_hurry(ApmigEngine *engine);
 /* What is proven from now on for @lock rests on questions that are put from now on. */
 void lock_begin_round(ApmigEngine *engine, Lock *lock);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
+/* What the guest does is asked once more, and libvirt has given no sign of it. */
+void engine_look_again(ApmigEngine *engine, const char *uuid);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 

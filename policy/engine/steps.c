@@ -168,7 +168,7 @@ engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
             if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
                 note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
             step_answered(engine, migration, (ApmigStep)step, event->step.outcome, event->step.message);
-            engine_hint(engine, migration->pub.uuid, NULL);
+            engine_look_again(engine, migration->pub.uuid);
             return;
         }
     }

@@ -273,6 +273,39 @@ test_memory_without_an_event(Story *story, gconstpointer data)
     expect_late(story, TRUE);
 }
 
+/* The answer to a step is no sign of libvirt's. */
+static void
+test_migration_without_a_hint(Story *story, gconstpointer data)
+{
+    g_autoptr(ApmigAction) step = NULL;
+
+    pass(story, 5 * SECOND);
+    answered(story, APMIG_JOB_OUTGOING, NULL);
+    step = expect(story, APMIG_ACTION_RUN_STEP);
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
+    pass(story, SECOND - 1);
+    expect_late(story, FALSE);
+    live(story, SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, TRUE);
+
+    /* That nothing was sent is known by libvirt's events, and they are missing. */
+    live(story, SECOND, APMIG_JOB_NONE);
+    expect_state(story, "aaaaaaaa", "held");
+    expect_counts(story, 1, 0);
+}
+
+static void
+test_migration_with_a_late_hint(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    answered(story, APMIG_JOB_OUTGOING, NULL);
+    pass(story, SECOND - 1);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    live(story, 5 * SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, FALSE);
+}
+
 static void
 test_folder_is_not_watched(Story *story, gconstpointer data)
 {
@@ -572,6 +605,8 @@ main(int argc, char **argv)
     ADD("has-left-unread", test_has_left_unread);
     ADD("end-without-an-event", test_end_without_an_event);
     ADD("memory-without-an-event", test_memory_without_an_event);
+    ADD("migration-without-a-hint", test_migration_without_a_hint);
+    ADD("migration-with-a-late-hint", test_migration_with_a_late_hint);
     ADD("folder-not-watched", test_folder_is_not_watched);
     ADD("has-left-and-was-missing", test_has_left_and_was_missing);
     ADD("stopped-and-was-missing", test_stopped_after_its_switchover_and_was_missing);
