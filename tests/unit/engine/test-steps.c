@@ -334,6 +334,34 @@ test_incoming_of_two_attempts(void)
     end(&story);
 }
 
+/* What a step finds of the QEMU of the first attempt says nothing of that of the second. */
+static void
+test_incoming_by_another_qemu(void)
+{
+    guint64 op;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "04.*", APMIG_ON_BUSY_ABORT);
+    op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    news(&story, APMIG_NEWS_STOPPED_LOST);
+    while (answer_list(&story, NULL, 0))
+        ;
+    admit_with_device(&story, D1, "04.0012");
+    take(&story, 3, "bbbbbbbb", "04.*", APMIG_ON_BUSY_ABORT, TRUE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    news(&story, APMIG_NEWS_ARRIVING);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* one at a time */
+    finished(&story, op, APMIG_STEP_NOT_ABORTABLE);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    end(&story);
+}
+
 /* That the first attempt was seen coming in says nothing of the QEMU of the second. */
 static void
 test_incoming_that_an_event_alone_shows(void)
@@ -465,6 +493,7 @@ main(int argc, char **argv)
                     test_incoming_is_fenced_although_a_kill_came_too_early);
     g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);
     g_test_add_func("/engine/incoming-of-two-attempts", test_incoming_of_two_attempts);
+    g_test_add_func("/engine/incoming-by-another-qemu", test_incoming_by_another_qemu);
     g_test_add_func("/engine/incoming-by-an-event-alone", test_incoming_that_an_event_alone_shows);
     g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
     g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);
