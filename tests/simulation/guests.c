@@ -388,9 +388,27 @@ give_up(Sim *sim, Guest *guest)
 }
 
 void
+guest_let_in(Sim *sim, Guest *guest)
+{
+    guest->let_in = (LetIn){.at = sim->now, .kind = guest->kind, .mask = guest->mask};
+    g_strlcpy(guest->let_in.device, guest->device.uuid, sizeof(guest->let_in.device));
+}
+
+static gboolean
+is_as_let_in(const Sim *sim, const Guest *guest)
+{
+    if (guest->kind == APMIG_AFFECTED_UNKNOWN || guest->in_mixed || permits_have_user(sim, guest) ||
+        (guest->in_mask && guest->in_mask != guest->mask))
+        return FALSE;
+    return guest->kind == guest->let_in.kind && guest->mask == guest->let_in.mask &&
+           g_str_equal(guest->device.uuid, guest->let_in.device);
+}
+
+void
 guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
 {
     Migration *migration;
+    gboolean is_mistaken;
 
     if (!hookless && dice_chance(&sim->dice, sim->profile.retries))
         give_up(sim, guest);
@@ -402,13 +420,17 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
     if (guest->migration)
         sim_cover(sim, COVER_ASKED_AGAIN);
     /* One that the hook has let in, or has asked for, is not mistaken for another that nobody asked for. */
-    if (hookless &&
-        (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec || is_expected(sim, guest)))
+    is_mistaken = hookless &&
+                  (sim->now < guest->let_in.at + 2 * sim->policy->admission_usec || is_expected(sim, guest));
+    if (is_mistaken && !is_as_let_in(sim, guest))
         return;
-    if (guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
+    if (!is_mistaken && guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
     migration = migration_new(sim, guest, FALSE);
     migration->hookless = hookless;
+    migration->as_let_in = is_mistaken;
+    if (is_mistaken)
+        sim_cover(sim, COVER_UNASKED_AS_LET_IN);
     guest->expected = migration;
     sim_trace(sim, "migration %u of %s in is asked for, queues %02x", migration->number, guest->name,
               migration->mask);

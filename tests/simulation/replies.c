@@ -278,7 +278,7 @@ check_allowed(Sim *sim, Caller *caller)
     const char *uuid = caller->migration ? caller->migration->guest->uuid : NULL;
 
     if (caller->migration)
-        caller->migration->guest->let_in_at = sim->now;
+        guest_let_in(sim, caller->migration->guest);
     if (caller->affected == APMIG_AFFECTED_NO) {
         sim_cover(sim, COVER_UNAFFECTED);
         return;

@@ -63,7 +63,9 @@ typedef struct {
     Stage stage;
     guint64 turn; /* of the stage, so that a late event of an earlier one is void */
     gboolean completes;
-    gboolean hookless;  /* incoming, without asking */
+    gboolean hookless; /* incoming, without asking */
+    gboolean
+        as_let_in; /* with that: the engine may take it for one that the hook let in, and they are the same */
     gboolean never;     /* allowed, and fails before its guest appears, which nothing tells */
     gboolean offline;   /* with that: the guest is defined, and not started */
     gboolean forgotten; /* the yes was, with the runtime folder */
@@ -134,6 +136,14 @@ typedef struct {
     gboolean lost;
 } Had;
 
+/* What a guest was when the hook let it in last. */
+typedef struct {
+    gint64 at;
+    ApmigAffected kind;
+    guint mask;
+    char device[37];
+} LetIn;
+
 struct Guest {
     guint index;
     char uuid[37];
@@ -167,9 +177,9 @@ struct Guest {
     gboolean in_mixed;     /* it asked for different things */
     gboolean in_device;    /* the one that it asked for last has one */
     guint in_incarnation;  /* of the daemon that it asked last */
-    gint64 let_in_at;      /* by the hook */
-    gint64 in_asked_at;    /* when the hook asked last: steps begin anew then */
-    ApmigJob last_job;     /* that any answer to this run of the daemon told */
+    LetIn let_in;
+    gint64 in_asked_at; /* when the hook asked last: steps begin anew then */
+    ApmigJob last_job;  /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
 
@@ -430,6 +440,8 @@ void guest_reassign(Sim *sim, Guest *guest);
 void guest_begin_other_job(Sim *sim, Guest *guest);
 void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
+/* The hook is told yes. */
+void guest_let_in(Sim *sim, Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
@@ -800,6 +812,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(SUSPENDED, "host suspended under a lock")                                                              \
     X(STOOD_STILL, "daemon stood still under a lock")                                                        \
     X(RETRIED, "guest let in again while its first yes is open")                                             \
+    X(UNASKED_AS_LET_IN, "guest comes in without asking, as the hook let it in before")                      \
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \

@@ -185,7 +185,7 @@ check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
         sim_violation(sim, "I5", "the job of %s, which comes in, is aborted", guest->name);
     if (!is_here(sim, guest))
         return;
-    if (migration->hookless || guest->kind != APMIG_AFFECTED_YES)
+    if ((migration->hookless && !migration->as_let_in) || guest->kind != APMIG_AFFECTED_YES)
         sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
     else if (g_strcmp0(action->step.device, guest->device.uuid) != 0)
         sim_violation(sim, "I5", "a step is run on %s with the device of an earlier life", guest->name);
