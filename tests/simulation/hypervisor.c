@@ -335,6 +335,10 @@ looked(Sim *sim, gpointer object, guint64 number)
         sim_queue(sim, 200 * MSEC, looked, g_rc_box_acquire(question), 0, g_rc_box_release);
         return;
     }
+    if (question->guest && question->guest->restoring) { /* libvirt answers when that is over */
+        sim_queue(sim, 50 * MSEC, looked, g_rc_box_acquire(question), 0, g_rc_box_release);
+        return;
+    }
     look(sim, question, 0);
     sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0), answer, g_rc_box_acquire(question), 0,
                          g_rc_box_release);

@@ -158,8 +158,9 @@ struct Guest {
     Migration *expected;  /* incoming, asked or allowed */
     Migration *leaving;   /* whose end is just being told */
     gboolean other_job;
-    gboolean stranded; /* libvirtd went away in its migration and does not know where it runs */
-    gboolean changing; /* its devices changed and the engine was not told yet */
+    gboolean restoring; /* its QEMU loads a file, and was started as an incoming one */
+    gboolean stranded;  /* libvirtd went away in its migration and does not know where it runs */
+    gboolean changing;  /* its devices changed and the engine was not told yet */
     Device device;
     gboolean from_afar;  /* its QEMU was started to be an incoming one */
     gboolean paused;     /* arrived so, and not yet resumed */
@@ -264,7 +265,7 @@ typedef struct {
     gint64 extent;        /* AMEND: until when the lock is not overdue then */
     Migration *migration; /* ADMIT of a migration */
     gboolean permitted;   /* ADMIT: the guest had an open permit */
-    Guest *guest;         /* PERMIT, REVOKE */
+    Guest *guest;         /* PERMIT, REVOKE; ADMIT of a restore */
     gboolean by_uuid;     /* REVOKE */
     ApmigAffected affected;
     guint mask;
@@ -288,7 +289,7 @@ typedef struct {
     guint late;            /* events that come seconds late */
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
-    guint retries, offline;
+    guint retries, offline, restores;
     guint runtime_lost, state_older;
 } Profile;
 
@@ -434,6 +435,8 @@ void guests_init(Sim *sim);
 Guest *guest_by_uuid(Sim *sim, const char *uuid);
 void guest_start(Sim *sim, Guest *guest);
 void guest_stop(Sim *sim, Guest *guest);
+/* The hook has let it be restored. */
+void guest_restore(Sim *sim, Guest *guest);
 void guest_replug(Sim *sim, Guest *guest);
 /* Its device gets other queues, which nothing tells. */
 void guest_reassign(Sim *sim, Guest *guest);
@@ -816,6 +819,8 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
+    X(RESTORED, "guest restored")                                                                            \
+    X(RESTORED_INSTEAD, "guest restored just after it did not come in, or was saved")                        \
     X(RESUMED, "guest resumed at its source")                                                                \
     X(RUNTIME_LOST, "runtime folder lost")                                                                   \
     X(STATE_OLDER, "state folder older than it was")                                                         \

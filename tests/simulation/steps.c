@@ -291,7 +291,8 @@ check_guests(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (guest->presence != GUEST_ACTIVE || guest->migration || guest->paused || guest->stranded)
+        if (guest->presence != GUEST_ACTIVE || guest->migration || guest->paused || guest->stranded ||
+            guest->restoring)
             continue;
         if (guest->device.state != APMIG_VFIO_RUNNING)
             sim_violation(sim, "I7", "%s is left with a stopped device", guest->name);
