@@ -431,6 +431,12 @@ engine_facts_read(ApmigEngine *engine, const ApmigEvent *event)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, event->facts_read.uuid);
 
-    if (guest && guest->asked && guest->asked == event->facts_read.token)
-        learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
+    if (!guest || !guest->asked || guest->asked != event->facts_read.token)
+        return;
+    if (guest->stopped && event->facts_read.token > guest->stop_token) {
+        guest_forget_facts(guest, guest->facts_token);
+        guest->stopped = FALSE; /* what can be read is there again */
+    }
+    learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
+    engine_migrations_facts_read(engine, guest);
 }

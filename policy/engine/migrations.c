@@ -291,6 +291,19 @@ engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *wher
 }
 
 void
+engine_migrations_facts_read(ApmigEngine *engine, Guest *guest)
+{
+    Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
+
+    if (!outgoing || outgoing->stopped_known || outgoing->gone_since)
+        return; /* if it has ended, they are of the guest's next life */
+    if (guest->affected == APMIG_AFFECTED_NO)
+        migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
+    else
+        follow_scope(engine, outgoing, guest);
+}
+
+void
 engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
     Migration *incoming = engine_find_migration(engine, guest->uuid, FALSE);

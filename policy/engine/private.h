@@ -324,6 +324,8 @@ Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name
                          const ApmigScope *scope, const char *const *devices);
 /* @result: static */
 void migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message);
+/* What was just read of what @guest has, ahead of its job, means for them, too. */
+void engine_migrations_facts_read(ApmigEngine *engine, Guest *guest);
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */

@@ -209,8 +209,10 @@ is_in_progress(const ApmigEngine *engine, const Migration *migration)
 {
     const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
 
+    /* In a view that has just begun it may be over, whatever is told of the guest before its job. */
     if (migration->pub.outgoing)
-        return !migration->gone_since && !migration->stopped_known;
+        return !migration->gone_since && !migration->stopped_known &&
+               (!engine->connected || (guest && guest->job == APMIG_JOB_OUTGOING));
     return migration->incoming_seen && migration->shown && !(guest && guest->stopped);
 }
 
