@@ -27,6 +27,7 @@ typedef struct {
     ApmigAffected kind;
     guint mask;
     gboolean varies;
+    gboolean facts_first; /* what it has is told before its job */
     char device[37];
 } Question;
 
@@ -160,6 +161,12 @@ look(Sim *sim, gpointer object, guint64 number)
     question->kind = guest->kind;
     question->mask = guest->mask;
     question->varies = guest->varies;
+    if (guest->varies && !sim->calm && dice_chance(&sim->dice, sim->profile.sysfs_hangs)) {
+        question->mask = sim->mask_all;
+        question->deliver_at += dice_spread(&sim->dice, 100 * MSEC, 3 * SECOND);
+        sim_cover(sim, COVER_SYSFS_HANGS);
+    }
+    question->facts_first = question->want_facts && dice_chance(&sim->dice, 500);
     g_strlcpy(question->device, guest->device.uuid, sizeof(question->device));
 }
 
@@ -193,6 +200,25 @@ note_migration(Sim *sim, const Question *question)
     migration->told_at = merged ? sim->now - 1 : sim->now;
     migration->merged = merged;
     migration->steps = merged ? 1 : 0;
+}
+
+static void
+note_facts(Sim *sim, const Question *question)
+{
+    Told *told = &question->guest->told;
+
+    told->facts = TRUE;
+    told->facts_asked_at = question->asked_at;
+    told->doubted = FALSE;
+    told->affected = question->kind;
+    told->mask = question->mask;
+    told->varies = question->varies;
+    told->kept = FALSE;
+    told->current =
+        question->asked_at >= question->guest->facts_from && question->token > question->guest->facts_token;
+    g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
+              sizeof(told->device));
+    unplug_told(sim, question->guest);
 }
 
 /* The engine is about to be told: remember what it can know from now on. */
@@ -230,20 +256,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     told->job = question->job;
     told->postcopy = question->postcopy;
     told->migration = question->migration;
-    if (facts) {
-        told->facts = TRUE;
-        told->facts_asked_at = question->asked_at;
-        told->doubted = FALSE;
-        told->affected = question->kind;
-        told->mask = question->mask;
-        told->varies = question->varies;
-        told->kept = FALSE;
-        told->current = question->asked_at >= question->guest->facts_from &&
-                        question->token > question->guest->facts_token;
-        g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
-                  sizeof(told->device));
-        unplug_told(sim, question->guest);
-    }
+    if (facts)
+        note_facts(sim, question);
 }
 
 static void
@@ -265,15 +279,33 @@ answer_list(Sim *sim, const Question *question, gboolean current)
     daemon_deliver(sim, &event);
 }
 
+/* Of a guest that comes in or is gone nothing can be read. */
+static gboolean
+can_be_read(const Question *question)
+{
+    return question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
+           question->job == APMIG_JOB_OTHER;
+}
+
+static ApmigGuestFacts
+facts_of(Sim *sim, const Question *question, const char *const *devices)
+{
+    return (ApmigGuestFacts){
+        .affected = question->kind,
+        .scope = question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL,
+        .devices = devices,
+        .scope_varies = question->varies,
+    };
+}
+
 static void
 answer_query(Sim *sim, const Question *question, gboolean current)
 {
     ApmigEvent event = {.type = APMIG_EVENT_GUEST_ANSWERED};
     const char *const devices[] = {
         question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
-    gboolean facts = (question->want_facts || question->varies) && !question->fails &&
-                     (question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
-                      question->job == APMIG_JOB_OTHER);
+    gboolean facts = ((question->want_facts && !question->facts_first) || question->varies) &&
+                     !question->fails && can_be_read(question);
 
     event.answered.token = question->token;
     event.answered.uuid = question->guest->uuid;
@@ -282,13 +314,8 @@ answer_query(Sim *sim, const Question *question, gboolean current)
     event.answered.postcopy = !question->fails && question->postcopy;
     event.answered.facts_read = facts;
     event.answered.stranded = !question->fails && question->stranded;
-    if (facts) {
-        event.answered.facts.affected = question->kind;
-        event.answered.facts.scope =
-            question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL;
-        event.answered.facts.devices = devices;
-        event.answered.facts.scope_varies = question->varies;
-    }
+    if (facts)
+        event.answered.facts = facts_of(sim, question, devices);
     if (current)
         note_answer(sim, question, facts);
     daemon_deliver(sim, &event);
@@ -311,6 +338,31 @@ answer(Sim *sim, gpointer object, guint64 number)
         answer_query(sim, question, current);
     else
         answer_list(sim, question, current);
+}
+
+/* As the daemon does: what a guest has is read first, for its job may take long to be told, or never be. */
+static void
+tell_facts(Sim *sim, gpointer object, guint64 number)
+{
+    Question *question = object;
+    const char *const devices[] = {
+        question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
+    ApmigEvent event = {.type = APMIG_EVENT_FACTS_READ};
+
+    if (!is_current(sim, question->incarnation, question->connection))
+        return;
+    event.facts_read.token = question->token;
+    event.facts_read.uuid = question->guest->uuid;
+    event.facts_read.facts = facts_of(sim, question, devices);
+    if (question->token == question->guest->told.asking) {
+        if (question->token > question->guest->told.stop_token)
+            question->guest->told.stopped_at = 0;
+        if (!question->guest->told.facts)
+            question->guest->told.known_at = sim->now;
+        note_facts(sim, question);
+    }
+    sim_cover(sim, question->fails ? COVER_FACTS_ALONE : COVER_FACTS_FIRST);
+    daemon_deliver(sim, &event);
 }
 
 /* libvirt answers lists by workers of their own. */
@@ -340,6 +392,9 @@ looked(Sim *sim, gpointer object, guint64 number)
         return;
     }
     look(sim, question, 0);
+    if (question->guest && question->facts_first && can_be_read(question))
+        sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0) / 2, tell_facts,
+                             g_rc_box_acquire(question), 0, g_rc_box_release);
     sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0), answer, g_rc_box_acquire(question), 0,
                          g_rc_box_release);
 }

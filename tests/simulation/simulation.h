@@ -106,6 +106,7 @@ typedef enum {
 typedef struct {
     gboolean facts;
     gint64 facts_asked_at;
+    gint64 known_at;  /* when they were told ahead of its job, and none were known */
     gboolean doubted; /* the facts may be of the life before its last arrival */
     ApmigAffected affected;
     guint mask;
@@ -290,6 +291,7 @@ typedef struct {
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
     guint retries, offline, restores;
+    guint sysfs_hangs; /* so that the queues of a device are not told */
     guint runtime_lost, state_older;
 } Profile;
 
@@ -356,6 +358,7 @@ struct Sim {
     Dice strange_dice;
     gboolean has_guest_queues; /* the AP bus is read for strangers */
     guint strange;             /* queues that they use */
+    guint hanging;             /* queues of which sysfs does not tell whether they are in use */
 
     Dice permit_dice;
     gint64 permit_pause;
@@ -819,6 +822,10 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
+    X(SYSFS_HANGS, "sysfs does not tell a device's queues")                                                  \
+    X(SYSFS_HANGS_USES, "sysfs does not tell whether a queue is in use")                                     \
+    X(FACTS_FIRST, "what a guest has is told before its job")                                                \
+    X(FACTS_ALONE, "what a guest has is told, and its job is not")                                           \
     X(RESTORED, "guest restored")                                                                            \
     X(RESTORED_INSTEAD, "guest restored just after it did not come in, or was saved")                        \
     X(RESUMED, "guest resumed at its source")                                                                \

@@ -131,8 +131,9 @@ check_silence(Sim *sim, const Lock *lock, const ApmigLock *now)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (truth_knows(lock, guest) && sim->now > MAX(MAX(guest->told.good_at, guest->since), since) +
-                                                       sim->policy->held_interval_usec + limit)
+        if (truth_knows(lock, guest) &&
+            sim->now > MAX(MAX(guest->told.good_at, guest->told.known_at), MAX(guest->since, since)) +
+                           sim->policy->held_interval_usec + limit)
             sim_violation(sim, "I1", "lock %s is held, and %s has not answered for long", lock->id,
                           guest->name);
     }
