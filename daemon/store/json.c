@@ -27,6 +27,9 @@ static const char *const admission_members[] = {
     "version", "boot-id", "uuid", "name", "scope", "devices", "admitted-at", NULL,
 };
 
+/* Of a guest without crypto; earlier versions kept none of them. */
+static const char *const admission_optional[] = {"unaffected", NULL};
+
 static const char *const permit_members[] = {
     "version",    "boot-id",  "id",    "uuid",       "name",    "reason",    "owner-uid", "login-uid",
     "owner-name", "given-at", "until", "expires-at", "used-by", "direction", NULL,
@@ -34,7 +37,7 @@ static const char *const permit_members[] = {
 
 static const ApmigMembersForm lock_form = {LOCK_VERSION, APMIG_STORE_MAX_BYTES, lock_members, lock_optional};
 static const ApmigMembersForm admission_form = {ADMISSION_VERSION, APMIG_STORE_MAX_PLAIN_BYTES,
-                                                admission_members, NULL};
+                                                admission_members, admission_optional};
 static const ApmigMembersForm permit_form = {PERMIT_VERSION, APMIG_STORE_MAX_PLAIN_BYTES, permit_members,
                                              NULL};
 
@@ -281,6 +284,19 @@ decode_devices(JsonObject *object, GStrv *ret_devices, GError **error)
     return TRUE;
 }
 
+static gboolean
+decode_unaffected(JsonObject *object, ApmigAdmission *admission, GError **error)
+{
+    JsonNode *node = json_object_get_member(object, "unaffected");
+
+    if (node && (json_node_get_value_type(node) != G_TYPE_BOOLEAN || !json_node_get_boolean(node)))
+        return apmig_members_fail(error, "its member \"unaffected\" is not true");
+    if (node && (!apmig_scope_is_none(admission->scope) || admission->devices[0]))
+        return apmig_members_fail(error, "it names queues of a guest that it says has none");
+    admission->unaffected = node != NULL;
+    return TRUE;
+}
+
 ApmigAdmission *
 apmig_admission_decode(const char *text, gsize length, const char *uuid, const char *boot_id, gint64 now,
                        gboolean *ret_stale, GError **error)
@@ -298,7 +314,8 @@ apmig_admission_decode(const char *text, gsize length, const char *uuid, const c
     if (!get_same_text(object, "uuid", uuid, &admission->uuid, error) ||
         !apmig_members_copy_text(object, "name", MAX_NAME_LENGTH, &admission->name, error) ||
         !get_scope(object, &admission->scope, error) || !decode_devices(object, &admission->devices, error) ||
-        !apmig_members_get_integer(object, "admitted-at", now, &admission->admitted_at, error))
+        !apmig_members_get_integer(object, "admitted-at", now, &admission->admitted_at, error) ||
+        !decode_unaffected(object, admission, error))
         return NULL;
     return g_steal_pointer(&admission);
 }
@@ -327,6 +344,10 @@ apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gin
     apmig_members_add_text(builder, "scope", apmig_scope_to_string(admission->scope));
     add_devices(builder, admission->devices);
     apmig_members_add_integer(builder, "admitted-at", admission->admitted_at);
+    if (admission->unaffected) {
+        json_builder_set_member_name(builder, "unaffected");
+        json_builder_add_boolean_value(builder, TRUE);
+    }
     text = apmig_members_end(builder);
 
     same = apmig_admission_decode(text, strlen(text), admission->uuid, boot_id, now, &stale, error);

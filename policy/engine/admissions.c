@@ -2,8 +2,6 @@
 /* Admissions: what the hook asks, from the question to the yes or no, and those that are open from before. */
 #include "engine/private.h"
 
-#define ARRIVALS_MAX 4096
-
 void
 pending_admission_free(PendingAdmission *pending)
 {
@@ -160,20 +158,16 @@ take_devices_away(ApmigEngine *engine, Migration *migration)
 }
 
 static void
-expect_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
+admit_unaffected(ApmigEngine *engine, const char *uuid, const char *name)
 {
     ApmigGuestSettings settings = apmig_policy_for_guest(engine->policy, uuid, name, NULL);
     Migration *earlier = engine_find_migration(engine, uuid, FALSE);
-    gint64 *until = g_new(gint64, 1);
 
     if (earlier)
         take_devices_away(engine, earlier);
     if (!engine->loaded && g_hash_table_size(engine->early_arrivals) < EARLY_ARRIVALS_MAX)
         g_hash_table_add(engine->early_arrivals, g_strdup(uuid));
-    *until = engine->now + settings.admission_usec;
-    if (g_hash_table_size(engine->arrivals) >= ARRIVALS_MAX)
-        g_hash_table_remove_all(engine->arrivals); /* they then count as unknown: waited for, left alone */
-    g_hash_table_replace(engine->arrivals, g_strdup(uuid), until);
+    engine_expect_unaffected(engine, uuid, settings.admission_usec);
 }
 
 void
@@ -184,7 +178,7 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
 
     if (event->admit.facts.affected == APMIG_AFFECTED_NO) {
         if (!event->admit.restore)
-            expect_unaffected(engine, event->admit.uuid, event->admit.name);
+            admit_unaffected(engine, event->admit.uuid, event->admit.name);
         reply_admit(engine, event->caller, TRUE, "");
         return;
     }
@@ -192,7 +186,7 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
         reply_admit(engine, event->caller, FALSE, APMIG_NOT_LOADED);
         return;
     }
-    g_hash_table_remove(engine->arrivals, event->admit.uuid);
+    engine_forget_unaffected(engine, event->admit.uuid);
     check = engine_check_arrival(engine, event);
     if (check->refusal) {
         deny(engine, event->caller, event->admit.uuid, event->admit.name,

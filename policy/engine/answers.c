@@ -26,7 +26,7 @@ engine_view_started(ApmigEngine *engine)
     engine->connected = TRUE;
     g_clear_pointer(&engine->view_trouble, g_free);
     g_clear_pointer(&engine->late, g_free);
-    g_hash_table_remove_all(engine->arrivals); /* they may have come and gone unseen */
+    engine_unaffected_view_started(engine);
     forget_view(engine);
     engine_stamps_view_started(engine);
     entry_add_locks(
@@ -150,14 +150,6 @@ engine_listed(ApmigEngine *engine, const ApmigEvent *event)
         engine_ask_list(engine);
 }
 
-static gboolean
-is_unaffected_arrival(const ApmigEngine *engine, const char *uuid)
-{
-    const gint64 *until = g_hash_table_lookup(engine->arrivals, uuid);
-
-    return until && engine->now <= *until;
-}
-
 static void
 guest_learn_facts(Guest *guest, const ApmigGuestFacts *facts)
 {
@@ -188,7 +180,7 @@ learn_facts(ApmigEngine *engine, Guest *guest, ApmigToken token, const ApmigGues
     engine->rosters_dirty = TRUE;
     if (guest->came_token)
         engine_judge_arrival(engine, guest);
-    g_hash_table_remove(engine->arrivals, guest->uuid);
+    engine_forget_unaffected(engine, guest->uuid);
 }
 
 static void
@@ -197,7 +189,7 @@ learn(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     if (event->answered.facts_read)
         learn_facts(engine, guest, event->answered.token, &event->answered.facts);
     else if (guest->affected == APMIG_AFFECTED_UNKNOWN && event->answered.job == APMIG_JOB_INCOMING &&
-             event->answered.token > guest->facts_token && is_unaffected_arrival(engine, guest->uuid))
+             event->answered.token > guest->facts_token && engine_expects_unaffected(engine, guest->uuid))
         guest_learn_facts(guest, &(ApmigGuestFacts){.affected = APMIG_AFFECTED_NO});
 }
 
@@ -268,7 +260,6 @@ static void
 guest_changed(ApmigEngine *engine, const char *uuid, ApmigNews change)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
-    gint64 *arrival_until = g_hash_table_lookup(engine->arrivals, uuid);
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
     if (guest)
@@ -277,8 +268,7 @@ guest_changed(ApmigEngine *engine, const char *uuid, ApmigNews change)
         engine_stamp_changed_guest(engine, uuid, change);
     if (outgoing)
         outgoing->pub.scope_known = FALSE; /* until it is read anew, even if libvirt goes away before */
-    if (arrival_until && engine->now <= *arrival_until)
-        *arrival_until = G_MAXINT64; /* it has come, and is what the hook told of until it stops */
+    engine_unaffected_has_come(engine, uuid);
 }
 
 static void
@@ -289,7 +279,7 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
 
     if (incoming)
         incoming->shown = FALSE; /* what comes in next is another QEMU */
-    g_hash_table_remove(engine->arrivals, uuid);
+    engine_forget_unaffected(engine, uuid);
     g_hash_table_remove(engine->stamps, uuid);
     g_hash_table_remove(engine->gone, uuid);
     engine_unplug_stopped(engine, uuid);
@@ -439,6 +429,12 @@ engine_facts_read(ApmigEngine *engine, const ApmigEvent *event)
 {
     Guest *guest = g_hash_table_lookup(engine->guests, event->facts_read.uuid);
 
-    if (guest && guest->asked && guest->asked == event->facts_read.token)
-        learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
+    if (!guest || !guest->asked || guest->asked != event->facts_read.token)
+        return;
+    if (guest->stopped && event->facts_read.token > guest->stop_token) {
+        guest_forget_facts(guest, guest->facts_token);
+        guest->stopped = FALSE; /* what can be read is there again */
+    }
+    learn_facts(engine, guest, event->facts_read.token, &event->facts_read.facts);
+    engine_migrations_facts_read(engine, guest);
 }

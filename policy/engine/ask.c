@@ -117,6 +117,16 @@ hint_all(ApmigEngine *engine)
         guest->hint_token = engine->last_token;
 }
 
+/* @guest: (nullable): NULL: none that is known */
+static void
+ask_anew(ApmigEngine *engine, Guest *guest)
+{
+    if (!guest)
+        ask_list_anew(engine);
+    else if (engine_guest_matters(engine, guest))
+        ask_guest_anew(engine, guest);
+}
+
 void
 engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
 {
@@ -132,10 +142,14 @@ engine_hint(ApmigEngine *engine, const char *uuid, const char *name)
         guest = engine_find_guest_by_name(engine, name);
     if (guest)
         guest->hint_token = engine->last_token;
-    if (!guest)
-        ask_list_anew(engine);
-    else if (engine_guest_matters(engine, guest))
-        ask_guest_anew(engine, guest);
+    ask_anew(engine, guest);
+}
+
+void
+engine_look_again(ApmigEngine *engine, const char *uuid)
+{
+    if (engine->connected && engine->loaded)
+        ask_anew(engine, g_hash_table_lookup(engine->guests, uuid));
 }
 
 /* Returns: usec between two readings; 0: none is due. */

@@ -16,7 +16,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->pending = g_ptr_array_new_with_free_func((GDestroyNotify)pending_admission_free);
     engine->guests = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
     engine->gone = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_free);
-    engine->arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    engine->arrivals = engine_new_arrivals();
     engine->early_arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     engine->stamped_locks =

@@ -122,6 +122,8 @@ typedef struct {
     ApmigScope *scope;
     GStrv devices;
     gint64 admitted_at; /* boot time, usec */
+    gboolean
+        unaffected; /* a guest without crypto: that it comes in concerns no lock; of no scope then, without devices */
 } ApmigAdmission;
 
 ApmigAdmission *apmig_admission_copy(const ApmigAdmission *admission);

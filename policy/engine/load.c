@@ -29,11 +29,26 @@ is_doubtful(const ApmigEngine *engine, const ApmigAdmission *admission)
            g_hash_table_size(engine->early_arrivals) >= EARLY_ARRIVALS_MAX;
 }
 
+static void
+load_unaffected(ApmigEngine *engine, const ApmigAdmission *admission)
+{
+    const ApmigGuestSettings settings =
+        apmig_policy_for_guest(engine->policy, admission->uuid, admission->name, NULL);
+
+    engine_load_unaffected(engine, admission, settings.admission_usec);
+}
+
 /* Without devices its guest is waited for and left alone. */
 static void
 load_admission(ApmigEngine *engine, const ApmigAdmission *admission)
 {
-    Migration *migration =
+    Migration *migration;
+
+    if (admission->unaffected) {
+        load_unaffected(engine, admission);
+        return;
+    }
+    migration =
         migration_new(engine, admission->uuid, admission->name, APMIG_MIGRATION_ADMITTED, admission->scope,
                       is_doubtful(engine, admission) ? NULL : (const char *const *)admission->devices);
 

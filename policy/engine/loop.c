@@ -171,6 +171,7 @@ settle(ApmigEngine *engine)
     engine->rosters_dirty = FALSE;
     engine_settle_lateness(engine);
     engine_settle_unplugged(engine);
+    engine_settle_unaffected(engine);
     engine_settle_inquiries(engine);
     engine_settle_view(engine);
     engine_settle_looks(engine);
@@ -201,6 +202,7 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
     engine_earlier(&deadline, engine_looks_next_deadline(engine));
     engine_earlier(&deadline, engine_lateness_next_deadline(engine));
     engine_earlier(&deadline, engine_waiting_next_deadline(engine));
+    engine_earlier(&deadline, engine_unaffected_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
         engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
     for (guint i = 0; i < engine->migrations->len; i++)

@@ -301,6 +301,7 @@ engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest)
     migration->began_after = guest->clear_token;
     migration->seen_token = engine->last_token;
     migration->iterated = guest->sent;
+    migration->switches = TRUE;
     migration->memory_sent = TRUE;
     guest->sending = guest->sent = FALSE; /* it is known now to where */
     engine_log(
@@ -309,6 +310,19 @@ engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest)
         "being saved",
         guest->name);
     engine_use_permit(engine, migration, guest->name);
+}
+
+void
+engine_migrations_facts_read(ApmigEngine *engine, Guest *guest)
+{
+    Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
+
+    if (!outgoing || outgoing->stopped_known || outgoing->gone_since)
+        return; /* if it has ended, they are of the guest's next life */
+    if (guest->affected == APMIG_AFFECTED_NO)
+        migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
+    else
+        follow_scope(engine, outgoing, guest);
 }
 
 void
@@ -348,7 +362,7 @@ engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const cha
 
     if (!incoming && guest && guest->affected == APMIG_AFFECTED_NO)
         return;
-    if (!incoming && g_hash_table_contains(engine->arrivals, uuid))
+    if (!incoming && engine_expects_unaffected(engine, uuid))
         return;
     if (!incoming) {
         incoming = migration_new(engine, uuid, name, APMIG_MIGRATION_INCOMING, NULL, NULL);
@@ -416,7 +430,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
     if (migration->granted_at && !migration->settled_token && migration->admitted_until &&
         engine->now >= migration->granted_at + HOOK_GONE_USEC) {
         migration->settled_token = engine->last_token;
-        engine_hint(engine, migration->pub.uuid, NULL);
+        engine_look_again(engine, migration->pub.uuid);
     }
     engine_settle_steps(engine, migration);
 }

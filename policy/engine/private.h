@@ -124,8 +124,9 @@ typedef struct {
     gboolean stopped_unknown; /* after its switchover: it may run at the destination */
     gboolean memory_sent;     /* outgoing: some of it may have left */
     gboolean iterated;        /* outgoing: libvirt's event has told so */
-    gint64 data_seen_at;      /* outgoing: boot time when an answer first told so; 0: none did */
-    gint64 unhinted_at; /* outgoing: boot time when it was seen, and no hint had told of it; 0: one had */
+    gboolean switches;   /* outgoing: seen in its switchover, of which libvirt's event has told (look.c) */
+    gint64 data_seen_at; /* outgoing: boot time when an answer first told so; 0: none did */
+    gint64 unhinted_at;  /* outgoing: boot time when it was seen, and no hint had told of it; 0: one had */
     gboolean
         was_resting; /* in: its guest was active here, or may have been, at the newest yes: that it is says nothing */
     gboolean restored; /* in: the yes was given by an earlier run: no QEMU is bound to it */
@@ -237,9 +238,9 @@ struct ApmigEngine {
     GHashTable *guests; /* uuid -> Guest: the active ones */
     GHashTable *
         gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
-    /* uuid -> gint64 boot time until when the unaffected guest that the hook told of is expected: its XML cannot be
-     * read while it comes in */
-    GHashTable *arrivals;
+    GHashTable *arrivals;      /* uuid -> Arrival (unaffected.c) */
+    gint64 arrivals_due;       /* boot time after which one of them may be late; 0: none is expected */
+    gboolean arrivals_are_new; /* there was no view since they were read from the runtime folder */
     GHashTable
         *early_arrivals;   /* set of UUIDs of those that were let in before it was known what is on disk */
     ApmigToken list_asked; /* the question under way; 0: none */
@@ -287,6 +288,21 @@ void pending_admission_free(PendingAdmission *pending);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 
+/* unaffected.c: (element-type utf8 Arrival): guests without crypto that the hook told of */
+GHashTable *engine_new_arrivals(void);
+/* It comes within @usec, or not at all. */
+void engine_expect_unaffected(ApmigEngine *engine, const char *uuid, gint64 usec);
+/* As that, of an earlier run. */
+void engine_load_unaffected(ApmigEngine *engine, const ApmigAdmission *admission, gint64 usec);
+gboolean engine_expects_unaffected(const ApmigEngine *engine, const char *uuid);
+/* From now on it is what the hook told of until it stops. */
+void engine_unaffected_has_come(ApmigEngine *engine, const char *uuid);
+void engine_forget_unaffected(ApmigEngine *engine, const char *uuid);
+void engine_forget_unaffected_all(ApmigEngine *engine);
+void engine_unaffected_view_started(ApmigEngine *engine);
+void engine_settle_unaffected(ApmigEngine *engine);
+gint64 engine_unaffected_next_deadline(const ApmigEngine *engine);
+
 /* permit-requests.c */
 void engine_permit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_revoke(ApmigEngine *engine, const ApmigEvent *event);
@@ -320,6 +336,8 @@ Migration *migration_new(ApmigEngine *engine, const char *uuid, const char *name
                          const ApmigScope *scope, const char *const *devices);
 /* @result: static */
 void migration_end(ApmigEngine *engine, Migration *migration, const char *result, const char *message);
+/* What was just read of what @guest has, ahead of its job, means for them, too. */
+void engine_migrations_facts_read(ApmigEngine *engine, Guest *guest);
 /* What an answer about @guest means for its migrations. */
 void engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event);
 /* A question with @token found no active guest of that UUID. */
@@ -583,6 +601,8 @@ void engine_hurry(ApmigEngine *engine);
 /* What is proven from now on for @lock rests on questions that are put from now on. */
 void lock_begin_round(ApmigEngine *engine, Lock *lock);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
+/* What the guest does is asked once more, and libvirt has given no sign of it. */
+void engine_look_again(ApmigEngine *engine, const char *uuid);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 

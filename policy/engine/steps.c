@@ -168,7 +168,7 @@ engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
             if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
                 note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
             step_answered(engine, migration, (ApmigStep)step, event->step.outcome, event->step.message);
-            engine_hint(engine, migration->pub.uuid, NULL);
+            engine_look_again(engine, migration->pub.uuid);
             return;
         }
     }
@@ -204,13 +204,21 @@ is_known_to_be_affected(const ApmigEngine *engine, const Migration *migration)
 }
 
 /* Whether the guest's QEMU is thought to be there. */
+/* In this view: in one that has just begun its migration may be over, whatever is told of the guest before its job. */
+static gboolean
+is_told_to_leave(const Migration *migration, const Guest *guest)
+{
+    return guest->job == APMIG_JOB_OUTGOING || (migration->switches && guest->suspended);
+}
+
 static gboolean
 is_in_progress(const ApmigEngine *engine, const Migration *migration)
 {
     const Guest *guest = g_hash_table_lookup(engine->guests, migration->pub.uuid);
 
     if (migration->pub.outgoing)
-        return !migration->gone_since && !migration->stopped_known;
+        return !migration->gone_since && !migration->stopped_known &&
+               (!engine->connected || (guest && is_told_to_leave(migration, guest)));
     return migration->incoming_seen && migration->shown && !(guest && guest->stopped);
 }
 

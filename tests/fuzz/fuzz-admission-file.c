@@ -26,6 +26,7 @@ check_survives(const ApmigAdmission *admission)
     g_assert_true(apmig_scope_equal(admission->scope, again->scope));
     g_assert_true(g_strv_equal((const char *const *)admission->devices, (const char *const *)again->devices));
     g_assert_cmpint(admission->admitted_at, ==, again->admitted_at);
+    g_assert_cmpint(admission->unaffected, ==, again->unaffected);
 }
 
 int

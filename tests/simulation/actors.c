@@ -65,6 +65,8 @@ choose_profile(Sim *sim)
     profile->stops = sometimes(sim, 200, 20, 400);
     profile->retries = sometimes(sim, 500, 50, 500);
     profile->offline = sometimes(sim, 300, 50, 300);
+    profile->sysfs_hangs = sometimes(sim, 300, 20, 500);
+    profile->restores = sometimes(sim, 400, 50, 700);
     profile->runtime_lost = sometimes(sim, 200, 100, 700);
     profile->state_older = sometimes(sim, 150, 50, 300);
     if (sim->world != WORLD_CROWD)
@@ -370,6 +372,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     caller = daemon_new_caller(sim, CALLER_ADMIT);
     caller->migration = migration;
     caller->restore = !migration;
+    caller->guest = migration ? NULL : guest;
     caller->affected = guest->kind;
     caller->mask = guest->mask;
     caller->permitted = migration && guest_has_permit(sim, guest);

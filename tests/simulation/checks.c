@@ -414,7 +414,7 @@ check_loaded(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
-        if (!g_hash_table_contains(sim->durable_admissions, guest->uuid))
+        if (!disk_has_admission(sim, guest->uuid))
             guest_forget_admission(guest);
         else if (!guest->in_mask || guest->in_incarnation == sim->incarnation) {
             /* Its removal was not written any more, perhaps before it was asked for again, and refused since nothing was
@@ -439,6 +439,19 @@ check_loaded(Sim *sim)
 }
 
 /* --- in the end ------------------------------------------------------------------------------------ */
+
+/* That an unaffected guest was let in counts while it is here. */
+static void
+check_admissions_are_over(Sim *sim)
+{
+    GHashTableIter iter;
+    const ApmigAdmission *record;
+
+    g_hash_table_iter_init(&iter, sim->durable_admissions);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&record))
+        if (!record->unaffected || guest_by_uuid(sim, record->uuid)->presence == GUEST_ABSENT)
+            sim_violation(sim, "live", "an admission stays for ever");
+}
 
 void
 check_calm(Sim *sim)
@@ -472,8 +485,7 @@ check_calm(Sim *sim)
     if (migrations->len)
         sim_violation(sim, "live", "the migration of %s has no end",
                       ((const ApmigMigration *)g_ptr_array_index(migrations, 0))->guest);
-    if (g_hash_table_size(sim->durable_admissions))
-        sim_violation(sim, "live", "an admission stays for ever");
+    check_admissions_are_over(sim);
     if (g_hash_table_size(sim->durable_permits))
         sim_violation(sim, "live", "a permit stays for ever");
     for (guint i = 0; i < sim->callers->len; i++)

@@ -68,10 +68,14 @@ answer_hook(Sim *sim, const ApmigAction *action)
 {
     Caller *caller = daemon_find_caller(sim, action->reply.caller);
     Migration *migration = caller ? caller->migration : NULL;
+    Guest *restored = caller && caller->restore && !caller->gone ? caller->guest : NULL;
+    gboolean allowed = action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed;
 
     daemon_close_caller(sim, action->reply.caller);
     if (migration)
-        migration_answered(sim, migration, action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed);
+        migration_answered(sim, migration, allowed);
+    if (restored && allowed)
+        guest_restore(sim, restored);
 }
 
 static void
@@ -225,6 +229,8 @@ note_record(Sim *sim, const ApmigAdmission *record)
 {
     Guest *guest = guest_by_uuid(sim, record->uuid);
 
+    if (record->unaffected)
+        return;
     if (guest->in_mask && apmig_scope_equal(record->scope, sim_scope(sim, guest->in_mask)))
         return;
     guest->in_mask = sim->mask_all;

@@ -224,6 +224,14 @@ next_write(Sim *sim, gpointer object, guint64 incarnation)
     }
 }
 
+gboolean
+disk_has_admission(const Sim *sim, const char *uuid)
+{
+    const ApmigAdmission *record = g_hash_table_lookup(sim->durable_admissions, uuid);
+
+    return record && !record->unaffected;
+}
+
 void
 disk_write(Sim *sim, const ApmigAction *action)
 {

@@ -147,7 +147,7 @@ set_presence(Sim *sim, Guest *guest, Presence presence)
     guest->since = sim->now;
     if (presence != GUEST_ABSENT)
         return;
-    guest->other_job = guest->paused = guest->from_afar = FALSE;
+    guest->other_job = guest->restoring = guest->paused = guest->from_afar = FALSE;
     guest->frozen_until = 0;
     set_device(&guest->device, APMIG_VFIO_RUNNING, APMIG_SESSION_NONE);
 }
@@ -183,7 +183,8 @@ guests_init(Sim *sim)
 static gboolean
 is_idle(const Guest *guest)
 {
-    return !guest->migration && !guest->expected && !guest->other_job && !guest->changing;
+    return !guest->migration && !guest->expected && !guest->other_job && !guest->changing &&
+           !guest->restoring;
 }
 
 void
@@ -210,6 +211,68 @@ guest_stop(Sim *sim, Guest *guest)
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s stops", guest->name);
     hypervisor_tell(sim, dice_chance(&sim->dice, 800) ? NEWS_STOPPED : NEWS_STOPPED_LOST, guest);
+}
+
+static void
+restore_fails(Sim *sim, Guest *guest)
+{
+    sim_trace(sim, "%s is not restored", guest->name);
+    guest->changing = FALSE;
+    set_presence(sim, guest, GUEST_ABSENT);
+    hypervisor_tell(sim, NEWS_STOPPED_LOST, guest);
+}
+
+static void
+restored(Sim *sim, gpointer object, guint64 life)
+{
+    Guest *guest = object;
+
+    if (!guest->restoring || guest->life != life)
+        return;
+    if (sim->now < guest->frozen_until) {
+        sim_queue(sim, guest->frozen_until - sim->now, restored, guest, life, NULL);
+        return;
+    }
+    guest->restoring = FALSE;
+    run_device(sim, guest);
+    sim_trace(sim, "%s is restored", guest->name);
+    sim_cover(sim, COVER_RESTORED);
+    guest->changing = sim->connected;
+    hypervisor_tell(sim, NEWS_STARTED, guest);
+}
+
+void
+guest_restore(Sim *sim, Guest *guest)
+{
+    if (guest->presence != GUEST_ABSENT || !is_idle(guest) || sim->now - guest->since < SECOND)
+        return;
+    set_presence(sim, guest, GUEST_ACTIVE);
+    guest->restoring = guest->from_afar = TRUE;
+    guest->changing = sim->connected;
+    if (*guest->device.uuid)
+        set_device(&guest->device, APMIG_VFIO_RESUMING, APMIG_SESSION_LOADING);
+    sim_trace(sim, "%s is being restored, queues %02x", guest->name, guest->mask);
+    hypervisor_tell(sim, NEWS_HINT, guest);
+    sim_queue(sim, dice_roll(&sim->dice, 300, 3000) * MSEC, restored, guest, guest->life, NULL);
+}
+
+static void
+ask_to_restore(Sim *sim, gpointer object, guint64 life)
+{
+    Guest *guest = object;
+
+    if (guest->life != life || guest->presence != GUEST_ABSENT || guest->expected || sim->calm)
+        return;
+    sim_cover(sim, COVER_RESTORED_INSTEAD);
+    actors_ask_hook(sim, guest, NULL);
+}
+
+/* Somebody wants it back: by a file, and as soon as may be. */
+static void
+may_be_restored(Sim *sim, Guest *guest)
+{
+    if (dice_chance(&sim->dice, sim->profile.restores))
+        sim_queue(sim, dice_roll(&sim->dice, 1000, 3000) * MSEC, ask_to_restore, guest, guest->life, NULL);
 }
 
 void
@@ -253,6 +316,7 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
     sim_trace(sim, "%s is saved", guest->name);
     sim_cover(sim, COVER_SAVED);
     hypervisor_tell(sim, NEWS_STOPPED_SAVED, guest);
+    may_be_restored(sim, guest);
 }
 
 void
@@ -329,6 +393,7 @@ end(Sim *sim, Migration *migration, gboolean completed)
     } else if (!migration->outgoing) {
         set_presence(sim, guest, GUEST_ABSENT);
         hypervisor_tell(sim, NEWS_STOPPED_LOST, guest);
+        may_be_restored(sim, guest);
     } else {
         if (!guest->stranded)
             run_device(sim, guest);
@@ -388,9 +453,27 @@ give_up(Sim *sim, Guest *guest)
 }
 
 void
+guest_let_in(Sim *sim, Guest *guest)
+{
+    guest->let_in = (LetIn){.at = sim->now, .kind = guest->kind, .mask = guest->mask};
+    g_strlcpy(guest->let_in.device, guest->device.uuid, sizeof(guest->let_in.device));
+}
+
+static gboolean
+is_as_let_in(const Sim *sim, const Guest *guest)
+{
+    if (guest->kind == APMIG_AFFECTED_UNKNOWN || guest->in_mixed || permits_have_user(sim, guest) ||
+        (guest->in_mask && guest->in_mask != guest->mask))
+        return FALSE;
+    return guest->kind == guest->let_in.kind && guest->mask == guest->let_in.mask &&
+           g_str_equal(guest->device.uuid, guest->let_in.device);
+}
+
+void
 guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
 {
     Migration *migration;
+    gboolean is_mistaken;
 
     if (!hookless && dice_chance(&sim->dice, sim->profile.retries))
         give_up(sim, guest);
@@ -402,13 +485,17 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
     if (guest->migration)
         sim_cover(sim, COVER_ASKED_AGAIN);
     /* One that the hook has let in, or has asked for, is not mistaken for another that nobody asked for. */
-    if (hookless &&
-        (sim->now < guest->let_in_at + 2 * sim->policy->admission_usec || is_expected(sim, guest)))
+    is_mistaken = hookless &&
+                  (sim->now < guest->let_in.at + 2 * sim->policy->admission_usec || is_expected(sim, guest));
+    if (is_mistaken && !is_as_let_in(sim, guest))
         return;
-    if (guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
+    if (!is_mistaken && guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
     migration = migration_new(sim, guest, FALSE);
     migration->hookless = hookless;
+    migration->as_let_in = is_mistaken;
+    if (is_mistaken)
+        sim_cover(sim, COVER_UNASKED_AS_LET_IN);
     guest->expected = migration;
     sim_trace(sim, "migration %u of %s in is asked for, queues %02x", migration->number, guest->name,
               migration->mask);
@@ -425,6 +512,7 @@ guest_forget_admission(Guest *guest)
 {
     guest->in_mask = 0;
     guest->in_mixed = FALSE;
+    guest->told.doubted |= guest->told.facts_asked_at <= guest->in_asked_at;
 }
 
 /* How long after the hook's yes a guest appears: other hook scripts may be slow. */
@@ -607,6 +695,10 @@ guest_device_set(Sim *sim, Guest *guest, ApmigVfioState state)
     Migration *migration = guest->migration;
 
     guest->device.state = state;
+    if (guest->restoring) { /* by a helper that was told to when another QEMU was here; the file stays */
+        restore_fails(sim, guest);
+        return;
+    }
     if (!migration || !migration->began_at) {
         sim_violation(sim, "I7", "the device of %s, which does not migrate, is changed", guest->name);
         return;
@@ -639,6 +731,8 @@ guests_disturbed(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
+        if (guest->restoring && dice_chance(&sim->dice, 500))
+            restore_fails(sim, guest);
         if (guest->migration)
             truth_may_count(guest->migration);
         if (guest->migration && dice_chance(&sim->dice, 500)) {

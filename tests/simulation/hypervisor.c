@@ -27,6 +27,7 @@ typedef struct {
     ApmigAffected kind;
     guint mask;
     gboolean varies;
+    gboolean facts_first; /* what it has is told before its job */
     char device[37];
 } Question;
 
@@ -99,19 +100,22 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
         guest->facts_from = sim->now;
+        guest->facts_token = sim->newest_token;
     }
     if (message->news == NEWS_SENDING && message->migration)
         truth_guest_sends(sim, message->migration);
     if (message->news == NEWS_SENDING && !message->migration)
         sim->may_count++;
-    if (message->news == NEWS_STOPPED)
-        truth_forget_sent(guest); /* it may have been saved */
+    if (message->news == NEWS_JOB_SAVED || message->news == NEWS_STOPPED ||
+        message->news == NEWS_STOPPED_SAVED)
+        truth_forget_sent(guest); /* the memory went into a file, for all that can be known */
     if (message->news == NEWS_STOPPED_MIGRATED)
         truth_guest_leaves(sim, message->migration);
     if (apmig_news_is_stop(event.news.what) && event.type == APMIG_EVENT_GUEST_NEWS) {
         truth_guest_stops(sim, guest);
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
+        guest->told.stop_token = sim->newest_token;
     }
     daemon_deliver(sim, &event);
 }
@@ -157,6 +161,12 @@ look(Sim *sim, gpointer object, guint64 number)
     question->kind = guest->kind;
     question->mask = guest->mask;
     question->varies = guest->varies;
+    if (guest->varies && !sim->calm && dice_chance(&sim->dice, sim->profile.sysfs_hangs)) {
+        question->mask = sim->mask_all;
+        question->deliver_at += dice_spread(&sim->dice, 100 * MSEC, 3 * SECOND);
+        sim_cover(sim, COVER_SYSFS_HANGS);
+    }
+    question->facts_first = question->want_facts && dice_chance(&sim->dice, 500);
     g_strlcpy(question->device, guest->device.uuid, sizeof(question->device));
 }
 
@@ -192,11 +202,31 @@ note_migration(Sim *sim, const Question *question)
     migration->steps = merged ? 1 : 0;
 }
 
+static void
+note_facts(Sim *sim, const Question *question)
+{
+    Told *told = &question->guest->told;
+
+    told->facts = TRUE;
+    told->facts_asked_at = question->asked_at;
+    told->doubted = FALSE;
+    told->affected = question->kind;
+    told->mask = question->mask;
+    told->varies = question->varies;
+    told->kept = FALSE;
+    told->current =
+        question->asked_at >= question->guest->facts_from && question->token > question->guest->facts_token;
+    g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
+              sizeof(told->device));
+    unplug_told(sim, question->guest);
+}
+
 /* The engine is about to be told: remember what it can know from now on. */
 static void
 note_answer(Sim *sim, const Question *question, gboolean facts)
 {
     Told *told = &question->guest->told;
+    const gboolean is_later = question->token > told->stop_token; /* put after the news of its last stop */
 
     if (question->token != told->asking)
         return; /* overtaken by a question to a later life of the guest */
@@ -208,11 +238,11 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
-    if (told->stopped_at && question->asked_at >= told->stopped_at)
+    if (told->stopped_at && is_later)
         told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
     if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
         told->facts = FALSE;
-    if (question->asked_at >= told->stopped_at)
+    if (is_later)
         told->stopped_at = 0;
     if (sim->now > question->asked_at + SECOND)
         told->prompt_since = 0;
@@ -222,20 +252,14 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     if (question->asked_at > told->saving_at)
         told->saving_at = 0;
     told->asked_at = question->asked_at;
+    told->token = question->token;
+    if (question->job == APMIG_JOB_OTHER && question->token > question->guest->sent_token)
+        truth_forget_sent(question->guest); /* as after NEWS_JOB_SAVED */
     told->job = question->job;
     told->postcopy = question->postcopy;
     told->migration = question->migration;
-    if (facts) {
-        told->facts = TRUE;
-        told->affected = question->kind;
-        told->mask = question->mask;
-        told->varies = question->varies;
-        told->kept = FALSE;
-        told->current = question->asked_at >= question->guest->facts_from;
-        g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
-                  sizeof(told->device));
-        unplug_told(sim, question->guest);
-    }
+    if (facts)
+        note_facts(sim, question);
 }
 
 static void
@@ -257,15 +281,33 @@ answer_list(Sim *sim, const Question *question, gboolean current)
     daemon_deliver(sim, &event);
 }
 
+/* Of a guest that comes in or is gone nothing can be read. */
+static gboolean
+can_be_read(const Question *question)
+{
+    return question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
+           question->job == APMIG_JOB_OTHER;
+}
+
+static ApmigGuestFacts
+facts_of(Sim *sim, const Question *question, const char *const *devices)
+{
+    return (ApmigGuestFacts){
+        .affected = question->kind,
+        .scope = question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL,
+        .devices = devices,
+        .scope_varies = question->varies,
+    };
+}
+
 static void
 answer_query(Sim *sim, const Question *question, gboolean current)
 {
     ApmigEvent event = {.type = APMIG_EVENT_GUEST_ANSWERED};
     const char *const devices[] = {
         question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
-    gboolean facts = (question->want_facts || question->varies) && !question->fails &&
-                     (question->job == APMIG_JOB_NONE || question->job == APMIG_JOB_OUTGOING ||
-                      question->job == APMIG_JOB_OTHER);
+    gboolean facts = ((question->want_facts && !question->facts_first) || question->varies) &&
+                     !question->fails && can_be_read(question);
 
     event.answered.token = question->token;
     event.answered.uuid = question->guest->uuid;
@@ -274,13 +316,8 @@ answer_query(Sim *sim, const Question *question, gboolean current)
     event.answered.postcopy = !question->fails && question->postcopy;
     event.answered.facts_read = facts;
     event.answered.stranded = !question->fails && question->stranded;
-    if (facts) {
-        event.answered.facts.affected = question->kind;
-        event.answered.facts.scope =
-            question->kind == APMIG_AFFECTED_YES ? sim_scope(sim, question->mask) : NULL;
-        event.answered.facts.devices = devices;
-        event.answered.facts.scope_varies = question->varies;
-    }
+    if (facts)
+        event.answered.facts = facts_of(sim, question, devices);
     if (current)
         note_answer(sim, question, facts);
     daemon_deliver(sim, &event);
@@ -305,6 +342,31 @@ answer(Sim *sim, gpointer object, guint64 number)
         answer_list(sim, question, current);
 }
 
+/* As the daemon does: what a guest has is read first, for its job may take long to be told, or never be. */
+static void
+tell_facts(Sim *sim, gpointer object, guint64 number)
+{
+    Question *question = object;
+    const char *const devices[] = {
+        question->kind == APMIG_AFFECTED_YES && *question->device ? question->device : NULL, NULL};
+    ApmigEvent event = {.type = APMIG_EVENT_FACTS_READ};
+
+    if (!is_current(sim, question->incarnation, question->connection))
+        return;
+    event.facts_read.token = question->token;
+    event.facts_read.uuid = question->guest->uuid;
+    event.facts_read.facts = facts_of(sim, question, devices);
+    if (question->token == question->guest->told.asking) {
+        if (question->token > question->guest->told.stop_token)
+            question->guest->told.stopped_at = 0;
+        if (!question->guest->told.facts)
+            question->guest->told.known_at = sim->now;
+        note_facts(sim, question);
+    }
+    sim_cover(sim, question->fails ? COVER_FACTS_ALONE : COVER_FACTS_FIRST);
+    daemon_deliver(sim, &event);
+}
+
 /* libvirt answers lists by workers of their own. */
 static gboolean
 is_starved(Sim *sim)
@@ -327,7 +389,14 @@ looked(Sim *sim, gpointer object, guint64 number)
         sim_queue(sim, 200 * MSEC, looked, g_rc_box_acquire(question), 0, g_rc_box_release);
         return;
     }
+    if (question->guest && question->guest->restoring) { /* libvirt answers when that is over */
+        sim_queue(sim, 50 * MSEC, looked, g_rc_box_acquire(question), 0, g_rc_box_release);
+        return;
+    }
     look(sim, question, 0);
+    if (question->guest && question->facts_first && can_be_read(question))
+        sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0) / 2, tell_facts,
+                             g_rc_box_acquire(question), 0, g_rc_box_release);
     sim_queue_for_daemon(sim, MAX(question->deliver_at - sim->now, 0), answer, g_rc_box_acquire(question), 0,
                          g_rc_box_release);
 }
@@ -338,6 +407,7 @@ ask(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
     Question *question;
     gint64 delay = answer_delay(sim);
 
+    sim->newest_token = token;
     if (!sim->calm && dice_chance(&sim->dice, sim->profile.silent))
         return; /* it hangs until the connection is lost */
     question = g_rc_box_new0(Question);
@@ -493,6 +563,8 @@ forget_told(Sim *sim)
         truth_forget_sent(guest);
         if (guest->migration)
             truth_may_count(guest->migration);
+        else if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
+            truth_may_count(guest->told.migration); /* nobody has seen it stay */
         if (guest->told.asked_at)
             guest->before = guest->told;
         guest->told = (Told){0};
@@ -569,5 +641,7 @@ hypervisor_forget(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         sim->guests[i].before = (Told){0};
         sim->guests[i].had = (Had){0};
+        sim->guests[i].facts_token = sim->guests[i].sent_token = 0; /* the next run counts anew */
     }
+    sim->newest_token = 0;
 }

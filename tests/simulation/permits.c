@@ -352,8 +352,9 @@ permits_may_concern(const Sim *sim, guint mask)
     for (guint i = 0; i < sim->permits->len; i++) {
         const Permit *permit = g_ptr_array_index(sim->permits, i);
         const Told *told = &permit->guest->told;
-        /* That an unaffected one comes in is known from the hook as well. */
-        gboolean elsewhere = (told->facts && !told->varies && !(told->mask & mask)) || !permit->guest->mask;
+        /* That an unaffected one comes in is known from the hook as well, and believed until libvirt tells of a change. */
+        gboolean elsewhere = (told->facts && !told->varies && !(told->mask & mask)) || !permit->guest->mask ||
+                             permit->guest->changing;
 
         if (is_open(sim, permit) && !elsewhere)
             return TRUE;

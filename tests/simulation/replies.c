@@ -278,7 +278,7 @@ check_allowed(Sim *sim, Caller *caller)
     const char *uuid = caller->migration ? caller->migration->guest->uuid : NULL;
 
     if (caller->migration)
-        caller->migration->guest->let_in_at = sim->now;
+        guest_let_in(sim, caller->migration->guest);
     if (caller->affected == APMIG_AFFECTED_NO) {
         sim_cover(sim, COVER_UNAFFECTED);
         return;
@@ -290,7 +290,7 @@ check_allowed(Sim *sim, Caller *caller)
         check_permitted_yes(sim, caller->migration->guest, lock->id);
     else if (lock)
         sim_violation(sim, "I1", "a guest is admitted against lock %s", lock->id);
-    if (uuid && !g_hash_table_contains(sim->durable_admissions, uuid))
+    if (uuid && !disk_has_admission(sim, uuid))
         sim_violation(sim, "I4", "the hook is told yes before the admission is durable");
 }
 
@@ -415,7 +415,8 @@ check_action(Sim *sim, const ApmigAction *action)
         check_question(sim, action);
         break;
     case APMIG_ACTION_REMOVE_ADMISSION:
-        guest_forget_admission(guest_by_uuid(sim, action->admission->uuid));
+        if (!action->admission->unaffected)
+            guest_forget_admission(guest_by_uuid(sim, action->admission->uuid));
         break;
     case APMIG_ACTION_PERSIST_PERMIT:
         if (action->permit->used_by)

@@ -63,7 +63,9 @@ typedef struct {
     Stage stage;
     guint64 turn; /* of the stage, so that a late event of an earlier one is void */
     gboolean completes;
-    gboolean hookless;  /* incoming, without asking */
+    gboolean hookless; /* incoming, without asking */
+    gboolean
+        as_let_in; /* with that: the engine may take it for one that the hook let in, and they are the same */
     gboolean never;     /* allowed, and fails before its guest appears, which nothing tells */
     gboolean offline;   /* with that: the guest is defined, and not started */
     gboolean forgotten; /* the yes was, with the runtime folder */
@@ -103,17 +105,22 @@ typedef enum {
 /* What answers have told the engine of a guest since the view began. */
 typedef struct {
     gboolean facts;
+    gint64 facts_asked_at;
+    gint64 known_at;  /* when they were told ahead of its job, and none were known */
+    gboolean doubted; /* the facts may be of the life before its last arrival */
     ApmigAffected affected;
     guint mask;
     char device[37];
     gboolean varies;
-    gboolean kept;     /* it counts as having what it had: see unplug.c */
-    gboolean current;  /* the facts are of a question put after the last news that they have changed */
-    gint64 stopped_at; /* when news came that it has stopped, and no later answer yet; 0: none came */
+    gboolean kept;      /* it counts as having what it had: see unplug.c */
+    gboolean current;   /* the facts are of a question put after the last news that they have changed */
+    gint64 stopped_at;  /* when news came that it has stopped, and no later answer yet; 0: none came */
+    guint64 stop_token; /* the newest question by then */
     ApmigJob job;
     gboolean postcopy;
     Migration *migration;
     gint64 asked_at; /* of the last answer that said what its job is; 0: none */
+    guint64 token;   /* of that */
     gint64 heard_at; /* when the last one came that it is there */
     gint64 answered_at;
     gint64 good_at;      /* when the last one came that said what its job is */
@@ -131,6 +138,14 @@ typedef struct {
     gboolean lost;
 } Had;
 
+/* What a guest was when the hook let it in last. */
+typedef struct {
+    gint64 at;
+    ApmigAffected kind;
+    guint mask;
+    char device[37];
+} LetIn;
+
 struct Guest {
     guint index;
     char uuid[37];
@@ -145,27 +160,29 @@ struct Guest {
     Migration *expected;  /* incoming, asked or allowed */
     Migration *leaving;   /* whose end is just being told */
     gboolean other_job;
-    gboolean stranded; /* libvirtd went away in its migration and does not know where it runs */
-    gboolean changing; /* its devices changed and the engine was not told yet */
+    gboolean restoring; /* its QEMU loads a file, and was started as an incoming one */
+    gboolean stranded;  /* libvirtd went away in its migration and does not know where it runs */
+    gboolean changing;  /* its devices changed and the engine was not told yet */
     Device device;
     gboolean from_afar;  /* its QEMU was started to be an incoming one */
     gboolean paused;     /* arrived so, and not yet resumed */
     gint64 frozen_until; /* by a helper */
     Told told;
     Had had;
-    gint64 facts_from; /* what was asked before tells of devices that it no longer has */
+    gint64 facts_from;   /* what was asked before tells of devices that it no longer has */
+    guint64 facts_token; /* as does the newest question by then */
     gboolean
         sent; /* libvirt told that memory leaves to another host, and what came of it may be known since: */
     GPtrArray *sent_under; /* of Lock: it was held then */
-    gint64 sent_at;
-    Told before;          /* in the view that was lost, until there is news */
-    guint in_mask;        /* of all that the hook has asked for it since nothing was open */
-    gboolean in_mixed;    /* it asked for different things */
-    gboolean in_device;   /* the one that it asked for last has one */
-    guint in_incarnation; /* of the daemon that it asked last */
-    gint64 let_in_at;     /* by the hook */
-    gint64 in_asked_at;   /* when the hook asked last: steps begin anew then */
-    ApmigJob last_job;    /* that any answer to this run of the daemon told */
+    guint64 sent_token;    /* the newest question when it told so */
+    Told before;           /* in the view that was lost, until there is news */
+    guint in_mask;         /* of all that the hook has asked for it since nothing was open */
+    gboolean in_mixed;     /* it asked for different things */
+    gboolean in_device;    /* the one that it asked for last has one */
+    guint in_incarnation;  /* of the daemon that it asked last */
+    LetIn let_in;
+    gint64 in_asked_at; /* when the hook asked last: steps begin anew then */
+    ApmigJob last_job;  /* that any answer to this run of the daemon told */
     guint last_incarnation;
 };
 
@@ -250,7 +267,7 @@ typedef struct {
     gint64 extent;        /* AMEND: until when the lock is not overdue then */
     Migration *migration; /* ADMIT of a migration */
     gboolean permitted;   /* ADMIT: the guest had an open permit */
-    Guest *guest;         /* PERMIT, REVOKE */
+    Guest *guest;         /* PERMIT, REVOKE; ADMIT of a restore */
     gboolean by_uuid;     /* REVOKE */
     ApmigAffected affected;
     guint mask;
@@ -274,7 +291,8 @@ typedef struct {
     guint late;            /* events that come seconds late */
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
-    guint retries, offline;
+    guint retries, offline, restores;
+    guint sysfs_hangs; /* so that the queues of a device are not told */
     guint runtime_lost, state_older;
 } Profile;
 
@@ -341,6 +359,7 @@ struct Sim {
     Dice strange_dice;
     gboolean has_guest_queues; /* the AP bus is read for strangers */
     guint strange;             /* queues that they use */
+    guint hanging;             /* queues of which sysfs does not tell whether they are in use */
 
     Dice permit_dice;
     gint64 permit_pause;
@@ -354,6 +373,7 @@ struct Sim {
     gint64 last_event_at; /* libvirt's events arrive in order */
     gint64 beaten_at;     /* when the last heartbeat was answered in this view */
     gint64 listed_at;     /* when that was answered */
+    guint64 newest_token; /* of the questions put */
     gint64 listed_from;   /* when the question of the last complete list was put; 0: none in this view */
     gboolean list_asked;  /* in this view */
 
@@ -419,12 +439,16 @@ void guests_init(Sim *sim);
 Guest *guest_by_uuid(Sim *sim, const char *uuid);
 void guest_start(Sim *sim, Guest *guest);
 void guest_stop(Sim *sim, Guest *guest);
+/* The hook has let it be restored. */
+void guest_restore(Sim *sim, Guest *guest);
 void guest_replug(Sim *sim, Guest *guest);
 /* Its device gets other queues, which nothing tells. */
 void guest_reassign(Sim *sim, Guest *guest);
 void guest_begin_other_job(Sim *sim, Guest *guest);
 void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
+/* The hook is told yes. */
+void guest_let_in(Sim *sim, Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
@@ -502,6 +526,8 @@ void check_strangers(Sim *sim, const Lock *lock);
 
 /* --- disk.c ---------------------------------------------------------------------------------------- */
 
+/* Of an affected guest, and so one that counts. */
+gboolean disk_has_admission(const Sim *sim, const char *uuid);
 void disk_write(Sim *sim, const ApmigAction *action);
 /* The daemon died: what is not written never will be. */
 void disk_drop_writes(Sim *sim);
@@ -794,10 +820,17 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(SUSPENDED, "host suspended under a lock")                                                              \
     X(STOOD_STILL, "daemon stood still under a lock")                                                        \
     X(RETRIED, "guest let in again while its first yes is open")                                             \
+    X(UNASKED_AS_LET_IN, "guest comes in without asking, as the hook let it in before")                      \
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
     X(LOOKED, "guest seen being saved")                                                                      \
+    X(SYSFS_HANGS, "sysfs does not tell a device's queues")                                                  \
+    X(SYSFS_HANGS_USES, "sysfs does not tell whether a queue is in use")                                     \
+    X(FACTS_FIRST, "what a guest has is told before its job")                                                \
+    X(FACTS_ALONE, "what a guest has is told, and its job is not")                                           \
+    X(RESTORED, "guest restored")                                                                            \
+    X(RESTORED_INSTEAD, "guest restored just after it did not come in, or was saved")                        \
     X(RESUMED, "guest resumed at its source")                                                                \
     X(RUNTIME_LOST, "runtime folder lost")                                                                   \
     X(STATE_OLDER, "state folder older than it was")                                                         \

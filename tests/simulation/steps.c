@@ -185,7 +185,7 @@ check_incoming(Sim *sim, const Guest *guest, const ApmigAction *action)
         sim_violation(sim, "I5", "the job of %s, which comes in, is aborted", guest->name);
     if (!is_here(sim, guest))
         return;
-    if (migration->hookless || guest->kind != APMIG_AFFECTED_YES)
+    if ((migration->hookless && !migration->as_let_in) || guest->kind != APMIG_AFFECTED_YES)
         sim_violation(sim, "I5", "a step is run on %s, which is not known to be affected", guest->name);
     else if (g_strcmp0(action->step.device, guest->device.uuid) != 0)
         sim_violation(sim, "I5", "a step is run on %s with the device of an earlier life", guest->name);
@@ -291,7 +291,8 @@ check_guests(Sim *sim)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (guest->presence != GUEST_ACTIVE || guest->migration || guest->paused || guest->stranded)
+        if (guest->presence != GUEST_ACTIVE || guest->migration || guest->paused || guest->stranded ||
+            guest->restoring)
             continue;
         if (guest->device.state != APMIG_VFIO_RUNNING)
             sim_violation(sim, "I7", "%s is left with a stopped device", guest->name);
@@ -384,7 +385,7 @@ check_ended(Sim *sim, const Lock *lock, const Guest *guest)
     gint64 since;
 
     if (!migration || migration->stage == STAGE_ENDED || !(lock->mask & migration->mask) ||
-        migration->merged || told->migration != migration ||
+        migration->merged || told->migration != migration || told->stopped_at || told->doubted ||
         migration->told_incarnation != sim->incarnation || migration->stage == STAGE_POSTCOPY)
         return;
     if (!is_known(guest) || !has_step(sim, guest) || guest_uses_permit(sim, guest, migration->outgoing))

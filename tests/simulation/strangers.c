@@ -14,6 +14,7 @@ typedef struct {
     guint incarnation;
     gboolean fails;
     guint strange; /* when it was looked at: queues of strangers alone */
+    guint hanging;
     gint64 looked_at;
     ApmigApHost *host; /* then */
 } Look;
@@ -42,7 +43,9 @@ change(Sim *sim, gpointer object, guint64 number)
         return;
     sim->strange =
         dice_chance(&sim->strange_dice, 600) ? 0 : 1u << dice_roll(&sim->strange_dice, 0, sim->n_queues - 1);
-    sim_trace(sim, "strangers use queues %02x", sim->strange);
+    sim->hanging =
+        dice_chance(&sim->strange_dice, 850) ? 0 : 1u << dice_roll(&sim->strange_dice, 0, sim->n_queues - 1);
+    sim_trace(sim, "strangers use queues %02x, and sysfs hangs for %02x", sim->strange, sim->hanging);
     sim_queue(sim, dice_spread(&sim->strange_dice, 500 * MSEC, 60 * SECOND), change, NULL, 0, NULL);
 }
 
@@ -58,7 +61,7 @@ strangers_init(Sim *sim)
 void
 strangers_calm_down(Sim *sim)
 {
-    sim->strange = 0;
+    sim->strange = sim->hanging = 0;
 }
 
 /* --- reading it ---------------------------------------------------------------------------------- */
@@ -94,9 +97,15 @@ describe(Sim *sim, guint *ret_strange)
     add_device(host, STRANGE_DEVICE, *ret_strange, sim);
     for (guint i = 0; i < sim->n_queues; i += 2)
         host_add_card(host, sim_adapter(i), "CEX8C");
-    for (guint i = 0; i < sim->n_queues; i++)
-        host_add_queue(host, sim_adapter(i), sim_domain(i), "vfio_ap")->status =
-            (used | sim->strange) & (1u << i) ? APMIG_AP_STATUS_IN_USE : APMIG_AP_STATUS_ASSIGNED;
+    for (guint i = 0; i < sim->n_queues; i++) {
+        ApmigApQueue *queue = host_add_queue(host, sim_adapter(i), sim_domain(i), "vfio_ap");
+
+        queue->status = (used | sim->strange) & (1u << i) ? APMIG_AP_STATUS_IN_USE : APMIG_AP_STATUS_ASSIGNED;
+        if (sim->hanging & (1u << i)) {
+            queue->status = APMIG_AP_STATUS_UNKNOWN;
+            queue->hangs = TRUE;
+        }
+    }
     return host;
 }
 
@@ -111,6 +120,8 @@ answer(Sim *sim, gpointer object, guint64 number)
         return;
     if (!look->fails && (look->strange & lock->mask))
         sim_cover(sim, COVER_STRANGER);
+    else if (!look->fails && (look->hanging & lock->mask))
+        sim_cover(sim, COVER_SYSFS_HANGS_USES);
     else if (!look->fails && look->looked_at >= lock->counts_from)
         lock->uses_incarnation = sim->incarnation;
     event.uses_read.op = look->op;
@@ -125,6 +136,7 @@ look_now(Sim *sim, gpointer object, guint64 delay)
     Look *look = object;
 
     look->host = describe(sim, &look->strange);
+    look->hanging = sim->hanging;
     look->looked_at = sim->now;
     sim_queue_for_daemon(sim, (gint64)delay, answer, g_rc_box_acquire(look), 0, look_unref);
 }

@@ -182,6 +182,10 @@ trace_event(Sim *sim, const ApmigEvent *event)
     case APMIG_EVENT_GUEST_ANSWERED:
         describe_answer(text, event);
         break;
+    case APMIG_EVENT_FACTS_READ:
+        g_string_append_printf(text, " token %" G_GUINT64_FORMAT " %.8s facts %s", event->facts_read.token,
+                               event->facts_read.uuid, facts_text(&event->facts_read.facts));
+        break;
     case APMIG_EVENT_GUEST_NEWS:
         g_string_append_printf(text, " %.8s %s", event->news.uuid, news_names[event->news.what]);
         break;

@@ -52,7 +52,7 @@ truth_guest_sends(Sim *sim, const Migration *migration)
         if (!g_ptr_array_find(guest->sent_under, lock, NULL)) /* two, one after the other, look like one */
             g_ptr_array_add(guest->sent_under, lock);
         guest->sent = TRUE;
-        guest->sent_at = sim->now;
+        guest->sent_token = sim->newest_token;
     }
 }
 
@@ -131,8 +131,9 @@ check_silence(Sim *sim, const Lock *lock, const ApmigLock *now)
     for (guint i = 0; i < sim->n_guests; i++) {
         const Guest *guest = &sim->guests[i];
 
-        if (truth_knows(lock, guest) && sim->now > MAX(MAX(guest->told.good_at, guest->since), since) +
-                                                       sim->policy->held_interval_usec + limit)
+        if (truth_knows(lock, guest) &&
+            sim->now > MAX(MAX(guest->told.good_at, guest->told.known_at), MAX(guest->since, since)) +
+                           sim->policy->held_interval_usec + limit)
             sim_violation(sim, "I1", "lock %s is held, and %s has not answered for long", lock->id,
                           guest->name);
     }
@@ -165,7 +166,7 @@ count_sent(Sim *sim, Lock *lock)
     for (guint i = 0; i < sim->n_guests; i++) {
         Guest *guest = &sim->guests[i];
 
-        if (guest->sent && guest->told.asked_at >= guest->sent_at &&
+        if (guest->sent && guest->told.token > guest->sent_token &&
             g_ptr_array_remove(guest->sent_under, lock))
             lock->left++;
         guest->sent &= guest->sent_under && guest->sent_under->len > 0;

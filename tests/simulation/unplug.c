@@ -97,9 +97,11 @@ check_migrates(Sim *sim, const Guest *guest)
 void
 check_unplugged(Sim *sim, const ApmigEvent *event)
 {
-    const Guest *answered = event->type == APMIG_EVENT_GUEST_ANSWERED && event->answered.facts_read
-                                ? guest_by_uuid(sim, event->answered.uuid)
-                                : NULL;
+    const char *uuid = event->type == APMIG_EVENT_GUEST_ANSWERED && event->answered.facts_read
+                           ? event->answered.uuid
+                       : event->type == APMIG_EVENT_FACTS_READ ? event->facts_read.uuid
+                                                               : NULL;
+    const Guest *answered = guest_by_uuid(sim, uuid);
 
     gboolean is_taken = event->type == APMIG_EVENT_TAKE && has_lock(sim, event->take.id);
 

@@ -221,6 +221,28 @@ test_queues_of_an_earlier_life(void)
     end(&story);
 }
 
+/* Libvirt's event of its start is missing: what is read ahead of its job is of its next life, and stays. */
+static void
+test_queues_of_the_next_life(void)
+{
+    g_autoptr(ApmigAction) question = NULL, next_question = NULL;
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("05.0012", NULL);
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    news(&story, APMIG_NEWS_STOPPED);
+    question = expect(&story, APMIG_ACTION_QUERY_GUEST);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_FACTS_READ,
+                              .facts_read = {question->query.token, G1, {APMIG_AFFECTED_YES, scope}}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                              .answered = {.token = question->query.token, .uuid = G1}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    next_question = expect(&story, APMIG_ACTION_QUERY_GUEST);
+    g_assert_false(next_question->query.want_facts);
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -231,5 +253,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine/queues-not-told", test_queues_that_are_not_told);
     g_test_add_func("/engine/queues-and-change", test_change_while_queues_are_read);
     g_test_add_func("/engine/queues-of-an-earlier-life", test_queues_of_an_earlier_life);
+    g_test_add_func("/engine/queues-of-the-next-life", test_queues_of_the_next_life);
     return g_test_run();
 }

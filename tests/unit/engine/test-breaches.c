@@ -213,6 +213,19 @@ test_memory_left(Story *story, gconstpointer data)
     expect_state(story, "aaaaaaaa", "held");
 }
 
+/* It was resumed here, and ends in some other way before an answer tells that it has stayed. */
+static void
+test_stopped_after_it_was_resumed(Story *story, gconstpointer data)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(story, APMIG_JOB_OUTGOING, NULL);
+    news(story, APMIG_NEWS_SUSPENDED);
+    news(story, APMIG_NEWS_RESUMED);
+    news(story, APMIG_NEWS_STOPPED_LOST);
+    live(story, SECOND, APMIG_JOB_GONE);
+    g_assert_cmpstr(apmig_engine_lookup_migration(story->engine, "5708_1")->result, ==, "failed");
+}
+
 static void
 test_stopped_after_its_switchover(Story *story, gconstpointer data)
 {
@@ -270,6 +283,53 @@ test_memory_without_an_event(Story *story, gconstpointer data)
     live(story, SECOND, APMIG_JOB_OUTGOING);
     expect_late(story, FALSE);
     live(story, 2 * SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, TRUE);
+}
+
+/* The answer to a step is no sign of libvirt's. */
+static void
+test_migration_without_a_hint(Story *story, gconstpointer data)
+{
+    g_autoptr(ApmigAction) step = NULL;
+
+    pass(story, 5 * SECOND);
+    answered(story, APMIG_JOB_OUTGOING, NULL);
+    step = expect(story, APMIG_ACTION_RUN_STEP);
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED, .step = {step->op, APMIG_STEP_REQUESTED, ""}});
+    pass(story, SECOND - 1);
+    expect_late(story, FALSE);
+    live(story, SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, TRUE);
+
+    /* That nothing was sent is known by libvirt's events, and they are missing. */
+    live(story, SECOND, APMIG_JOB_NONE);
+    expect_state(story, "aaaaaaaa", "held");
+    expect_counts(story, 1, 0);
+}
+
+static void
+test_migration_with_a_late_hint(Story *story, gconstpointer data)
+{
+    pass(story, 5 * SECOND);
+    answered(story, APMIG_JOB_OUTGOING, NULL);
+    pass(story, SECOND - 1);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    live(story, 5 * SECOND, APMIG_JOB_OUTGOING);
+    expect_late(story, FALSE);
+}
+
+/* A list has a guest of which no event told that it started. */
+static void
+test_start_without_an_event(Story *story, gconstpointer data)
+{
+    const ApmigGuestName guests[] = {{G1, "g1"}, {G2, "g2"}};
+
+    pass(story, 5 * SECOND);
+    g_assert_true(answer_list(story, guests, 2));
+    pass(story, SECOND - 1);
+    expect_late(story, FALSE);
+    pass(story, 1);
     expect_late(story, TRUE);
 }
 
@@ -527,6 +587,30 @@ test_departed_over_a_gap(void)
     end(&story);
 }
 
+/* Who says that he knows of those that he was told of says nothing of who departs while that is written. */
+static void
+test_departed_after_the_annotation(void)
+{
+    g_autoptr(ApmigLockRecord) record = record_on_disk(APMIG_LOCK_BY_REQUEST, 5);
+    g_autoptr(ApmigAction) annotated = NULL, named = NULL;
+    Story story;
+
+    begin(&story);
+    record->departed = apmig_lock_guests_new();
+    apmig_lock_guests_append(record->departed, G2, "g2");
+    load(&story, record, NULL);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    answer_all(&story, APMIG_JOB_NONE);
+    annotate(&story, "g2 runs on h2");
+    annotated = expect(&story, APMIG_ACTION_PERSIST_LOCK);
+    news(&story, APMIG_NEWS_CHANGED);
+    news(&story, APMIG_NEWS_STOPPED_MIGRATED); /* what it had was being read */
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_LOCK_PERSISTED, .persisted = {annotated->op, NULL}});
+    named = expect(&story, APMIG_ACTION_PERSIST_LOCK);
+    g_assert_nonnull(apmig_lock_guests_find(named->lock->departed, G1));
+    end(&story);
+}
+
 /* --- written meanwhile ----------------------------------------------------------------------------- */
 
 /* A change of owner is being written, and is not all that is known when it is. */
@@ -569,9 +653,13 @@ main(int argc, char **argv)
     ADD("memory-left-and-it-stopped", test_memory_left_and_it_stopped);
     ADD("it-is-saved", test_it_is_saved);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
+    ADD("stopped-after-it-was-resumed", test_stopped_after_it_was_resumed);
     ADD("has-left-unread", test_has_left_unread);
     ADD("end-without-an-event", test_end_without_an_event);
     ADD("memory-without-an-event", test_memory_without_an_event);
+    ADD("migration-without-a-hint", test_migration_without_a_hint);
+    ADD("migration-with-a-late-hint", test_migration_with_a_late_hint);
+    ADD("start-without-an-event", test_start_without_an_event);
     ADD("folder-not-watched", test_folder_is_not_watched);
     ADD("has-left-and-was-missing", test_has_left_and_was_missing);
     ADD("stopped-and-was-missing", test_stopped_after_its_switchover_and_was_missing);
@@ -587,6 +675,7 @@ main(int argc, char **argv)
     ADD("missing-and-unaffected", test_unaffected_guest_is_missing_and_has_left);
     g_test_add_func("/engine-breaches/memory-left-before-the-request", test_memory_left_before_the_request);
     g_test_add_func("/engine-breaches/departed-over-a-gap", test_departed_over_a_gap);
+    g_test_add_func("/engine-breaches/departed-after-the-annotation", test_departed_after_the_annotation);
     ADD("counts-survive-a-take-over", test_counts_survive_a_take_over);
 #undef ADD
     return g_test_run();

@@ -95,6 +95,75 @@ test_complete_readings_do_not_replace_it(void)
     end(&story);
 }
 
+/* Whose worker is busy in turn would go unnoticed otherwise. */
+static void
+test_heartbeats_go_round(void)
+{
+    const ApmigGuestName guests[] = {{G1, "g1"}, {G2, "g2"}};
+    g_autoptr(ApmigAction) last = NULL;
+    Story story;
+    guint n = 0;
+
+    begin(&story);
+    hold(&story, "all");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G2, "g2", APMIG_NEWS_STARTED}});
+    story.workers_busy = TRUE;
+    for (guint i = 0; i < 30; i++) {
+        ApmigAction *heartbeat;
+
+        while (answer_list(&story, guests, 2) ||
+               answer_query(&story, "04.0012", (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}) ||
+               answer_write(&story))
+            ;
+        pass(&story, SECOND);
+        heartbeat = next(&story, APMIG_ACTION_HEARTBEAT);
+        if (!heartbeat)
+            continue;
+        if (last)
+            g_assert_cmpstr(heartbeat->query.uuid, !=, last->query.uuid);
+        answer_heartbeat(&story, heartbeat, NULL);
+        g_clear_pointer(&last, apmig_action_free);
+        last = heartbeat;
+        n++;
+    }
+    g_assert_cmpuint(n, >=, 5);
+    end(&story);
+}
+
+/* What an answer proves is of the time when it was asked. */
+static void
+test_proven_when_it_was_asked(void)
+{
+    g_autoptr(ApmigAction) heartbeat = NULL;
+    const ApmigLock *lock;
+    Story story;
+    gint64 asked_at;
+
+    begin(&story);
+    hold(&story, "all");
+    lock = find_lock(&story, "aaaaaaaa");
+    asked_at = STORY_REALTIME + story.now;
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it broke"}});
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    stand_still(&story, SECOND);
+    answer_all(&story, APMIG_JOB_NONE);
+    expect_state(&story, "aaaaaaaa", "held");
+    g_assert_cmpint(lock->proven_at, ==, asked_at);
+
+    story.workers_busy = TRUE;
+    for (guint i = 0; !heartbeat && i < 60; i++) {
+        live(&story, SECOND / 10, APMIG_JOB_NONE);
+        asked_at = STORY_REALTIME + story.now;
+        heartbeat = next(&story, APMIG_ACTION_HEARTBEAT);
+    }
+    g_assert_nonnull(heartbeat);
+    live(&story, 2 * SECOND, APMIG_JOB_NONE);
+    answer_heartbeat(&story, heartbeat, NULL);
+    g_assert_cmpint(lock->proven_at, <=, asked_at);
+    g_assert_cmpint(lock->proven_at, >, asked_at - SECOND / 5);
+    end(&story);
+}
+
 /* Whether a question could be put does not matter. */
 static void
 test_loop_stood_still(void)
@@ -168,6 +237,28 @@ test_guest_that_does_not_tell(void)
 }
 
 static void
+test_list_that_does_not_come(void)
+{
+    Story story;
+
+    begin(&story);
+    hold(&story, "all");
+    for (guint i = 0; i < 25; i++) {
+        pass(&story, SECOND);
+        while (answer_query(&story, "04.0012", (ApmigEvent){.answered = {.job = APMIG_JOB_NONE}}))
+            ;
+        if (i == 13)
+            expect_state(&story, "aaaaaaaa", "held");
+    }
+    expect_state(&story, "aaaaaaaa", "unproven");
+    assert_says(find_lock(&story, "aaaaaaaa")->unproven, "libvirt has not listed its guests since");
+    answer_all(&story, APMIG_JOB_NONE);
+    live(&story, SECOND, APMIG_JOB_NONE);
+    expect_state(&story, "aaaaaaaa", "held");
+    end(&story);
+}
+
+static void
 test_view_is_lost(void)
 {
     Story story;
@@ -215,6 +306,9 @@ main(int argc, char **argv)
     g_test_add_func("/engine-silence/loop-stood-still", test_loop_stood_still);
     g_test_add_func("/engine-silence/guest-was-due", test_guest_was_due_while_the_loop_stood_still);
     g_test_add_func("/engine-silence/guest-does-not-tell", test_guest_that_does_not_tell);
+    g_test_add_func("/engine-silence/heartbeats-go-round", test_heartbeats_go_round);
+    g_test_add_func("/engine-silence/proven-when-asked", test_proven_when_it_was_asked);
+    g_test_add_func("/engine-silence/list-does-not-come", test_list_that_does_not_come);
     g_test_add_func("/engine-silence/view-lost", test_view_is_lost);
     g_test_add_func("/engine-silence/earlier-run", test_lock_of_an_earlier_run);
     return g_test_run();

@@ -23,6 +23,16 @@ answered_with_device(Story *story, ApmigJob job, const char *scope_text)
 }
 
 static void
+answer_without_facts(Story *story, ApmigJob job)
+{
+    g_autoptr(ApmigAction) action = expect(story, APMIG_ACTION_QUERY_GUEST);
+
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                      .answered = {.token = action->query.token, .uuid = action->query.uuid, .job = job}});
+}
+
+static void
 admit_with_device(Story *story, const char *device, const char *scope_text)
 {
     const char *const its_devices[] = {device, NULL};
@@ -364,6 +374,34 @@ test_kill_awaits_the_fence_of_its_own_qemu(void)
     end(&story);
 }
 
+/* What a step finds of the QEMU of the first attempt says nothing of that of the second. */
+static void
+test_incoming_by_another_qemu(void)
+{
+    guint64 op;
+    Story story;
+
+    begin(&story);
+    load(&story, NULL, NULL);
+    come_in_with_device(&story, "04.*", APMIG_ON_BUSY_ABORT);
+    op = expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    release(&story, 8, "aaaaaaaa", TRUE);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    news(&story, APMIG_NEWS_STOPPED_LOST);
+    while (answer_list(&story, NULL, 0))
+        ;
+    admit_with_device(&story, D1, "04.0012");
+    take(&story, 3, "bbbbbbbb", "04.*", APMIG_ON_BUSY_ABORT, TRUE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    news(&story, APMIG_NEWS_ARRIVING);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_INCOMING, NULL);
+    expect_none(&story, APMIG_ACTION_RUN_STEP); /* one at a time */
+    finished(&story, op, APMIG_STEP_NOT_ABORTABLE);
+    expect_step(&story, APMIG_STEP_VFIO_STATE, FALSE);
+    end(&story);
+}
+
 /* That the first attempt was seen coming in says nothing of the QEMU of the second. */
 static void
 test_incoming_that_an_event_alone_shows(void)
@@ -434,6 +472,69 @@ test_source_is_fenced_without_libvirt(void)
     end(&story);
 }
 
+/* What it has is told before its job, which may be over by now. */
+static void
+test_source_is_left_alone_until_its_job_is_told(void)
+{
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    g_autoptr(ApmigAction) question = NULL;
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    finished(&story, expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE), APMIG_STEP_REQUESTED);
+    finished(&story, expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE), APMIG_STEP_NOTHING_TO_DO);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd is not running"}});
+    g_ptr_array_set_size(story.actions, 0);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    listed(&story, 1);
+    question = expect(&story, APMIG_ACTION_QUERY_GUEST);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_FACTS_READ,
+                      .facts_read = {question->query.token, G1, {APMIG_AFFECTED_YES, scope, devices}}});
+    pass(&story, 10 * G_USEC_PER_SEC);
+    expect_none(&story, APMIG_ACTION_RUN_STEP);
+    tell(&story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
+                      .answered = {.token = question->query.token, .uuid = G1, .job = APMIG_JOB_OUTGOING}});
+    apmig_action_free(expect(&story, APMIG_ACTION_RUN_STEP));
+    end(&story);
+}
+
+static void
+tell_facts(Story *story, ApmigAffected affected, const char *scope_text)
+{
+    g_autoptr(ApmigAction) question = expect(story, APMIG_ACTION_QUERY_GUEST);
+    g_autoptr(ApmigScope) scope = scope_text ? apmig_scope_parse(scope_text, NULL) : NULL;
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_FACTS_READ,
+                             .facts_read = {question->query.token, G1, {affected, scope, devices}}});
+}
+
+/* It was seen before it was known what it has: it counted as one of every scope. */
+static void
+test_source_turns_out_to_have_other_queues(void)
+{
+    Story story;
+
+    for (guint i = 0; i < 2; i++) {
+        begin(&story);
+        open_view(&story);
+        take(&story, 1, "aaaaaaaa", "04.*", APMIG_ON_BUSY_ABORT, TRUE);
+        written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+        listed(&story, 1);
+        answer_without_facts(&story, APMIG_JOB_OUTGOING);
+        pass(&story, story.policy->draining_interval_usec);
+        expect_none(&story, APMIG_ACTION_RUN_STEP);
+        tell_facts(&story, i == 0 ? APMIG_AFFECTED_YES : APMIG_AFFECTED_NO, i == 0 ? "05.0013" : NULL);
+        pass(&story, 10 * G_USEC_PER_SEC);
+        expect_none(&story, APMIG_ACTION_RUN_STEP);
+        g_assert_cmpstr(apmig_engine_lookup_migration(story.engine, "5708_1")->result, ==,
+                        i == 0 ? "" : "unaffected");
+        end(&story);
+    }
+}
+
 static guint
 count_records(Story *story, ApmigStep step)
 {
@@ -496,6 +597,9 @@ main(int argc, char **argv)
     g_test_add_func("/engine/incoming-left-alone", test_incoming_is_left_alone);
     g_test_add_func("/engine/incoming-of-two-attempts", test_incoming_of_two_attempts);
     g_test_add_func("/engine/kill-awaits-its-own-fence", test_kill_awaits_the_fence_of_its_own_qemu);
+    g_test_add_func("/engine/incoming-by-another-qemu", test_incoming_by_another_qemu);
+    g_test_add_func("/engine/source-of-other-queues", test_source_turns_out_to_have_other_queues);
+    g_test_add_func("/engine/source-before-its-job-is-told", test_source_is_left_alone_until_its_job_is_told);
     g_test_add_func("/engine/incoming-by-an-event-alone", test_incoming_that_an_event_alone_shows);
     g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
     g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);

@@ -664,6 +664,21 @@ test_admission_of_no_queue(Fixture *fixture, gconstpointer data)
     g_assert_true(apmig_scope_is_none(((ApmigAdmission *)fixture->admissions->pdata[0])->scope));
 }
 
+static void
+test_admission_of_the_unaffected(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(ApmigAdmission) admission = test_admission_new(TEST_UUID);
+
+    apmig_scope_unref(admission->scope);
+    admission->scope = apmig_scope_new_none();
+    g_clear_pointer(&admission->devices, g_strfreev);
+    admission->unaffected = TRUE;
+    fixture_open(fixture);
+    g_assert_null(fixture_persist_admission(fixture, admission));
+    fixture_reopen(fixture);
+    g_assert_true(((ApmigAdmission *)fixture->admissions->pdata[0])->unaffected);
+}
+
 static char *
 good_admission_text(Fixture *fixture)
 {
@@ -689,6 +704,9 @@ test_damaged_admissions(Fixture *fixture, gconstpointer data)
         {"\"admitted-at\" : 1", "\"admitted-at\" : 999999999999999999"},
         {"\"04.*\"", "\"04.*"},
         {"\"name\"", "\"nom\""},
+        {"\"version\"", "\"unaffected\" : true, \"version\""}, /* and has queues */
+        {"\"version\"", "\"unaffected\" : false, \"version\""},
+        {"\"version\"", "\"unaffected\" : 1, \"version\""},
     };
     g_autofree char *good = good_admission_text(fixture);
 
@@ -777,6 +795,7 @@ main(int argc, char **argv)
     ADD("left-over", test_left_over);
     ADD("admissions-survive", test_admissions_survive);
     ADD("admission-of-no-queue", test_admission_of_no_queue);
+    ADD("admission-of-the-unaffected", test_admission_of_the_unaffected);
     ADD("damaged-admissions", test_damaged_admissions);
     ADD("admissions-of-another-boot", test_admissions_of_another_boot);
     ADD("folder-in-place-of-an-admission", test_folder_in_place_of_an_admission);
