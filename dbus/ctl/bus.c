@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "ctl/format.h"
 #include "names.h"
@@ -89,6 +92,43 @@ ctl_bus_open(const char *host, GError **error)
     return g_steal_pointer(&bus);
 }
 
+/* Returns: a socket, or -1. */
+static int
+connect_private(void)
+{
+    const char *runtime_dir = g_getenv("RUNTIME_DIRECTORY");
+    g_autofree char *path = g_build_filename(runtime_dir && *runtime_dir ? runtime_dir : "/run/apmigd",
+                                             APMIG_PRIVATE_SOCKET, NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = -1;
+
+    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) < sizeof(address.sun_path))
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+sd_bus *
+ctl_bus_open_private(void)
+{
+    g_autoptr(sd_bus) bus = NULL;
+    int fd = connect_private();
+    int r = fd >= 0 ? sd_bus_new(&bus) : -1;
+
+    if (fd < 0)
+        return NULL;
+    if (r >= 0)
+        r = sd_bus_set_fd(bus, fd, fd);
+    if (r < 0)
+        close(fd);
+    if (r >= 0)
+        r = sd_bus_start(bus);
+    return r >= 0 ? g_steal_pointer(&bus) : NULL;
+}
+
 gboolean
 ctl_bus_check(int r, GError **error)
 {
@@ -146,7 +186,7 @@ set_unreachable(int r, gint64 timeout_usec, GError **error)
         g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "no answer within %s", waited);
         return;
     }
-    g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
+    g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the connection: %s", g_strerror(-r));
 }
 
 sd_bus_message *
