@@ -189,6 +189,14 @@ set_unreachable(int r, gint64 timeout_usec, GError **error)
     g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the connection: %s", g_strerror(-r));
 }
 
+/* Its policy lists what is not root's, and says so in words of its own. @failure: (nullable) */
+static gboolean
+is_refused_by_bus(sd_bus_message *reply, const sd_bus_error *failure)
+{
+    return failure && sd_bus_error_has_name(failure, SD_BUS_ERROR_ACCESS_DENIED) &&
+           g_strcmp0(sd_bus_message_get_sender(reply), "org.freedesktop.DBus") == 0;
+}
+
 sd_bus_message *
 ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc tick, gpointer user_data,
              GError **error)
@@ -209,6 +217,11 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
 
     const sd_bus_error *failure = sd_bus_message_get_error(reply);
 
+    if (is_refused_by_bus(reply, failure)) {
+        g_set_error(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
+                    "Not authorized: only root may call %s.", sd_bus_message_get_member(call));
+        return NULL;
+    }
     if (failure) {
         g_set_error_literal(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
                             failure->message ? failure->message : failure->name);
