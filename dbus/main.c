@@ -26,6 +26,8 @@
 #define DEFAULT_CONFIG     "/etc/apmigd/apmigd.conf"
 #define DEFAULT_POLICY_DIR "/etc/apmigd/policy.d"
 
+#define DEFAULT_RUNTIME_DIR "/run/apmigd"
+
 /* For a log that is not read, at the end. */
 #define LOG_LIMIT_USEC (2 * (gint64)G_USEC_PER_SEC)
 
@@ -168,15 +170,18 @@ reload(gpointer user_data)
     return G_SOURCE_CONTINUE;
 }
 
-static gboolean
-bus_lost(gpointer user_data)
+static void
+on_opened(const GError *error, gpointer user_data)
 {
     Daemon *daemon = user_data;
 
-    apmig_log(LOG_ERR, "the connection to the bus was lost");
+    if (!error) {
+        sd_notify(0, "READY=1");
+        return;
+    }
+    apmig_log(LOG_ERR, "cannot start: %s", error->message);
     daemon->exit_status = EXIT_FAILURE;
     g_main_loop_quit(daemon->loop);
-    return G_SOURCE_REMOVE;
 }
 
 static gboolean
@@ -198,7 +203,7 @@ new_core(const Options *options, GError **error)
 
     if (!policy)
         return NULL;
-    store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", "/run/apmigd"), error);
+    store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", DEFAULT_RUNTIME_DIR), error);
     if (!store)
         return NULL;
     core = apmig_core_new(policy, store, new_hypervisor(config, sysfs), apmig_key_view_new(sysfs),
@@ -208,25 +213,25 @@ new_core(const Options *options, GError **error)
     return core;
 }
 
-/* The name is taken last: whoever finds it finds a daemon that has read its locks. */
+/* It is spoken to last: whoever finds it finds a daemon that has read its locks. */
 static gboolean
 run(Daemon *daemon, GError **error)
 {
     g_autoptr(ApmigCore) core = new_core(daemon->options, error);
-    g_autoptr(ApmigServer) server = core ? apmig_server_new(core, error) : NULL;
+    g_autoptr(ApmigServer) server = core ? apmig_server_new(core) : NULL;
     g_autoptr(ApmigWatchdog) watchdog = NULL;
 
     if (!server)
         return FALSE;
     daemon->core = core;
-    apmig_server_set_lost_func(server, bus_lost, daemon);
-    if (!apmig_core_start(core, error) || !apmig_server_take_name(server, error))
+    if (!apmig_core_start(core, error) ||
+        !apmig_server_open(server, directory("RUNTIME_DIRECTORY", DEFAULT_RUNTIME_DIR), on_opened, daemon,
+                           error))
         return FALSE;
     g_unix_signal_add(SIGTERM, stop, daemon);
     g_unix_signal_add(SIGINT, stop, daemon);
     g_unix_signal_add(SIGHUP, reload, daemon);
     watchdog = apmig_watchdog_new(is_alive, core);
-    sd_notify(0, "READY=1");
     g_main_loop_run(daemon->loop);
     return TRUE;
 }

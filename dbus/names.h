@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The names of the bus interface, once. */
+/* The names of the bus interface, and of the private socket, once. */
 #pragma once
 
 #define APMIG_BUS_NAME             "org.apmigd1"
@@ -10,6 +10,8 @@
 #define APMIG_BUS_LOCK             "org.apmigd1.Lock"
 #define APMIG_BUS_MIGRATION        "org.apmigd1.Migration"
 #define APMIG_BUS_ERROR_PREFIX     "org.apmigd1.Error."
+
+#define APMIG_PRIVATE_SOCKET "private" /* in the runtime folder */
 
 #define APMIG_ACTION_TAKE_LOCK           "org.apmigd1.take-lock"
 #define APMIG_ACTION_RELEASE_LOCK        "org.apmigd1.release-lock"

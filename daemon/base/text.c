@@ -24,7 +24,7 @@ append_character(GString *out, const char *p)
     gboolean is_utf8 = c != (gunichar)-1 && c != (gunichar)-2;
     const char *next = is_utf8 ? g_utf8_next_char(p) : p + 1;
 
-    if (is_utf8 && !g_unichar_iscntrl(c))
+    if (is_utf8 && !g_unichar_iscntrl(c) && g_unichar_type(c) != G_UNICODE_FORMAT)
         g_string_append_len(out, p, next - p);
     else
         for (; p < next; p++)

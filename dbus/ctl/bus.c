@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "ctl/format.h"
 #include "names.h"
@@ -94,6 +97,43 @@ ctl_bus_open(const CtlCommon *common, GError **error)
     return bus;
 }
 
+/* Returns: a socket, or -1. */
+static int
+connect_private(void)
+{
+    const char *runtime_dir = g_getenv("RUNTIME_DIRECTORY");
+    g_autofree char *path = g_build_filename(runtime_dir && *runtime_dir ? runtime_dir : "/run/apmigd",
+                                             APMIG_PRIVATE_SOCKET, NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = -1;
+
+    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) < sizeof(address.sun_path))
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+sd_bus *
+ctl_bus_open_private(void)
+{
+    g_autoptr(sd_bus) bus = NULL;
+    int fd = connect_private();
+    int r = fd >= 0 ? sd_bus_new(&bus) : -1;
+
+    if (fd < 0)
+        return NULL;
+    if (r >= 0)
+        r = sd_bus_set_fd(bus, fd, fd);
+    if (r < 0)
+        close(fd);
+    if (r >= 0)
+        r = sd_bus_start(bus);
+    return r >= 0 ? g_steal_pointer(&bus) : NULL;
+}
+
 gboolean
 ctl_bus_check(int r, GError **error)
 {
@@ -151,7 +191,15 @@ set_unreachable(int r, gint64 timeout_usec, GError **error)
         g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "no answer within %s", waited);
         return;
     }
-    g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
+    g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the connection: %s", g_strerror(-r));
+}
+
+/* Its policy lists what is not root's, and says so in words of its own. @failure: (nullable) */
+static gboolean
+is_refused_by_bus(sd_bus_message *reply, const sd_bus_error *failure)
+{
+    return failure && sd_bus_error_has_name(failure, SD_BUS_ERROR_ACCESS_DENIED) &&
+           g_strcmp0(sd_bus_message_get_sender(reply), "org.freedesktop.DBus") == 0;
 }
 
 sd_bus_message *
@@ -174,6 +222,11 @@ ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc
 
     const sd_bus_error *failure = sd_bus_message_get_error(reply);
 
+    if (is_refused_by_bus(reply, failure)) {
+        g_set_error(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
+                    "Not authorized: only root may call %s.", sd_bus_message_get_member(call));
+        return NULL;
+    }
     if (failure) {
         g_set_error_literal(error, CTL_ERROR, ctl_exit_from_dbus(failure->name),
                             failure->message ? failure->message : failure->name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The one way from apmigctl to apmigd: calls on the system bus with a deadline over everything, connecting and
+ * The one way from apmigctl to apmigd: calls on the system bus, or over its private socket, with a deadline over everything, connecting and
  * authenticating included (sd_bus_call() bounds only the wait for the reply), and values read as JSON.
  */
 #pragma once
@@ -29,6 +29,14 @@ sd_bus *ctl_bus_open(const CtlCommon *common, GError **error) G_GNUC_WARN_UNUSED
  * @error: #CTL_EXIT_UNREACHABLE
  */
 sd_bus *ctl_bus_open_host(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/**
+ * ctl_bus_open_private: begins to speak to the daemon itself, over its private socket (RUNTIME_DIRECTORY is honoured),
+ * without blocking. It is open to root alone.
+ *
+ * Returns: (transfer full) (nullable): NULL: nobody listens there, or not for the caller
+ */
+sd_bus *ctl_bus_open_private(void) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Returns: (transfer full): a call of the daemon, to be filled by sd_bus_message_append(). */
 sd_bus_message *ctl_bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *member,

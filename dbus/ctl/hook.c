@@ -150,11 +150,13 @@ read_device_map(sd_bus_message *reply, GHashTable *map)
     return r < 0 ? r : sd_bus_message_exit_container(reply);
 }
 
-/* Returns: FALSE without an answer. */
+/* Over the private socket, which nobody else can clog; over the bus, which starts apmigd, only if nobody listens there.
+ * Returns: FALSE without an answer. */
 static gboolean
 ask(const Hook *hook, const char *xml, Answer *ret_answer, GError **error)
 {
-    g_autoptr(sd_bus) bus = ctl_bus_open_host(NULL, error);
+    g_autoptr(sd_bus) own = ctl_bus_open_private();
+    g_autoptr(sd_bus) bus = own ? g_steal_pointer(&own) : ctl_bus_open_host(NULL, error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "AdmitMigration", error) : NULL;
     const char *reason;
@@ -256,9 +258,10 @@ deny(const Hook *hook, const char *why)
     return CTL_EXIT_FAILURE;
 }
 
-/* How guests come back after a reboot: only what can be read keeps one out. */
+/* Only what can be read keeps one out: by "restore" guests come back after a reboot, and of "migrate" the administrator has
+ * said so. */
 static int
-restore_unasked(const Hook *hook, const char *problem)
+let_in_unlocked(const Hook *hook, const char *problem)
 {
     g_autofree char *lock = find_lock_on_disk();
 
@@ -280,14 +283,10 @@ decide_unasked(const Hook *hook, const GError *error)
     g_autofree char *problem = unreachable ? g_strdup_printf("apmigd does not answer (%s)", error->message)
                                            : g_strdup(error->message);
 
-    if (hook->restore)
-        return restore_unasked(hook, problem);
+    if (hook->restore || (unreachable && !hook->deny_unreachable))
+        return let_in_unlocked(hook, problem);
     if (!unreachable)
         return deny(hook, problem);
-    if (!hook->deny_unreachable) {
-        say(hook, "is let in unasked", problem);
-        return CTL_EXIT_OK;
-    }
 
     g_autofree char *why =
         g_strdup_printf("%s: start it with 'systemctl start apmigd', without which no permit counts, or set "

@@ -25,7 +25,7 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "AdmitMigration", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "CheckGuest", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "DescribeGuest", APMIG_ACCESS_FREE},
-    {APMIG_BUS_MANAGER, "CheckMigration", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "CheckMigration", APMIG_ACCESS_FREE, .is_costly = TRUE},
     {APMIG_BUS_MANAGER, "ListGuests", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "RemoveStamps", APMIG_ACCESS_ROOT, .request = "unstamp"},
     {APMIG_BUS_MANAGER, "ListQueues", APMIG_ACCESS_FREE},

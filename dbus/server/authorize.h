@@ -24,6 +24,7 @@ typedef struct {
     const char *others_action; /* (nullable): instead of it, on what belongs to another user */
     const char *force_action;  /* (nullable): in addition, when the caller forces it */
     const char *attest_action; /* (nullable): in addition, when the caller attests keys with it */
+    gboolean is_costly;        /* its arguments are large, or work to read */
     const char *request;       /* (nullable): what the journal calls it; NULL: nothing changes by it */
 } ApmigMethodRule;
 

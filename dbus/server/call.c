@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "server/private.h"
 
+#include <errno.h>
 #include <gio/gio.h>
 #include <stdarg.h>
-#include <string.h>
 
-#define MAX_CALLS_PER_USER 32 /* root, who may stop the daemon anyway, is not limited */
+#define MAX_CALLS_PER_USER        32u  /* and per connection */
+#define MAX_COSTLY_CALLS_PER_USER 4u   /* per connection 1, as long as it is not known whose it is */
+#define MAX_CALLS                 256u /* of all users but root */
 
 /* --- errors ---------------------------------------------------------------------------------------- */
 
@@ -57,8 +59,8 @@ destroy_call(ApmigCall *call)
     if (call->user_lookup)
         apmig_user_lookup_cancel(call->user_lookup);
     apmig_authorization_free(call->authorization);
-    sd_bus_slot_unref(call->identity);
-    sd_bus_slot_unref(call->watch);
+    if (call->peer)
+        g_queue_remove(&call->peer->waiting, call);
     if (call->free_data)
         call->free_data(call->data);
     sd_bus_message_unref(call->message);
@@ -75,12 +77,42 @@ apmig_call_free(ApmigCall *call)
     destroy_call(call);
 }
 
+static ApmigCall *
+find_call_of(const ApmigPeer *peer)
+{
+    GHashTableIter iter;
+    gpointer call;
+
+    for (g_hash_table_iter_init(&iter, peer->bus->server->calls); g_hash_table_iter_next(&iter, &call, NULL);)
+        if (((const ApmigCall *)call)->peer == peer)
+            return call;
+    return NULL;
+}
+
+/* One after the other, found anew: what follows from the end of one may end another. */
+void
+apmig_peer_gone(ApmigPeer *peer)
+{
+    ApmigBus *bus = peer->bus;
+    ApmigCall *call;
+
+    while ((call = find_call_of(peer)))
+        apmig_call_free(call);
+    if (peer->name)
+        g_hash_table_remove(bus->server->peers, peer->name);
+    else
+        bus->peer = NULL;
+    apmig_peer_free(peer);
+}
+
 void
 apmig_call_fail(ApmigCall *call, const GError *error)
 {
     if (call->request)
         apmig_call_log_refusal(call, error);
     (void)apmig_reply_error(call->message, error);
+    if (call->peer)
+        apmig_bus_check_queue(call->peer->bus);
     apmig_call_free(call);
 }
 
@@ -91,6 +123,7 @@ apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r)
         r = sd_bus_send(NULL, reply, NULL);
     if (r < 0)
         (void)sd_bus_reply_method_errnof(call->message, r, "The answer cannot be sent: %s", g_strerror(-r));
+    apmig_bus_check_queue(call->peer->bus);
     apmig_call_free(call);
 }
 
@@ -132,151 +165,143 @@ apmig_call_request(ApmigCall *call, ApmigAnswerFunc answered)
     call->caller = apmig_core_request(call->server->core, &call->event, apmig_call_replied, call);
 }
 
-/* --- who is calling ---------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------------------ */
 
-static guint
-count_calls_of(const ApmigServer *server, guint32 uid)
+/* Calls that are not answered yet. */
+typedef struct {
+    guint of_peer, of_user, of_all; /* but for root's */
+    guint costly_of_peer, costly_of_user;
+} Count;
+
+static Count
+count_calls(const ApmigServer *server, const ApmigPeer *peer)
 {
     GHashTableIter iter;
     gpointer key;
-    guint count = 0;
+    Count count = {0};
 
     g_hash_table_iter_init(&iter, server->calls);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const ApmigCall *call = key;
+        gboolean same_user = call->identified && peer->identified && call->peer->uid == peer->uid;
 
-        count += call->identified && call->uid == uid;
+        if (!call->rule)
+            continue;
+        count.of_peer += call->peer == peer;
+        count.costly_of_peer += call->peer == peer && call->rule->is_costly;
+        count.of_user += same_user;
+        count.costly_of_user += same_user && call->rule->is_costly;
+        count.of_all += call->identified && call->uid != 0;
     }
     return count;
 }
 
 static GError *
-check_caller(const ApmigCall *call)
+error_of_limit(const char *whose, guint max)
 {
-    if (call->uid == 0)
+    return g_error_new(APMIG_ERROR, APMIG_ERROR_LIMIT_EXCEEDED,
+                       "%s for %u answers already: wait for one of them, or end it.", whose, max);
+}
+
+/* Before anything is asked or looked up for a call: who it comes from may not be known yet. Root, who may stop the daemon
+ * anyway, is not limited, and no number of others is in his way. */
+static GError *
+check_limits(const ApmigCall *call)
+{
+    const ApmigPeer *peer = call->peer;
+    gboolean costly = call->rule->is_costly;
+    g_autofree char *user = NULL;
+    Count count;
+
+    if (peer->identified && peer->uid == 0)
         return NULL;
-    if (call->rule->access == APMIG_ACCESS_ROOT)
-        return g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED, "Not authorized: only root may call %s.",
-                           call->rule->member);
-    if (count_calls_of(call->server, call->uid) > MAX_CALLS_PER_USER)
-        return g_error_new(APMIG_ERROR, APMIG_ERROR_LIMIT_EXCEEDED,
-                           "User %" G_GUINT32_FORMAT
-                           " waits for %d answers already: wait for one of them, or end it.",
-                           call->uid, MAX_CALLS_PER_USER);
+    count = count_calls(call->server, peer);
+    user = g_strdup_printf("User %" G_GUINT32_FORMAT " waits", peer->uid);
+    if (count.of_peer > MAX_CALLS_PER_USER)
+        return error_of_limit("This connection waits", MAX_CALLS_PER_USER);
+    if (costly && !peer->identified && count.costly_of_peer > 1)
+        return error_of_limit("This connection, of which the bus has not said yet whose it is, waits", 1);
+    if (count.of_user > MAX_CALLS_PER_USER)
+        return error_of_limit(user, MAX_CALLS_PER_USER);
+    if (costly && count.costly_of_user > MAX_COSTLY_CALLS_PER_USER) {
+        g_autofree char *whose = g_strdup_printf("%s with %s", user, call->rule->member);
+
+        return error_of_limit(whose, MAX_COSTLY_CALLS_PER_USER);
+    }
+    if (count.of_all > MAX_CALLS)
+        return error_of_limit("All users but root together wait", MAX_CALLS);
     return NULL;
 }
 
-/* The a{sv} of GetConnectionCredentials (D-Bus specification, "Message Bus Messages"). Returns: whether it has the user. */
-static gboolean
-read_credentials(sd_bus_message *reply, guint32 *ret_uid, guint32 *ret_pid)
-{
-    gboolean found = FALSE;
-    const char *name;
+/* --- the steps --------------------------------------------------------------------------------------- */
 
-    if (sd_bus_message_enter_container(reply, 'a', "{sv}") <= 0)
-        return FALSE;
-    while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
-        if (sd_bus_message_read(reply, "s", &name) <= 0)
-            return FALSE;
-        if (strcmp(name, "UnixUserID") == 0)
-            found = sd_bus_message_read(reply, "v", "u", ret_uid) > 0;
-        else if (strcmp(name, "ProcessID") == 0)
-            (void)sd_bus_message_read(reply, "v", "u", ret_pid);
-        else
-            (void)sd_bus_message_skip(reply, "v");
-        if (sd_bus_message_exit_container(reply) < 0)
-            return FALSE;
-    }
-    return found;
+static GError *
+check_root(const ApmigCall *call)
+{
+    if (call->uid == 0 || call->rule->access != APMIG_ACCESS_ROOT)
+        return NULL;
+    return g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED, "Not authorized: only root may call %s.",
+                       call->rule->member);
 }
 
-static int
-on_identified(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+static void
+go_on(ApmigCall *call)
 {
-    ApmigCall *call = user_data;
     g_autoptr(GError) denied = NULL;
-    guint32 pid = 0;
 
-    call->identity = sd_bus_slot_unref(call->identity);
-    if (sd_bus_message_is_method_error(reply, NULL) > 0 || !read_credentials(reply, &call->uid, &pid)) {
-        denied = g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
-                             "Not authorized: the bus does not say whose the call is.");
-    } else {
-        call->identified = TRUE;
-        call->requester.uid = call->uid;
-        if (call->request)
-            apmig_requester_look_up(&call->requester, pid);
-        denied = check_caller(call);
-    }
-
+    call->identified = TRUE;
+    call->uid = call->requester.uid = call->peer->uid;
+    denied = check_limits(call);
+    if (!denied && call->request)
+        apmig_requester_look_up(&call->requester, call->peer->pid);
+    if (!denied)
+        denied = check_root(call);
     if (denied)
         apmig_call_fail(call, denied);
     else
         call->next(call, NULL);
-    return 1;
 }
 
-/* Asynchronously: sd_bus_query_sender_creds() would wait for the bus. The user is the one that opened the
- * caller's connection; the bus took it from the socket. */
-static int
-ask_identity(ApmigCall *call)
+/* Its calls in their order. Nobody takes the peer away meanwhile: that is told by the bus, or later. */
+static void
+on_identified(ApmigPeer *peer, const GError *error)
 {
-    return sd_bus_call_method_async(call->server->bus, &call->identity, "org.freedesktop.DBus",
-                                    "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                    "GetConnectionCredentials", on_identified, call, "s",
-                                    sd_bus_message_get_sender(call->message));
+    ApmigCall *call;
+
+    while ((call = g_queue_pop_head(&peer->waiting))) {
+        if (error)
+            apmig_call_fail(call, error);
+        else
+            go_on(call);
+    }
+    if (error)
+        apmig_peer_gone(peer);
 }
 
-/* --- a caller that vanishes -------------------------------------------------------------------------- */
-
-static int
-on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
-{
-    const char *new_owner = NULL;
-
-    if (sd_bus_message_read(signal, "sss", NULL, NULL, &new_owner) > 0 && *new_owner == '\0')
-        apmig_call_free(user_data);
-    return 0;
-}
-
-static int
-on_watch_installed(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+static void
+wait_for_identity(ApmigCall *call)
 {
     g_autoptr(GError) error = NULL;
+    int r;
 
-    if (sd_bus_message_is_method_error(reply, NULL) <= 0)
-        return 1;
-
-    error = g_error_new(APMIG_ERROR, APMIG_ERROR_LIMIT_EXCEEDED,
-                        "The bus does not let apmigd watch one more caller (%s): try again later.",
-                        sd_bus_message_get_error(reply)->message);
-    apmig_call_fail(user_data, error);
-    return 1;
+    g_queue_push_tail(&call->peer->waiting, call);
+    r = apmig_peer_identify(call->peer, on_identified);
+    if (r >= 0)
+        return;
+    error = g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
+                        "Not authorized: the bus cannot be asked whose the call is (%s).", g_strerror(-r));
+    apmig_call_fail(call, error);
 }
-
-/* Asked of the bus before the identity, so that one of the two notices a caller that has left already. */
-static int
-watch_caller(ApmigCall *call)
-{
-    g_autofree char *match = g_strdup_printf("type='signal',sender='org.freedesktop.DBus',"
-                                             "path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',"
-                                             "member='NameOwnerChanged',arg0='%s'",
-                                             sd_bus_message_get_sender(call->message));
-
-    return sd_bus_add_match_async(call->server->bus, &call->watch, match, on_name_owner_changed,
-                                  on_watch_installed, call);
-}
-
-/* --- the steps --------------------------------------------------------------------------------------- */
 
 int
 apmig_call_start_request(ApmigServer *server, sd_bus_message *message, const ApmigEvent *event, gpointer data,
                          GDestroyNotify free_data, ApmigCallFunc next)
 {
     ApmigCall *call = g_new0(ApmigCall, 1);
-    int r = 0;
+    g_autoptr(GError) error = NULL;
 
     call->server = server;
+    call->peer = apmig_peer_of(server, message);
     call->message = sd_bus_message_ref(message);
     call->rule = apmig_method_rule(message);
     call->request = call->rule ? call->rule->request : NULL;
@@ -286,21 +311,20 @@ apmig_call_start_request(ApmigServer *server, sd_bus_message *message, const Apm
     call->free_data = free_data;
     g_hash_table_add(server->calls, call);
 
-    if (!call->rule) {
-        g_autoptr(GError) error = error_without_row(message);
-
-        apmig_call_fail(call, error);
+    if (!call->peer) {
+        apmig_call_free(call);
+        return -ENXIO;
+    }
+    if (call->rule && call->peer->identified) {
+        go_on(call);
         return 1;
     }
-    if (!sd_bus_message_get_sender(message))
-        r = -ENXIO;
-    if (r >= 0 && (call->rule->access == APMIG_ACCESS_POLKIT || call->rule->access == APMIG_ACCESS_ROOT))
-        r = watch_caller(call);
-    if (r >= 0)
-        r = ask_identity(call);
-    if (r < 0)
-        apmig_call_free(call);
-    return r < 0 ? r : 1;
+    error = call->rule ? check_limits(call) : error_without_row(message);
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        wait_for_identity(call);
+    return 1;
 }
 
 int

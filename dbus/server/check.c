@@ -106,43 +106,47 @@ on_checked(const ApmigArrivalCheck *check, const GError *error, gpointer user_da
 }
 
 /* The hook lets in what is no guest of ours; whoever asks here is told that he asks about no guest at all. */
-static ApmigGuest *
-read_guest(sd_bus_message *message, GError **error)
+static void
+check_read(ApmigCall *call, ApmigGuest *read, const GError *problem)
 {
-    g_autoptr(ApmigGuest) guest = NULL;
-    const char *xml = NULL;
+    g_autoptr(ApmigGuest) guest = read;
+    g_autoptr(GError) error = problem ? g_error_copy(problem) : NULL;
 
-    (void)sd_bus_message_rewind(message, TRUE);
-    if (sd_bus_message_read(message, "s", &xml) <= 0 || strlen(xml) > CHECKED_XML_MAX_BYTES) {
-        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
-                    "The domain XML has more than %d bytes: give what DescribeGuest says on the source host.",
-                    CHECKED_XML_MAX_BYTES);
-        return NULL;
-    }
-    guest = apmig_guest_parse(xml, strlen(xml), error);
-    if (!guest || *guest->uuid)
-        return g_steal_pointer(&guest);
-    g_set_error_literal(
-        error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
-        "This is no domain XML with a UUID: give what DescribeGuest says on the source host.");
-    return NULL;
+    if (guest && !*guest->uuid)
+        error = g_error_new_literal(
+            APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+            "This is no domain XML with a UUID: give what DescribeGuest says on the source host.");
+    if (error)
+        apmig_call_fail(call, error);
+    else
+        call->caller =
+            apmig_core_check_arrival(call->server->core, g_steal_pointer(&guest), on_checked, call);
 }
 
-/* The XML is read only now that the caller is known to be within his limit. */
 static void
 check_migration_identified(ApmigCall *call, const GError *denied)
 {
-    g_autoptr(GError) error = NULL;
-    ApmigGuest *guest = read_guest(call->message, &error);
+    const char *xml = NULL;
 
-    if (guest)
-        call->caller = apmig_core_check_arrival(call->server->core, guest, on_checked, call);
-    else
-        apmig_call_fail(call, error);
+    (void)sd_bus_message_rewind(call->message, TRUE);
+    (void)sd_bus_message_read(call->message, "s", &xml);
+    apmig_call_read_guest(call, xml, check_read);
 }
 
+/* What is too long is not kept until its caller is known. */
 int
 apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
 {
-    return apmig_call_start(user_data, message, NULL, NULL, check_migration_identified);
+    g_autoptr(GError) error = NULL;
+    const char *xml = NULL;
+    int r = sd_bus_message_read(message, "s", &xml);
+
+    if (r < 0)
+        return r;
+    if (strlen(xml) <= CHECKED_XML_MAX_BYTES)
+        return apmig_call_start(user_data, message, NULL, NULL, check_migration_identified);
+    g_set_error(&error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST,
+                "The domain XML has more than %d bytes: give what DescribeGuest says on the source host.",
+                CHECKED_XML_MAX_BYTES);
+    return apmig_reply_error(message, error);
 }

@@ -324,14 +324,12 @@ enumerate_locks(sd_bus *bus, const char *prefix, void *user_data, char ***ret_no
 }
 
 int
-apmig_lock_objects_register(ApmigServer *server)
+apmig_lock_objects_register(ApmigServer *server, sd_bus *bus)
 {
-    int r = sd_bus_add_fallback_vtable(server->bus, NULL, APMIG_BUS_LOCK_PREFIX, APMIG_BUS_LOCK, lock_vtable,
+    int r = sd_bus_add_fallback_vtable(bus, NULL, APMIG_BUS_LOCK_PREFIX, APMIG_BUS_LOCK, lock_vtable,
                                        find_lock, server);
 
-    return r < 0 ? r
-                 : sd_bus_add_node_enumerator(server->bus, NULL, APMIG_BUS_LOCK_PREFIX, enumerate_locks,
-                                              server);
+    return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, APMIG_BUS_LOCK_PREFIX, enumerate_locks, server);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------ */
@@ -383,7 +381,7 @@ emit_end(ApmigObject *object, const ApmigLock *lock)
     g_autofree char *message = apmig_bus_text(lock->message);
 
     object->end_is_out = TRUE;
-    (void)sd_bus_emit_signal(object->server->bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "LockEnded", "osss",
+    apmig_server_emit_signal(object->server, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "LockEnded", "osss",
                              object->path, object->id, result, message);
 }
 

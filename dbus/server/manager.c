@@ -498,8 +498,7 @@ static const sd_bus_vtable manager_vtable[] = {
 };
 
 int
-apmig_manager_register(ApmigServer *server)
+apmig_manager_register(ApmigServer *server, sd_bus *bus)
 {
-    return sd_bus_add_object_vtable(server->bus, NULL, APMIG_BUS_PATH, APMIG_BUS_MANAGER, manager_vtable,
-                                    server);
+    return sd_bus_add_object_vtable(bus, NULL, APMIG_BUS_PATH, APMIG_BUS_MANAGER, manager_vtable, server);
 }

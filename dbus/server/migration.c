@@ -162,14 +162,14 @@ enumerate_migrations(sd_bus *bus, const char *prefix, void *user_data, char ***r
 }
 
 int
-apmig_migration_objects_register(ApmigServer *server)
+apmig_migration_objects_register(ApmigServer *server, sd_bus *bus)
 {
-    int r = sd_bus_add_fallback_vtable(server->bus, NULL, APMIG_BUS_MIGRATION_PREFIX, APMIG_BUS_MIGRATION,
+    int r = sd_bus_add_fallback_vtable(bus, NULL, APMIG_BUS_MIGRATION_PREFIX, APMIG_BUS_MIGRATION,
                                        migration_vtable, find_migration, server);
 
     return r < 0 ? r
-                 : sd_bus_add_node_enumerator(server->bus, NULL, APMIG_BUS_MIGRATION_PREFIX,
-                                              enumerate_migrations, server);
+                 : sd_bus_add_node_enumerator(bus, NULL, APMIG_BUS_MIGRATION_PREFIX, enumerate_migrations,
+                                              server);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------ */

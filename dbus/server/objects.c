@@ -2,7 +2,7 @@
 /* Objects on the bus, texts in its messages, and what changed of properties. */
 #include "server/private.h"
 
-#include <gio/gio.h>
+#include <stdarg.h>
 #include <string.h>
 
 char *
@@ -71,19 +71,30 @@ apmig_object_find_or_add(ApmigServer *server, GHashTable *objects, const char *p
 void
 apmig_object_announce(ApmigObject *object)
 {
-    (void)sd_bus_emit_object_added(object->server->bus, object->path);
+    GHashTableIter iter;
+    ApmigBus *bus;
+
+    for (g_hash_table_iter_init(&iter, object->server->buses); (bus = apmig_bus_next(&iter));) {
+        (void)sd_bus_emit_object_added(bus->bus, object->path);
+        apmig_bus_check_queue(bus);
+    }
 }
 
 void
 apmig_object_remove(GHashTable *objects, const char *id)
 {
     ApmigObject *object = g_hash_table_lookup(objects, id);
+    GHashTableIter iter;
+    ApmigBus *bus;
 
     if (!object)
         return;
 
     /* sd-bus finds out by our find functions which interfaces it had: it goes out of the table last. */
-    (void)sd_bus_emit_object_removed(object->server->bus, object->path);
+    for (g_hash_table_iter_init(&iter, object->server->buses); (bus = apmig_bus_next(&iter));) {
+        (void)sd_bus_emit_object_removed(bus->bus, object->path);
+        apmig_bus_check_queue(bus);
+    }
     g_hash_table_remove(objects, id);
 }
 
@@ -120,6 +131,35 @@ apmig_objects_enumerate(GHashTable *objects, char ***ret_paths)
 }
 
 void
+apmig_server_emit_signal(ApmigServer *server, const char *path, const char *interface, const char *member,
+                         const char *signature, ...)
+{
+    GHashTableIter iter;
+    ApmigBus *bus;
+
+    for (g_hash_table_iter_init(&iter, server->buses); (bus = apmig_bus_next(&iter));) {
+        va_list arguments;
+
+        va_start(arguments, signature);
+        (void)sd_bus_emit_signalv(bus->bus, path, interface, member, signature, arguments);
+        va_end(arguments);
+        apmig_bus_check_queue(bus);
+    }
+}
+
+static void
+emit_properties_changed(ApmigServer *server, const char *path, const char *interface, const char **names)
+{
+    GHashTableIter iter;
+    ApmigBus *bus;
+
+    for (g_hash_table_iter_init(&iter, server->buses); (bus = apmig_bus_next(&iter));) {
+        (void)sd_bus_emit_properties_changed_strv(bus->bus, path, interface, (char **)names);
+        apmig_bus_check_queue(bus);
+    }
+}
+
+void
 apmig_server_emit_changes(ApmigServer *server, const char *path, const char *interface,
                           const char *const *names, GStrv *last, char **now)
 {
@@ -135,5 +175,5 @@ apmig_server_emit_changes(ApmigServer *server, const char *path, const char *int
             changed[n_changed++] = names[i];
     }
     if (n_changed > 0)
-        (void)sd_bus_emit_properties_changed_strv(server->bus, path, interface, (char **)changed);
+        emit_properties_changed(server, path, interface, changed);
 }

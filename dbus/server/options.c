@@ -185,16 +185,19 @@ apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GError **er
     return FALSE;
 }
 
-static gboolean
-is_unpresentable(gunichar c)
+/* Returns: (nullable): what it is, when it has no place in one line of plain text. */
+static const char *
+unpresentable(gunichar c)
 {
     switch (g_unichar_type(c)) {
     case G_UNICODE_CONTROL:
     case G_UNICODE_LINE_SEPARATOR:
     case G_UNICODE_PARAGRAPH_SEPARATOR:
-        return TRUE;
+        return "control";
+    case G_UNICODE_FORMAT: /* has what follows read in another order, or is not seen */
+        return "format";
     default:
-        return FALSE;
+        return NULL;
     }
 }
 
@@ -216,11 +219,12 @@ apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, A
         return FALSE;
     }
     for (const char *c = text; *c; c = g_utf8_next_char(c)) {
-        if (is_unpresentable(g_utf8_get_char(c))) {
+        const char *kind = unpresentable(g_utf8_get_char(c));
+
+        if (kind) {
             g_set_error(error, APMIG_ERROR, code,
-                        "%s has a control character at byte %" G_GSIZE_FORMAT
-                        ": give one line of plain text.",
-                        what, (gsize)(c - text) + 1);
+                        "%s has a %s character at byte %" G_GSIZE_FORMAT ": give one line of plain text.",
+                        what, kind, (gsize)(c - text) + 1);
             return FALSE;
         }
         blank = blank && g_unichar_isspace(g_utf8_get_char(c));

@@ -17,21 +17,26 @@
 
 /* --- the server (server.c) --------------------------------------------------------------------------- */
 
+typedef struct ApmigBus ApmigBus;
+typedef struct ApmigPeer ApmigPeer;
+typedef struct ApmigPublicBus ApmigPublicBus;
+typedef struct ApmigPrivateSocket ApmigPrivateSocket;
+typedef struct ApmigReadings ApmigReadings;
+
 struct ApmigServer {
     ApmigCore *core;
-    sd_event *event;
-    GSource *source;
-    sd_bus *bus;
+    ApmigPublicBus *public_bus;         /* (nullable) */
+    ApmigPrivateSocket *private_socket; /* (nullable) */
+    ApmigReadings *readings;
+    GHashTable *buses;      /* sd_bus -> ApmigBus */
+    GHashTable *peers;      /* of the public bus: name -> ApmigPeer */
     GHashTable *locks;      /* id -> ApmigObject, also ended ones until they are forgotten */
     GHashTable *migrations; /* the same */
     GHashTable *calls;      /* set of ApmigCall: those not answered yet */
     GStrv manager_texts;    /* see apmig_server_emit_changes() */
     gint64 started_at;      /* realtime, usec */
-    GSourceFunc lost_func;
-    gpointer lost_data;
-    guint lost_id;
-    gint64 refusals_since; /* audit.c: monotonic */
-    guint refusals;        /* told in the journal since then */
+    gint64 refusals_since;  /* audit.c: monotonic */
+    guint refusals;         /* told in the journal since then */
     guint refusals_untold;
 };
 
@@ -44,18 +49,99 @@ typedef struct {
     gboolean end_is_out; /* of a lock: LockEnded was sent */
 } ApmigObject;
 
-/* Each registers the objects of its kind. Returns: negative errno on failure. */
-int apmig_manager_register(ApmigServer *server);
-int apmig_lock_objects_register(ApmigServer *server);
-int apmig_migration_objects_register(ApmigServer *server);
+/* Registers all our objects on @bus (tree.c). Returns: negative errno on failure. */
+int apmig_tree_register(ApmigServer *server, sd_bus *bus);
 
-/* Bring the bus up to date with the engine. */
+/* Each registers the objects of its kind on @bus. Returns: negative errno on failure. */
+int apmig_manager_register(ApmigServer *server, sd_bus *bus);
+int apmig_lock_objects_register(ApmigServer *server, sd_bus *bus);
+int apmig_migration_objects_register(ApmigServer *server, sd_bus *bus);
+
+/* Bring the buses up to date with the engine. */
 void apmig_manager_refresh(ApmigServer *server);
 void apmig_lock_object_refresh(ApmigServer *server, const char *id);
 void apmig_migration_object_refresh(ApmigServer *server, const char *id);
 
 /* Returns: (transfer none): its canonical scope; what is not known counts as all. */
 const char *apmig_migration_scope_text(const ApmigMigration *migration);
+
+/* --- who speaks to us (peers.c) -------------------------------------------------------------------- */
+
+/* What came of the question whose @peer is. @error: (nullable): it is not known */
+typedef void (*ApmigPeerFunc)(ApmigPeer *peer, const GError *error);
+
+/* A connection to the public bus, or the other end of one to the private socket. Who it is, is asked once. */
+struct ApmigPeer {
+    ApmigBus *bus;
+    char *name; /* on the public bus; NULL at the private socket */
+    gboolean identified;
+    guint32 uid;
+    guint32 pid; /* 0: not known */
+    sd_bus_slot *question;
+    ApmigPeerFunc identified_func;
+    GQueue waiting; /* of ApmigCall: those that wait for the answer, as they came */
+};
+
+/* Returns: (transfer full): one of @bus, whose it is nobody knows yet. @name: (nullable): see above */
+ApmigPeer *apmig_peer_new(ApmigBus *bus, const char *name);
+void apmig_peer_free(ApmigPeer *peer);
+
+/* Returns: (transfer none) (nullable): who sent @message; NULL: it does not say. */
+ApmigPeer *apmig_peer_of(ApmigServer *server, sd_bus_message *message);
+
+/* Asks the bus whose @peer is, unless that is being asked. @func: called later. Returns: negative errno on failure. */
+int apmig_peer_identify(ApmigPeer *peer, ApmigPeerFunc func);
+
+/* --- the buses (buses.c) ---------------------------------------------------------------------------- */
+
+typedef void (*ApmigBusFunc)(ApmigBus *bus, gpointer user_data);
+
+/* One that speaks to us: the public bus, or a connection to the private socket, which has one peer. */
+struct ApmigBus {
+    ApmigServer *server;
+    sd_bus *bus;
+    ApmigPeer *peer;  /* at the other end of the private socket; NULL: the public bus */
+    guint queue_max;  /* of messages that it has not read yet */
+    gboolean is_slow; /* it was given up for that */
+    guint
+        begun_id; /* of the private socket's: it is to be looked at whether a call came with its beginning */
+    guint lost_id;
+    ApmigBusFunc lost_func;
+    ApmigBusFunc unread_func; /* (nullable): called when something was sent that has not gone out */
+    gpointer data;            /* of both */
+};
+
+/**
+ * apmig_bus_new:
+ * @bus: (transfer full): started, or about to be; closed on failure
+ * @queue_max: so many messages may wait for it to read them; with more it is given up
+ * @lost: called once, later, when it has ended or is given up; it is to free it. Nothing is sent to it any more.
+ *
+ * Returns: (nullable): it; else @ret_error is a negative errno
+ */
+ApmigBus *apmig_bus_new(ApmigServer *server, sd_bus *bus, sd_event *event, guint queue_max, ApmigBusFunc lost,
+                        gpointer user_data, int *ret_error) G_GNUC_WARN_UNUSED_RESULT;
+/* Returns: (nullable): the next one of the server's that can be sent to. */
+ApmigBus *apmig_bus_next(GHashTableIter *iter);
+/* Gives it up when it does not read; after something was sent to it. */
+void apmig_bus_check_queue(ApmigBus *bus);
+/* Has it lost, later. */
+void apmig_bus_give_up(ApmigBus *bus);
+/* @flush: waits until it has read everything */
+void apmig_bus_free(ApmigBus *bus, gboolean flush);
+
+/* --- the public bus (public-bus.c) ------------------------------------------------------------------ */
+
+/* Connects, and goes on trying for as long as it takes. @opened: see apmig_server_open() */
+ApmigPublicBus *apmig_public_bus_new(ApmigServer *server, ApmigOpenedFunc opened, gpointer user_data);
+void apmig_public_bus_free(ApmigPublicBus *public_bus);
+
+/* --- the private socket (private-socket.c) ---------------------------------------------------------- */
+
+/* @path: where it is made; one that is there is replaced */
+ApmigPrivateSocket *apmig_private_socket_new(ApmigServer *server, const char *path,
+                                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void apmig_private_socket_free(ApmigPrivateSocket *socket);
 
 /* --- objects and texts (objects.c) ------------------------------------------------------------ */
 
@@ -86,6 +172,10 @@ int apmig_objects_enumerate(GHashTable *objects, char ***ret_paths);
 void apmig_server_emit_changes(ApmigServer *server, const char *path, const char *interface,
                                const char *const *names, GStrv *last, char **now);
 
+/* A signal of the object at @path, on all buses. @signature: as of sd_bus_message_append() */
+void apmig_server_emit_signal(ApmigServer *server, const char *path, const char *interface,
+                              const char *member, const char *signature, ...);
+
 /* The same text with what is not valid UTF-8 replaced: sd-bus refuses to send anything else. NULL is "". */
 char *apmig_bus_text(const char *text);
 int apmig_append_text(sd_bus_message *message, const char *text);
@@ -106,6 +196,7 @@ typedef void (*ApmigAnswerFunc)(ApmigCall *call, const ApmigAction *reply);
 
 struct ApmigCall {
     ApmigServer *server;
+    ApmigPeer *peer; /* who calls; a call ends with it */
     sd_bus_message *message;
     ApmigEvent
         event; /* of a request: what is asked for; its texts are borrowed from @message, its scope from @data */
@@ -118,8 +209,6 @@ struct ApmigCall {
     char *change_id;     /* (nullable) */
     guint32 owner_uid;   /* of lock_id's lock, when the polkit action was chosen; with the next owner.c's */
     ApmigCallFunc owner_next;
-    sd_bus_slot *identity;             /* the question to the bus whose the caller is */
-    sd_bus_slot *watch;                /* of the caller's connection */
     ApmigAuthorization *authorization; /* the question to polkit under way */
     ApmigUserLookup *user_lookup;
     ApmigUserNameFunc name_func;
@@ -133,10 +222,9 @@ struct ApmigCall {
 /**
  * apmig_call_start: for a method's handler, to be returned from it
  * @data: (transfer full): what the method read of its arguments
- * @next: called later, when the caller is known, is within its limit and, with APMIG_ACCESS_ROOT, root
+ * @next: called when the caller is known, is within its limits and, with APMIG_ACCESS_ROOT, root; may be called from within
  *
- * A call whose caller vanishes ends silently, and the core is told. Only methods with APMIG_ACCESS_POLKIT or
- * APMIG_ACCESS_ROOT watch their caller: the others are over soon and leave nothing behind.
+ * A call whose caller vanishes ends silently, and the core is told.
  */
 int apmig_call_start(ApmigServer *server, sd_bus_message *message, gpointer data, GDestroyNotify free_data,
                      ApmigCallFunc next);
@@ -164,6 +252,9 @@ void apmig_call_send(ApmigCall *call, sd_bus_message *reply, int r);
 void apmig_call_fail(ApmigCall *call, const GError *error);
 /* Frees it without an answer. */
 void apmig_call_free(ApmigCall *call);
+
+/* Ends the calls of a peer that is gone, and frees it. */
+void apmig_peer_gone(ApmigPeer *peer);
 
 /* Answers @message with the D-Bus name of @error. Returns: what a handler returns. */
 int apmig_reply_error(sd_bus_message *message, const GError *error);
@@ -224,8 +315,8 @@ typedef struct {
 gboolean apmig_options_read(sd_bus_message *message, ApmigOption *options, GError **error);
 /* @option: not given, or from 1 to @maximum microseconds; else APMIG_ERROR_INVALID_OPTION. */
 gboolean apmig_option_is_duration(const ApmigOption *option, guint64 maximum, GError **error);
-/* Whether @text is 1 to @max_bytes bytes of UTF-8, not all white space, without control characters and line
- * separators. @what: subject of the sentence in @error, which has @code. */
+/* Whether @text is 1 to @max_bytes bytes of UTF-8, not all white space, without control and format
+ * characters and line separators. @what: subject of the sentence in @error, which has @code. */
 gboolean apmig_text_is_presentable(const char *text, gsize max_bytes, const char *what, ApmigError code,
                                    GError **error);
 /* Reads an "a{ss}" of at most so many pairs. @what: subject of the sentence in @error. Returns: (transfer container) (nullable):
@@ -268,6 +359,14 @@ int apmig_method_describe_policy(sd_bus_message *message, void *user_data, sd_bu
 /* check.c: the same */
 int apmig_method_describe_guest(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
 int apmig_method_check_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);
+
+/* reading.c: the thread for that. @guest: (transfer full) (nullable): what was read; else @error says why it cannot be */
+typedef void (*ApmigReadingFunc)(ApmigCall *call, ApmigGuest *guest, const GError *error);
+ApmigReadings *apmig_readings_new(void);
+/* All calls are over. */
+void apmig_readings_free(ApmigReadings *readings);
+/* Reads @xml and calls @func, unless @call is over by then. The call has no data of its own. */
+void apmig_call_read_guest(ApmigCall *call, const char *xml, ApmigReadingFunc func);
 
 /* permits.c: the same */
 int apmig_method_permit_migration(sd_bus_message *message, void *user_data, sd_bus_error *ret_error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The bus side: org.apmigd1 on the system bus, objects for locks and migrations, authorization by polkit.
+ * The bus side: org.apmigd1 on the system bus and on the private socket, objects for locks and migrations, authorization by polkit.
  */
 #pragma once
 
@@ -8,19 +8,25 @@
 
 typedef struct ApmigServer ApmigServer;
 
+/* @error: (nullable): why the daemon must not run: another one has the name, or the bus policy does not give it */
+typedef void (*ApmigOpenedFunc)(const GError *error, gpointer user_data);
+
 /**
  * apmig_server_new:
  * @core: borrowed; must outlive the server. The server becomes its listener.
- *
- * Connects to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured) and registers the objects, without the name.
  */
-ApmigServer *apmig_server_new(ApmigCore *core, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ApmigServer *apmig_server_new(ApmigCore *core) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Takes the name, without queueing or replacement; another owner is an error. Call it once the store is loaded. */
-gboolean apmig_server_take_name(ApmigServer *server, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* Called when the connection to the bus is lost: the daemon ends and is restarted by systemd. */
-void apmig_server_set_lost_func(ApmigServer *server, GSourceFunc func, gpointer user_data);
+/**
+ * apmig_server_open: once the store is loaded: whoever can speak to it speaks to a daemon that has read its locks
+ * @runtime_dir: the private socket is made in it
+ * @opened: called once, later: when the name is taken on the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured), without queueing
+ *   or replacement; or when that is not to be waited for, since there is no bus
+ *
+ * Without a bus, and after its loss, it goes on trying, and all works over the private socket meanwhile.
+ */
+gboolean apmig_server_open(ApmigServer *server, const char *runtime_dir, ApmigOpenedFunc opened,
+                           gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 void apmig_server_free(ApmigServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ApmigServer, apmig_server_free)

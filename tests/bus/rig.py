@@ -33,6 +33,7 @@ ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 NOBODY = "nobody"  # ordinary users that every Debian has
 OTHER = "daemon"
+OWN_USER = "bin"  # in the place of apmigd's, which need not be there
 
 SLOWER = int(os.environ.get("APMIGD_TESTS_SLOWER", "1"))  # how many times, than on the machines of today
 LIMIT = 20 * SLOWER  # seconds that anything may take which should take a few milliseconds
@@ -63,6 +64,10 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <policy user="root">
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
     <allow own="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <policy user="bin">
+    <allow own="org.apmigd1"/>
     <allow send_destination="org.freedesktop.PolicyKit1"/>
   </policy>
   <include>{source}/dbus/org.apmigd1.conf</include>
@@ -305,9 +310,19 @@ class Bus:
         self.processes = []
         (folder / "bus.conf").write_text(BUS_CONFIG.format(folder=folder, source=SOURCE, more=more))
         self.log = open(folder / "bus.log", "wb")
-        self.process = subprocess.Popen(["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork", "--nopidfile",
+        self.begin()
+
+    def begin(self):
+        self.process = subprocess.Popen(["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--nopidfile",
                                          "--print-address=1"], stdout=subprocess.PIPE, stderr=self.log)
-        assert self.process.stdout.readline(), (folder / "bus.log").read_text()
+        assert self.process.stdout.readline(), (self.folder / "bus.log").read_text()
+
+    def end(self):
+        """As its service that is stopped; it may begin again."""
+        self.process.terminate()
+        self.process.wait(LIMIT)
+        self.process.stdout.close()
+        (self.folder / "bus").unlink(missing_ok=True)
 
     def start(self, *command, environment=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
         process = subprocess.Popen(
@@ -340,9 +355,8 @@ class Bus:
             for stream in (process.stdout, process.stderr):
                 if stream:
                     stream.close()
-        self.process.terminate()
-        self.process.wait(LIMIT)
-        self.process.stdout.close()
+        if self.process.poll() is None:
+            self.end()
         self.log.close()
 
 
@@ -448,6 +462,15 @@ class Daemon:
         new.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
         new.rename(path)  # at once: it is read at any time
 
+    def run_as(self, user=OWN_USER):
+        """From its next start on it has a user of its own and no capability, as its unit says."""
+        for folder, mode in ((self.folder, 0o755), (self.state, 0o700), (self.runtime, 0o711)):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(mode)
+            shutil.chown(folder, user)
+        self.wrapper = ["setpriv", f"--reuid={user}", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+                        "--bounding-set=-all"]
+
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
                 self.uri, "--sysfs-root", self.sysfs, "--fence-socket", self.folder / "fence", *self.arguments]
@@ -460,6 +483,7 @@ class Daemon:
             self.notify.close()
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.notify.bind(str(path))
+        path.chmod(0o666)
         self.notified = []
         with open(self.log, "ab") as log:
             self.process = self.bus.start(

@@ -120,9 +120,9 @@ def test_check(running, hypervisor, root, ctl):
 
 
 def test_what_others_wrote_is_safe_on_a_terminal(running, hypervisor, root, ctl):
-    """A reason may hold marks that reorder a line; a guest may be called anything."""
-    root.take("04.*", "fine \u202e evil")
-    hypervisor.guest(G1, name="g\x1b[31m\n1", affected="yes", scope="04.0012", job="incoming")
+    """A reason may hold what no font has; a guest may be called anything, with marks that reorder a line."""
+    root.take("04.*", "fine \ue000 evil")
+    hypervisor.guest(G1, name="g\x1b[31m\n1\u202e", affected="yes", scope="04.0012", job="incoming")
     hypervisor.hint(uuid=G1)
     until(root.migrations, "the guest")
     for verb in ("list", "migrations", "status"):
@@ -130,7 +130,8 @@ def test_what_others_wrote_is_safe_on_a_terminal(running, hypervisor, root, ctl)
         assert status == OK
         assert "\x1b" not in out and "\u202e" not in out
         assert all(character.isprintable() or character == "\n" for character in out)
-    assert "\\u{202e}" in ctl("list")[1] and "\\u{1b}" in ctl("migrations")[1]
+    assert "\\u{e000}" in ctl("list")[1]
+    assert all(shown in ctl("migrations")[1] for shown in ("\\u{1b}", "\\u{202e}"))
 
 
 # --- exit statuses ----------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_refusals_do_not_fill_the_journal(journaled, journal, bus, nobody, root)
 def test_what_users_write_is_no_field(journaled, journal, hypervisor, root):
     """Newlines, terminal escapes and names of fields in a guest's name, on every line."""
     hypervisor.guest(G1, name="g\nLOCK_ID=forged\x1b[31m", affected="yes", scope="04.0012", job="outgoing", step_ms=20)
-    root.take("04.*", options={"change-id": "C=\u202eD"})
+    root.take("04.*", options={"change-id": "C=D"})
     journal.wait_for(MESSAGE_ID=IDS["MIGRATION_ENDED"])
     for entry in journal.entries:
         assert ("LOCK_ID", "forged") not in entry

@@ -268,3 +268,9 @@ def test_names_of_owners_survive_a_restart(theirs, running, root):
     running.restart()
     shown = root.lock(lock)
     assert (shown["OwnerUid"], shown["OwnerName"], shown["Reason"]) == (65534, "nobody", "mine")
+
+
+def test_apmigctl_says_what_is_roots(running, nobody, ctl):
+    """In place of the bus's own words."""
+    status, out, err = ctl("unstamp", "--all", client=nobody)
+    assert (status, out) == (4, "") and err == "apmigctl: Not authorized: only root may call RemoveStamps.\n"

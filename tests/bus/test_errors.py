@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every error of the contract, provoked; each names its cause, and changes nothing."""
+import os
+import pathlib
 import re
 import sys
 
 import pytest
 import rig
-from rig import LOCK, MANAGER, ROOT_PATH, SOURCE, domain, lasting, until, uuid_of
+from rig import ERROR, LOCK, MANAGER, ROOT_PATH, SOURCE, domain, lasting, until, uuid_of
 
 DAY = 24 * 3600 * 1000000
 
@@ -64,6 +66,8 @@ def test_invalid_scope(nothing_changes, root, scope, said):
     ("escape \x1b[31m", "control character at byte 8"),
     ("c1 \u009b", "control character"),
     ("separator \u2028", "control character"),
+    ("from right \u202eto left", "format character at byte 12"),
+    ("not\u200bseen", "format character at byte 4"),
     ("\x7f", "control character at byte 1"),
 ])
 def test_invalid_reason(nothing_changes, root, reason, said):
@@ -102,6 +106,7 @@ def test_longest_reason_is_kept_as_it_is(running, root):
     ({"change-id": ""}, "is empty"),
     ({"change-id": "x" * 129}, "has 129 bytes: give at most 128"),
     ({"change-id": "CHG\n1"}, "control character at byte 4"),
+    ({"change-id": "CHG\u20661"}, "format character at byte 4"),
     ([("no-wait", True), ("no-wait", False)], "given twice"),
     ({"force": True}, 'Unknown option "force"'),
     ({"no-wait": True, "on-busy": "never"}, "give abort, wait or refuse"),
@@ -378,6 +383,38 @@ def test_limit_exceeded_by_waiting_calls(running, root, nobody, other, bus):
     another = nobody.start_take("01.0001")
     until(lambda: len(polkit.actions()) == asked + 1, "the question to polkit")
     assert another.is_waiting()
+
+
+# What anybody may ask, and is work: sent without waiting, once the bus has said whose the connection is.
+MANY_CHECKS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import wire
+peer, buffer, errors, sent = wire.hello(sys.argv[2]), bytearray(), [], False
+peer.sendall(wire.call(2, "CheckGuest", wire.string("nobody"), "s", "org.apmigd1"))
+while len(errors) < 3:
+    buffer += peer.recv(65536)
+    for kind, _, header in wire.read_messages(buffer):
+        if kind == wire.ERROR:
+            errors.append(header[header.index(b"org.apmigd1.Error."):].split(b"\\0")[0].decode())
+        if errors and not sent:
+            sent = True
+            for serial in range(10, 16):
+                peer.sendall(wire.call(serial, "CheckMigration", wire.string(sys.argv[3]), "s", "org.apmigd1"))
+print(*errors, flush=True)
+peer.recv(65536)
+"""
+
+
+def test_limit_exceeded_by_costly_calls(running, root, nobody, bus):
+    """Four of a user at a time: here sysfs hangs, so that none of them is answered, and two of six are refused at once."""
+    running.copy_sysfs()
+    mask = running.sysfs / "bus/ap/apmask"
+    mask.unlink()
+    os.mkfifo(mask)
+    process = nobody.run(sys.executable, "-c", MANY_CHECKS, pathlib.Path(rig.__file__).parent, bus.address, domain())
+    assert process.stdout.readline() == f"{ERROR}NoSuchGuest {ERROR}LimitExceeded {ERROR}LimitExceeded\n"
+    assert root.locks() == []
 
 
 def test_limit_exceeded_by_admissions_is_a_no(daemon, hypervisor, root):

@@ -165,7 +165,7 @@ class Host:
         process = subprocess.Popen([self.script, guest, operation, suboperation, "-"], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                                    env={"PATH": "/bin:/usr/bin", "LC_ALL": "C", "STATE_DIRECTORY": str(self.state),
-                                        "DBUS_SYSTEM_BUS_ADDRESS": self.address})
+                                        "RUNTIME_DIRECTORY": str(self.folder / "run"), "DBUS_SYSTEM_BUS_ADDRESS": self.address})
         try:
             out, err = process.communicate(xml, timeout=70 * rig.SLOWER)
         finally:
@@ -369,6 +369,21 @@ def test_denied(host, bus, peer, operation):
 def test_allow_unreachable(host):
     host.configure("[Hook]\nTimeout=1\nOnUnreachable=allow\n")
     assert_let_in_with_warning(host.run("migrate", BY_DEVICE), "apmigd does not answer")
+
+
+@pytest.mark.parametrize("file", ["1a2b3c4d.json", ".in-use"])
+def test_allow_unreachable_under_lock(host, file):
+    host.configure("[Hook]\nTimeout=1\nOnUnreachable=allow\n")
+    host.leave_lock(file)
+    assert_denied(host.run("migrate", BY_DEVICE), "apmigd does not answer", "lock", "apmigctl status")
+    assert host.run("migrate", UNAFFECTED) == (0, "")
+
+
+def test_allow_unreachable_with_unreadable_state(host):
+    host.configure("[Hook]\nTimeout=1\nOnUnreachable=allow\n")
+    host.state.mkdir()
+    (host.state / "locks").write_text("a file where the folder should be")
+    assert_denied(host.run("migrate", BY_DEVICE), "cannot be read")
 
 
 def test_broken_configuration_is_strict(host):

@@ -158,7 +158,7 @@ def test_unit_keeps_its_promises(unit):
     assert single["Service", "Restart"] == "always"
     assert set(single["Unit", "Before"].split()) == {"libvirtd.service", "virtqemud.service"}
     assert single["Service", "Type"] == "notify" and "WatchdogSec" in str(single)
-    assert single["Service", "StateDirectoryMode"] == "0700"
+    assert single["Service", "StateDirectoryMode"] == "0700" and single["Service", "RuntimeDirectoryMode"] == "0711"
     assert single["Service", "RuntimeDirectoryPreserve"] == "yes"
     assert single["Service", "LimitCORE"] == "0"
     assert single["Service", "CapabilityBoundingSet"] == ""
@@ -176,11 +176,36 @@ def test_unit_keeps_its_promises(unit):
 
 
 def test_bus_activation_leads_to_the_unit(tree, unit):
+    """By its alias, which only an enabled one has."""
     service = configparser.ConfigParser()
     service.read(tree / "usr/share/dbus-1/system-services/org.apmigd1.service")
     section = service["D-BUS Service"]
-    assert section["SystemdService"] == unit.name
+    assert section["SystemdService"] == "dbus-org.apmigd1.service" == settings(unit)["Install", "Alias"][0]
+    assert not (unit.parent / section["SystemdService"]).exists()
     assert section["Name"] == "org.apmigd1" == settings(unit)["Service", "BusName"][0]
+
+
+def test_bus_policy_lists_what_is_allowed(tree):
+    """To everybody each method of the contract but root's, and what only reads; by its name, and nothing else."""
+    policy = xml.etree.ElementTree.parse(tree / "usr/share/dbus-1/system.d/org.apmigd1.conf")
+    contract = xml.etree.ElementTree.parse(tree / "usr/share/dbus-1/interfaces/org.apmigd1.xml")
+    methods = {(i.get("name"), m.get("name")) for i in contract.iter("interface") for m in i.iter("method")}
+    roots = {("org.apmigd1.Manager", "AdmitMigration"), ("org.apmigd1.Manager", "RemoveStamps")}
+    reading = {("org.freedesktop.DBus." + interface, member) for interface, member in (
+        ("Introspectable", "Introspect"), ("ObjectManager", "GetManagedObjects"), ("Peer", "GetMachineId"), ("Peer", "Ping"),
+        ("Properties", "Get"), ("Properties", "GetAll"))}
+    everybody = policy.find("policy[@context='default']")
+    assert [rule.attrib for rule in everybody.findall("deny")] == [{"send_destination": "org.apmigd1"}]
+    assert all(set(rule.attrib) == {"send_destination", "send_interface", "send_member"} for rule in everybody.findall("allow"))
+    allowed = [(rule.get("send_interface"), rule.get("send_member")) for rule in everybody.findall("allow")]
+    assert len(allowed) == len(set(allowed)) and set(allowed) == methods - roots | reading
+
+
+def test_memory_is_bounded_above_what_a_bus_may_send(unit):
+    """dbus-broker keeps up to 512 MiB for a user: what is killed for that opens no gate."""
+    service = settings(unit)
+    high, most = (int(service["Service", key][0].removesuffix("M")) for key in ("MemoryHigh", "MemoryMax"))
+    assert high < most and most > 512
 
 
 def test_user_is_one_everywhere(tree, unit):

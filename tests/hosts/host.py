@@ -329,8 +329,8 @@ class Host:
 
     def start_apmigd(self, failpoint=None, wait=True, arguments=(), environment=None):
         """As its unit does: own user, folders, environment, no capability; with more of these, if need be."""
-        for folder in ("/var/lib/apmigd", "/run/apmigd"):
-            self.run("install", "-d", "-m", "0700", "-o", "apmigd", "-g", "apmigd", folder)
+        for folder, mode in (("/var/lib/apmigd", "0700"), ("/run/apmigd", "0711")):
+            self.run("install", "-d", "-m", mode, "-o", "apmigd", "-g", "apmigd", folder)
         env = {"STATE_DIRECTORY": "/var/lib/apmigd", "RUNTIME_DIRECTORY": "/run/apmigd", **(environment or {})}
         if failpoint:
             env["APMIGD_FAILPOINT"] = failpoint

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who speaks to us. The bus is asked once for each of its connections, and what it says is true until that has gone. */
+#include "server/private.h"
+
+#include <errno.h>
+#include <gio/gio.h>
+#include <string.h>
+
+ApmigPeer *
+apmig_peer_new(ApmigBus *bus, const char *name)
+{
+    ApmigPeer *peer = g_new0(ApmigPeer, 1);
+
+    peer->bus = bus;
+    peer->name = g_strdup(name);
+    g_queue_init(&peer->waiting);
+    return peer;
+}
+
+void
+apmig_peer_free(ApmigPeer *peer)
+{
+    sd_bus_slot_unref(peer->question);
+    g_queue_clear(&peer->waiting);
+    g_free(peer->name);
+    g_free(peer);
+}
+
+ApmigPeer *
+apmig_peer_of(ApmigServer *server, sd_bus_message *message)
+{
+    ApmigBus *bus = g_hash_table_lookup(server->buses, sd_bus_message_get_bus(message));
+    const char *name = sd_bus_message_get_sender(message);
+    ApmigPeer *peer;
+
+    /* At the private socket a header's sender is what anybody may have written. */
+    if (!bus || bus->peer)
+        return bus ? bus->peer : NULL;
+    if (!name)
+        return NULL;
+    peer = g_hash_table_lookup(server->peers, name);
+    if (!peer) {
+        peer = apmig_peer_new(bus, name);
+        g_hash_table_insert(server->peers, peer->name, peer);
+    }
+    return peer;
+}
+
+/* --- identity --------------------------------------------------------------------------------------- */
+
+/* The a{sv} of GetConnectionCredentials (D-Bus specification, "Message Bus Messages"). Returns: whether it has the user. */
+static gboolean
+read_credentials(sd_bus_message *reply, guint32 *ret_uid, guint32 *ret_pid)
+{
+    gboolean found = FALSE;
+    const char *name;
+
+    if (sd_bus_message_enter_container(reply, 'a', "{sv}") <= 0)
+        return FALSE;
+    while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+        if (sd_bus_message_read(reply, "s", &name) <= 0)
+            return FALSE;
+        if (strcmp(name, "UnixUserID") == 0)
+            found = sd_bus_message_read(reply, "v", "u", ret_uid) > 0;
+        else if (strcmp(name, "ProcessID") == 0)
+            (void)sd_bus_message_read(reply, "v", "u", ret_pid);
+        else
+            (void)sd_bus_message_skip(reply, "v");
+        if (sd_bus_message_exit_container(reply) < 0)
+            return FALSE;
+    }
+    return found;
+}
+
+static int
+on_credentials(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    ApmigPeer *peer = user_data;
+    g_autoptr(GError) error = NULL;
+
+    peer->question = sd_bus_slot_unref(peer->question);
+    if (sd_bus_message_is_method_error(reply, NULL) <= 0 && read_credentials(reply, &peer->uid, &peer->pid))
+        peer->identified = TRUE;
+    else
+        error = g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
+                            "Not authorized: the bus does not say whose the call is.");
+    peer->identified_func(peer, error);
+    return 1;
+}
+
+/* Asynchronously: sd_bus_query_sender_creds() would wait for the bus. The user is the one that opened the
+ * connection; the bus took it from the socket. */
+int
+apmig_peer_identify(ApmigPeer *peer, ApmigPeerFunc func)
+{
+    g_autoptr(sd_bus_message) question = NULL;
+    int r;
+
+    peer->identified_func = func;
+    if (peer->question)
+        return 0;
+    r = sd_bus_message_new_method_call(peer->bus->bus, &question, "org.freedesktop.DBus",
+                                       "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                       "GetConnectionCredentials");
+    if (r >= 0)
+        r = sd_bus_message_append(question, "s", peer->name);
+    /* Without a limit: a bus that is flooded takes its time, and its answers would not come sooner for being given up, all
+     * of them at once. */
+    return r < 0 ? r
+                 : sd_bus_call_async(peer->bus->bus, &peer->question, question, on_credentials, peer,
+                                     UINT64_MAX);
+}
