@@ -51,6 +51,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_ptr_array_unref(engine->permits);
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
+    g_free(engine->step_trouble);
     g_free(engine->late);
     g_hash_table_unref(engine->heard);
     g_free(engine->run_id);
