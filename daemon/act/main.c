@@ -18,18 +18,20 @@
 #include <systemd/sd-daemon.h>
 
 #include "act/server.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "libvirt/event-loop.h"
 
-#define DEFAULT_URI  "qemu:///system"
-#define DEFAULT_PEER "apmigd"
-#define IDLE_SEC     30
-#define BACKLOG      16
+#define DEFAULT_CONFIG "/etc/apmigd/apmigd.conf"
+#define DEFAULT_PEER   "apmigd"
+#define IDLE_SEC       30
+#define BACKLOG        16
 
 /* For a log that is not read, at the end. */
 #define LOG_LIMIT_USEC (2 * (gint64)G_USEC_PER_SEC)
 
 typedef struct {
+    char *config;
     char *peer;
     char *listen;
     char *libvirt_uri;
@@ -45,6 +47,7 @@ typedef struct {
 static void
 options_clear(Options *options)
 {
+    g_free(options->config);
     g_free(options->peer);
     g_free(options->listen);
     g_free(options->libvirt_uri);
@@ -57,7 +60,10 @@ parse_options(int argc, char **argv, Options *options)
     const GOptionEntry entries[] = {
         {"peer", 0, 0, G_OPTION_ARG_STRING, &options->peer, "Who may ask besides root, " DEFAULT_PEER,
          "USER"},
-        {"libvirt-uri", 0, 0, G_OPTION_ARG_STRING, &options->libvirt_uri, "Hypervisor, " DEFAULT_URI, "URI"},
+        {"config", 0, 0, G_OPTION_ARG_FILENAME, &options->config, "Configuration of apmigd, " DEFAULT_CONFIG,
+         "FILE"},
+        {"libvirt-uri", 0, 0, G_OPTION_ARG_STRING, &options->libvirt_uri,
+         "Hypervisor, over [Libvirt] URI=", "URI"},
         {"listen", 0, 0, G_OPTION_ARG_FILENAME, &options->listen,
          "Make this socket, and stay, instead of taking over systemd's", "PATH"},
         {"idle", 0, 0, G_OPTION_ARG_INT, &options->idle_sec,
@@ -138,6 +144,24 @@ on_idle_changed(gboolean is_idle, gpointer user_data)
         process->idle_source = g_timeout_add_seconds((guint)process->idle_sec, stop, process->loop);
 }
 
+/* That of apmigd: with another one it would look for guests where they are not. Returns: (transfer full) (nullable): NULL:
+ * said why. */
+static char *
+read_uri(const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApmigConfig) config = NULL;
+
+    if (options->libvirt_uri)
+        return g_strdup(options->libvirt_uri);
+    config = apmig_config_load(options->config ? options->config : DEFAULT_CONFIG, options->config != NULL,
+                               &error);
+    if (config)
+        return g_steal_pointer(&config->libvirt_uri);
+    apmig_log(LOG_ERR, "cannot start: %s", error->message);
+    return NULL;
+}
+
 /* libvirt's default prints every error to standard error. */
 static void
 ignore_error(void *user_data, virErrorPtr error)
@@ -151,11 +175,14 @@ run(const Options *options)
     const struct passwd *peer = getpwnam(peer_name);
     Process process = {.idle_sec = options->listen ? 0 : options->idle_sec};
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    g_autofree char *uri = read_uri(options);
     ApmigActServer *server;
     int listener;
 
+    if (!uri)
+        return FALSE;
     if (!peer) {
-        apmig_log(LOG_ERR, "there is no user %s", peer_name);
+        apmig_log(LOG_ERR, "cannot start: there is no user %s", peer_name);
         return FALSE;
     }
     listener = open_listener(options);
@@ -164,8 +191,7 @@ run(const Options *options)
     process.loop = loop;
     apmig_libvirt_use_main_loop();
     virSetErrorFunc(NULL, ignore_error);
-    server = apmig_act_server_new(options->libvirt_uri ? options->libvirt_uri : DEFAULT_URI, listener,
-                                  peer->pw_uid, on_idle_changed, &process);
+    server = apmig_act_server_new(uri, listener, peer->pw_uid, on_idle_changed, &process);
     on_idle_changed(TRUE, &process);
     g_unix_signal_add(SIGTERM, stop, loop);
     g_unix_signal_add(SIGINT, stop, loop);

@@ -539,12 +539,13 @@ class Act:
     """apmigd-act, started by hand for the user that runs the tests, where a daemon looks for it."""
 
     def __init__(self, bus, folder, uri):
-        self.bus, self.uri = bus, uri
-        self.socket, self.log = folder / "act", folder / "apmigd-act.log"
+        self.bus = bus
+        self.socket, self.log, self.config = folder / "act", folder / "apmigd-act.log", folder / "act.conf"
         self.process = None
+        self.config.write_text(f"[Libvirt]\nURI={uri}\n")
 
     def command(self, *arguments):
-        return [APMIGD_ACT, "--peer", "root", "--libvirt-uri", self.uri, *arguments]
+        return [APMIGD_ACT, "--config", self.config, "--peer", "root", *arguments]
 
     def start(self):
         with open(self.log, "ab") as log:
