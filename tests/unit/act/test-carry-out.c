@@ -99,31 +99,31 @@ migrates(guint64 elapsed_ms)
 static void
 test_abort(Fixture *f, gconstpointer data)
 {
-    migrates(5000);
-    expect_abort(f, -1000 * MSEC, 1000 * MSEC, APMIG_ACT_DONE, "libvirt took the request");
-    expect_abort(f, 0, 0 + 1000 * MSEC, APMIG_ACT_DONE, "libvirt took the request");
+    migrates(60000);
+    expect_abort(f, -1000 * MSEC, 20000 * MSEC, APMIG_ACT_DONE, "libvirt took the request");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_DONE, "libvirt took the request");
 }
 
 static void
 test_unaffected(Fixture *f, gconstpointer data)
 {
-    migrates(5000);
+    migrates(60000);
     set_keys(f->guest, NULL);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_REFUSED, "is not affected");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_REFUSED, "is not affected");
     fake_libvirt_fail("DomainGetXMLDesc", VIR_ERR_OPERATION_TIMEOUT); /* unknown is no yes */
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_FAILED, "made to fail");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_FAILED, "made to fail");
 }
 
-/* The times of which it is told are whole milliseconds, and what libvirt waits for it waits for before. */
+/* Only what surely began later is refused; how long libvirt's answer was under way is not known. */
 static void
 test_later_job(Fixture *f, gconstpointer data)
 {
+    migrates(0);
+    expect_abort(f, -3000 * MSEC, 20000 * MSEC, APMIG_ACT_REFUSED, "began after the request");
     migrates(100);
     expect_abort(f, -3000 * MSEC, 20000 * MSEC, APMIG_ACT_REFUSED, "began after the request");
-    expect_abort(f, -50 * MSEC, 20000 * MSEC, APMIG_ACT_DONE, "");
-    migrates(0); /* seen at once */
-    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_DONE, "");
-    expect_abort(f, -3000 * MSEC, 20000 * MSEC, APMIG_ACT_REFUSED, "began after the request");
+    migrates(60000);
+    expect_abort(f, -3000 * MSEC, 20000 * MSEC, APMIG_ACT_DONE, "");
 }
 
 static gpointer
@@ -153,16 +153,16 @@ static void
 test_other_jobs(Fixture *f, gconstpointer data)
 {
     fake_libvirt_set_job(VIR_DOMAIN_JOB_UNBOUNDED, VIR_DOMAIN_JOB_OPERATION_SAVE, 5000);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_NOTHING, "the guest's job is a save");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_NOTHING, "the guest's job is a save");
     fake_libvirt_set_job(VIR_DOMAIN_JOB_NONE, VIR_DOMAIN_JOB_OPERATION_UNKNOWN, 0);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_NOTHING, "the guest has no job");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_NOTHING, "the guest has no job");
     fake_libvirt_set_job(VIR_DOMAIN_JOB_UNBOUNDED, VIR_DOMAIN_JOB_OPERATION_UNKNOWN, 5000);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_FAILED, "does not say what the guest's job is");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_FAILED, "does not say what the guest's job is");
     fake_libvirt_set_job(VIR_DOMAIN_JOB_CANCELLED, VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, 0);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_NOTHING, "the transfer has ended already");
-    migrates(5000);
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_NOTHING, "the transfer has ended already");
+    migrates(60000);
     fake_libvirt_set_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_POSTCOPY);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_TOO_LATE, "post-copy");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_TOO_LATE, "post-copy");
 }
 
 /* Its XML must not be asked for. */
@@ -173,7 +173,7 @@ test_incoming(Fixture *f, gconstpointer data)
 
     fake_libvirt_set_state(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION);
     fake_libvirt_fail("DomainGetJobStats", VIR_ERR_OPERATION_UNSUPPORTED);
-    expect_abort(f, 0, 1000 * MSEC, APMIG_ACT_NOTHING, "an incoming one");
+    expect_abort(f, 0, 20000 * MSEC, APMIG_ACT_NOTHING, "an incoming one");
     g_assert_cmpuint(fake_libvirt_count("DomainGetXMLDesc"), ==, before);
 }
 
@@ -193,7 +193,7 @@ static void
 expect_change(Fixture *f, ApmigActVerb verb, const char *uuid, const char *stamp, ApmigActResult result,
               const char *words)
 {
-    g_autoptr(ApmigActTask) task = make_task(verb, uuid, stamp, 0, 1000 * MSEC);
+    g_autoptr(ApmigActTask) task = make_task(verb, uuid, stamp, 0, 20000 * MSEC);
     const guint before = fake_libvirt_count("DomainSetMetadata");
 
     apmig_act_carry_out(f->connection, task);
@@ -247,7 +247,7 @@ test_stamp_during_a_job(Fixture *f, gconstpointer data)
 {
     g_autofree char *stamp = make_stamp();
 
-    migrates(5000);
+    migrates(60000);
     expect_change(f, APMIG_ACT_WRITE_STAMP, GUEST, stamp, APMIG_ACT_BUSY, "has a job");
     expect_change(f, APMIG_ACT_REMOVE_STAMP, GUEST, NULL, APMIG_ACT_BUSY, "has a job");
     fake_libvirt_fail("DomainGetJobStats", VIR_ERR_OPERATION_TIMEOUT);

@@ -20,7 +20,7 @@ static struct {
     const char *failing;
     int code, state, reason;
     int job_type, job_operation;
-    guint64 job_elapsed_ms;
+    gint64 job_began_at; /* monotonic */
 } fake = {.state = -1, .job_operation = -1};
 
 static _Thread_local int last_code; /* of a call that was made to fail */
@@ -143,7 +143,7 @@ fake_libvirt_set_job(int type, int operation, guint64 elapsed_ms)
     g_mutex_lock(&fake.lock);
     fake.job_type = type;
     fake.job_operation = operation;
-    fake.job_elapsed_ms = elapsed_ms;
+    fake.job_began_at = g_get_monotonic_time() - (gint64)elapsed_ms * 1000;
     g_mutex_unlock(&fake.lock);
 }
 
@@ -329,7 +329,8 @@ get_job_stats(virDomainPtr domain, int *type, virTypedParameterPtr *params, int 
     *type = fake.job_type;
     *n_params = 0;
     virTypedParamsAddInt(params, n_params, &max_params, VIR_DOMAIN_JOB_OPERATION, fake.job_operation);
-    virTypedParamsAddULLong(params, n_params, &max_params, VIR_DOMAIN_JOB_TIME_ELAPSED, fake.job_elapsed_ms);
+    virTypedParamsAddULLong(params, n_params, &max_params, VIR_DOMAIN_JOB_TIME_ELAPSED,
+                            (g_get_monotonic_time() - fake.job_began_at) / 1000);
     return 0;
 }
 

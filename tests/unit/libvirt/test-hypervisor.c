@@ -618,6 +618,7 @@ stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
     record->reason = g_strdup(reason);
     record->owner_name = g_strdup("anna");
     record->scope = apmig_scope_parse("04.*", NULL);
+    action->type = APMIG_ACTION_STAMP_GUEST;
     action->stamp.form = form;
     action->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     if (reason != NULL)
