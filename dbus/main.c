@@ -11,6 +11,7 @@
 #include <glib-unix.h>
 #include <systemd/sd-daemon.h>
 
+#include "act/client.h"
 #include "cards/ap-sysfs.h"
 #include "base/config.h"
 #include "core/core.h"
@@ -20,6 +21,7 @@
 #include "server/server.h"
 #include "base/watchdog.h"
 #ifdef APMIG_SCRIPTED_HYPERVISOR
+#include "in-process-actor.h"
 #include "scripted-hypervisor.h"
 #endif
 
@@ -35,6 +37,7 @@ typedef struct {
     char *config;
     char *policy_dir;
     char *libvirt_uri;
+    char *act_socket;
     char *fence_socket;
     char *sysfs_root;
     gboolean check_config;
@@ -54,6 +57,7 @@ options_clear(Options *options)
     g_free(options->config);
     g_free(options->policy_dir);
     g_free(options->libvirt_uri);
+    g_free(options->act_socket);
     g_free(options->fence_socket);
     g_free(options->sysfs_root);
 }
@@ -68,6 +72,8 @@ parse_options(int argc, char **argv, Options *options)
          "DIR"},
         {"libvirt-uri", 0, 0, G_OPTION_ARG_STRING, &options->libvirt_uri,
          "Hypervisor, over [Libvirt] URI=", "URI"},
+        {"act-socket", 0, 0, G_OPTION_ARG_FILENAME, &options->act_socket,
+         "Socket of apmigd-act, " APMIG_ACT_SOCKET, "PATH"},
         {"fence-socket", 0, 0, G_OPTION_ARG_FILENAME, &options->fence_socket,
          "Helper's socket, " APMIG_FENCE_SOCKET, "PATH"},
         {"sysfs-root", 0, 0, G_OPTION_ARG_FILENAME, &options->sysfs_root,
@@ -127,15 +133,26 @@ sysfs_root(const Options *options)
     return options->sysfs_root ? options->sysfs_root : APMIG_SYSFS_ROOT;
 }
 
+/* Nothing in this process may change anything at libvirt. */
+static ApmigActor *
+new_actor(const Options *options, const ApmigConfig *config)
+{
+#ifdef APMIG_SCRIPTED_HYPERVISOR
+    if (g_str_has_prefix(config->libvirt_uri, "test:"))
+        return apmig_in_process_actor_new(config->libvirt_uri);
+#endif
+    return apmig_act_client_new(options->act_socket ? options->act_socket : APMIG_ACT_SOCKET);
+}
+
 static ApmigHypervisor *
-new_hypervisor(const ApmigConfig *config, ApmigSysfs *sysfs)
+new_hypervisor(const Options *options, const ApmigConfig *config, ApmigSysfs *sysfs)
 {
 #ifdef APMIG_SCRIPTED_HYPERVISOR
     if (g_str_has_prefix(config->libvirt_uri, "scripted:"))
         return apmig_scripted_hypervisor_new(config->libvirt_uri);
 #endif
     return apmig_libvirt_hypervisor_new(config->libvirt_uri, *config->status_dir ? config->status_dir : NULL,
-                                        sysfs);
+                                        sysfs, new_actor(options, config));
 }
 
 static gboolean
@@ -206,7 +223,7 @@ new_core(const Options *options, GError **error)
     store = apmig_store_open(state_dir, directory("RUNTIME_DIRECTORY", DEFAULT_RUNTIME_DIR), error);
     if (!store)
         return NULL;
-    core = apmig_core_new(policy, store, new_hypervisor(config, sysfs), apmig_key_view_new(sysfs),
+    core = apmig_core_new(policy, store, new_hypervisor(options, config, sysfs), apmig_key_view_new(sysfs),
                           apmig_host_identity_new(sysfs_root(options), "/proc"), config->hooks_dir,
                           options->fence_socket ? options->fence_socket : APMIG_FENCE_SOCKET,
                           g_str_has_prefix(config->libvirt_uri, "qemu"));

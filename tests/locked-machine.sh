@@ -31,8 +31,8 @@ printf '#!/bin/sh\necho "hook of the machine" >&2\nexit 1\n' >/etc/libvirt/hooks
 chmod 0755 /etc/libvirt/hooks/qemu.d/00-machine
 echo 'polkit.addRule(function () { return polkit.Result.NO; });' >/etc/polkit-1/rules.d/00-machine.rules
 echo 'half of an admission' >/run/apmigd/admissions/00000000-0000-4000-8000-000000000001.json
-for path in /run/dbus/system_bus_socket /run/libvirt/libvirt-sock /run/libvirt/qemu/g1.xml /run/apmigd-fence.sock \
-    /run/apmigd/private; do
+for path in /run/dbus/system_bus_socket /run/libvirt/libvirt-sock /run/libvirt/qemu/g1.xml /run/apmigd-act.sock \
+    /run/apmigd-fence.sock /run/apmigd/private; do
     echo 'of the machine' >"$path"
 done
 exec "$@"

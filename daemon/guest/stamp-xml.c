@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guest/stamp-xml.h"
 
+#include <libxml/parser.h>
 #include <string.h>
 
 #include "ap/find.h"
@@ -539,4 +540,54 @@ apmig_stamp_fit(ApmigStamp *stamp, ApmigStampForm form)
     g_clear_pointer(&stamp->view, apmig_ap_view_free);
     g_free(stamp->digest);
     stamp->digest = g_strdup("");
+}
+
+/* --- reading what is to be written ---------------------------------------------------------------- */
+
+/* As libvirt does to what it is given (virXMLInjectNamespace()). */
+static void
+take_into_namespace(xmlNode *element, xmlNs *ns)
+{
+    if (!element->ns)
+        xmlSetNs(element, ns);
+    for (xmlNode *child = element->children; child; child = child->next)
+        if (child->type == XML_ELEMENT_NODE)
+            take_into_namespace(child, ns);
+}
+
+static ApmigStamp *
+read_root(xmlDoc *document, GError **error)
+{
+    xmlNode *root = document ? xmlDocGetRootElement(document) : NULL;
+
+    if (!root || root->ns || strcmp((const char *)root->name, "stamp") != 0) {
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST, "it is not one element <stamp>");
+        return NULL;
+    }
+    take_into_namespace(
+        root, xmlNewNs(root, (const xmlChar *)APMIG_STAMP_NAMESPACE, (const xmlChar *)APMIG_STAMP_PREFIX));
+    return apmig_stamp_read(root, error);
+}
+
+ApmigStamp *
+apmig_stamp_from_xml(const char *text, GError **error)
+{
+    const gsize length = strlen(text);
+    g_autoptr(ApmigStamp) stamp = NULL;
+    g_autofree char *again = NULL;
+    xmlDoc *document = NULL;
+
+    /* Nothing that is declared, which could stand for more than is read here. */
+    if (length <= APMIG_STAMP_MAX_BYTES && !strstr(text, "<!") && !strstr(text, "<?"))
+        document = xmlReadMemory(text, (int)length, NULL, NULL,
+                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    stamp = read_root(document, error);
+    xmlFreeDoc(document);
+    if (!stamp)
+        return NULL;
+    again = apmig_stamp_to_xml(stamp, APMIG_STAMP_FULL);
+    if (g_str_equal(again, text))
+        return g_steal_pointer(&stamp);
+    g_set_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST, "there is more in it than apmigd writes");
+    return NULL;
 }

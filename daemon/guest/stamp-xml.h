@@ -66,3 +66,15 @@ void apmig_stamp_add_unreadable(xmlNode *parent, const char *problem);
  * Returns: (transfer full): the element as virDomainSetMetadata() takes it, which adds the namespace.
  */
 char *apmig_stamp_to_xml(const ApmigStamp *stamp, ApmigStampForm form);
+
+/**
+ * apmig_stamp_from_xml:
+ * @text: anything
+ * @error: #APMIG_ERROR_INVALID_GUEST: a clause to follow "the stamp does not read:"
+ *
+ * Takes what apmig_stamp_to_xml() gives, and not a byte of anything else: no second element, no namespace of its own, no
+ * attribute that is not known here.
+ *
+ * Returns: (transfer full) (nullable)
+ */
+ApmigStamp *apmig_stamp_from_xml(const char *text, GError **error) G_GNUC_WARN_UNUSED_RESULT;

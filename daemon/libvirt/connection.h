@@ -9,7 +9,8 @@
 #include <glib.h>
 #include <libvirt/libvirt.h>
 
-/* Read-only is enough for all but virDomainAbortJob() and virDomainSetMetadata(), and needs no rule of polkit's. */
+/* Read-only is enough for all but virDomainAbortJob() and virDomainSetMetadata(), which apmigd-act calls, and needs no rule
+ * of polkit's. */
 typedef enum {
     APMIG_LIBVIRT_READ_ONLY,
     APMIG_LIBVIRT_FULL,

@@ -177,6 +177,7 @@ apmig_domain_read_job(virDomainPtr domain, const ApmigDomainState *before, Apmig
 
     if (read_job(domain, &stats) == 0) {
         reading->job = job_from_stats(&stats);
+        reading->is_over = stats.type == VIR_DOMAIN_JOB_FAILED || stats.type == VIR_DOMAIN_JOB_CANCELLED;
         reading->progress = stats.progress;
         if (reading->job == APMIG_JOB_UNKNOWN)
             reading->error = g_strdup("libvirt does not say what the guest's job is");

@@ -23,6 +23,7 @@ typedef struct {
     ApmigJob job;
     int operation; /* virDomainJobOperation, of a job that is there */
     gboolean postcopy;
+    gboolean is_over;  /* of a migration: its transfer, after which libvirt only cleans up */
     gboolean stranded; /* paused for a migration that is no more; see qemuMigrationAnyConnectionClosed() */
     ApmigProgress progress;
     char *error;       /* (nullable): with APMIG_JOB_UNKNOWN, as a clause */

@@ -6,11 +6,8 @@
 #include "libvirt/private.h"
 
 #include <libvirt/virterror.h>
-#include <sys/syslog.h>
 
-#include "base/log.h"
 #include "libvirt/calls.h"
-#include "libvirt/changes.h"
 #include "libvirt/event-loop.h"
 #include "libvirt/listing.h"
 
@@ -247,31 +244,7 @@ hand_on_heartbeat(gpointer owner, gpointer data)
     g_free(heartbeat);
 }
 
-/* Nothing but the connection. */
-static void
-make_ready_to_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
-{
-    GError **error = data;
-
-    if (!connection)
-        *error = g_error_copy(no_connection);
-}
-
-static void
-hand_on_readiness(gpointer owner, gpointer data)
-{
-    LibvirtHypervisor *self = owner;
-    GError **error = data;
-
-    if (self && *error && !self->said_no_steps)
-        apmig_log(LOG_ERR, "a migration could not be ended now: %s", (*error)->message);
-    if (self)
-        self->said_no_steps = *error != NULL;
-    g_clear_error(error);
-    g_free(error);
-}
-
-/* Comes while there is something to be watched: a step would be late that had to wait for its connection. */
+/* Comes while there is something to be watched: a step would be late that had to wait for a connection. */
 static void
 ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
 {
@@ -282,56 +255,7 @@ ask_heartbeat(ApmigHypervisor *vtable, ApmigToken token, const char *uuid)
     heartbeat->uuid = g_strdup(uuid);
     apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_HEARTBEAT, make_heartbeat, hand_on_heartbeat,
                                heartbeat);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_ready_to_step, hand_on_readiness,
-                               g_new0(GError *, 1));
-}
-
-typedef struct {
-    guint64 op;
-    ApmigStep step;
-    char *uuid;
-    ApmigStepOutcome outcome;
-    char *message;
-} StepCall;
-
-static void
-make_step(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
-{
-    StepCall *call = data;
-
-    call->outcome = APMIG_STEP_FAILED;
-    if (!connection)
-        call->message = g_strdup(no_connection->message);
-    else if (call->step == APMIG_STEP_LIBVIRT_ABORT)
-        call->outcome = apmig_libvirt_abort(connection, call->uuid, &call->message);
-    else
-        call->message = g_strdup("libvirt has no such step");
-}
-
-static void
-hand_on_step(gpointer owner, gpointer data)
-{
-    const LibvirtHypervisor *self = owner;
-    StepCall *call = data;
-
-    if (self)
-        tell(self, &(ApmigEvent){.type = APMIG_EVENT_STEP_FINISHED,
-                                 .step = {call->op, call->outcome, call->message}});
-    g_free(call->message);
-    g_free(call->uuid);
-    g_free(call);
-}
-
-static void
-run_step(ApmigHypervisor *vtable, guint64 op, ApmigStep step, const char *uuid)
-{
-    LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    StepCall *call = g_new0(StepCall, 1);
-
-    call->op = op;
-    call->step = step;
-    call->uuid = g_strdup(uuid);
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STEP, make_step, hand_on_step, call);
+    libvirt_ask_readiness(self);
 }
 
 /* --- sessions ------------------------------------------------------------------------------------ */
@@ -365,15 +289,10 @@ on_hints_changed(gboolean watched, gpointer user_data)
 }
 
 static void
-on_opened(gboolean has_hook, const char *why_full, gpointer owner)
+on_opened(gboolean has_hook, gpointer owner)
 {
     LibvirtHypervisor *self = owner;
 
-    if (why_full && !self->said_why_full)
-        apmig_log(LOG_NOTICE,
-                  "reading from libvirt with full access, not with the read-only access that would do: %s",
-                  why_full);
-    self->said_why_full |= why_full != NULL;
     self->connected = TRUE;
     self->callbacks.view_started(self->uri, has_hook, self->user_data);
     if (self->status_watch && !self->hints_told)
@@ -399,6 +318,7 @@ on_lost(const char *reason, gpointer owner)
 
     self->n_failures = self->connected ? 0 : self->n_failures + 1;
     self->connected = FALSE;
+    self->session_number++;
     self->look_ups = g_ptr_array_new();
     g_hash_table_remove_all(self->known);
     self->session = apmig_libvirt_session_new(self->uri, &session_events, self);
@@ -460,6 +380,9 @@ free_hypervisor(ApmigHypervisor *vtable)
         g_source_remove(self->retry_source);
     if (self->session)
         apmig_libvirt_session_give_up(self->session, END_WAIT_USEC);
+    self->actor->free(self->actor);
+    g_hash_table_unref(self->acts);
+    g_free(self->step_trouble);
     g_ptr_array_unref(self->look_ups);
     g_hash_table_unref(self->known);
     apmig_sysfs_unref(self->sysfs);
@@ -470,7 +393,7 @@ free_hypervisor(ApmigHypervisor *vtable)
 }
 
 ApmigHypervisor *
-apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs)
+apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs, ApmigActor *actor)
 {
     LibvirtHypervisor *self = g_new0(LibvirtHypervisor, 1);
 
@@ -478,7 +401,7 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs
     self->vtable.list_guests = list_guests;
     self->vtable.query_guest = query_guest;
     self->vtable.heartbeat = ask_heartbeat;
-    self->vtable.run_step = run_step;
+    self->vtable.run_step = libvirt_run_step;
     self->vtable.stamp_guest = libvirt_stamp_guest;
     self->vtable.remove_stamps = libvirt_remove_stamps;
     self->vtable.look_up_facts = libvirt_look_up_facts;
@@ -490,6 +413,8 @@ apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs
         self->status_dir = g_strdup(status_dir);
     self->sysfs = apmig_sysfs_ref(sysfs);
     self->stamp_host = apmig_stamp_host_new(sysfs);
+    self->actor = actor;
+    self->acts = libvirt_acts_new();
     self->look_ups = g_ptr_array_new();
     self->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, known_free);
     return &self->vtable;

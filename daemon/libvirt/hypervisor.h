@@ -8,6 +8,7 @@
 
 #include "cards/sysfs.h"
 #include "engine/event.h"
+#include "libvirt/actor.h"
 #include "libvirt/stamper.h"
 
 typedef struct ApmigHypervisor ApmigHypervisor;
@@ -18,7 +19,7 @@ typedef struct {
     void (*view_started)(const char *uri, gboolean has_hook, gpointer user_data);
     /* VIEW_LOST (also after each failed attempt to connect: every question under way is void, a late answer is ignored),
      * GUESTS_LISTED, FACTS_READ, GUEST_ANSWERED, HEARTBEAT_ANSWERED, STEP_FINISHED, GUEST_NEWS, HINT, HINTS_CHANGED,
-     * STAMP_FINISHED. @event: borrowed, without its times. */
+     * STEPS_CHANGED, STAMP_FINISHED. @event: borrowed, without its times. */
     void (*told)(const ApmigEvent *event, gpointer user_data);
     /* Found before a stamp was written; comes before STAMP_FINISHED. */
     void (*other_keys)(const ApmigOtherKeys *other, gpointer user_data);
@@ -61,10 +62,10 @@ struct ApmigHypervisor {
      * answer. The facts of one whose scope varies are told with every answer. */
     void (*query_guest)(ApmigHypervisor *self, ApmigToken token, const char *uuid, gboolean want_facts);
     /* Asks, on a connection of its own, what a worker of normal priority has to answer: the job of a guest, or without
-     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. Has a connection ready for
-     * steps, too; when there is none the log says so. */
+     * @uuid the states of all. Lists, states and look-ups are answered even when nothing else is. Has whoever makes
+     * steps be ready for one, too: what is in the way is told as STEPS_CHANGED, and the log says so. */
     void (*heartbeat)(ApmigHypervisor *self, ApmigToken token, const char *uuid);
-    /* Ends the outgoing migration of one, after making sure that this is what its job is. */
+    /* Ends the outgoing migration of one; whoever does it makes sure that this is what its job is. */
     void (*run_step)(ApmigHypervisor *self, guint64 op, ApmigStep step, const char *uuid);
     /* Has the stamp of an active guest say what it should (apmig_stamp_compose()), or take it away, unless the guest has a
      * job. @order: (transfer full). Like the next one, it may take 30 s, and is called again only when it has ended. */
@@ -92,7 +93,9 @@ struct ApmigHypervisor {
  * @status_dir: (nullable): libvirt's status folder ("/run/libvirt/qemu"), watched for hints, and in which the active guests
  *   lie by their names; NULL: none
  * @sysfs: where sysfs is mounted: the queues of active guests are read there
+ * @actor: (transfer full): who makes the changes, for all connections here are read-only
  *
  * Connects in the background once started, again and again with a growing pause (1 s to 30 s).
  */
-ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs);
+ApmigHypervisor *apmig_libvirt_hypervisor_new(const char *uri, const char *status_dir, ApmigSysfs *sysfs,
+                                              ApmigActor *actor);

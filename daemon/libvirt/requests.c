@@ -6,8 +6,8 @@
 #include "libvirt/private.h"
 
 #include "libvirt/calls.h"
-#include "libvirt/changes.h"
 #include "libvirt/listing.h"
+#include "libvirt/stamping.h"
 
 /* --- what is asked of one guest ------------------------------------------------------------------- */
 
@@ -116,43 +116,75 @@ typedef struct {
     ApmigSysfs *sysfs;
     ApmigStampHost *host;
     ApmigStampOrder *order;
-    ApmigStamping result;
-    ApmigOtherKeys *other_keys;
-    char *message;
+    ApmigStampPlan *plan;
 } StampCall;
 
 static void
-make_stamp(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
+stamp_call_free(gpointer data)
 {
     StampCall *call = data;
 
-    call->result = APMIG_STAMPING_FAILED;
-    if (!connection)
-        call->message = g_strdup(no_connection->message);
-    else
-        call->result = apmig_libvirt_stamp(connection, call->uuid, call->sysfs, call->host, call->order,
-                                           &call->other_keys, &call->message);
-}
-
-static void
-hand_on_stamp(gpointer owner, gpointer data)
-{
-    const LibvirtHypervisor *self = owner;
-    StampCall *call = data;
-
-    if (self && call->other_keys)
-        self->callbacks.other_keys(call->other_keys, self->user_data);
-    if (self)
-        self->callbacks.told(&(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED,
-                                           .stamping = {call->op, call->result, call->message}},
-                             self->user_data);
-    apmig_other_keys_free(call->other_keys);
-    g_free(call->message);
+    apmig_stamp_plan_free(call->plan);
     g_free(call->uuid);
     apmig_sysfs_unref(call->sysfs);
     apmig_stamp_host_unref(call->host);
     apmig_stamp_order_free(call->order);
     g_free(call);
+}
+
+static void
+plan_stamp(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
+{
+    StampCall *call = data;
+
+    if (connection) {
+        call->plan = apmig_libvirt_plan_stamp(connection, call->uuid, call->sysfs, call->host, call->order);
+        return;
+    }
+    call->plan = g_new0(ApmigStampPlan, 1);
+    call->plan->result = APMIG_STAMPING_FAILED;
+    call->plan->message = g_strdup(no_connection->message);
+}
+
+static void
+tell_stamped(const LibvirtHypervisor *self, guint64 op, ApmigStamping result, const char *message)
+{
+    self->callbacks.told(&(ApmigEvent){.type = APMIG_EVENT_STAMP_FINISHED, .stamping = {op, result, message}},
+                         self->user_data);
+}
+
+static void
+on_stamped(LibvirtHypervisor *self, ApmigActResult result, const char *message, gpointer data)
+{
+    const StampCall *call = data;
+
+    if (result == APMIG_ACT_DONE || result == APMIG_ACT_NOTHING)
+        tell_stamped(self, call->op, APMIG_STAMPING_DONE, NULL);
+    else if (result == APMIG_ACT_BUSY)
+        tell_stamped(self, call->op, APMIG_STAMPING_BUSY, NULL);
+    else
+        tell_stamped(self, call->op, APMIG_STAMPING_FAILED, message);
+}
+
+static void
+carry_out_plan(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    StampCall *call = data;
+    const ApmigStampPlan *plan = call->plan;
+    ApmigActOrder order = {.uuid = call->uuid, .stamp = plan->xml};
+
+    if (self && plan->other_keys)
+        self->callbacks.other_keys(plan->other_keys, self->user_data);
+    if (self && plan->change != APMIG_STAMP_KEEP) {
+        order.verb = plan->change == APMIG_STAMP_WRITE ? APMIG_ACT_WRITE_STAMP : APMIG_ACT_REMOVE_STAMP;
+        libvirt_act(self, &order, on_stamped, call, stamp_call_free);
+        return;
+    }
+    if (self)
+        tell_stamped(self, call->op, plan->result,
+                     plan->result == APMIG_STAMPING_FAILED ? plan->message : NULL);
+    stamp_call_free(call);
 }
 
 void
@@ -166,38 +198,109 @@ libvirt_stamp_guest(ApmigHypervisor *vtable, guint64 op, const char *uuid, Apmig
     call->sysfs = apmig_sysfs_ref(self->sysfs);
     call->host = apmig_stamp_host_ref(self->stamp_host);
     call->order = order;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_stamp, hand_on_stamp, call);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, plan_stamp, carry_out_plan, call);
 }
 
+/* Counted by g_rc_box: a reference for each guest that is asked for. */
 typedef struct {
     char *guest;
     ApmigStampsRemovedFunc func;
     gpointer user_data;
+    GArray *stamped; /* (nullable): of ApmigGuestName */
+    guint n_left;
     guint n_removed;
-    GError *error;
+    GError *error; /* the first */
 } Removal;
 
 static void
-make_removal(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
+removal_clear(gpointer data)
 {
     Removal *removal = data;
 
-    if (!connection)
-        removal->error = g_error_copy(no_connection);
-    else if (apmig_libvirt_remove_stamps(connection, removal->guest, &removal->n_removed, &removal->error))
-        g_assert(!removal->error);
+    g_clear_pointer(&removal->stamped, g_array_unref);
+    g_clear_error(&removal->error);
+    g_free(removal->guest);
 }
 
 static void
-hand_on_removal(gpointer owner, gpointer data)
+removal_unref(gpointer data)
+{
+    g_rc_box_release_full(data, removal_clear);
+}
+
+static void
+list_stamped(ApmigLibvirtConnection *connection, const GError *no_connection, gpointer data)
 {
     Removal *removal = data;
 
-    if (owner)
+    if (connection)
+        removal->stamped = apmig_libvirt_list_stamped(connection, removal->guest, &removal->error);
+    else
+        removal->error = g_error_copy(no_connection);
+}
+
+/* The stamp of one guest. */
+typedef struct {
+    Removal *removal;
+    const char *name; /* the removal's */
+} Removing;
+
+static void
+removing_free(gpointer data)
+{
+    Removing *removing = data;
+
+    removal_unref(removing->removal);
+    g_free(removing);
+}
+
+static void
+note_failure(const Removing *removing, ApmigActResult result, const char *message)
+{
+    GError **error = !removing->removal->error ? &removing->removal->error : NULL;
+
+    if (result == APMIG_ACT_BUSY)
+        g_set_error(
+            error, APMIG_ERROR, APMIG_ERROR_BUSY,
+            "guest '%s' has a job, such as a migration, during which its metadata cannot be written: try again "
+            "when it is over",
+            removing->name);
+    else
+        g_set_error(error, APMIG_ERROR, APMIG_ERROR_HYPERVISOR_UNAVAILABLE,
+                    "the metadata of guest '%s' cannot be written: %s", removing->name, message);
+}
+
+static void
+on_removed(LibvirtHypervisor *self, ApmigActResult result, const char *message, gpointer data)
+{
+    const Removing *removing = data;
+    Removal *removal = removing->removal;
+
+    removal->n_removed += result == APMIG_ACT_DONE;
+    if (result != APMIG_ACT_DONE && result != APMIG_ACT_NOTHING)
+        note_failure(removing, result, message);
+    if (--removal->n_left == 0)
         removal->func(removal->n_removed, removal->error, removal->user_data);
-    g_clear_error(&removal->error);
-    g_free(removal->guest);
-    g_free(removal);
+}
+
+static void
+remove_listed(gpointer owner, gpointer data)
+{
+    LibvirtHypervisor *self = owner;
+    Removal *removal = data;
+
+    removal->n_left = removal->stamped ? removal->stamped->len : 0;
+    if (self && removal->n_left == 0)
+        removal->func(0, removal->error, removal->user_data);
+    for (guint i = 0; self && removal->stamped && i < removal->stamped->len; i++) {
+        const ApmigGuestName *guest = &g_array_index(removal->stamped, ApmigGuestName, i);
+        Removing *removing = g_new(Removing, 1);
+
+        *removing = (Removing){g_rc_box_acquire(removal), guest->name};
+        libvirt_act(self, &(ApmigActOrder){.verb = APMIG_ACT_REMOVE_STAMP, .uuid = guest->uuid}, on_removed,
+                    removing, removing_free);
+    }
+    removal_unref(removal);
 }
 
 void
@@ -205,12 +308,12 @@ libvirt_remove_stamps(ApmigHypervisor *vtable, const char *guest, ApmigStampsRem
                       gpointer user_data)
 {
     LibvirtHypervisor *self = (LibvirtHypervisor *)vtable;
-    Removal *removal = g_new0(Removal, 1);
+    Removal *removal = g_rc_box_new0(Removal);
 
     removal->guest = g_strdup(guest);
     removal->func = func;
     removal->user_data = user_data;
-    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, make_removal, hand_on_removal, removal);
+    apmig_libvirt_session_call(self->session, APMIG_LIBVIRT_STAMP, list_stamped, remove_listed, removal);
 }
 
 /* --- devices ------------------------------------------------------------------------------------- */

@@ -16,12 +16,11 @@
 #define MINUTE (60 * G_USEC_PER_SEC)
 #define MSEC   G_TIME_SPAN_MILLISECOND
 
-/* A question takes less than a millisecond, an abort two, a stamp up to forty; a guest that hangs takes 30 s. */
+/* A question takes less than a millisecond; of a guest that hangs it takes 30 s. Nothing is changed on any of them. */
 static const ApmigLibvirtLanes lanes[] = {
     [APMIG_LIBVIRT_VIEW] = {"libvirt-view", APMIG_LIBVIRT_READ_ONLY, 2, 8, 1000 * MSEC, MINUTE},
     [APMIG_LIBVIRT_HEARTBEAT] = {"libvirt-heart", APMIG_LIBVIRT_READ_ONLY, 1, 1, 0, MINUTE},
-    [APMIG_LIBVIRT_STEP] = {"libvirt-step", APMIG_LIBVIRT_FULL, 1, 16, 20 * MSEC, MINUTE},
-    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", APMIG_LIBVIRT_FULL, 1, 16, 100 * MSEC, MINUTE},
+    [APMIG_LIBVIRT_STAMP] = {"libvirt-stamp", APMIG_LIBVIRT_READ_ONLY, 1, 16, 100 * MSEC, MINUTE},
     [APMIG_LIBVIRT_REQUEST] = {"libvirt-request", APMIG_LIBVIRT_READ_ONLY, 1, 4, 100 * MSEC, MINUTE},
 };
 
@@ -43,8 +42,6 @@ struct ApmigLibvirtSession {
     int events[MAX_EVENTS];
     guint n_events;
     gboolean has_hook;
-    char
-        *why_full; /* (nullable): why the connection is not read-only, and those for reading are not either */
 
     /* Any thread's: */
     int close_reason; /* atomic */
@@ -68,7 +65,6 @@ session_clear(gpointer data)
     g_mutex_clear(&session->lock);
     g_cond_clear(&session->disconnected_cond);
     g_clear_error(&session->error);
-    g_free(session->why_full);
     g_free(session->uri);
 }
 
@@ -297,27 +293,10 @@ disconnect_events(ApmigLibvirtSession *session)
     g_clear_pointer(&session->connection, virConnectClose);
 }
 
-/* A site may have closed libvirt's read-only socket. Where neither can be had, the cause is that of the first. */
-static virConnectPtr
-open_for_events(ApmigLibvirtSession *session, GError **error)
-{
-    g_autoptr(GError) refusal = NULL;
-    virConnectPtr connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_READ_ONLY, &refusal);
-
-    if (connection)
-        return connection;
-    connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_FULL, NULL);
-    if (connection)
-        session->why_full = g_strdup(refusal->message);
-    else
-        g_propagate_error(error, g_steal_pointer(&refusal));
-    return connection;
-}
-
 static gboolean
 connect_session(ApmigLibvirtSession *session, GError **error)
 {
-    session->connection = open_for_events(session, error);
+    session->connection = apmig_libvirt_open(session->uri, APMIG_LIBVIRT_READ_ONLY, error);
     if (!session->connection || !connect_events(session, error))
         return FALSE;
     session->has_hook = g_strcmp0(virConnectGetType(session->connection), "QEMU") == 0;
@@ -351,13 +330,8 @@ wait_for_disconnection(ApmigLibvirtSession *session, gint64 end)
 static void
 open_pools(ApmigLibvirtSession *session)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++) {
-        ApmigLibvirtLanes rules = lanes[i];
-
-        if (session->why_full)
-            rules.access = APMIG_LIBVIRT_FULL;
-        session->pools[i] = apmig_libvirt_pool_new(session->uri, &rules);
-    }
+    for (guint i = 0; i < G_N_ELEMENTS(lanes); i++)
+        session->pools[i] = apmig_libvirt_pool_new(session->uri, &lanes[i]);
     session->ready = TRUE;
 }
 
@@ -390,7 +364,7 @@ on_connected(gpointer data)
     } else if (session->closed) {
         session->report->lost(session->closed, session->owner);
     } else {
-        session->report->opened(session->has_hook, session->why_full, session->owner);
+        session->report->opened(session->has_hook, session->owner);
     }
     session_unref(session);
 }

@@ -18,9 +18,8 @@ typedef struct ApmigLibvirtSession ApmigLibvirtSession;
 
 typedef struct {
     /* Connected, and every event registered that the driver knows: without those of stopping guests and of migrations that
-     * send memory, what would be seen is no view. @has_hook: it is the QEMU driver. @why_full: (nullable): a sentence: why it reads
-     * on connections that may do everything. */
-    void (*opened)(gboolean has_hook, const char *why_full, gpointer owner);
+     * send memory, what would be seen is no view. @has_hook: it is the QEMU driver. */
+    void (*opened)(gboolean has_hook, gpointer owner);
     /* Also when the attempt failed; the last thing told. @reason: a clause. The owner then gives it up. */
     void (*lost)(const char *reason, gpointer owner);
     /* Metadata counts with apmigd's element alone. */
@@ -31,8 +30,7 @@ typedef struct {
 typedef enum {
     APMIG_LIBVIRT_VIEW, /* the lists and questions of which the view of the guests is made */
     APMIG_LIBVIRT_HEARTBEAT,
-    APMIG_LIBVIRT_STEP,
-    APMIG_LIBVIRT_STAMP,
+    APMIG_LIBVIRT_STAMP,   /* what stamps are to say */
     APMIG_LIBVIRT_REQUEST, /* what others want to know */
 } ApmigLibvirtCallKind;
 

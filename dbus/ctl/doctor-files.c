@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where apmigd keeps what it must not lose, who else may write to what it reads, and the helper's socket. */
+/* Where apmigd keeps what it must not lose, who else may write to what it reads, and its helpers' sockets. */
 #include "ctl/doctor.h"
 
 #include <errno.h>
@@ -13,8 +13,6 @@
 
 #define LEAST_FREE_BYTES (1024 * 1024)
 #define LEAST_FREE_FILES 16
-
-#define HELPER_UNIT "apmigd-fence.socket"
 
 /* --- folders ------------------------------------------------------------------------------------- */
 
@@ -134,10 +132,10 @@ ctl_doctor_check_permissions(CtlDoctor *doctor)
                          "Nobody but root may change the configuration, the policy and the hook.");
 }
 
-/* --- the helper ---------------------------------------------------------------------------------- */
+/* --- the helpers --------------------------------------------------------------------------------- */
 
 /* proc(5), /proc/net/unix: the flags of a listening socket are 00010000, its path ends the line. Connecting would start
- * the helper. */
+ * a helper. */
 static gboolean
 somebody_listens(const char *path)
 {
@@ -156,25 +154,42 @@ somebody_listens(const char *path)
     return FALSE;
 }
 
-void
-ctl_doctor_check_helper(CtlDoctor *doctor)
+typedef struct {
+    const char *check, *path, *unit;
+    const char *what; /* begins sentences */
+    const char *use;  /* what it cannot be asked for */
+} Helper;
+
+static void
+check_helper(CtlDoctor *doctor, const Helper *helper)
 {
-    const char *path = doctor->fence_socket;
-    const char *start = "systemctl enable --now " HELPER_UNIT;
+    g_autofree char *start = g_strdup_printf("systemctl enable --now %s", helper->unit);
+    g_autofree char *restart = g_strdup_printf("systemctl restart %s", helper->unit);
     struct stat st;
 
-    if (lstat(path, &st) < 0)
+    if (lstat(helper->path, &st) < 0)
         ctl_findings_add(doctor->findings, errno == ENOENT ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_UNKNOWN,
-                         "helper", errno == ENOENT ? start : "run this as root",
-                         "The helper cannot be asked to end migrations: %s: %s.", path, g_strerror(errno));
-    else if (!S_ISSOCK(st.st_mode) || !somebody_listens(path))
-        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "helper", "systemctl restart " HELPER_UNIT,
-                         "The helper cannot be asked to end migrations: nobody listens at %s.", path);
+                         helper->check, errno == ENOENT ? start : "run this as root",
+                         "%s cannot be asked to %s: %s: %s.", helper->what, helper->use, helper->path,
+                         g_strerror(errno));
+    else if (!S_ISSOCK(st.st_mode) || !somebody_listens(helper->path))
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, helper->check, restart,
+                         "%s cannot be asked to %s: nobody listens at %s.", helper->what, helper->use,
+                         helper->path);
     else if (st.st_mode & 0077 || (doctor->daemon_uid >= 0 && st.st_uid != doctor->daemon_uid))
-        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "helper", "systemctl restart " HELPER_UNIT,
-                         "The helper's socket %s is not apmigd's alone (owner %u, mode %04o).", path,
-                         st.st_uid, st.st_mode & 07777);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, helper->check, restart,
+                         "The socket of %s, %s, is not apmigd's alone (owner %u, mode %04o).", helper->unit,
+                         helper->path, st.st_uid, st.st_mode & 07777);
     else
-        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "helper", NULL,
-                         "The helper can be asked: %s.", path);
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, helper->check, NULL, "%s can be asked: %s.",
+                         helper->what, helper->path);
+}
+
+void
+ctl_doctor_check_helpers(CtlDoctor *doctor)
+{
+    check_helper(doctor, &(Helper){"act", doctor->act_socket, "apmigd-act.socket", "apmigd-act",
+                                   "end migrations at libvirt, and to write stamps"});
+    check_helper(doctor, &(Helper){"helper", doctor->fence_socket, "apmigd-fence.socket", "The helper",
+                                   "end migrations"});
 }

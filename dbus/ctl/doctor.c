@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl/doctor.h"
 
+#include "act/client.h"
 #include "ctl/ctl.h"
 #include "fence/client.h"
 #include "ctl/options.h"
@@ -37,7 +38,7 @@ ctl_doctor_clear(CtlDoctor *doctor)
 }
 
 static const char doctor_summary[] =
-    "Looks whether apmigd, its hook and its helper are in place on this host, and whether libvirt calls the\n"
+    "Looks whether apmigd, its hook and its helpers are in place on this host, and whether libvirt calls the\n"
     "hook and can end migrations when many are under way. Prints a line for each, and what to do where\n"
     "something is wrong. Run it as root: others cannot look at everything. Nothing is changed.\n"
     "Exits with 0 when all is well, with 1 when something is not, or cannot be known.";
@@ -47,10 +48,13 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
 {
     g_auto(CtlCommon) common = {0};
     g_autofree char *config_file = NULL;
+    g_autofree char *act_socket = NULL;
     g_autofree char *fence_socket = NULL;
     const GOptionEntry entries[] = {
         {"config", 0, 0, G_OPTION_ARG_FILENAME, &config_file,
          "Look at FILE and the folders beside it instead of " APMIG_CONFIG_FILE, "FILE"},
+        {"act-socket", 0, 0, G_OPTION_ARG_FILENAME, &act_socket,
+         "The socket of apmigd-act (default: " APMIG_ACT_SOCKET ")", "PATH"},
         {"fence-socket", 0, 0, G_OPTION_ARG_FILENAME, &fence_socket,
          "The helper's socket (default: " APMIG_FENCE_SOCKET ")", "PATH"},
         {NULL},
@@ -73,6 +77,7 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
     ctl_doctor_init(&doctor);
     doctor.bus = bus;
     doctor.config_file = config_file ? config_file : APMIG_CONFIG_FILE;
+    doctor.act_socket = act_socket ? act_socket : APMIG_ACT_SOCKET;
     doctor.fence_socket = fence_socket ? fence_socket : APMIG_FENCE_SOCKET;
     doctor.config = config = load_config(&doctor, config_file != NULL);
     ctl_doctor_check_daemon(&doctor);
@@ -80,7 +85,7 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
     ctl_doctor_check_workers(&doctor);
     ctl_doctor_check_folders(&doctor);
     ctl_doctor_check_permissions(&doctor);
-    ctl_doctor_check_helper(&doctor);
+    ctl_doctor_check_helpers(&doctor);
 
     if (common.json != CTL_JSON_OFF)
         ctl_print_json(ctl_findings_to_json(doctor.findings), common.json);

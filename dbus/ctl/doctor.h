@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What looks at this host and its apmigd, for "apmigctl doctor", and as far as apmigd tells it for "apmigctl status --check":
- * doctor-daemon.c at apmigd, doctor-libvirt.c at libvirt, doctor-hook.c at its hook script, doctor-files.c at files and the helper's socket.
+ * doctor-daemon.c at apmigd, doctor-libvirt.c at libvirt, doctor-hook.c at its hook script, doctor-files.c at files and the
+ * helpers' sockets.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 typedef struct {
     sd_bus *bus;
     const char *config_file;
+    const char *act_socket;
     const char *fence_socket;
     const ApmigConfig *config; /* (nullable): NULL: files are not looked at, the host may be another one */
     GPtrArray *findings;
@@ -39,7 +41,7 @@ void ctl_doctor_check_hook(CtlDoctor *doctor);
 void ctl_doctor_check_workers(CtlDoctor *doctor);
 void ctl_doctor_check_folders(CtlDoctor *doctor);
 void ctl_doctor_check_permissions(CtlDoctor *doctor);
-void ctl_doctor_check_helper(CtlDoctor *doctor);
+void ctl_doctor_check_helpers(CtlDoctor *doctor);
 
 /* apmigd does not answer, and @error says why: for who finds that out before it can be asked. */
 void ctl_doctor_tell_no_answer(CtlDoctor *doctor, const GError *error);

@@ -52,6 +52,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
     g_free(engine->looked_uuid);
+    g_free(engine->step_trouble);
     g_free(engine->late);
     g_hash_table_unref(engine->heard);
     g_free(engine->run_id);

@@ -93,6 +93,7 @@ typedef enum {
     APMIG_EVENT_HINTS_CHANGED,
     APMIG_EVENT_STEP_FINISHED,
     APMIG_EVENT_GUEST_LOOKED_AT,
+    APMIG_EVENT_STEPS_CHANGED,
     APMIG_EVENT_KEYS_READ,
     APMIG_EVENT_STAMP_FINISHED,
     APMIG_EVENT_USES_READ,
@@ -259,6 +260,10 @@ typedef struct {
             guint64 qemu; /* of a step of the helper: which process it takes for the guest's; 0: none */
             gboolean state_is_vain; /* with @qemu: its device's driver ends no data session with the state */
         } step;
+        struct {
+            const char *
+                trouble; /* (nullable): why no outgoing migration could be ended now, as a clause; NULL at first */
+        } steps;
         struct {
             guint64 op;
             gboolean saving; /* its device is being saved, for another host or into a file */

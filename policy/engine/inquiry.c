@@ -111,6 +111,8 @@ why_not_ready(const ApmigEngine *engine, const Lock *lock)
     }
     if (lock->pub.record->departed && lock->pub.record->departed->len)
         return describe_departed(lock);
+    if (!*wait && engine->step_trouble)
+        return g_strdup_printf("a migration that began now could not be ended: %s", engine->step_trouble);
     return *wait ? g_steal_pointer(&wait) : engine_describe_open_permits(engine, lock);
 }
 

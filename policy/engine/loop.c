@@ -93,6 +93,9 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
     case APMIG_EVENT_GUEST_LOOKED_AT:
         engine_looked_at(engine, event);
         break;
+    case APMIG_EVENT_STEPS_CHANGED:
+        engine_steps_changed(engine, event->steps.trouble);
+        break;
     case APMIG_EVENT_KEYS_READ:
         engine_keys_read(engine, event);
         break;

@@ -235,6 +235,7 @@ struct ApmigEngine {
     gboolean connected;
     gboolean hints_lost; /* libvirt's status folder itself is not watched any more */
     char *view_trouble;
+    char *step_trouble; /* (nullable): why no outgoing migration could be ended now */
     GHashTable *guests; /* uuid -> Guest: the active ones */
     GHashTable *
         gone; /* uuid -> Guest: those found to be gone, of which libvirt's event may still tell how they went */
@@ -358,6 +359,7 @@ gint64 migration_next_deadline(const ApmigEngine *engine, const Migration *migra
 void migration_begin_steps_anew(Migration *migration);
 void engine_step_finished(ApmigEngine *engine, const ApmigEvent *event);
 /* The connection to libvirt is gone: the answers of the steps that went over it will not come. */
+void engine_steps_changed(ApmigEngine *engine, const char *trouble);
 void engine_steps_lost(ApmigEngine *engine);
 /* What would be done to end @migration: the steps of @finding, or why there are none. */
 void engine_foresee_steps(const ApmigEngine *engine, const Migration *migration, ApmigRehearsed *finding);

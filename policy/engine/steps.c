@@ -175,6 +175,13 @@ engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
 }
 
 void
+engine_steps_changed(ApmigEngine *engine, const char *trouble)
+{
+    g_free(engine->step_trouble);
+    engine->step_trouble = g_strdup(trouble);
+}
+
+void
 engine_steps_lost(ApmigEngine *engine)
 {
     for (guint i = 0; i < engine->migrations->len; i++) {

@@ -93,12 +93,27 @@ def settle(pid, quiet=0.5, interval=0.05):
         time.sleep(interval)
 
 
+def _domains(guests):
+    return {f"g{n}": rig.domain(f"g{n}", rig.uuid_of(n), "04.0012").replace("type='kvm'", "type='test'")
+            for n in range(1, guests + 1)}
+
+
 def test_host(folder, guests):
-    """A libvirt URI: its test driver, with so many affected guests that run."""
-    domains = "".join(rig.domain(f"g{n}", rig.uuid_of(n), "04.0012").replace("type='kvm'", "type='test'")
-                      for n in range(1, guests + 1))
-    (folder / "node.xml").write_text(f"<node>{domains}</node>", encoding="utf-8")
+    """A libvirt URI: its test driver, with so many affected guests that run. Each connection has its own."""
+    (folder / "node.xml").write_text(f"<node>{''.join(_domains(guests).values())}</node>", encoding="utf-8")
     return f"test://{folder}/node.xml"
+
+
+def stamped_daemon(bus, guests):
+    """A daemon with as many, which all of its connections share, and which it changes by itself: the driver's guests are within
+    the process that uses them."""
+    daemon = rig.Daemon(bus, bus.folder, rig.APMIGD_SCRIPTED, "test:///default")
+    folder = bus.folder / "guests"
+    folder.mkdir()
+    for name, xml in _domains(guests).items():
+        (folder / f"{name}.xml").write_text(xml, encoding="utf-8")
+    daemon.environment["APMIGD_TEST_GUESTS"] = str(folder)
+    return daemon
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Bench:
 
 def main():
     with common.private_bus() as bus:
-        daemon = rig.Daemon(bus, bus.folder, rig.APMIGD, common.test_host(bus.folder, GUESTS))
+        daemon = common.stamped_daemon(bus, GUESTS)
         with common.started(daemon):
             rig.until(lambda: "connected to" in daemon.read_log(), "libvirt")
             Bench(daemon, common.Manager(bus)).run(common.rounds(10))

@@ -19,6 +19,7 @@ import pytest
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", SOURCE / "build" / "plain"))
 APMIGD = BUILD / "dbus" / "apmigd"
+APMIGD_ACT = BUILD / "daemon" / "act" / "apmigd-act"
 APMIGD_SCRIPTED = BUILD / "tests" / "bus" / "apmigd-scripted"
 APMIGCTL = BUILD / "dbus" / "ctl" / "apmigctl"
 
@@ -473,7 +474,8 @@ class Daemon:
 
     def command(self):
         return [*self.wrapper, self.program, "--config", self.config, "--policy-dir", self.policy_dir, "--libvirt-uri",
-                self.uri, "--sysfs-root", self.sysfs, "--fence-socket", self.folder / "fence", *self.arguments]
+                self.uri, "--sysfs-root", self.sysfs, "--act-socket", self.folder / "act", "--fence-socket", self.folder / "fence",
+                *self.arguments]
 
     def spawn(self, **environment):
         """Starts it without waiting for anything."""
@@ -555,6 +557,34 @@ class Daemon:
 
     def admission_files(self):
         return sorted(path.name for path in (self.runtime / "admissions").iterdir())
+
+
+class Act:
+    """apmigd-act, started by hand for the user that runs the tests, where a daemon looks for it."""
+
+    def __init__(self, bus, folder, uri):
+        self.bus = bus
+        self.socket, self.log, self.config = folder / "act", folder / "apmigd-act.log", folder / "act.conf"
+        self.process = None
+        self.config.write_text(f"[Libvirt]\nURI={uri}\n")
+
+    def command(self, *arguments):
+        return [APMIGD_ACT, "--config", self.config, "--peer", "root", *arguments]
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = self.bus.start(*self.command("--listen", self.socket), stdout=log, stderr=log)
+        until(self.is_there, "apmigd-act")
+        return self
+
+    def is_there(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(LIMIT) == 0, self.log.read_text()
 
 
 class Disk:

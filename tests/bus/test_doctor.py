@@ -14,7 +14,7 @@ OK, FAILURE = 0, 1
 SYSTEMD_POLICY = """<policy user="root"><allow own="org.freedesktop.systemd1"/></policy>
 <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"""
 CHECKS = ["apmigd", "view", "queues", "keys", "stamps", "locks", "hook", "hook-runs", "hook-noticed", "hook-called", "workers", "state", "runtime",
-          "permissions", "helper"]
+          "permissions", "act", "helper"]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ class Host:
         self.hook = folder / "hooks" / "qemu.d" / "zz-apmigd"
         self.guests = folder / "status"
         self.units_file = folder / "units.json"
-        self.helper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.helpers = {name: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for name in ("act", "fence")}
 
     def set_up(self):
         self.hook.parent.mkdir(parents=True)
@@ -41,9 +41,10 @@ class Host:
         self.guests.mkdir()
         for path in (self.daemon.config, self.daemon.policy_dir, self.hook.parent, self.hook.parent.parent):
             path.chmod(0o755)
-        self.helper.bind(str(self.folder / "fence"))
-        self.helper.listen()
-        (self.folder / "fence").chmod(0o600)
+        for name, helper in self.helpers.items():
+            helper.bind(str(self.folder / name))
+            helper.listen()
+            (self.folder / name).chmod(0o600)
         self.units(libvirtd=("active", self.now()))
         self.systemd = self.bus.start(sys.executable, SOURCE / "tests/bus/fake_systemd.py", self.units_file, stderr=None)
         assert self.systemd.stdout.readline() == "ready\n"
@@ -59,7 +60,8 @@ class Host:
         """(exit status, standard output). @within: the command line that runs it elsewhere"""
         start = client.run if client else self.bus.start
         process = start(
-            *within, APMIGCTL, "doctor", "--config", self.daemon.config, "--fence-socket", self.folder / "fence", *arguments,
+            *within, APMIGCTL, "doctor", "--config", self.daemon.config, "--act-socket", self.folder / "act", "--fence-socket",
+            self.folder / "fence", *arguments,
             environment={"STATE_DIRECTORY": str(self.daemon.state), "RUNTIME_DIRECTORY": str(self.daemon.runtime)})
         out, err = process.communicate(timeout=rig.LIMIT)
         assert err == ""
@@ -96,7 +98,8 @@ def host(bus, daemon, hypervisor, folder):
     host.set_up()
     daemon.start()
     yield host
-    host.helper.close()
+    for helper in host.helpers.values():
+        helper.close()
 
 
 def test_all_is_well(host):
@@ -155,11 +158,23 @@ def remove_helper(host):
 
 
 def leave_helper(host):
-    host.helper.close()
+    host.helpers["fence"].close()
 
 
 def open_helper(host):
     (host.folder / "fence").chmod(0o666)
+
+
+def remove_act(host):
+    (host.folder / "act").unlink()
+
+
+def leave_act(host):
+    host.helpers["act"].close()
+
+
+def open_act(host):
+    (host.folder / "act").chmod(0o666)
 
 
 def spoil_config(host):
@@ -180,6 +195,9 @@ def spoil_config(host):
     (remove_helper, "helper", "No such file", "systemctl enable --now apmigd-fence.socket"),
     (leave_helper, "helper", "nobody listens", "systemctl restart apmigd-fence.socket"),
     (open_helper, "helper", "not apmigd's alone", "systemctl restart apmigd-fence.socket"),
+    (remove_act, "act", "No such file", "systemctl enable --now apmigd-act.socket"),
+    (leave_act, "act", "nobody listens", "systemctl restart apmigd-act.socket"),
+    (open_act, "act", "not apmigd's alone", "systemctl restart apmigd-act.socket"),
     (spoil_config, "config", "[Hok]", "apmigd --check-config"),
 ], ids=lambda value: value.__name__ if callable(value) else None)
 def test_one_thing_is_wrong(host, spoil, check, text, remedy):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The shipped daemon with a real libvirt: its test driver, which has guests, but neither jobs nor hooks."""
+"""The daemon with a real libvirt: its test driver, which has guests, but neither jobs nor hooks. It lives in the process that
+uses it, so what apmigd-act does is done there, too: apmigd-scripted can."""
 import signal
 
 import pytest
@@ -17,7 +18,7 @@ NODE = f"""<node>
 
 
 def libvirt_daemon(bus, folder, uri):
-    daemon = rig.Daemon(bus, folder, rig.APMIGD, uri)
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, uri)
     daemon.start()
     until(lambda: "connected to" in daemon.read_log(), "libvirt")
     return daemon
@@ -118,7 +119,7 @@ def test_guests_are_listed_with_their_queues(node, root):
 
 
 def test_unreachable_libvirt_is_said(bus, folder, root):
-    daemon = rig.Daemon(bus, folder, rig.APMIGD, f"test://{folder}/no-such-file.xml").start()
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"test://{folder}/no-such-file.xml").start()
     assert root.manager()["HypervisorState"] == "disconnected"
     error = root.start_take(options={"timeout-usec": 200000}).error()
     assert error.short == "HypervisorUnavailable" and "no-such-file.xml" in error.message

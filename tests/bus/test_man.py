@@ -7,7 +7,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from rig import APMIGCTL, APMIGD, LIMIT, SOURCE
+from rig import APMIGCTL, APMIGD, APMIGD_ACT, LIMIT, SOURCE
 
 FOLDER = SOURCE / "docs" / "man"
 PAGES = sorted(path.name for path in FOLDER.glob("*.[1-8]"))
@@ -37,7 +37,7 @@ def long_options(*command):
 def test_there_are_the_pages_that_are_installed():
     build = (FOLDER / "meson.build").read_text()
     assert sorted(re.findall(r"'([^']+)'", build)) == PAGES == [
-        "apmigctl.1", "apmigd-policy.5", "apmigd.8", "apmigd.conf.5", "org.apmigd1.5"]
+        "apmigctl.1", "apmigd-act.8", "apmigd-policy.5", "apmigd.8", "apmigd.conf.5", "org.apmigd1.5"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -130,9 +130,10 @@ def test_every_condition_has_its_error_and_its_exit_status():
     assert told == conditions
 
 
-def test_apmigd_has_every_option():
-    named = set(re.findall(r"^\.It Fl -([a-z-]+)", source("apmigd.8"), re.MULTILINE))
-    assert named == long_options(APMIGD)
+@pytest.mark.parametrize("page, program", [("apmigd.8", APMIGD), ("apmigd-act.8", APMIGD_ACT)])
+def test_a_program_has_every_option(page, program):
+    named = set(re.findall(r"^\.It Fl -([a-z-]+)", source(page), re.MULTILINE))
+    assert named == long_options(program)
 
 
 def test_configuration_has_every_key():

@@ -128,17 +128,18 @@ def test_hardware_that_it_does_not_fit(running, root):
 
 # --- what is written ----------------------------------------------------------------------------------
 
-NODE = f"""<node>
-  {domain("keys", uuid_of(1), "04.0012").replace("type='kvm'", "type='test'")}
-  {domain("plain", uuid_of(2), None).replace("type='kvm'", "type='test'")}
-  {domain("device", uuid_of(3), None, DEVICE).replace("type='kvm'", "type='test'")}
-</node>"""
+GUESTS = {"keys": domain("keys", uuid_of(1), "04.0012"), "plain": domain("plain", uuid_of(2), None),
+          "device": domain("device", uuid_of(3), None, DEVICE)}
 
 
 @pytest.fixture
 def node(bus, folder):
-    (folder / "node.xml").write_text(NODE)
-    daemon = rig.Daemon(bus, folder, rig.APMIGD, f"test://{folder}/node.xml")
+    """All connections to the driver's default host have the same guests, which are made as the daemon starts."""
+    (folder / "guests").mkdir()
+    for name, xml in GUESTS.items():
+        (folder / "guests" / f"{name}.xml").write_text(xml.replace("type='kvm'", "type='test'"))
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, "test:///default")
+    daemon.environment["APMIGD_TEST_GUESTS"] = str(folder / "guests")
     yield daemon
     daemon.close()
     print(daemon.read_log())

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("APMIGD_BUILD", ROOT / "build" / "plain"))
 # Tenths; the reference for small daemons, systemd-oomd, has 2.0.
 EXPOSURE_LIMIT = 11
+ACT_EXPOSURE_LIMIT = 15
 FENCE_EXPOSURE_LIMIT = 25
 METRICS_EXPOSURE_LIMIT = 10
 # Newer than the oldest systemd that is supported, which ignores them with a line in the journal.
@@ -54,8 +55,10 @@ def settings(unit):
 
 def test_installed_files(tree):
     """At the places that the interface fixes, with the rights they need."""
-    executables = ["usr/sbin/apmigd", "usr/bin/apmigctl", "usr/libexec/apmigd-fence", "etc/libvirt/hooks/qemu.d/zz-apmigd"]
+    executables = ["usr/sbin/apmigd", "usr/bin/apmigctl", "usr/libexec/apmigd-act", "usr/libexec/apmigd-fence",
+                   "etc/libvirt/hooks/qemu.d/zz-apmigd"]
     others = ["usr/lib/systemd/system/apmigd.service", "usr/lib/systemd/system/apmigd-fence.socket",
+              "usr/lib/systemd/system/apmigd-act.socket", "usr/lib/systemd/system/apmigd-act.service",
               "usr/lib/systemd/system/apmigd-fence@.service", "usr/lib/systemd/system/apmigd-metrics.service",
               "usr/lib/systemd/system/apmigd-metrics.timer", "usr/lib/sysusers.d/apmigd.conf",
               "usr/lib/systemd/catalog/apmigd.catalog", "usr/share/dbus-1/system-services/org.apmigd1.service",
@@ -63,7 +66,7 @@ def test_installed_files(tree):
               "usr/share/polkit-1/actions/org.apmigd1.policy", "usr/share/polkit-1/rules.d/60-apmigd.rules",
               "etc/apmigd/apmigd.conf", "usr/share/apmigd/policy/default.json", "usr/share/apmigd/policy.schema.json",
               "usr/share/man/man1/apmigctl.1", "usr/share/man/man5/apmigd-policy.5", "usr/share/man/man5/apmigd.conf.5",
-              "usr/share/man/man5/org.apmigd1.5", "usr/share/man/man8/apmigd.8",
+              "usr/share/man/man5/org.apmigd1.5", "usr/share/man/man8/apmigd.8", "usr/share/man/man8/apmigd-act.8",
               "usr/share/bash-completion/completions/apmigctl"]
     for name in executables + others:
         mode = (tree / name).stat().st_mode
@@ -116,6 +119,31 @@ def test_fence_unit(tree, tmp_path):
         assert complaints(tree, instance, tmp_path) == []
     finally:
         instance.unlink()
+
+
+def test_act_unit(tree, tmp_path):
+    """The one process that may manage guests: for apmigd alone, as a user of its own, and with no other right."""
+    act = tree / "usr/lib/systemd/system/apmigd-act.service"
+    found = settings(act)
+    assert found["Service", "CapabilityBoundingSet"] == found["Service", "AmbientCapabilities"] == [""]
+    assert found["Service", "User"] == ["apmigd-act"]
+    assert found["Service", "ExecStart"] == ["/usr/libexec/apmigd-act --peer=apmigd"]
+    assert found["Service", "RestrictAddressFamilies"] == ["AF_UNIX"] and found["Service", "PrivateNetwork"] == ["yes"]
+    assert ("Service", "MemoryMax") in found
+    assert "\nu apmigd-act " in (tree / "usr/lib/sysusers.d/apmigd.conf").read_text()
+    assert exposure(act, ACT_EXPOSURE_LIMIT) == "" and complaints(tree, act, tmp_path) == []
+    unit = tree / "usr/lib/systemd/system/apmigd-act.socket"
+    socket = settings(unit)
+    assert (socket["Socket", "SocketUser"], socket["Socket", "SocketMode"]) == (["apmigd"], ["0600"])
+    assert socket["Socket", "ListenSequentialPacket"] == ["/run/apmigd-act.sock"]
+    assert ("Socket", "Accept") not in socket  # one process for all requests
+    assert complaints(tree, unit, tmp_path) == []
+
+
+def test_one_unit_brings_all_that_a_host_needs(unit):
+    """Enabled, started, or only brought up by the bus."""
+    for section, key in (("Unit", "Wants"), ("Unit", "After"), ("Install", "Also")):
+        assert {"apmigd-act.socket", "apmigd-fence.socket"} <= set(settings(unit)[section, key][0].split())
 
 
 def test_metrics_unit(tree, tmp_path):
@@ -209,9 +237,11 @@ def test_memory_is_bounded_above_what_a_bus_may_send(unit):
 
 
 def test_user_is_one_everywhere(tree, unit):
-    """The unit's, sysusers', polkit's and the bus's."""
+    """The unit's, sysusers' and the bus's; and polkit's is that of apmigd-act."""
     user = settings(unit)["Service", "User"][0]
-    assert f'subject.user == "{user}"' in (tree / "usr/share/polkit-1/rules.d/60-apmigd.rules").read_text()
+    act = settings(tree / "usr/lib/systemd/system/apmigd-act.service")["Service", "User"][0]
+    rules = (tree / "usr/share/polkit-1/rules.d/60-apmigd.rules").read_text()
+    assert re.findall(r'subject.user == "(.*?)"', rules) == [act] and act != user
     policy = xml.etree.ElementTree.parse(tree / "usr/share/dbus-1/system.d/org.apmigd1.conf")
     owners = [rule.get("user") for rule in policy.findall("policy") if rule.find("allow[@own='org.apmigd1']") is not None]
     assert user in owners

@@ -100,9 +100,13 @@ write_and_read(const ApmigStamp *stamp, ApmigStampForm form)
     g_autofree char *element = inject_namespace(xml);
     g_autoptr(GString) domain = fuzz_stamp_make_domain(element, strlen(element));
     ApmigGuest *guest = apmig_guest_parse(domain->str, domain->len, &error);
+    g_autoptr(ApmigStamp) taken = NULL;
 
     g_assert_no_error(error);
     g_assert_cmpuint(strlen(xml), <=, APMIG_STAMP_MAX_BYTES);
+    taken = apmig_stamp_from_xml(xml, &error); /* by who writes it into a guest */
+    g_assert_no_error(error);
+    g_assert_nonnull(taken);
     g_assert_cmpstr(guest->stamp_problem, ==, NULL);
     g_assert_nonnull(guest->stamp);
     g_assert_cmpstr(guest->stamp->host_id, ==, stamp->host_id);

@@ -16,6 +16,7 @@ import wire
 PYTHON = "/usr/bin/python3"
 HERE = Path(__file__).resolve().parent
 PATIENCE = float(os.environ.get("APMIGD_PATIENCE", "1"))  # how much longer than here everything may take
+ACT_SOCKET = "/run/apmigd-act.sock"
 FENCE_SOCKET = "/run/apmigd-fence.sock"
 HOOK = "/etc/libvirt/hooks/qemu.d/zz-apmigd"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
@@ -98,7 +99,7 @@ class Host:
         self.name, self.address, self.install = name, address, install
         self.state = Path(root, name)
         self.state.mkdir()
-        self.libvirtd = self.bus = self.polkit = self.apmigd = None
+        self.libvirtd = self.bus = self.polkit = self.apmigd = self.act = None
         self._processes, self._answers, self._orphans = {}, [], {}
         self._condition = threading.Condition()
         self.hidden = []
@@ -214,7 +215,7 @@ class Host:
         """Kills what was spawned here and is none of the daemons."""
         with self._condition:
             strays = [process for process in self._processes.values()
-                      if process not in (self.libvirtd, self.bus, self.polkit, self.apmigd)]
+                      if process not in (self.libvirtd, self.bus, self.polkit, self.apmigd, self.act)]
         for process in strays:
             process.end(signal.SIGKILL)
 
@@ -224,6 +225,7 @@ class Host:
             "guests": self.virsh("list", "--all", check=False, timeout=5).stdout,
             "apmigctl": self.run("apmigctl", "status", check=False, timeout=5).stdout if self.install else "",
             "apmigd": self.apmigd_log()[-5000:],
+            "apmigd-act": self.log_of("/var/log/apmigd-act.log")[-3000:],
             "apmigd-fence": self.log_of("/var/log/apmigd-fence.log")[-3000:],
             "libvirtd": "\n".join(self.libvirtd_log()[-12:]),
             "QEMU": "\n".join(path.read_text(encoding="utf-8", errors="replace")[-1500:]
@@ -339,6 +341,26 @@ class Host:
                                  env=env, output="/var/log/apmigd.log")
         if wait:
             self.wait_apmigd()
+
+    def start_act(self):
+        """The process that may change guests behind its socket, as its units do, but that it stays: own user, no
+        capability."""
+        path = self.path(ACT_SOCKET)
+        path.unlink(missing_ok=True)
+        self.act = self.spawn("systemd-socket-activate", "--seqpacket", f"--listen={ACT_SOCKET}", "setpriv",
+                              "--reuid", "apmigd-act", "--regid", "apmigd-act", "--clear-groups", "--no-new-privs",
+                              "--inh-caps=-all", "--bounding-set=-all", "/usr/libexec/apmigd-act", "--peer=apmigd",
+                              "--idle=0", output="/var/log/apmigd-act.log")
+        wait_for(path.exists, f"the socket of apmigd-act on {self.name}")
+        path.chmod(0o600)
+        self.run("chown", "apmigd:apmigd", ACT_SOCKET)
+
+    def stop_act(self):
+        if self.act and self.act.status is None:
+            self.act.end(signal.SIGKILL)
+
+    def act_log(self):
+        return self.log_of("/var/log/apmigd-act.log")
 
     def start_fence(self, failpoint=""):
         """The helper behind its socket, as its units do: own user, three capabilities, one process a request."""

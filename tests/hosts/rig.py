@@ -129,6 +129,7 @@ class Rig:
             host.wait_libvirtd()
         if install:
             for host in self.hosts:
+                host.start_act()
                 host.start_apmigd()
 
     def _connect(self):
@@ -168,6 +169,7 @@ class Rig:
         host.remove_hooks()
         host.stop_apmigd(signal.SIGKILL)
         host.restore_install()
+        host.stop_act()
         if host.libvirtd.status is not None:
             host.start_libvirtd(wait=False)
 
@@ -179,6 +181,8 @@ class Rig:
 
     @staticmethod
     def _start_daemons(host):
+        if host.install:
+            host.start_act()
         host.start_apmigd()
 
     def __enter__(self):

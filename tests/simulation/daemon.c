@@ -342,7 +342,7 @@ start(Sim *sim, gpointer object, guint64 incarnation)
         return;
     sim_trace(sim, "the daemon starts");
     sim->engine = apmig_engine_new(sim->policy, run_id);
-    sim->loaded = FALSE;
+    sim->loaded = sim->no_steps = FALSE;
     sim->deadline = G_MAXINT64;
     sim->started_at = sim->now;
     if (sim->has_guest_queues)

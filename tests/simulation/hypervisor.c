@@ -438,6 +438,19 @@ hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts)
     ask(sim, token, guest, want_facts);
 }
 
+/* Now and then, for the time to the next one: nobody else is asked for it. */
+static void
+tell_of_steps(Sim *sim, guint64 token)
+{
+    const gboolean no_steps = !sim->calm && token % 8 == 5;
+
+    if (no_steps == sim->no_steps)
+        return;
+    sim->no_steps = no_steps;
+    daemon_deliver(
+        sim, &(ApmigEvent){.type = APMIG_EVENT_STEPS_CHANGED, .steps = {no_steps ? "nobody listens" : NULL}});
+}
+
 static void
 heartbeat_answered(Sim *sim, gpointer object, guint64 token)
 {
@@ -456,6 +469,7 @@ heartbeat_answered(Sim *sim, gpointer object, guint64 token)
     if (!question->fails)
         sim->beaten_at = sim->now;
     daemon_deliver(sim, &event);
+    tell_of_steps(sim, token);
 }
 
 void

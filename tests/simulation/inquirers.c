@@ -224,6 +224,10 @@ check_go(Sim *sim, const Caller *caller)
     if (state && state->record->departed && state->record->departed->len)
         sim_violation(sim, "I2", "the keys of lock %s may be changed, it is said, and a guest has departed",
                       lock->id);
+    if (sim->no_steps)
+        sim_violation(sim, "I2",
+                      "the keys of lock %s may be changed, it is said, and no migration could be ended",
+                      lock->id);
     if (permits_may_concern(sim, lock->mask))
         sim_violation(sim, "I1", "the keys of lock %s may be changed, it is said, while a permit is open",
                       lock->id);

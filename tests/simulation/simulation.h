@@ -372,6 +372,7 @@ struct Sim {
     gint64 connected_at;
     gint64 last_event_at; /* libvirt's events arrive in order */
     gint64 beaten_at;     /* when the last heartbeat was answered in this view */
+    gboolean no_steps;    /* the daemon was told that none could be made */
     gint64 listed_at;     /* when that was answered */
     guint64 newest_token; /* of the questions put */
     gint64 listed_from;   /* when the question of the last complete list was put; 0: none in this view */

@@ -30,6 +30,7 @@ static const char *const event_names[] = {
     "HINTS_CHANGED",
     "STEP_FINISHED",
     "GUEST_LOOKED_AT",
+    "STEPS_CHANGED",
     "KEYS_READ",
     "STAMP_FINISHED",
     "USES_READ",

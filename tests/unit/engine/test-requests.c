@@ -365,6 +365,27 @@ test_no_go_names_what_it_found(void)
     end(&story);
 }
 
+/* Nothing is in progress, and yet: what begins could not be ended. */
+static void
+test_no_go_without_steps(void)
+{
+    Story story;
+
+    hold(&story);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_STEPS_CHANGED, .steps = {"nobody listens"}});
+    check(&story, 2);
+    listed(&story);
+    answered(&story, APMIG_JOB_NONE, FALSE);
+    expect_verdict(&story, 2, FALSE, "a migration that began now could not be ended: nobody listens");
+    g_assert_cmpstr(apmig_lock_state_to_string(the_lock(&story)), ==, "held");
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_STEPS_CHANGED});
+    check(&story, 3);
+    listed(&story);
+    answered(&story, APMIG_JOB_NONE, FALSE);
+    expect_verdict(&story, 3, TRUE, "");
+    end(&story);
+}
+
 static void
 test_silence_proves_nothing(void)
 {
@@ -522,6 +543,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine-requests/damage", test_nothing_of_damage_is_changed);
     g_test_add_func("/engine-requests/go", test_go_rests_on_a_reading_of_its_own);
     g_test_add_func("/engine-requests/no-go", test_no_go_names_what_it_found);
+    g_test_add_func("/engine-requests/no-go-without-steps", test_no_go_without_steps);
     g_test_add_func("/engine-requests/silence", test_silence_proves_nothing);
     g_test_add_func("/engine-requests/lock-that-ends", test_lock_that_ends_is_no_lock);
     g_test_add_func("/engine-requests/rehearsal", test_rehearsal_tells_the_steps_and_takes_none);

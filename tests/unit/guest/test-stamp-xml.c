@@ -2,6 +2,7 @@
 /* The stamp as XML: what is written is read again, and what others write is read strictly or not at all. */
 #include "ap/fixture.h"
 #include "guest/xml.h"
+#include "base/error.h"
 #include "guest/stamp-xml.h"
 
 #include <string.h>
@@ -54,12 +55,17 @@ parse(const char *metadata, const char *devices)
     return parse_domain(domain);
 }
 
-/* As libvirt does it: virXMLInjectNamespace(). */
+/* As libvirt does it: virXMLInjectNamespace(). Whatever is written is what may be written. */
 static char *
 inject_namespace(const char *xml)
 {
     g_auto(GStrv) open = g_strsplit(xml, "<", -1);
     g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApmigStamp) stamp = apmig_stamp_from_xml(xml, &error);
+
+    g_assert_no_error(error);
+    g_assert_nonnull(stamp);
 
     for (guint i = 1; open[i]; i++)
         g_string_append_printf(text, "<%sapmigd:%s", *open[i] == '/' ? "/" : "",
@@ -503,6 +509,67 @@ test_corpus(void)
     g_assert_cmpuint(n, >=, 6);
 }
 
+/* --- what may be written --------------------------------------------------------------------------- */
+
+static void
+assert_is_none(const char *text, const char *problem)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ApmigStamp) stamp = apmig_stamp_from_xml(text, &error);
+
+    g_test_message("%s", text);
+    g_assert_null(stamp);
+    g_assert_error(error, APMIG_ERROR, APMIG_ERROR_INVALID_GUEST);
+    g_assert_nonnull(strstr(error->message, problem));
+}
+
+/* @old: in it. Returns: (transfer full) */
+static char *
+with(const char *xml, const char *old, const char *replacement)
+{
+    g_auto(GStrv) parts = g_strsplit(xml, old, 2);
+
+    g_assert_nonnull(parts[1]);
+    return g_strjoinv(replacement, parts);
+}
+
+/* Not a byte but what apmigd writes. */
+static void
+test_what_may_be_written(void)
+{
+    static const struct {
+        const char *old, *replacement, *problem;
+    } changes[] = {
+        {"<stamp ", "<?x y?><stamp ", "not one element"},
+        {"<stamp ", "<!DOCTYPE stamp [<!ENTITY a 'b'>]><stamp ", "not one element"},
+        {"<stamp ", "<a/><stamp ", "not one element"},
+        {"</stamp>", "</stamp><stamp/>", "not one element"},
+        {"</stamp>", "</stamp>\n", "more in it"},
+        {"</stamp>", "<evil xmlns='urn:evil:1'/></stamp>", "more in it"},
+        {"</stamp>", "<newer/></stamp>", "more in it"},
+        {"<stamp ", "<stamp xmlns='urn:evil:1' ", "not one element"},
+        {"<stamp ", "<stamp newer='1' ", "more in it"},
+        {"form=\"full\"", "form='full'", "more in it"},
+        {"form=\"full\"", "form=\"short\"", "form"},
+        {"<queues ", "<queues xmlns:e='urn:evil:1' e:a='1' ", "more in it"},
+    };
+    g_autoptr(ApmigStamp) stamp = make_stamp("AES rotation");
+    g_autofree char *xml = apmig_stamp_to_xml(stamp, APMIG_STAMP_FULL);
+    g_autofree char *large = g_strnfill(APMIG_STAMP_MAX_BYTES + 1, ' ');
+
+    for (guint i = 0; i < G_N_ELEMENTS(changes); i++) {
+        g_autofree char *changed = with(xml, changes[i].old, changes[i].replacement);
+
+        assert_is_none(changed, changes[i].problem);
+    }
+    assert_is_none("", "not one element");
+    assert_is_none("<stamp/>", "form");
+    assert_is_none("<keys scope='all'/>", "not one element");
+    memcpy(large, "<stamp", strlen("<stamp"));
+    memcpy(large + APMIG_STAMP_MAX_BYTES - 1, "/>", 2);
+    assert_is_none(large, "not one element");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -520,5 +587,6 @@ main(int argc, char **argv)
     g_test_add_func("/stamp-xml/long-texts", test_long_texts);
     g_test_add_func("/stamp-xml/not-ours", test_not_ours);
     g_test_add_func("/stamp-xml/corpus", test_corpus);
+    g_test_add_func("/stamp-xml/what-may-be-written", test_what_may_be_written);
     return g_test_run();
 }

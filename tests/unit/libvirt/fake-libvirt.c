@@ -19,7 +19,9 @@ static struct {
     guint n_hanging, most_at_once, n_open;
     const char *failing;
     int code, state, reason;
-} fake = {.state = -1};
+    int job_type, job_operation;
+    gint64 job_began_at; /* monotonic */
+} fake = {.state = -1, .job_operation = -1};
 
 static _Thread_local int last_code; /* of a call that was made to fail */
 
@@ -84,7 +86,7 @@ fake_libvirt_reset(void)
     g_hash_table_remove_all(fake.hanging);
     fake.most_at_once = 0;
     fake.code = 0;
-    fake.state = -1;
+    fake.state = fake.job_operation = -1;
     g_cond_broadcast(&fake.changed);
     g_mutex_unlock(&fake.lock);
 }
@@ -132,6 +134,16 @@ fake_libvirt_fail(const char *function, int code)
     g_mutex_lock(&fake.lock);
     fake.failing = function;
     fake.code = code;
+    g_mutex_unlock(&fake.lock);
+}
+
+void
+fake_libvirt_set_job(int type, int operation, guint64 elapsed_ms)
+{
+    g_mutex_lock(&fake.lock);
+    fake.job_type = type;
+    fake.job_operation = operation;
+    fake.job_began_at = g_get_monotonic_time() - (gint64)elapsed_ms * 1000;
     g_mutex_unlock(&fake.lock);
 }
 
@@ -307,11 +319,44 @@ virDomainGetState(virDomainPtr domain, int *state, int *reason, unsigned int fla
     return result;
 }
 
+static int
+get_job_stats(virDomainPtr domain, int *type, virTypedParameterPtr *params, int *n_params, unsigned int flags)
+{
+    int max_params = 0;
+
+    if (fake.job_operation < 0)
+        return REAL(virDomainGetJobStats)(domain, type, params, n_params, flags);
+    *type = fake.job_type;
+    *n_params = 0;
+    virTypedParamsAddInt(params, n_params, &max_params, VIR_DOMAIN_JOB_OPERATION, fake.job_operation);
+    virTypedParamsAddULLong(params, n_params, &max_params, VIR_DOMAIN_JOB_TIME_ELAPSED,
+                            (g_get_monotonic_time() - fake.job_began_at) / 1000);
+    return 0;
+}
+
 int
 virDomainGetJobStats(virDomainPtr domain, int *type, virTypedParameterPtr *params, int *n_params,
                      unsigned int flags)
 {
-    CALL(virDomainGetJobStats, virDomainGetConnect(domain), int, -1, domain, type, params, n_params, flags);
+    const virConnectPtr of = virDomainGetConnect(domain);
+    int result = -1;
+
+    if (begin("DomainGetJobStats", of))
+        result = get_job_stats(domain, type, params, n_params, flags);
+    end(of);
+    return result;
+}
+
+int
+virDomainAbortJob(virDomainPtr domain)
+{
+    const virConnectPtr of = virDomainGetConnect(domain);
+    int result = -1;
+
+    if (begin("DomainAbortJob", of))
+        result = fake.job_operation < 0 ? REAL(virDomainAbortJob)(domain) : 0;
+    end(of);
+    return result;
 }
 
 char *

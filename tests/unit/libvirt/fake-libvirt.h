@@ -19,6 +19,9 @@ guint fake_libvirt_n_hanging(void);
 
 /* @code: virErrorNumber; 0: it does not fail. One function at a time. */
 void fake_libvirt_fail(const char *function, int code);
+/* What virDomainGetJobStats() says, of any guest; an abort of it then succeeds, and does nothing else. @type:
+ * virDomainJobType. @operation: virDomainJobOperation; -1: what is so. @elapsed_ms: for how long it has been there by now */
+void fake_libvirt_set_job(int type, int operation, guint64 elapsed_ms);
 /* What virDomainGetState() says. @state: -1: what is so */
 void fake_libvirt_set_state(int state, int reason);
 

@@ -10,6 +10,8 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "act/client.h"
+#include "bus/in-process-actor.h"
 #include "libvirt/status-watch.h"
 #include "cards/fixture.h"
 #include "libvirt/fake-libvirt.h"
@@ -189,6 +191,13 @@ on_watched(gboolean watched, gpointer user_data)
 }
 
 static void
+steps_changed(const char *trouble, gpointer user_data)
+{
+    World *world = user_data;
+    g_string_append_printf(world->told, "steps %s\n", trouble != NULL ? trouble : "-");
+}
+
+static void
 on_facts(const ApmigGuestFacts *facts, const GError *error, gpointer user_data)
 {
     World *world = user_data;
@@ -224,6 +233,8 @@ told(const ApmigEvent *event, gpointer user_data)
         hint(event->hint.uuid, event->hint.name, user_data);
     else if (event->type == APMIG_EVENT_HINTS_CHANGED)
         on_watched(event->hints.watched, user_data);
+    else if (event->type == APMIG_EVENT_STEPS_CHANGED)
+        steps_changed(event->steps.trouble, user_data);
     else if (event->type == APMIG_EVENT_STAMP_FINISHED)
         stamp_finished(event->stamping.op, event->stamping.result, event->stamping.message, user_data);
     else
@@ -232,17 +243,24 @@ told(const ApmigEvent *event, gpointer user_data)
 
 static const ApmigHypervisorCallbacks callbacks = {view_started, told, other_keys};
 
+/* @actor: (transfer full) */
 static World *
-world_new_on(const char *uri, const char *status_dir, const char *sysfs_root)
+world_new_with(const char *uri, const char *status_dir, const char *sysfs_root, ApmigActor *actor)
 {
     g_autoptr(ApmigSysfs) sysfs = apmig_sysfs_new(sysfs_root);
     World *world = g_new0(World, 1);
 
     world->told = g_string_new(NULL);
-    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir, sysfs);
+    world->hypervisor = apmig_libvirt_hypervisor_new(uri, status_dir, sysfs, actor);
     world->hypervisor->start(world->hypervisor, &callbacks, world);
     g_assert_cmpstr(world->told->str, ==, ""); /* nothing from within the call */
     return world;
+}
+
+static World *
+world_new_on(const char *uri, const char *status_dir, const char *sysfs_root)
+{
+    return world_new_with(uri, status_dir, sysfs_root, apmig_in_process_actor_new(uri));
 }
 
 static World *
@@ -289,7 +307,7 @@ test_questions(void)
     await(world, "answered 10 " OTHER_UUID " job=4 postcopy=0 facts=0\n");
 
     hypervisor->run_step(hypervisor, 11, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
-    await(world, "step 11 no-job: the guest has no job\n");
+    await(world, "step 11 failed: the guest is not affected: ");
     hypervisor->run_step(hypervisor, 12, APMIG_STEP_LIBVIRT_ABORT, OTHER_UUID);
     await(world, "step 12 no-job: ");
 }
@@ -488,7 +506,7 @@ test_no_connection(void)
     await(world, "listed 1 there is no connection to libvirt\n");
     await(world,
           "answered 2 " GUEST_UUID " job=5 postcopy=0 facts=0 error=there is no connection to libvirt\n");
-    await(world, "step 3 failed: there is no connection to libvirt\n");
+    await(world, "step 3 failed: cannot connect to libvirt at test:///nonexistent/host.xml: ");
     await(world, "no facts: HypervisorUnavailable: there is no connection to libvirt\n");
 
     /* Tried again after a second. */
@@ -600,6 +618,7 @@ stamp(World *world, guint64 op, ApmigStampForm form, const char *reason)
     record->reason = g_strdup(reason);
     record->owner_name = g_strdup("anna");
     record->scope = apmig_scope_parse("04.*", NULL);
+    action->type = APMIG_ACTION_STAMP_GUEST;
     action->stamp.form = form;
     action->stamp.locks = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_lock_record_free);
     if (reason != NULL)
@@ -705,52 +724,95 @@ test_one_call_at_a_time(void)
     await_closed(before);
 }
 
-static void
-await_count(const char *function, guint count)
-{
-    gint64 end = g_get_monotonic_time() + WAIT_USEC;
-
-    while (fake_libvirt_count(function) < count) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_main_context_iteration(NULL, FALSE);
-        g_usleep(1000);
-    }
-}
-
-/* What changes guests alone may change something. */
+/* Whatever is asked here: the actor alone may change something. */
 static void
 test_read_only(void)
 {
     World *world;
 
     fake_libvirt_reset();
-    world = world_new(URI, NULL);
+    world = world_new_with(URI, NULL, "/nonexistent", apmig_act_client_new("/nonexistent/act"));
     await(world, "started ");
     query_and_await(world, 1, TRUE);
     world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
     await(world, "heartbeat 2 -\n");
     world->hypervisor->look_up_facts(world->hypervisor, GUEST, on_facts, world);
     await(world, "facts affected=1\n");
-    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 4);
-    await_count("ConnectOpen", 1); /* ready for steps: the heartbeat saw to it */
     stamp(world, 3, APMIG_STAMP_OFF, NULL);
-    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    world->hypervisor->run_step(world->hypervisor, 4, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
+    await(world, "step 4 ");
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 5);
+    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 0);
     world_free(world);
 }
 
-/* As where the read-only socket is masked. */
+/* --- who makes changes ---------------------------------------------------------------------------- */
+
+#define NOBODY                                                                                               \
+    "nobody listens at \"/nonexistent/act\": apmigd-act is not installed, or its socket not started "        \
+    "(systemctl enable --now apmigd-act.socket)"
+
+/* Each says so, with the remedy; and that there is none is told once. */
 static void
-test_no_read_only(void)
+test_no_actor(void)
+{
+    g_autoptr(World) world =
+        world_new_with(URI, NULL, "/nonexistent", apmig_act_client_new("/nonexistent/act"));
+    virConnectPtr connection = virConnectOpen(URI);
+    virDomainPtr guest = virDomainLookupByName(connection, GUEST);
+
+    await(world, "started ");
+    world->hypervisor->run_step(world->hypervisor, 1, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
+    await(world, "step 1 unavailable: " NOBODY "\n");
+    world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
+    await(world, "steps " NOBODY "\n");
+    await(world, "heartbeat 2 -\n");
+    forget(world);
+    world->hypervisor->heartbeat(world->hypervisor, 3, NULL);
+    await(world, "heartbeat 3 -\n");
+    g_assert_false(is_told(world, "steps"));
+
+    virDomainSetMetadata(guest, VIR_DOMAIN_METADATA_ELEMENT, "<stamp/>", "apmigd", "urn:apmigd:stamp:1",
+                         VIR_DOMAIN_AFFECT_LIVE);
+    world->hypervisor->remove_stamps(world->hypervisor, "", stamps_removed, world);
+    await(world, "removed 0 the metadata of guest '" GUEST "' cannot be written: " NOBODY "\n");
+    virDomainSetMetadata(guest, VIR_DOMAIN_METADATA_ELEMENT, NULL, NULL, "urn:apmigd:stamp:1",
+                         VIR_DOMAIN_AFFECT_LIVE);
+    virDomainFree(guest);
+    virConnectClose(connection);
+}
+
+/* With the heartbeat. */
+static void
+test_actor_is_ready(void)
 {
     World *world;
 
     fake_libvirt_reset();
-    fake_libvirt_fail("ConnectOpenReadOnly", VIR_ERR_SYSTEM_ERROR);
     world = world_new(URI, NULL);
     await(world, "started ");
-    query_and_await(world, 1, TRUE);
-    g_assert_cmpuint(fake_libvirt_count("ConnectOpenReadOnly"), ==, 1);
-    g_assert_cmpuint(fake_libvirt_count("ConnectOpen"), ==, 2);
+    fake_libvirt_fail("ConnectOpen", VIR_ERR_AUTH_FAILED);
+    world->hypervisor->heartbeat(world->hypervisor, 1, NULL);
+    await(world, "steps cannot connect to libvirt at " URI ": it was made to fail\n");
+    fake_libvirt_fail("ConnectOpen", 0);
+    world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
+    await(world, "steps -\n");
+    world_free(world);
+    fake_libvirt_reset();
+}
+
+/* A call of the actor that hangs, as it is about to be freed. */
+static void
+test_freed_with_acts_under_way(void)
+{
+    World *world = world_new(URI, NULL);
+
+    await(world, "started ");
+    fake_libvirt_reset();
+    fake_libvirt_hang("ConnectOpen", TRUE);
+    world->hypervisor->run_step(world->hypervisor, 1, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
+    world->hypervisor->heartbeat(world->hypervisor, 2, NULL);
+    fake_libvirt_await_hanging(1);
     world_free(world);
     fake_libvirt_reset();
 }
@@ -802,7 +864,7 @@ test_kinds_do_not_wait_for_each_other(void)
     fake_libvirt_await_hanging(5); /* four look-ups are made at a time */
     query_and_await(world, 2, TRUE);
     hypervisor->run_step(hypervisor, 3, APMIG_STEP_LIBVIRT_ABORT, GUEST_UUID);
-    await(world, "step 3 no-job");
+    await(world, "step 3 failed: the guest is not affected: ");
     stamp(world, 4, APMIG_STAMP_OFF, NULL);
     fake_libvirt_hang("ConnectGetAllDomainStats", FALSE);
     await(world, "heartbeat 1 -\n");
@@ -1087,7 +1149,9 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/guest-that-hangs", test_guest_that_hangs);
     g_test_add_func("/libvirt/one-call-at-a-time", test_one_call_at_a_time);
     g_test_add_func("/libvirt/read-only", test_read_only);
-    g_test_add_func("/libvirt/no-read-only", test_no_read_only);
+    g_test_add_func("/libvirt/no-actor", test_no_actor);
+    g_test_add_func("/libvirt/actor-is-ready", test_actor_is_ready);
+    g_test_add_func("/libvirt/freed-with-acts-under-way", test_freed_with_acts_under_way);
     g_test_add_func("/libvirt/guests-are-looked-up-once", test_guests_are_looked_up_once);
     g_test_add_func("/libvirt/kinds-do-not-wait-for-each-other", test_kinds_do_not_wait_for_each_other);
     g_test_add_func("/libvirt/status-folder", test_status_folder);

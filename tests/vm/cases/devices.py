@@ -133,6 +133,8 @@ class DeviceRig(Rig):
         host.restore_install()
         if host.libvirtd.status is not None:
             host.start_libvirtd()
+        if host.act.status is not None:
+            host.start_act()
         if host.apmigd.status is not None:
             host.start_apmigd()
         for lock in host.locks():

@@ -169,7 +169,47 @@ def test_bus_policy(apmigd):
     assert denied.returncode != 0
 
 
-# --- its helper ----------------------------------------------------------------------------------
+# --- its helpers ---------------------------------------------------------------------------------
+
+ACT = "apmigd-act.service"
+
+
+def test_act_comes_with_it(apmigd):
+    """Nobody has started or enabled anything but apmigd: under a lock apmigd-act is there and ready, confined, and the only
+    one that libvirt lets in; without a lock it ends."""
+    assert systemctl("is-enabled", "apmigd-act.socket", "apmigd-fence.socket").split() == ["enabled", "enabled"]
+    lock = apmigd.take()
+    pid = wait_for(lambda: int(systemctl("show", "--value", "-p", "MainPID", ACT)), "apmigd-act to be started", 30, 0.3)
+    wait_for(lambda: run("apmigctl", "ready", lock, check=False).returncode == 0, "apmigd-act to be ready", 30, 0.3)
+    lines = open(f"/proc/{pid}/status", encoding="ascii").read().splitlines()
+    status = {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    assert set(status["Uid"].split()) == {str(pwd.getpwnam("apmigd-act").pw_uid)}
+    assert all(int(status[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    for user, may in (("apmigd-act", True), ("apmigd", False), ("apmigd-fence", False)):
+        listed = run("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "virsh", "-c", "qemu:///system",
+                     "list", check=False)
+        assert (listed.returncode == 0) == may, listed.stderr
+    apmigd.release(lock)
+    wait_for(lambda: systemctl("show", "--value", "-p", "ActiveState", ACT).strip() == "inactive",
+             "apmigd-act to end when nobody needs it", 120, 1)
+    assert systemctl("show", "--value", "-p", "Result", ACT).strip() == "success"
+    lock = apmigd.take()
+    wait_for(lambda: int(systemctl("show", "--value", "-p", "MainPID", ACT)), "it to be started again", 30, 0.3)
+    apmigd.release(lock)
+
+
+def test_without_act(apmigd):
+    """Whoever stops it is told by `ready`."""
+    systemctl("stop", "apmigd-act.socket", ACT)
+    try:
+        lock = apmigd.take()
+        wait_for(lambda: run("apmigctl", "ready", lock, check=False).returncode == 33, "NO-GO", 30, 0.3)
+        assert "apmigd-act.socket" in run("apmigctl", "doctor", check=False).stdout
+        apmigd.release(lock)
+    finally:
+        systemctl("start", "apmigd-act.socket")
+
 
 HELPER_OF = """
 import os, socket, time
