@@ -45,7 +45,8 @@ test_something_left(void)
     assert_says(filled, "Mediated device " UUID " has kept what guest g1 brought");
     assert_says(filled, "it has adapters 04, domains 0012, and had nothing.");
     assert_says(filled, "mdevctl start --uuid " UUID ".");
-    assert_says(changed, "it has adapters 04, domains 0012, control domains 0013, and had adapters 04, domains 0012.");
+    assert_says(changed,
+                "it has adapters 04, domains 0012, control domains 0013, and had adapters 04, domains 0012.");
 }
 
 int
