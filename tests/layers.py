@@ -329,6 +329,7 @@ def c_file(name, *calls, header=None, static=False):
 FIRST, SECOND, *REST = [name[:-2] for name in CIRCLES["daemon/core"].split()]
 
 SOUND = {
+    **{right: "" for right in RIGHTS["daemon/act"].split() if right.endswith(".h")},  # of a room that some trees below have
     "policy/base/error.h": "void error_set(int value);\n",
     "policy/base/error.c": c_file("error_set", header="base/error.h"),
     "policy/engine/event.h": "void event_free(int value);\n",
