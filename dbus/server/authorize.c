@@ -121,16 +121,36 @@ on_polkit_answered(sd_bus_message *reply, void *user_data, sd_bus_error *ret_err
 }
 
 static int
-ask_polkit(ApmigAuthorization *authorization, const char *sender)
+append_details(sd_bus_message *question, const ApmigAuthorizationDetails *details)
+{
+    const char *const pairs[][2] = {{"scope", details->scope},
+                                    {"lock", details->lock},
+                                    {"owner", details->owner},
+                                    {"guest", details->guest}};
+    int r = sd_bus_message_open_container(question, 'a', "{ss}");
+
+    for (guint i = 0; r >= 0 && i < G_N_ELEMENTS(pairs); i++)
+        if (pairs[i][1])
+            r = sd_bus_message_append(question, "{ss}", pairs[i][0], pairs[i][1]);
+    return r < 0 ? r : sd_bus_message_close_container(question);
+}
+
+static int
+ask_polkit(ApmigAuthorization *authorization, const char *sender, const ApmigAuthorizationDetails *details)
 {
     g_autoptr(sd_bus_message) question = NULL;
     int r = sd_bus_message_new_method_call(authorization->bus, &question, POLKIT_NAME, POLKIT_PATH,
                                            POLKIT_INTERFACE, "CheckAuthorization");
 
     if (r >= 0)
-        r = sd_bus_message_append(
-            question, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s", sender, authorization->action, 0,
-            authorization->interactive ? POLKIT_ALLOW_USER_INTERACTION : 0u, authorization->cancellation_id);
+        r = sd_bus_message_append(question, "(sa{sv})s", "system-bus-name", 1, "name", "s", sender,
+                                  authorization->action);
+    if (r >= 0)
+        r = append_details(question, details);
+    if (r >= 0)
+        r = sd_bus_message_append(question, "us",
+                                  authorization->interactive ? POLKIT_ALLOW_USER_INTERACTION : 0u,
+                                  authorization->cancellation_id);
     if (r >= 0)
         r = sd_bus_call_async(authorization->bus, &authorization->slot, question, on_polkit_answered,
                               authorization, authorization->interactive ? DIALOGUE_USEC : ANSWER_USEC);
@@ -138,8 +158,8 @@ ask_polkit(ApmigAuthorization *authorization, const char *sender)
 }
 
 ApmigAuthorization *
-apmig_authorization_new(sd_bus_message *message, const char *action, ApmigAuthorizationFunc func,
-                        gpointer user_data, GError **error)
+apmig_authorization_new(sd_bus_message *message, const char *action, const ApmigAuthorizationDetails *details,
+                        ApmigAuthorizationFunc func, gpointer user_data, GError **error)
 {
     ApmigAuthorization *authorization = g_new0(ApmigAuthorization, 1);
     const char *sender = sd_bus_message_get_sender(message);
@@ -154,7 +174,7 @@ apmig_authorization_new(sd_bus_message *message, const char *action, ApmigAuthor
     authorization->func = func;
     authorization->user_data = user_data;
 
-    r = sender ? ask_polkit(authorization, sender) : -ENXIO;
+    r = sender ? ask_polkit(authorization, sender, details) : -ENXIO;
     if (r < 0) {
         authorization->answered = TRUE;
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,

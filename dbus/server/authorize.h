@@ -31,6 +31,14 @@ typedef struct {
 /* Returns: (nullable): the row of the method that @message calls; a method without one is nobody's. */
 const ApmigMethodRule *apmig_method_rule(sd_bus_message *message);
 
+/* What polkit's rules are told of a request, for action.lookup(); each (nullable): it has none. */
+typedef struct {
+    const char *scope; /* canonical */
+    const char *lock;  /* its id */
+    const char *owner; /* of that lock: a user's name */
+    const char *guest; /* name or UUID, as it was asked for */
+} ApmigAuthorizationDetails;
+
 typedef struct ApmigAuthorization ApmigAuthorization;
 
 /* @denied: (nullable): NULL is yes; else G_IO_ERROR_PERMISSION_DENIED with a sentence that names the action */
@@ -40,6 +48,7 @@ typedef void (*ApmigAuthorizationFunc)(const GError *denied, gpointer user_data)
  * apmig_authorization_new:
  * @message: whose sender is the subject; it is let into a dialogue only if the message allows it
  * @action: polkit's
+ * @details: may be told to polkit by the owner of the action alone, which apmigd's user is (org.apmigd1.policy)
  * @error: the question could not be sent
  *
  * Asks org.freedesktop.PolicyKit1.Authority.CheckAuthorization on the message's bus. @func is called once,
@@ -47,6 +56,7 @@ typedef void (*ApmigAuthorizationFunc)(const GError *denied, gpointer user_data)
  * authorization may be freed.
  */
 ApmigAuthorization *apmig_authorization_new(sd_bus_message *message, const char *action,
+                                            const ApmigAuthorizationDetails *details,
                                             ApmigAuthorizationFunc func, gpointer user_data,
                                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void apmig_authorization_free(ApmigAuthorization *authorization);

@@ -344,9 +344,32 @@ on_authorized(const GError *denied, gpointer user_data)
     apmig_authorization_free(authorization);
 }
 
+/* What is borrowed lives as long as the call, or the lock. */
+static ApmigAuthorizationDetails
+describe_request(const ApmigCall *call)
+{
+    const ApmigLock *lock =
+        call->lock_id ? apmig_server_find_living_lock(call->server, call->lock_id, NULL) : NULL;
+    ApmigAuthorizationDetails details = {0};
+
+    if (call->event.type == APMIG_EVENT_TAKE)
+        details.scope = apmig_scope_to_string(call->event.take.scope);
+    else if (call->event.type == APMIG_EVENT_PERMIT)
+        details.guest = call->event.permit.name;
+    else if (call->event.type == APMIG_EVENT_REVOKE)
+        details.guest = call->event.revoke.guest;
+    if (lock) {
+        details.scope = apmig_scope_to_string(lock->record->scope);
+        details.lock = lock->record->id;
+        details.owner = lock->record->owner_name;
+    }
+    return details;
+}
+
 void
 apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next)
 {
+    const ApmigAuthorizationDetails details = describe_request(call);
     g_autoptr(GError) error = NULL;
 
     if (call->uid == 0) {
@@ -355,7 +378,8 @@ apmig_call_authorize(ApmigCall *call, const char *action, ApmigCallFunc next)
     }
 
     call->next = next;
-    call->authorization = apmig_authorization_new(call->message, action, on_authorized, call, &error);
+    call->authorization =
+        apmig_authorization_new(call->message, action, &details, on_authorized, call, &error);
     if (!call->authorization)
         next(call, error);
 }

@@ -40,8 +40,8 @@ def on_call(_connection, _sender, _path, _interface, method, arguments, invocati
         record(cancelled=arguments.unpack()[0])
         invocation.return_value(None)
         return
-    (kind, subject), action, _details, flags, cancellation = arguments.unpack()
-    record(action=action, kind=kind, sender=subject.get("name"), interactive=bool(flags & 1), id=cancellation)
+    (kind, subject), action, details, flags, cancellation = arguments.unpack()
+    record(action=action, details=details, kind=kind, sender=subject.get("name"), interactive=bool(flags & 1), id=cancellation)
     with open(ANSWERS) as file:
         answers = json.load(file)
     answer = answers.get(action, answers.get("*", "no"))

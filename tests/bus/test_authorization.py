@@ -149,6 +149,24 @@ def test_polkit_lets_in(running, nobody, root, bus):
     assert question["interactive"] is True  # busctl allows it
 
 
+def test_polkit_is_told_what_is_asked_for(running, nobody, other, root, bus):
+    """So that a rule can tell who may lock what."""
+    polkit = bus.start_polkit("yes")
+    lock = nobody.take("04.12", "mine")
+    name = lock.rpartition("/")[2]
+    root.call(ROOT_PATH, MANAGER, "PermitMigration", "ssa{sv}", "g7", "it dies", "0")
+    nobody.call(ROOT_PATH, MANAGER, "PermitMigration", "ssa{sv}", "g8", "it dies", "0")
+    nobody.call(ROOT_PATH, MANAGER, "RevokePermit", "s", "g8")
+    nobody.release(lock)
+    lock_of_root = root.take("05.*")
+    other.release(lock_of_root, {"force": True})
+    of_nobody = {"scope": "04.0012", "lock": name, "owner": "nobody"}
+    of_root = {"scope": "05.*", "lock": lock_of_root.rpartition("/")[2], "owner": "root"}
+    assert [(question["action"].removeprefix(ACTION), question["details"]) for question in polkit.asked()] == [
+        ("take-lock", {"scope": "04.0012"}), ("permit-migration", {"guest": "g8"}), ("permit-migration", {"guest": "g8"}),
+        ("release-lock", of_nobody), ("release-others-lock", of_root), ("force-release", of_root)]
+
+
 def test_root_is_not_asked_about(running, root, bus):
     polkit = bus.start_polkit("no")
     lock = root.take()
