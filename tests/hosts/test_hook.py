@@ -62,9 +62,28 @@ def test_daemon_hung(rig, a, b, affected, unaffected):
 
 
 def test_bus_absent(rig, a, b, affected, unaffected):
+    """The gate rides on a socket of its own."""
+    take_held(b)
     b.hide(BUS)
     assert_refused(rig, affected, a, b)
     assert_passes(rig, unaffected, a, b)
+
+
+def test_way_out_of_an_apmigd_that_cannot_start(rig, a, b, affected):
+    """A lock lies on the disk, apmigd has no way to start, and the other host dies: root moves the hook away, as the README says,
+    libvirt needs no word of it, and the lock is there again with apmigd."""
+    rig.deaths_expected = True
+    lock = take_held(b)
+    b.stop_apmigd()
+    assert_refused(rig, affected, a, b)
+    b.run("mv", HOOK, "/run/")
+    try:
+        assert_passes(rig, affected, a, b)
+    finally:
+        b.run("mv", "/run/zz-apmigd", HOOK)
+    b.start_apmigd()
+    assert [found["id"] for found in b.locks()] == [lock]
+    assert_refused(rig, rig.start_guest("g2", a, scope=KEYS), a, b)
 
 
 def test_apmigctl_absent(rig, a, b, affected, unaffected):
