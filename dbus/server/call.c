@@ -349,7 +349,7 @@ static ApmigAuthorizationDetails
 describe_request(const ApmigCall *call)
 {
     const ApmigLock *lock =
-        call->lock_id ? apmig_server_find_living_lock(call->server, call->lock_id, NULL) : NULL;
+        call->lock_id ? apmig_engine_lookup_lock(apmig_core_engine(call->server->core), call->lock_id) : NULL;
     ApmigAuthorizationDetails details = {0};
 
     if (call->event.type == APMIG_EVENT_TAKE)
