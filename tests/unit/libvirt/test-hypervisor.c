@@ -275,7 +275,7 @@ world_free(World *world)
     gint64 before = g_get_monotonic_time();
 
     world->hypervisor->free(world->hypervisor);
-    g_assert_cmpint(g_get_monotonic_time() - before, <, G_USEC_PER_SEC);
+    g_assert_cmpint(g_get_monotonic_time() - before, <, 10 * G_USEC_PER_SEC); /* what hangs, hangs for ever */
     forget(world);
     while (g_main_context_iteration(NULL, FALSE))
         ;
