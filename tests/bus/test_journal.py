@@ -31,6 +31,7 @@ class Connection:
 
     def be_refused(self, times):
         """By asking for what is locked; so many at a time as the bus lets pass."""
+        self.call("ListLocks", "()")  # until it is known that this is root's, a connection may wait for few answers
         answers = []
 
         def answered(connection, result):
