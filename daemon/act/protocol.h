@@ -7,9 +7,10 @@
  */
 #pragma once
 
-#include <glib.h>
-
+#include "base/packet.h"
 #include "libvirt/actor.h"
+
+#include <glib.h>
 
 #define APMIG_ACT_VERSION 1
 
@@ -20,18 +21,12 @@
 /* Of a stamp's text: APMIG_STAMP_MAX_BYTES of guest/stamp-xml.h. */
 #define APMIG_ACT_MAX_STAMP_BYTES (256 * 1024)
 
-/* The same in every version, so that each side can name the other's. */
-typedef struct {
-    guint32 magic;
-    guint32 version;
-} ApmigActHeader;
-
 #define APMIG_ACT_REQUEST_MAGIC 0x61706d61
 #define APMIG_ACT_REPLY_MAGIC   0x61706d62
 
 /* Texts are terminated, and zero after their end. */
 typedef struct {
-    ApmigActHeader header;
+    ApmigPacketHeader header;
     guint32 verb;         /* ApmigActVerb */
     guint32 stamp_length; /* bytes that follow, without a terminator; 0 but for %APMIG_ACT_WRITE_STAMP */
     guint64 number;       /* of the asker's choice */
@@ -43,7 +38,7 @@ typedef struct {
 #define APMIG_ACT_MAX_REQUEST_BYTES (sizeof(ApmigActRequest) + APMIG_ACT_MAX_STAMP_BYTES)
 
 typedef struct {
-    ApmigActHeader header;
+    ApmigPacketHeader header;
     guint32 result;     /* ApmigActResult */
     guint32 reserved;   /* 0 */
     guint64 number;     /* of the request */

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fence/protocol.h"
 
-#include "base/error.h"
 #include "base/text.h"
 
 #include <linux/vfio.h>
 #include <string.h>
 
-#define UUID_BYTES      36
 #define MAX_PID         (1 << 22)             /* PID_MAX_LIMIT of the kernel's include/linux/threads.h */
 #define MAX_ERRNO       4095                  /* of the kernel's include/linux/err.h */
 #define MAX_FROZEN_USEC (60 * G_USEC_PER_SEC) /* far beyond the 2 s that the helper lives */
@@ -107,81 +105,33 @@ apmig_vfio_state_from_kernel(guint32 value)
 
 /* --- checking what was received ------------------------------------------------------------------ */
 
-G_GNUC_PRINTF(2, 3)
 static gboolean
-fail(GError **error, const char *format, ...)
+check_header(const ApmigPacketHeader *header, guint32 magic, gsize length, gsize size, GError **error)
 {
-    va_list args;
-
-    va_start(args, format);
-    if (error)
-        *error = g_error_new_valist(APMIG_ERROR, APMIG_ERROR_INVALID_OPTION, format, args);
-    va_end(args);
-    return FALSE;
-}
-
-/* @size: of the struct that begins with @header. The version comes first: with it the size may change. */
-static gboolean
-check_header(const ApmigFenceHeader *header, guint32 magic, gsize length, gsize size, GError **error)
-{
-    if (length < sizeof *header || header->magic != magic)
-        return fail(error, "It is nothing that apmigd and apmigd-fence say to each other.");
-    if (header->version != APMIG_FENCE_VERSION)
-        return fail(error,
-                    "It is of version %u, not %d: install apmigd and apmigd-fence of the same release.",
-                    header->version, APMIG_FENCE_VERSION);
-    return length == size ||
-           fail(error, "It has %" G_GSIZE_FORMAT " bytes, not %" G_GSIZE_FORMAT ".", length, size);
-}
-
-static gboolean
-check_number(const char *field, gint64 value, gint64 max, GError **error)
-{
-    return (value >= 0 && value <= max) ||
-           fail(error, "The field \"%s\" is out of its range, 0 to %" G_GINT64_FORMAT ".", field, max);
-}
-
-/* @size: of the array, more than @max_bytes */
-static gboolean
-check_text(const char *field, const char *array, gsize size, gsize max_bytes, GError **error)
-{
-    gsize length = strnlen(array, size);
-
-    for (gsize i = length; i < size; i++)
-        if (array[i] != '\0')
-            return fail(error, "The field \"%s\" is not zero after its end.", field);
-    return (length < size && apmig_text_is_plain(array, max_bytes)) ||
-           fail(error,
-                "The field \"%s\" is longer than %" G_GSIZE_FORMAT
-                " bytes, has control characters or is not UTF-8.",
-                field, max_bytes);
-}
-
-static gboolean
-check_uuid(const char *field, const char *array, gsize size, GError **error)
-{
-    return check_text(field, array, size, UUID_BYTES, error) &&
-           (g_uuid_string_is_valid(array) || fail(error, "The field \"%s\" is not a UUID.", field));
+    return apmig_packet_check_header(header, length, (ApmigPacketHeader){magic, APMIG_FENCE_VERSION},
+                                     "apmigd-fence", error) &&
+           apmig_packet_check_length(length, size, error);
 }
 
 /* It becomes the name of a file: libvirt allows no '/' in it either. */
 static gboolean
 check_name(const ApmigFenceRequest *request, GError **error)
 {
-    return check_text("name", request->name, sizeof request->name, APMIG_FENCE_MAX_NAME, error) &&
+    return apmig_packet_check_text("name", request->name, sizeof request->name, APMIG_FENCE_MAX_NAME,
+                                   error) &&
            ((request->name[0] && !strchr(request->name, '/')) ||
-            fail(error, "The field \"name\" is empty or has a '/', which no guest's name has."));
+            apmig_packet_fail(error, "The field \"name\" is empty or has a '/', which no guest's name has."));
 }
 
 /* What only looks may leave out the start time, or both; what acts, neither. */
 static gboolean
 check_process(const ApmigFenceRequest *request, GError **error)
 {
-    if (!check_number("pid", request->pid, MAX_PID, error))
+    if (!apmig_packet_check_number("pid", request->pid, MAX_PID, error))
         return FALSE;
     if (request->pid == 1 || (request->pid == 0 && request->start_time != 0) ||
         (!apmig_fence_verb_only_looks(request->verb) && (request->pid == 0 || request->start_time == 0)))
-        return fail(
+        return apmig_packet_fail(
             error, "A request that acts needs the pid of a QEMU and its start time: \"inspect\" tells them.");
     return TRUE;
 }
@@ -190,11 +140,11 @@ gboolean
 apmig_fence_request_check(const ApmigFenceRequest *request, gsize length, GError **error)
 {
     return check_header(&request->header, APMIG_FENCE_REQUEST_MAGIC, length, sizeof *request, error) &&
-           check_number("verb", request->verb, APMIG_N_FENCE_VERBS - 1, error) &&
-           check_number("direction", request->direction, APMIG_N_FENCE_DIRECTIONS - 1, error) &&
-           check_number("reserved", request->reserved, 0, error) &&
-           check_uuid("uuid", request->uuid, sizeof request->uuid, error) &&
-           check_uuid("device", request->device, sizeof request->device, error) &&
+           apmig_packet_check_number("verb", request->verb, APMIG_N_FENCE_VERBS - 1, error) &&
+           apmig_packet_check_number("direction", request->direction, APMIG_N_FENCE_DIRECTIONS - 1, error) &&
+           apmig_packet_check_number("reserved", request->reserved, 0, error) &&
+           apmig_packet_check_uuid("uuid", request->uuid, sizeof request->uuid, error) &&
+           apmig_packet_check_uuid("device", request->device, sizeof request->device, error) &&
            check_name(request, error) && check_process(request, error);
 }
 
@@ -202,16 +152,17 @@ gboolean
 apmig_fence_reply_check(const ApmigFenceReply *reply, gsize length, GError **error)
 {
     return check_header(&reply->header, APMIG_FENCE_REPLY_MAGIC, length, sizeof *reply, error) &&
-           check_number("result", reply->result, APMIG_FENCE_UNAVAILABLE - 1, error) &&
-           check_number("before", reply->before, APMIG_N_VFIO_STATES - 1, error) &&
-           check_number("after", reply->after, APMIG_N_VFIO_STATES - 1, error) &&
-           check_number("held_data", reply->held_data, 1, error) &&
-           check_number("driver", reply->driver, APMIG_N_DRIVERS - 1, error) &&
-           check_number("reserved", reply->reserved, 0, error) &&
-           check_number("error_number", reply->error_number, MAX_ERRNO, error) &&
-           check_number("pid", reply->pid, MAX_PID, error) &&
-           check_number("frozen_usec", reply->frozen_usec, MAX_FROZEN_USEC, error) &&
-           check_text("message", reply->message, sizeof reply->message, sizeof reply->message - 1, error);
+           apmig_packet_check_number("result", reply->result, APMIG_FENCE_UNAVAILABLE - 1, error) &&
+           apmig_packet_check_number("before", reply->before, APMIG_N_VFIO_STATES - 1, error) &&
+           apmig_packet_check_number("after", reply->after, APMIG_N_VFIO_STATES - 1, error) &&
+           apmig_packet_check_number("held_data", reply->held_data, 1, error) &&
+           apmig_packet_check_number("driver", reply->driver, APMIG_N_DRIVERS - 1, error) &&
+           apmig_packet_check_number("reserved", reply->reserved, 0, error) &&
+           apmig_packet_check_number("error_number", reply->error_number, MAX_ERRNO, error) &&
+           apmig_packet_check_number("pid", reply->pid, MAX_PID, error) &&
+           apmig_packet_check_number("frozen_usec", reply->frozen_usec, MAX_FROZEN_USEC, error) &&
+           apmig_packet_check_text("message", reply->message, sizeof reply->message,
+                                   sizeof reply->message - 1, error);
 }
 
 /* --- the outcome --------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "base/packet.h"
+
 #include <glib.h>
 
 #define APMIG_FENCE_VERSION  3
@@ -65,18 +67,12 @@ typedef enum {
 
 #define APMIG_N_FENCE_RESULTS (APMIG_FENCE_UNAVAILABLE + 1)
 
-/* The same in every version, so that each side can name the other's. */
-typedef struct {
-    guint32 magic;
-    guint32 version;
-} ApmigFenceHeader;
-
 #define APMIG_FENCE_REQUEST_MAGIC 0x61706d71
 #define APMIG_FENCE_REPLY_MAGIC   0x61706d72
 
 /* Texts are terminated, and zero after their end. One that was cut to fit its array is too long to pass the check. */
 typedef struct {
-    ApmigFenceHeader header;
+    ApmigPacketHeader header;
     guint32 verb;       /* ApmigFenceVerb */
     guint32 direction;  /* ApmigFenceDirection, as the daemon believes */
     guint32 reserved;   /* 0 */
@@ -88,7 +84,7 @@ typedef struct {
 } ApmigFenceRequest;
 
 typedef struct {
-    ApmigFenceHeader header;
+    ApmigPacketHeader header;
     guint32 result;      /* ApmigFenceResult */
     guint32 before;      /* ApmigVfioState */
     guint32 after;       /* ApmigVfioState */

@@ -78,10 +78,10 @@ test_bad_requests(void)
     g_autoptr(GByteArray) packet = make_packet(&stamp);
 
     SPOIL(&abort, header.magic, guint32, 0, "nothing that apmigd and apmigd-act say");
-    SPOIL(&abort, header.version, guint32, 2, "it is of version 2, not 1");
+    SPOIL(&abort, header.version, guint32, 2, "It is of version 2, not 1");
     SPOIL(&abort, verb, guint32, APMIG_N_ACT_VERBS, "\"verb\"");
     SPOIL(&abort, stamp_length, guint32, 1, "\"stamp_length\"");
-    SPOIL(&stamp, stamp_length, guint32, 0, "it has no stamp");
+    SPOIL(&stamp, stamp_length, guint32, 0, "It has no stamp");
     SPOIL(&stamp, stamp_length, guint32, APMIG_ACT_MAX_STAMP_BYTES + 1, "\"stamp_length\"");
     SPOIL(&stamp, stamp_length, guint32, 7, "bytes, not ");
     SPOIL(&abort, requested_at, gint64, -1, "deadline");
@@ -91,7 +91,7 @@ test_bad_requests(void)
     SPOIL(&abort, uuid[0], char, '.', "not a UUID");
     SPOIL(&abort, uuid[0], char, '\n', "control characters");
     SPOIL(&abort, uuid[38], char, 'x', "not zero after its end");
-    SPOIL(&ready, uuid[0], char, 'x', "not empty");
+    SPOIL(&ready, uuid[0], char, 'x', "longer than 0 bytes");
     g_byte_array_set_size(packet, packet->len - 1);
     assert_is_none(packet, "bytes, not ");
     g_byte_array_set_size(packet, 5);

@@ -142,8 +142,8 @@ test_header(void)
     reply.header.magic = APMIG_FENCE_REQUEST_MAGIC;
     assert_request_refused(&request, sizeof request, "nothing that apmigd and apmigd-fence say");
     assert_reply_refused(&reply, sizeof reply, "nothing that apmigd and apmigd-fence say");
-    request.header = (ApmigFenceHeader){APMIG_FENCE_REQUEST_MAGIC, 4};
-    reply.header = (ApmigFenceHeader){APMIG_FENCE_REPLY_MAGIC, 0};
+    request.header = (ApmigPacketHeader){APMIG_FENCE_REQUEST_MAGIC, 4};
+    reply.header = (ApmigPacketHeader){APMIG_FENCE_REPLY_MAGIC, 0};
     assert_request_refused(&request, sizeof request, "It is of version 4, not 3");
     assert_reply_refused(&reply, sizeof reply, "It is of version 0, not 3");
     /* another version may have another size */
