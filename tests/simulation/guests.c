@@ -429,7 +429,7 @@ guest_migrate_out(Sim *sim, Guest *guest)
 
 /* By the engine: also one of which the hook has asked and gone before the question was written. */
 static gboolean
-is_expected(const Sim *sim, const Guest *guest)
+has_record(const Sim *sim, const Guest *guest)
 {
     g_autoptr(GPtrArray) migrations = sim->engine ? apmig_engine_list_migrations(sim->engine) : NULL;
 
@@ -439,7 +439,14 @@ is_expected(const Sim *sim, const Guest *guest)
         if (!migration->outgoing && g_str_equal(migration->uuid, guest->uuid))
             return TRUE;
     }
-    return g_hash_table_contains(sim->durable_admissions, guest->uuid) || permits_have_user(sim, guest);
+    return FALSE;
+}
+
+static gboolean
+is_expected(const Sim *sim, const Guest *guest)
+{
+    return has_record(sim, guest) || g_hash_table_contains(sim->durable_admissions, guest->uuid) ||
+           permits_have_user(sim, guest);
 }
 
 /* The source has, before its guest appeared here, and tries again. */
@@ -505,6 +512,15 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
         enter(sim, migration, STAGE_ASKING, 5 * SECOND);
         actors_ask_hook(sim, guest, migration);
     }
+}
+
+void
+guest_refused(const Sim *sim, Guest *guest)
+{
+    if (has_record(sim, guest))
+        return;
+    guest->in_mask = 0;
+    guest->in_mixed = FALSE;
 }
 
 void

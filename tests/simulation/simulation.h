@@ -448,6 +448,8 @@ void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
 /* The hook is told yes. */
 void guest_let_in(Sim *sim, Guest *guest);
+/* It is told no: that it has asked is of no more use. */
+void guest_refused(const Sim *sim, Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
