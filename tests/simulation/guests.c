@@ -4,6 +4,8 @@
  */
 #include "simulation.h"
 
+#include <string.h>
+
 static void next_stage(Sim *sim, gpointer object, guint64 turn);
 
 /* --- devices --------------------------------------------------------------------------------------- */
@@ -187,6 +189,24 @@ is_idle(const Guest *guest)
            !guest->restoring;
 }
 
+/* Two that are not here are made anew with each other's name. */
+static void
+may_be_renamed(Sim *sim, Guest *guest)
+{
+    Guest *other = &sim->guests[dice_roll(&sim->dice, 0, sim->n_guests - 1)];
+    char name[sizeof(guest->name)];
+
+    if (!dice_chance(&sim->dice, sim->profile.renames) || other == guest || other->presence != GUEST_ABSENT ||
+        !is_idle(other))
+        return;
+    memcpy(name, guest->name, sizeof(name));
+    memcpy(guest->name, other->name, sizeof(name));
+    memcpy(other->name, name, sizeof(name));
+    sim_trace(sim, "guest %u is called %s now, and guest %u %s", guest->index, guest->name, other->index,
+              other->name);
+    sim_cover(sim, COVER_RENAMED);
+}
+
 void
 guest_start(Sim *sim, Guest *guest)
 {
@@ -195,6 +215,7 @@ guest_start(Sim *sim, Guest *guest)
         return;
     if (dice_chance(&sim->dice, 300))
         choose_queues(sim, guest);
+    may_be_renamed(sim, guest);
     set_presence(sim, guest, GUEST_ACTIVE);
     guest->changing = sim->connected;
     sim_trace(sim, "%s starts, queues %02x", guest->name, guest->mask);
@@ -498,6 +519,8 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
         return;
     if (!is_mistaken && guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
+    if (guest->presence == GUEST_ABSENT)
+        may_be_renamed(sim, guest);
     migration = migration_new(sim, guest, FALSE);
     migration->hookless = hookless;
     migration->as_let_in = is_mistaken;

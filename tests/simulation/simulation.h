@@ -291,6 +291,7 @@ typedef struct {
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
     guint retries, offline, restores;
+    guint renames;     /* then nothing but hints goes by names: no rule and no permit */
     guint sysfs_hangs; /* so that the queues of a device are not told */
     guint runtime_lost, state_older;
 } Profile;
@@ -824,6 +825,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(ASKED_AGAIN, "hook asks again while its guest comes in")                                               \
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
+    X(RENAMED, "guests with each other's name")                                                              \
     X(SYSFS_HANGS, "sysfs does not tell a device's queues")                                                  \
     X(SYSFS_HANGS_USES, "sysfs does not tell whether a queue is in use")                                     \
     X(FACTS_FIRST, "what a guest has is told before its job")                                                \
