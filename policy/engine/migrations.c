@@ -317,8 +317,8 @@ engine_migrations_facts_read(ApmigEngine *engine, Guest *guest)
 {
     Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
 
-    if (!outgoing || outgoing->stopped_known || outgoing->gone_since)
-        return; /* if it has ended, they are of the guest's next life */
+    if (!outgoing || outgoing->stopped_known || outgoing->gone_since || guest->job != APMIG_JOB_OUTGOING)
+        return; /* if it has ended, or may have since an earlier view, they are perhaps of the guest's next life */
     if (guest->affected == APMIG_AFFECTED_NO)
         migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
     else

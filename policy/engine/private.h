@@ -605,6 +605,8 @@ void lock_begin_round(ApmigEngine *engine, Lock *lock);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 /* What the guest does is asked once more, and libvirt has given no sign of it. */
 void engine_look_again(ApmigEngine *engine, const char *uuid);
+/* What was to be asked for is owed from when that was due, whether it could be put or not. */
+void engine_settle_owed(ApmigEngine *engine);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 

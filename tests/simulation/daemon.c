@@ -72,6 +72,8 @@ answer_hook(Sim *sim, const ApmigAction *action)
     gboolean allowed = action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed;
 
     daemon_close_caller(sim, action->reply.caller);
+    if (migration && !allowed)
+        guest_refused(sim, migration->guest);
     if (migration)
         migration_answered(sim, migration, allowed);
     if (restored && allowed)

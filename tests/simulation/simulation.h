@@ -292,6 +292,7 @@ typedef struct {
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
     guint retries, offline, restores;
+    guint renames;     /* then nothing but hints goes by names: no rule and no permit */
     guint sysfs_hangs; /* so that the queues of a device are not told */
     guint runtime_lost, state_older;
 } Profile;
@@ -450,6 +451,8 @@ void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
 /* The hook is told yes. */
 void guest_let_in(Sim *sim, Guest *guest);
+/* It is told no: that it has asked is of no more use. */
+void guest_refused(const Sim *sim, Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
@@ -826,6 +829,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
     X(LOOKED, "guest seen being saved")                                                                      \
+    X(RENAMED, "guests with each other's name")                                                              \
     X(SYSFS_HANGS, "sysfs does not tell a device's queues")                                                  \
     X(SYSFS_HANGS_USES, "sysfs does not tell whether a queue is in use")                                     \
     X(FACTS_FIRST, "what a guest has is told before its job")                                                \
