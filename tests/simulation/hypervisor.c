@@ -199,7 +199,8 @@ note_migration(Sim *sim, const Question *question)
     migration->told_incarnation = sim->incarnation;
     migration->told_at = merged ? sim->now - 1 : sim->now;
     migration->merged = merged;
-    migration->steps = merged ? 1 : 0;
+    /* One that the helper's look has shown may have had a step before. */
+    migration->steps = merged || migration->step_incarnation == sim->incarnation;
 }
 
 static void

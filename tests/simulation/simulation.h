@@ -81,7 +81,8 @@ typedef struct {
     guint told_incarnation;
     gboolean merged; /* the engine cannot tell it from the one before */
     guint steps;
-    guint may_count; /* breaches that it explains, if it is one */
+    guint step_incarnation; /* of the last of them */
+    guint may_count;        /* breaches that it explains, if it is one */
 } Migration;
 
 /* A guest's mediated device, as its driver has it and as QEMU believes it to be. */
