@@ -24,7 +24,10 @@ static void
 hang(void)
 {
     const char *end = g_getenv("APMIGD_FAILPOINT_END");
+    g_autofree char *hangs = g_strconcat(end ? end : "", ".hangs", NULL);
 
+    if (end)
+        (void)g_file_set_contents(hangs, "", 0, NULL);
     while (!end || !g_file_test(end, G_FILE_TEST_EXISTS))
         g_usleep(LOOK_AGAIN_USEC);
 }

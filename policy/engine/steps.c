@@ -154,24 +154,48 @@ migration_begin_steps_anew(Migration *migration)
     }
 }
 
+/* What was under way when the migration ended is told how it came out. */
+static void
+publish_ended(ApmigEngine *engine, const Migration *migration)
+{
+    if (migration->pub.phase == APMIG_MIGRATION_ENDED)
+        engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
+}
+
+/* Of those that have ended as well. Returns: the migration whose
+ * step @op is, or %NULL; *@ret_step is which. */
+static Migration *
+find_asked(const ApmigEngine *engine, guint64 op, ApmigStep *ret_step)
+{
+    const GPtrArray *lists[] = {engine->migrations, engine->ended_migrations};
+
+    for (guint list = 0; op && list < G_N_ELEMENTS(lists); list++)
+        for (guint i = 0; i < lists[list]->len; i++) {
+            Migration *migration = g_ptr_array_index(lists[list], i);
+
+            for (guint step = 0; step < APMIG_N_STEPS; step++)
+                if (migration->steps[step].op == op) {
+                    *ret_step = (ApmigStep)step;
+                    return migration;
+                }
+        }
+    return NULL;
+}
+
 void
 engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
 {
-    guint64 op = event->step.op;
+    ApmigStep step;
+    Migration *migration = find_asked(engine, event->step.op, &step);
 
-    for (guint i = 0; op && i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
-
-        for (guint step = 0; step < APMIG_N_STEPS; step++) {
-            if (migration->steps[step].op != op)
-                continue;
-            if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
-                note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
-            step_answered(engine, migration, (ApmigStep)step, event->step.outcome, event->step.message);
-            engine_look_again(engine, migration->pub.uuid);
-            return;
-        }
-    }
+    if (!migration)
+        return;
+    if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
+        note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
+    step_answered(engine, migration, step, event->step.outcome, event->step.message);
+    publish_ended(engine, migration);
+    if (migration->pub.phase != APMIG_MIGRATION_ENDED)
+        engine_look_again(engine, migration->pub.uuid);
 }
 
 void
@@ -181,19 +205,26 @@ engine_steps_changed(ApmigEngine *engine, const char *trouble)
     engine->step_trouble = g_strdup(trouble);
 }
 
+static void
+lose_abort(ApmigEngine *engine, Migration *migration)
+{
+    StepState *state = &migration->steps[APMIG_STEP_LIBVIRT_ABORT];
+
+    if (!state->op)
+        return;
+    step_answered(engine, migration, APMIG_STEP_LIBVIRT_ABORT, APMIG_STEP_FAILED,
+                  "the connection to libvirt was lost");
+    state->again_at = engine->now;
+    publish_ended(engine, migration);
+}
+
 void
 engine_steps_lost(ApmigEngine *engine)
 {
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
-        StepState *state = &migration->steps[APMIG_STEP_LIBVIRT_ABORT];
-
-        if (!state->op)
-            continue;
-        step_answered(engine, migration, APMIG_STEP_LIBVIRT_ABORT, APMIG_STEP_FAILED,
-                      "the connection to libvirt was lost");
-        state->again_at = engine->now;
-    }
+    for (guint i = 0; i < engine->migrations->len; i++)
+        lose_abort(engine, g_ptr_array_index(engine->migrations, i));
+    for (guint i = 0; i < engine->ended_migrations->len; i++)
+        lose_abort(engine, g_ptr_array_index(engine->ended_migrations, i));
 }
 
 /* --- what is due --------------------------------------------------------------------------------- */
@@ -210,7 +241,6 @@ is_known_to_be_affected(const ApmigEngine *engine, const Migration *migration)
     return migration->pub.scope_known;
 }
 
-/* Whether the guest's QEMU is thought to be there. */
 /* In this view: in one that has just begun its migration may be over, whatever is told of the guest before its job. */
 static gboolean
 is_told_to_leave(const Migration *migration, const Guest *guest)
@@ -218,6 +248,7 @@ is_told_to_leave(const Migration *migration, const Guest *guest)
     return guest->job == APMIG_JOB_OUTGOING || (migration->switches && guest->suspended);
 }
 
+/* Whether the guest's QEMU is thought to be there. */
 static gboolean
 is_in_progress(const ApmigEngine *engine, const Migration *migration)
 {

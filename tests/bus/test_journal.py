@@ -31,7 +31,6 @@ class Connection:
 
     def be_refused(self, times):
         """By asking for what is locked; so many at a time as the bus lets pass."""
-        self.call("ListLocks", "()")  # until it is known that this is root's, a connection may wait for few answers
         answers = []
 
         def answered(connection, result):
@@ -41,10 +40,12 @@ class Connection:
                 answers.append(error.message)
 
         for number in range(times):
+            # Until it is known that this is root's, a connection may wait for few answers.
+            at_a_time = AT_A_TIME if answers else 1
             self.connection.call(rig.NAME, rig.ROOT_PATH, rig.MANAGER, "TakeLock",
                                  GLib.Variant("(ssa{sv})", ("04.*", "AES rotation", {})), None, Gio.DBusCallFlags.NONE,
                                  1000 * rig.LIMIT, None, answered)
-            while number - len(answers) >= AT_A_TIME:
+            while number + 1 - len(answers) >= at_a_time:
                 GLib.MainContext.default().iteration(True)
         while len(answers) < times:
             GLib.MainContext.default().iteration(True)

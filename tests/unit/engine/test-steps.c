@@ -581,6 +581,40 @@ test_records_are_merged_and_bounded(void)
     end(&story);
 }
 
+/* The migration may end before what ends it has answered: it is told then. */
+static void
+test_step_outlives_its_migration(void)
+{
+    const ApmigMigration *migration;
+    guint64 abort_op, fence_op;
+    Story story;
+
+    begin(&story);
+    leave(&story);
+    abort_op = expect_step(&story, APMIG_STEP_LIBVIRT_ABORT, TRUE);
+    fence_op = expect_step(&story, APMIG_STEP_VFIO_STATE, TRUE);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_HINT, .hint = {G1, NULL}});
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    migration = apmig_engine_lookup_migration(story.engine, "5708_1");
+    g_assert_cmpint(migration->phase, ==, APMIG_MIGRATION_ENDED);
+    g_assert_cmpint(((ApmigStepRecord *)g_ptr_array_index(migration->steps, 1))->outcome, ==,
+                    APMIG_STEP_RUNNING);
+    g_ptr_array_set_size(story.actions, 0);
+
+    finished(&story, fence_op, APMIG_STEP_REQUESTED);
+    g_assert_cmpint(((ApmigStepRecord *)g_ptr_array_index(migration->steps, 1))->outcome, ==,
+                    APMIG_STEP_REQUESTED);
+    apmig_action_free(expect(&story, APMIG_ACTION_PUBLISH_MIGRATION));
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"gone"}});
+    g_assert_cmpint(((ApmigStepRecord *)g_ptr_array_index(migration->steps, 0))->outcome, ==,
+                    APMIG_STEP_FAILED);
+    apmig_action_free(expect(&story, APMIG_ACTION_PUBLISH_MIGRATION));
+    finished(&story, abort_op, APMIG_STEP_REQUESTED); /* it is known how it came out */
+    g_assert_cmpint(((ApmigStepRecord *)g_ptr_array_index(migration->steps, 0))->outcome, ==,
+                    APMIG_STEP_FAILED);
+    end(&story);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -606,5 +640,6 @@ main(int argc, char **argv)
     g_test_add_func("/engine/missing-helper", test_missing_helper_does_not_stop_the_abort);
     g_test_add_func("/engine/fenced-without-libvirt", test_source_is_fenced_without_libvirt);
     g_test_add_func("/engine/step-records", test_records_are_merged_and_bounded);
+    g_test_add_func("/engine/step-outlives-its-migration", test_step_outlives_its_migration);
     return g_test_run();
 }

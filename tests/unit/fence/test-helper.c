@@ -162,6 +162,16 @@ make_end(const Fixture *f)
     write_file(end, "");
 }
 
+static void
+await_hang(const Fixture *f)
+{
+    g_autofree char *hangs = path_of(f, "end.hangs");
+
+    for (int i = 0; i < 10000 && !g_file_test(hangs, G_FILE_TEST_EXISTS); i++)
+        g_usleep(1000);
+    g_assert_true(g_file_test(hangs, G_FILE_TEST_EXISTS));
+}
+
 /* It was so a moment ago; it is what is found in the freeze that counts. */
 static void
 test_moves_on(void)
@@ -174,7 +184,7 @@ test_moves_on(void)
     f.failpoint = "hang:qemu-to-be-frozen";
     start_helper(&f);
     g_assert_cmpint(send(f.connection, &f.request, sizeof f.request, MSG_NOSIGNAL), >, 0);
-    g_usleep(300 * 1000);
+    await_hang(&f);
     unset_descriptor(&f, GUEST_SESSION_FD);
     make_end(&f);
     g_assert_cmpint(recv(f.connection, &f.reply, sizeof f.reply, 0), ==, sizeof f.reply);
@@ -216,7 +226,7 @@ test_late_stop_is_taken_back(void)
 
     set_up(&f);
     be_loading(&f);
-    f.device[0]->set_msec = 1500;
+    f.device[0]->set_msec = 4000; /* three seconds to end the session in */
     send_packet(&f, &f.request, sizeof f.request);
     g_assert_cmpint(f.reply.result, ==, APMIG_FENCE_FAILED);
     g_assert_cmpint(f.reply.error_number, ==, ETIMEDOUT);
