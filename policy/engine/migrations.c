@@ -277,15 +277,27 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     engine_use_permit(engine, migration, guest->name);
 }
 
+/* Returns: (nullable): a migration that is known by what it took along alone; %NULL: that is not known, or is nothing. */
+static Migration *
+new_leaving(ApmigEngine *engine, const Guest *guest)
+{
+    g_autoptr(ApmigScope) scope = guest_leaving_scope(guest);
+
+    return scope ? migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, scope,
+                                 (const char *const *)guest->devices)
+                 : NULL;
+}
+
 void
 engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *where)
 {
     g_autofree char *message = g_strdup_printf(
         "memory was sent, to another host or into a file, and it was over before libvirt told which; %s",
         where);
-    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
-                                         guest->scope, (const char *const *)guest->devices);
+    Migration *migration = new_leaving(engine, guest);
 
+    if (!migration)
+        return;
     migration->began_after = guest->clear_token;
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);
@@ -295,15 +307,16 @@ engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *wher
 void
 engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest)
 {
-    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
-                                         guest->scope, (const char *const *)guest->devices);
+    g_autoptr(ApmigScope) scope = guest_leaving_scope(guest);
+    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, scope,
+                                         (const char *const *)guest->devices);
 
     migration->began_after = guest->clear_token;
     migration->seen_token = engine->last_token;
     migration->iterated = guest->sent;
     migration->switches = TRUE;
     migration->memory_sent = TRUE;
-    guest->sending = guest->sent = FALSE; /* it is known now to where */
+    guest_forget_sending(guest); /* it is known now to where */
     engine_log(
         engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration,
         "guest %s migrates out: libvirt has told that it was stopped for its switchover, and its device is "
@@ -325,6 +338,19 @@ engine_migrations_facts_read(ApmigEngine *engine, Guest *guest)
         follow_scope(engine, outgoing, guest);
 }
 
+/* Whether the memory that was sent is not of a migration that the answer shows, nor went into a file. A device keeps its
+ * queues while its guest migrates. */
+static gboolean
+is_of_an_earlier_migration(const Guest *guest, ApmigToken token)
+{
+    if (!guest->sent || token <= guest->sending_token)
+        return FALSE;
+    if (guest->job != APMIG_JOB_OUTGOING)
+        return guest->job == APMIG_JOB_NONE;
+    return guest->sent_scope &&
+           (guest->affected == APMIG_AFFECTED_NO || !apmig_scope_is_within(guest->sent_scope, guest->scope));
+}
+
 void
 engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
 {
@@ -343,14 +369,13 @@ engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *
         migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
         return;
     }
+    if (!outgoing && is_of_an_earlier_migration(guest, event->answered.token))
+        engine_migrations_guest_sent(engine, guest, "the guest is here");
     if (outgoing) {
         follow_scope(engine, outgoing, guest);
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);
-    } else if (guest->job == APMIG_JOB_NONE && guest->sent && event->answered.token > guest->sending_token &&
-               guest->affected == APMIG_AFFECTED_YES) {
-        engine_migrations_guest_sent(engine, guest, "the guest is here");
     }
 }
 
@@ -381,12 +406,10 @@ engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const cha
 void
 engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown)
 {
-    Migration *migration;
+    Migration *migration = new_leaving(engine, guest);
 
-    if (guest->affected != APMIG_AFFECTED_YES)
+    if (!migration)
         return;
-    migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, guest->scope,
-                              (const char *const *)guest->devices);
     migration->began_after = guest->clear_token;
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);

@@ -172,6 +172,7 @@ typedef struct {
     gboolean sending;       /* memory leaves, and it is not known to where */
     gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
+    ApmigScope *sent_scope;     /* (nullable) with @sent: what it was known to have when memory left */
     gboolean suspended;         /* for a switchover */
     gint64 suspended_at;        /* boot time; with that */
     ApmigToken suspended_token; /* questions above it were put after that */
@@ -678,5 +679,10 @@ gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 void guest_forget_facts(Guest *guest, ApmigToken token);
 /* Memory leaves, to another host or into a file: which of them is asked for. */
 void guest_note_sending(const ApmigEngine *engine, Guest *guest);
+/* It is known where it went. */
+void guest_forget_sending(Guest *guest);
+/* What it is known to have, and to have had when memory of it left: its device may have been given other queues since.
+ * Returns: (transfer full) (nullable): %NULL: nothing */
+ApmigScope *guest_leaving_scope(const Guest *guest);
 /* Whether what a guest with these queues does is asked for. */
 gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

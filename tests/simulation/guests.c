@@ -227,8 +227,7 @@ guest_stop(Sim *sim, Guest *guest)
 {
     if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
         return;
-    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
-        truth_may_count(guest->told.migration); /* nobody has seen it stay */
+    truth_guest_was_not_seen_to_stay(guest);
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s stops", guest->name);
     hypervisor_tell(sim, dice_chance(&sim->dice, 800) ? NEWS_STOPPED : NEWS_STOPPED_LOST, guest);
@@ -333,6 +332,7 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
     hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_JOB_SAVED : NEWS_HINT, guest);
     if (!saved)
         return;
+    truth_guest_was_not_seen_to_stay(guest);
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s is saved", guest->name);
     sim_cover(sim, COVER_SAVED);

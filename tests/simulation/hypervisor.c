@@ -578,8 +578,8 @@ forget_told(Sim *sim)
         truth_forget_sent(guest);
         if (guest->migration)
             truth_may_count(guest->migration);
-        else if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
-            truth_may_count(guest->told.migration); /* nobody has seen it stay */
+        else
+            truth_guest_was_not_seen_to_stay(guest);
         if (guest->told.asked_at)
             guest->before = guest->told;
         guest->told = (Told){0};

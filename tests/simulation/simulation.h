@@ -669,6 +669,8 @@ void truth_guest_sends(Sim *sim, const Migration *migration);
 void truth_forget_sent(Guest *guest);
 /* @migration may be counted under a lock, or counted once more: nobody can know what becomes of it. */
 void truth_may_count(Migration *migration);
+/* It stops, or is forgotten, when the last that was told of it was that it migrates out. */
+void truth_guest_was_not_seen_to_stay(const Guest *guest);
 /* Before the engine is told how the guest went: it need not remember it any more. */
 void truth_guest_stops(Sim *sim, const Guest *guest);
 /* The daemon dies: what it had not written is not known any more. */

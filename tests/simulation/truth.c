@@ -42,6 +42,8 @@ truth_guest_sends(Sim *sim, const Migration *migration)
 {
     Guest *guest = migration->guest;
 
+    if (guest->presence != GUEST_ACTIVE)
+        return; /* it was counted when it left */
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
 
@@ -60,6 +62,13 @@ void
 truth_may_count(Migration *migration)
 {
     migration->may_count++;
+}
+
+void
+truth_guest_was_not_seen_to_stay(const Guest *guest)
+{
+    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
+        truth_may_count(guest->told.migration);
 }
 
 void
