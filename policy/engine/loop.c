@@ -139,17 +139,24 @@ forget_ended(ApmigEngine *engine)
 }
 
 static void
-publish(ApmigEngine *engine)
+publish_migrations(ApmigEngine *engine, const GPtrArray *migrations)
 {
-    const char *view = apmig_engine_view_state(engine);
-
-    for (guint i = 0; i < engine->migrations->len; i++) {
-        Migration *migration = g_ptr_array_index(engine->migrations, i);
+    for (guint i = 0; i < migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(migrations, i);
 
         if (migration->dirty)
             engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
         migration->dirty = FALSE;
     }
+}
+
+static void
+publish(ApmigEngine *engine)
+{
+    const char *view = apmig_engine_view_state(engine);
+
+    publish_migrations(engine, engine->migrations);
+    publish_migrations(engine, engine->ended_migrations);
     engine_publish_locks(engine);
     engine_publish_permits(engine);
     if (!g_str_equal(view, engine->published_view))

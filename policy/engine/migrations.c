@@ -75,6 +75,7 @@ migration_end(ApmigEngine *engine, Migration *migration, const char *result, con
                apmig_migration_direction(&migration->pub), migration->pub.guest, result, *message ? ": " : "",
                message);
     engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
+    migration->dirty = FALSE;
     if (!migration->pub.outgoing) {
         ApmigAction *action = engine_act(engine, APMIG_ACTION_REMOVE_ADMISSION);
 

@@ -154,15 +154,7 @@ migration_begin_steps_anew(Migration *migration)
     }
 }
 
-/* What was under way when the migration ended is told how it came out. */
-static void
-publish_ended(ApmigEngine *engine, const Migration *migration)
-{
-    if (migration->pub.phase == APMIG_MIGRATION_ENDED)
-        engine_publish(engine, APMIG_ACTION_PUBLISH_MIGRATION, migration->pub.id);
-}
-
-/* Of those that have ended as well. Returns: the migration whose
+/* What was under way when the migration ended is told how it came out. Returns: the migration whose
  * step @op is, or %NULL; *@ret_step is which. */
 static Migration *
 find_asked(const ApmigEngine *engine, guint64 op, ApmigStep *ret_step)
@@ -193,7 +185,6 @@ engine_step_finished(ApmigEngine *engine, const ApmigEvent *event)
     if (step != APMIG_STEP_LIBVIRT_ABORT && !migration->steps[step].outdated)
         note_qemu(engine, migration, event->step.qemu, event->step.state_is_vain);
     step_answered(engine, migration, step, event->step.outcome, event->step.message);
-    publish_ended(engine, migration);
     if (migration->pub.phase != APMIG_MIGRATION_ENDED)
         engine_look_again(engine, migration->pub.uuid);
 }
@@ -215,7 +206,6 @@ lose_abort(ApmigEngine *engine, Migration *migration)
     step_answered(engine, migration, APMIG_STEP_LIBVIRT_ABORT, APMIG_STEP_FAILED,
                   "the connection to libvirt was lost");
     state->again_at = engine->now;
-    publish_ended(engine, migration);
 }
 
 void
