@@ -187,8 +187,8 @@ settle(ApmigEngine *engine)
     engine_settle_view(engine);
     engine_settle_looks(engine);
     engine_settle_stamps(engine);
+    forget_ended(engine); /* before: what is forgotten is not looked up any more */
     publish(engine);
-    forget_ended(engine);
 }
 
 void

@@ -249,6 +249,18 @@ class Host:
         wait_for(lambda: self.virsh("uri", check=False, timeout=20).returncode == 0, f"libvirtd on {self.name}",
                  timeout, 0.1)
 
+    def watch_events(self, name):
+        """Follows what libvirt tells of its guests. @name: of an active one, whose title is set until the first event has come:
+        virsh does not say when it has registered for them."""
+        watcher = self.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
+
+        def told():
+            self.virsh("desc", name, "--live", "--title", "watched")
+            return "metadata-change" in watcher.output
+
+        wait_for(told, "libvirt's events to be followed", interval=0.1)
+        return watcher
+
     def virsh(self, *argv, **options):
         return self.run("virsh", "-q", "-c", "qemu:///system", *argv, **options)
 

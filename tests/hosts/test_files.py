@@ -36,7 +36,7 @@ def test_guest_that_is_saved(rig, a, job):
 def test_guest_that_goes_on(rig, a):
     guest = rig.start_guest("g1", a, scope=KEYS)
     lock = take_held(a)
-    watcher = a.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
+    watcher = a.watch_events(guest.name)
     for number, job in enumerate(STAYING, 1):
         a.virsh(*STAYING[job])
         wait_for(lambda: watcher.output.count("iteration: '1'") == number, f"libvirt to tell of memory sent for a {job}")

@@ -54,7 +54,7 @@ def test_outgoing_is_refused_during_begin(rig, a, b, record_property):
     """No memory is sent: libvirt announces the first pass over it with an event, which never comes."""
     guest = rig.start_guest("g1", a, scope=KEYS)
     lock = take_held(a)
-    watcher = a.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
+    watcher = a.watch_events(guest.name)
     refused = 0
     for _ in range(TRIES):
         before = watcher.output.count("migration-iteration")

@@ -42,7 +42,7 @@ def test_abort_during_begin(rig, a, b):
     """The destination still asks its hooks: the abort is remembered, and no memory is sent."""
     guest = rig.start_guest("g1", a, scope=KEYS)
     reached = slow_hook(b, "migrate")
-    watcher = a.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
+    watcher = a.watch_events(guest.name)
     migration = rig.migrate(guest, a, b, bandwidth=1)
     wait_for(reached, "the destination to ask its hooks")
     take = a.take(timeout_usec=60000000)

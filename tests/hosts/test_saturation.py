@@ -60,7 +60,7 @@ def test_no_worker_is_left(rig, a, b, hung):
     lock = take_held(a)
     a.set_workers(2, 2)
     keep_busy(a, hung, 1)
-    watcher = a.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
+    watcher = a.watch_events(guest.name)
     migration = rig.migrate(guest, a, b, bandwidth=1)
     wait_for(lambda: "migration-iteration" in watcher.output, "libvirt to tell of it")
     wait_for(lambda: lock_state(a, lock) in ("unproven", "breached"), "the lock to be doubted", UNPROVEN_WITHIN)

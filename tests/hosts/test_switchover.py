@@ -27,9 +27,9 @@ def test_cancelled_at_switchover(rig, a, b, record_property):
     comes in time is a matter of milliseconds; what it counts is not."""
     b.hide_hook()
     lock = take_held(a)
-    watcher = a.spawn("virsh", "-c", "qemu:///system", "event", "--all", "--loop")
     for number in range(1, TRIES + 1):
         guest = rig.start_guest(f"g{number}", a, scope=KEYS)
+        watcher = a.watch_events(guest.name) if number == 1 else watcher
         stayed = cancel_at_switchover(rig, guest, a, b)
         wait_state(a, lock, "held")
         assert_at_rest(rig, guest, a if stayed else b)
@@ -37,5 +37,5 @@ def test_cancelled_at_switchover(rig, a, b, record_property):
         if stayed:
             break
     record_property("tries until one was cancelled at its switchover:", f"{number} {stayed}")
-    assert not stayed or watcher.output.count("Resumed") > number  # once when it booted
+    assert not stayed or watcher.output.count("Resumed") >= number  # each but the first when it booted as well
     assert not any("migrates in" in line or "has come in" in line for line in a.apmigd_log().splitlines())
