@@ -44,6 +44,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_forget_inquiries(engine, event->caller);
         engine_forget_permit_callers(engine, event->caller);
         engine_caller_gone(engine, event->caller);
+        engine_admission_caller_gone(engine, event->caller);
         break;
     case APMIG_EVENT_ADMIT:
         engine_admit(engine, event);

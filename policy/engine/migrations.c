@@ -7,8 +7,6 @@
 /* libvirt's event of how a guest stopped and the answer that it is gone travel on different paths: how long the
  * event may come later. */
 #define STOP_EVENT_GRACE_USEC (200 * 1000)
-/* The hook is the last of libvirt's scripts, and ends with its answer: when what it was asked for has begun or failed. */
-#define HOOK_GONE_USEC G_USEC_PER_SEC
 
 void
 migration_free(Migration *migration)
@@ -451,8 +449,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
         migration->expiry_token = engine->last_token;
         engine_hurry(engine);
     }
-    if (migration->granted_at && !migration->settled_token && migration->admitted_until &&
-        engine->now >= migration->granted_at + HOOK_GONE_USEC) {
+    if (migration->granted_at && !migration->hook && !migration->settled_token && migration->admitted_until) {
         migration->settled_token = engine->last_token;
         engine_look_again(engine, migration->pub.uuid);
     }
@@ -468,8 +465,6 @@ migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
         engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
     if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
         engine_earlier(&deadline, migration->admitted_until);
-    if (migration->granted_at && !migration->settled_token && migration->admitted_until)
-        engine_earlier(&deadline, migration->granted_at + HOOK_GONE_USEC);
     engine_earlier(&deadline, migration_next_step(engine, migration));
     return deadline;
 }

@@ -131,8 +131,9 @@ typedef struct {
         was_resting; /* in: its guest was active here, or may have been, at the newest yes: that it is says nothing */
     gboolean restored; /* in: the yes was given by an earlier run: no QEMU is bound to it */
     gint64 granted_at; /* boot time of the newest yes; 0: not given yet */
+    ApmigCaller hook;  /* who was told the newest yes, and is still connected; 0: it has gone */
     ApmigToken
-        settled_token; /* questions above it were put when the hook of the newest yes was long gone; 0: it is not */
+        settled_token; /* questions above it were put when the hook of the newest yes had gone; 0: it has not */
     ApmigToken
         defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
@@ -202,6 +203,7 @@ typedef struct {
     ApmigScope *scope;
     GHashTable *device_map; /* (nullable) */
     gboolean permitted;     /* it uses a permit */
+    gboolean gone;          /* the caller has */
 } PendingAdmission;
 
 /* A question that a reading answers which begins after it. */
@@ -287,6 +289,7 @@ void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 
 /* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
+void engine_admission_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 

@@ -568,6 +568,8 @@ appearance_delay(Sim *sim)
 void
 migration_answered(Sim *sim, Migration *migration, gboolean allowed)
 {
+    ApmigCaller caller = migration->caller;
+
     if (migration->stage != STAGE_ASKING)
         return;
     migration->caller = 0;
@@ -576,6 +578,7 @@ migration_answered(Sim *sim, Migration *migration, gboolean allowed)
     else {
         migration->offline = dice_chance(&sim->dice, sim->profile.offline);
         migration->never = migration->offline || dice_chance(&sim->dice, 100);
+        daemon_hook_ends(sim, caller);
         enter(sim, migration, STAGE_ALLOWED,
               migration->never && dice_chance(&sim->dice, 500) ? sim->policy->admission_usec + 5 * SECOND
                                                                : appearance_delay(sim));

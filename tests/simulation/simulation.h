@@ -561,6 +561,8 @@ void daemon_close_caller(Sim *sim, ApmigCaller number);
 Caller *daemon_find_caller(Sim *sim, ApmigCaller number);
 /* The client of an open request disconnects. */
 void daemon_caller_gone(Sim *sim, ApmigCaller number);
+/* The hook that was told yes ends: at once, unless something holds it up. */
+void daemon_hook_ends(Sim *sim, ApmigCaller number);
 
 /* --- actors.c -------------------------------------------------------------------------------------- */
 
