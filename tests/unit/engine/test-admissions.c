@@ -206,6 +206,7 @@ test_guest_that_was_here_before_the_yes(void)
     answer_all(&story, APMIG_JOB_NONE);
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    hook_ends(&story, 2);
     live(&story, 59 * G_USEC_PER_SEC, APMIG_JOB_NONE);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
@@ -258,6 +259,25 @@ test_offline_migration_ends_with_its_definition(void)
 }
 
 /* A list that was asked for before the guest was defined, or before its time was over, says nothing of what follows. */
+/* Of a guest that was here before. */
+static void
+test_admission_ends_by_no_older_answer(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    news(&story, APMIG_NEWS_STARTED);
+    listed(&story, 1);
+    news(&story, APMIG_NEWS_STOPPED);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    end(&story);
+}
+
 static void
 test_admission_ends_by_no_older_list(void)
 {
@@ -413,6 +433,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
     g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
+    g_test_add_func("/engine/no-older-answer", test_admission_ends_by_no_older_answer);
     g_test_add_func("/engine/no-older-list", test_admission_ends_by_no_older_list);
     g_test_add_func("/engine/offline-and-another", test_offline_migration_and_another);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);
