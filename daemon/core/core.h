@@ -62,7 +62,8 @@ gboolean apmig_core_start(ApmigCore *core, GError **error);
 
 /*
  * @func is called once, later, never from within the call, unless the core is freed before. The number returned is the
- * caller's: after apmig_core_caller_gone() @func is not called any more.
+ * caller's: after apmig_core_caller_gone() @func is not called any more. Of a caller that was let in a guest the engine wants to
+ * know that it has gone after its answer as well.
  */
 void apmig_core_caller_gone(ApmigCore *core, ApmigCaller caller);
 

@@ -98,6 +98,8 @@ apmig_peer_gone(ApmigPeer *peer)
 
     while ((call = find_call_of(peer)))
         apmig_call_free(call);
+    for (guint i = 0; i < peer->followed->len; i++)
+        apmig_core_caller_gone(bus->server->core, g_array_index(peer->followed, ApmigCaller, i));
     if (peer->name)
         g_hash_table_remove(bus->server->peers, peer->name);
     else

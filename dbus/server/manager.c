@@ -126,6 +126,8 @@ reply_admit(ApmigCall *call, gboolean allowed, const char *reason, GHashTable *d
 static void
 admitted(ApmigCall *call, const ApmigAction *answer)
 {
+    if (answer->reply.allowed)
+        apmig_peer_follow(call->peer, answer->reply.caller);
     reply_admit(call, answer->reply.allowed, answer->reply.message, answer->reply.device_map);
 }
 

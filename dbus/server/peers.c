@@ -6,6 +6,8 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#define FOLLOWED_MAX 1024 /* the hook asks once on a connection */
+
 ApmigPeer *
 apmig_peer_new(ApmigBus *bus, const char *name)
 {
@@ -14,6 +16,7 @@ apmig_peer_new(ApmigBus *bus, const char *name)
     peer->bus = bus;
     peer->name = g_strdup(name);
     g_queue_init(&peer->waiting);
+    peer->followed = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     return peer;
 }
 
@@ -22,8 +25,19 @@ apmig_peer_free(ApmigPeer *peer)
 {
     sd_bus_slot_unref(peer->question);
     g_queue_clear(&peer->waiting);
+    g_array_unref(peer->followed);
     g_free(peer->name);
     g_free(peer);
+}
+
+void
+apmig_peer_follow(ApmigPeer *peer, ApmigCaller caller)
+{
+    if (peer->followed->len >= FOLLOWED_MAX) {
+        apmig_core_caller_gone(peer->bus->server->core, g_array_index(peer->followed, ApmigCaller, 0));
+        g_array_remove_index(peer->followed, 0);
+    }
+    g_array_append_val(peer->followed, caller);
 }
 
 ApmigPeer *

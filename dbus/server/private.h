@@ -79,7 +79,8 @@ struct ApmigPeer {
     guint32 pid; /* 0: not known */
     sd_bus_slot *question;
     ApmigPeerFunc identified_func;
-    GQueue waiting; /* of ApmigCall: those that wait for the answer, as they came */
+    GQueue waiting;   /* of ApmigCall: those that wait for the answer, as they came */
+    GArray *followed; /* of ApmigCaller: answered, and the core is told when the peer has gone */
 };
 
 /* Returns: (transfer full): one of @bus, whose it is nobody knows yet. @name: (nullable): see above */
@@ -88,6 +89,9 @@ void apmig_peer_free(ApmigPeer *peer);
 
 /* Returns: (transfer none) (nullable): who sent @message; NULL: it does not say. */
 ApmigPeer *apmig_peer_of(ApmigServer *server, sd_bus_message *message);
+
+/* The core is told when @peer, which has been answered as @caller, has gone; of the oldest of very many at once. */
+void apmig_peer_follow(ApmigPeer *peer, ApmigCaller caller);
 
 /* Asks the bus whose @peer is, unless that is being asked. @func: called later. Returns: negative errno on failure. */
 int apmig_peer_identify(ApmigPeer *peer, ApmigPeerFunc func);

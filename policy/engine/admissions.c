@@ -206,6 +206,26 @@ engine_admit(ApmigEngine *engine, const ApmigEvent *event)
     begin_admission(engine, event, scope, check->device);
 }
 
+/* The hook is the last of libvirt's scripts, and ends with its answer: what it was told counts from then on. */
+void
+engine_admission_caller_gone(ApmigEngine *engine, ApmigCaller caller)
+{
+    for (guint i = 0; i < engine->pending->len; i++) {
+        PendingAdmission *pending = g_ptr_array_index(engine->pending, i);
+
+        pending->gone |= pending->caller == caller;
+    }
+    for (guint i = 0; i < engine->migrations->len; i++) {
+        Migration *migration = g_ptr_array_index(engine->migrations, i);
+
+        if (migration->hook != caller)
+            continue;
+        migration->hook = 0;
+        if (migration->granted_at && migration->admitted_until && !migration->expiry_token)
+            migration->admitted_until = engine->now + migration->settings.admission_usec;
+    }
+}
+
 static PendingAdmission *
 steal_pending(ApmigEngine *engine, guint64 op)
 {
@@ -238,6 +258,7 @@ grant(ApmigEngine *engine, Migration *migration, const PendingAdmission *pending
 
     migration->grants++;
     migration->granted_at = engine->now;
+    migration->hook = pending->gone ? 0 : pending->caller;
     migration->settled_token = migration->defined_token = 0;
     migration->admitted_until = engine->now + migration->settings.admission_usec;
     reply = reply_admit(engine, pending->caller, TRUE, "");

@@ -221,7 +221,7 @@ guest_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *event)
     if (guest->job == APMIG_JOB_NONE || guest->job == APMIG_JOB_OTHER)
         guest->clear_token = event->answered.token;
     if (event->answered.token > guest->sending_token)
-        guest->sending = guest->sent = FALSE; /* it is a migration, which is known now, or goes into a file */
+        guest_forget_sending(guest); /* it is a migration, which is known now, or goes into a file */
 }
 
 void
@@ -288,7 +288,8 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
         return;
     guest->stopped = TRUE;
     guest->stop_token = engine->last_token;
-    guest->sending = guest->sent = guest->suspended = FALSE;
+    guest_forget_sending(guest);
+    guest->suspended = FALSE;
     guest->came_token = 0;
 }
 
@@ -309,9 +310,9 @@ departed_unseen(ApmigEngine *engine, Guest *guest, const char *uuid, const char 
 static void
 sent_somewhere(ApmigEngine *engine, Guest *guest)
 {
-    if (guest->affected == APMIG_AFFECTED_YES)
+    if (guest->affected != APMIG_AFFECTED_UNKNOWN)
         engine_migrations_guest_sent(engine, guest, "the guest has stopped");
-    else if (guest->affected == APMIG_AFFECTED_UNKNOWN)
+    else
         engine_note_departed(engine, guest->uuid, guest->name,
                              "its memory was sent, and what it had was not known");
 }
@@ -398,7 +399,7 @@ engine_guest_news(ApmigEngine *engine, const ApmigEvent *event)
         break;
     case APMIG_NEWS_JOB_SAVED:
         if (guest)
-            guest->sending = guest->sent = FALSE;
+            guest_forget_sending(guest);
         break;
     case APMIG_NEWS_SUSPENDED:
     case APMIG_NEWS_RESUMED:

@@ -263,6 +263,23 @@ settle_list(ApmigEngine *engine, gint64 interval)
 }
 
 void
+engine_settle_owed(ApmigEngine *engine)
+{
+    gint64 interval = engine->connected ? sweep_interval(engine) : 0;
+    GHashTableIter iter;
+    Guest *guest;
+
+    if (!interval || !engine->next_sweep || engine->now < engine->next_sweep)
+        return;
+    if (engine->list_at && engine->now >= engine->list_at)
+        engine_owe(engine, &engine->list_owed_since, engine->list_at);
+    g_hash_table_iter_init(&iter, engine->guests);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
+        if (guest_is_due(engine, guest, interval) && engine_guest_matters(engine, guest))
+            engine_owe(engine, &guest->owed_since, engine->next_sweep);
+}
+
+void
 engine_settle_view(ApmigEngine *engine)
 {
     gint64 interval = engine->connected ? sweep_interval(engine) : 0;

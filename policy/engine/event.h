@@ -143,7 +143,7 @@ typedef struct {
     ApmigEventType type;
     gint64 now;         /* boot time (CLOCK_BOOTTIME), usec: never goes back */
     gint64 realtime;    /* usec; may jump */
-    ApmigCaller caller; /* of a request, and of CALLER_GONE: who is answered */
+    ApmigCaller caller; /* of a request, and of CALLER_GONE: who is, or was, answered */
     union {
         struct {
             GPtrArray *locks;      /* of ApmigLockRecord; a damaged one comes as APMIG_LOCK_RECOVERED */

@@ -204,13 +204,36 @@ is_known_to_save(const Guest *guest)
     return guest->job == APMIG_JOB_OTHER && guest->answer_token > guest->hint_token;
 }
 
+ApmigScope *
+guest_leaving_scope(const Guest *guest)
+{
+    ApmigScope *known = guest->affected == APMIG_AFFECTED_YES ? guest->scope : NULL;
+
+    if (known && guest->sent_scope)
+        return apmig_scope_union(known, guest->sent_scope);
+    known = known ? known : guest->sent_scope;
+    return known ? apmig_scope_ref(known) : NULL;
+}
+
 void
 guest_note_sending(const ApmigEngine *engine, Guest *guest)
 {
+    ApmigScope *scope;
+
     guest->saving &= guest->sending;
     guest->sent = TRUE;
     guest->sending |= !is_known_to_save(guest);
     guest->sending_token = engine->last_token;
+    scope = guest_leaving_scope(guest);
+    g_clear_pointer(&guest->sent_scope, apmig_scope_unref);
+    guest->sent_scope = scope;
+}
+
+void
+guest_forget_sending(Guest *guest)
+{
+    guest->sending = guest->sent = FALSE;
+    g_clear_pointer(&guest->sent_scope, apmig_scope_unref);
 }
 
 /* Guests that a lock covers are read for that lock. */

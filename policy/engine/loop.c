@@ -44,6 +44,7 @@ dispatch(ApmigEngine *engine, const ApmigEvent *event)
         engine_forget_inquiries(engine, event->caller);
         engine_forget_permit_callers(engine, event->caller);
         engine_caller_gone(engine, event->caller);
+        engine_admission_caller_gone(engine, event->caller);
         break;
     case APMIG_EVENT_ADMIT:
         engine_admit(engine, event);
@@ -164,8 +165,8 @@ publish(ApmigEngine *engine)
     engine->published_view = view;
 }
 
-/* Permits first: one that has expired is no reason any more. The heartbeat before locks: one that was due while the
- * daemon, or its host, stood still says that nothing is proven of that time. Migrations before locks: an end that was just
+/* Permits first: one that has expired is no reason any more. The heartbeat and what else is owed before locks: what was due
+ * while the daemon, or its host, stood still says that nothing is proven of that time. Migrations before locks: an end that was just
  * seen may make a lock held; and both before inquiries, which are told how things stand. Ended entries leave the arrays,
  * hence the walks from the end. */
 static void
@@ -173,6 +174,7 @@ settle(ApmigEngine *engine)
 {
     engine_settle_permits(engine);
     engine_settle_heartbeat(engine);
+    engine_settle_owed(engine);
     for (guint i = engine->migrations->len; i > 0; i--)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)

@@ -7,8 +7,6 @@
 /* libvirt's event of how a guest stopped and the answer that it is gone travel on different paths: how long the
  * event may come later. */
 #define STOP_EVENT_GRACE_USEC (200 * 1000)
-/* The hook is the last of libvirt's scripts, and ends with its answer: when what it was asked for has begun or failed. */
-#define HOOK_GONE_USEC G_USEC_PER_SEC
 
 void
 migration_free(Migration *migration)
@@ -278,15 +276,27 @@ begin_seen(ApmigEngine *engine, const Guest *guest, const ApmigEvent *event)
     engine_use_permit(engine, migration, guest->name);
 }
 
+/* Returns: (nullable): a migration that is known by what it took along alone; %NULL: that is not known, or is nothing. */
+static Migration *
+new_leaving(ApmigEngine *engine, const Guest *guest)
+{
+    g_autoptr(ApmigScope) scope = guest_leaving_scope(guest);
+
+    return scope ? migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, scope,
+                                 (const char *const *)guest->devices)
+                 : NULL;
+}
+
 void
 engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *where)
 {
     g_autofree char *message = g_strdup_printf(
         "memory was sent, to another host or into a file, and it was over before libvirt told which; %s",
         where);
-    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
-                                         guest->scope, (const char *const *)guest->devices);
+    Migration *migration = new_leaving(engine, guest);
 
+    if (!migration)
+        return;
     migration->began_after = guest->clear_token;
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);
@@ -296,15 +306,16 @@ engine_migrations_guest_sent(ApmigEngine *engine, Guest *guest, const char *wher
 void
 engine_migrations_guest_switches(ApmigEngine *engine, Guest *guest)
 {
-    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING,
-                                         guest->scope, (const char *const *)guest->devices);
+    g_autoptr(ApmigScope) scope = guest_leaving_scope(guest);
+    Migration *migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, scope,
+                                         (const char *const *)guest->devices);
 
     migration->began_after = guest->clear_token;
     migration->seen_token = engine->last_token;
     migration->iterated = guest->sent;
     migration->switches = TRUE;
     migration->memory_sent = TRUE;
-    guest->sending = guest->sent = FALSE; /* it is known now to where */
+    guest_forget_sending(guest); /* it is known now to where */
     engine_log(
         engine, APMIG_LOG_MIGRATION_SEEN, LOG_NOTICE, NULL, migration,
         "guest %s migrates out: libvirt has told that it was stopped for its switchover, and its device is "
@@ -318,12 +329,25 @@ engine_migrations_facts_read(ApmigEngine *engine, Guest *guest)
 {
     Migration *outgoing = engine_find_migration(engine, guest->uuid, TRUE);
 
-    if (!outgoing || outgoing->stopped_known || outgoing->gone_since)
-        return; /* if it has ended, they are of the guest's next life */
+    if (!outgoing || outgoing->stopped_known || outgoing->gone_since || guest->job != APMIG_JOB_OUTGOING)
+        return; /* if it has ended, or may have since an earlier view, they are perhaps of the guest's next life */
     if (guest->affected == APMIG_AFFECTED_NO)
         migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
     else
         follow_scope(engine, outgoing, guest);
+}
+
+/* Whether the memory that was sent is not of a migration that the answer shows, nor went into a file. A device keeps its
+ * queues while its guest migrates. */
+static gboolean
+is_of_an_earlier_migration(const Guest *guest, ApmigToken token)
+{
+    if (!guest->sent || token <= guest->sending_token)
+        return FALSE;
+    if (guest->job != APMIG_JOB_OUTGOING)
+        return guest->job == APMIG_JOB_NONE;
+    return guest->sent_scope &&
+           (guest->affected == APMIG_AFFECTED_NO || !apmig_scope_is_within(guest->sent_scope, guest->scope));
 }
 
 void
@@ -344,14 +368,13 @@ engine_migrations_answered(ApmigEngine *engine, Guest *guest, const ApmigEvent *
         migration_end(engine, outgoing, "unaffected", "the guest has no AP queues");
         return;
     }
+    if (!outgoing && is_of_an_earlier_migration(guest, event->answered.token))
+        engine_migrations_guest_sent(engine, guest, "the guest is here");
     if (outgoing) {
         follow_scope(engine, outgoing, guest);
         outgoing_answered(engine, outgoing, guest, event);
     } else if (guest->job == APMIG_JOB_OUTGOING && guest->affected != APMIG_AFFECTED_NO) {
         begin_seen(engine, guest, event);
-    } else if (guest->job == APMIG_JOB_NONE && guest->sent && event->answered.token > guest->sending_token &&
-               guest->affected == APMIG_AFFECTED_YES) {
-        engine_migrations_guest_sent(engine, guest, "the guest is here");
     }
 }
 
@@ -382,12 +405,10 @@ engine_migrations_guest_arrives(ApmigEngine *engine, const char *uuid, const cha
 void
 engine_migrations_guest_left(ApmigEngine *engine, Guest *guest, gboolean unknown)
 {
-    Migration *migration;
+    Migration *migration = new_leaving(engine, guest);
 
-    if (guest->affected != APMIG_AFFECTED_YES)
+    if (!migration)
         return;
-    migration = migration_new(engine, guest->uuid, guest->name, APMIG_MIGRATION_OUTGOING, guest->scope,
-                              (const char *const *)guest->devices);
     migration->began_after = guest->clear_token;
     migration->memory_sent = TRUE;
     engine_use_permit(engine, migration, guest->name);
@@ -428,8 +449,7 @@ engine_settle_migration(ApmigEngine *engine, Migration *migration)
         migration->expiry_token = engine->last_token;
         engine_hurry(engine);
     }
-    if (migration->granted_at && !migration->settled_token && migration->admitted_until &&
-        engine->now >= migration->granted_at + HOOK_GONE_USEC) {
+    if (migration->granted_at && !migration->hook && !migration->settled_token && migration->admitted_until) {
         migration->settled_token = engine->last_token;
         engine_look_again(engine, migration->pub.uuid);
     }
@@ -445,8 +465,6 @@ migration_next_deadline(const ApmigEngine *engine, const Migration *migration)
         engine_earlier(&deadline, migration->gone_since + STOP_EVENT_GRACE_USEC);
     if (!migration->expiry_token && !admission_is_pending(engine, migration->pub.uuid))
         engine_earlier(&deadline, migration->admitted_until);
-    if (migration->granted_at && !migration->settled_token && migration->admitted_until)
-        engine_earlier(&deadline, migration->granted_at + HOOK_GONE_USEC);
     engine_earlier(&deadline, migration_next_step(engine, migration));
     return deadline;
 }

@@ -90,11 +90,15 @@ permit_find_rival(const ApmigEngine *engine, const ApmigPermit *record)
     return NULL;
 }
 
+/* The name may be another guest's by now: it counts where a UUID is lacking. */
 static gboolean
 is_called(const ApmigPermit *record, const char *uuid, const char *name)
 {
-    return (*uuid && (g_str_equal(record->uuid, uuid) || g_strcmp0(record->used_by, uuid) == 0)) ||
-           (*name && g_str_equal(record->name, name));
+    if (*uuid && g_strcmp0(record->used_by, uuid) == 0)
+        return TRUE;
+    if (*uuid && *record->uuid)
+        return g_str_equal(record->uuid, uuid);
+    return *name && g_str_equal(record->name, name);
 }
 
 /* @text: its guest's name or UUID. Returns: (nullable): the open one, if there are two. */

@@ -131,8 +131,9 @@ typedef struct {
         was_resting; /* in: its guest was active here, or may have been, at the newest yes: that it is says nothing */
     gboolean restored; /* in: the yes was given by an earlier run: no QEMU is bound to it */
     gint64 granted_at; /* boot time of the newest yes; 0: not given yet */
+    ApmigCaller hook;  /* who was told the newest yes, and is still connected; 0: it has gone */
     ApmigToken
-        settled_token; /* questions above it were put when the hook of the newest yes was long gone; 0: it is not */
+        settled_token; /* questions above it were put when the hook of the newest yes had gone; 0: it has not */
     ApmigToken
         defined_token; /* questions above it were put after the guest was defined here, after the newest yes */
     gint64 gone_since; /* boot time; the guest is gone, how is not yet known; 0: it is not gone */
@@ -172,6 +173,7 @@ typedef struct {
     gboolean sending;       /* memory leaves, and it is not known to where */
     gboolean sent;          /* the same, or it is thought to go into a file; no question put since has told */
     ApmigToken sending_token;
+    ApmigScope *sent_scope;     /* (nullable) with @sent: what it was known to have when memory left */
     gboolean suspended;         /* for a switchover */
     gint64 suspended_at;        /* boot time; with that */
     ApmigToken suspended_token; /* questions above it were put after that */
@@ -201,6 +203,7 @@ typedef struct {
     ApmigScope *scope;
     GHashTable *device_map; /* (nullable) */
     gboolean permitted;     /* it uses a permit */
+    gboolean gone;          /* the caller has */
 } PendingAdmission;
 
 /* A question that a reading answers which begins after it. */
@@ -286,6 +289,7 @@ void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 
 /* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
+void engine_admission_caller_gone(ApmigEngine *engine, ApmigCaller caller);
 void engine_admit(ApmigEngine *engine, const ApmigEvent *event);
 void engine_admission_written(ApmigEngine *engine, guint64 op, const char *error);
 
@@ -605,6 +609,8 @@ void lock_begin_round(ApmigEngine *engine, Lock *lock);
 void engine_hint(ApmigEngine *engine, const char *uuid, const char *name);
 /* What the guest does is asked once more, and libvirt has given no sign of it. */
 void engine_look_again(ApmigEngine *engine, const char *uuid);
+/* What was to be asked for is owed from when that was due, whether it could be put or not. */
+void engine_settle_owed(ApmigEngine *engine);
 void engine_settle_view(ApmigEngine *engine);
 gint64 engine_view_next_deadline(const ApmigEngine *engine);
 
@@ -676,5 +682,10 @@ gboolean engine_guest_is_active(const ApmigEngine *engine, const char *uuid);
 void guest_forget_facts(Guest *guest, ApmigToken token);
 /* Memory leaves, to another host or into a file: which of them is asked for. */
 void guest_note_sending(const ApmigEngine *engine, Guest *guest);
+/* It is known where it went. */
+void guest_forget_sending(Guest *guest);
+/* What it is known to have, and to have had when memory of it left: its device may have been given other queues since.
+ * Returns: (transfer full) (nullable): %NULL: nothing */
+ApmigScope *guest_leaving_scope(const Guest *guest);
 /* Whether what a guest with these queues does is asked for. */
 gboolean engine_is_inquired(const ApmigEngine *engine, const Guest *guest);

@@ -15,7 +15,7 @@
 void
 engine_owe(ApmigEngine *engine, gint64 *owed_since, gint64 due)
 {
-    if (*owed_since)
+    if (*owed_since && *owed_since <= due)
         return;
     *owed_since = MAX(due, 1);
     engine->silence_at = MIN(engine->silence_at, *owed_since + engine->policy->silence_usec);
@@ -80,9 +80,6 @@ engine_describe_silence(const ApmigEngine *engine, const Lock *lock)
 
     if (!engine->connected)
         return g_strdup_printf("the hypervisor is not reachable: %s", trouble);
-    guest = find_silent_guest(engine, lock);
-    if (guest)
-        return describe_silent_guest(engine, guest);
     if (is_silent(engine, engine->heartbeat_owed)) {
         g_autofree char *since = describe_since(engine, engine->heartbeat_owed);
 
@@ -90,6 +87,9 @@ engine_describe_silence(const ApmigEngine *engine, const Lock *lock)
                                "virt-admin server-threadpool-info",
                                since);
     }
+    guest = find_silent_guest(engine, lock);
+    if (guest)
+        return describe_silent_guest(engine, guest);
     if (is_silent(engine, engine->list_owed_since)) {
         g_autofree char *since = describe_since(engine, engine->list_owed_since);
 

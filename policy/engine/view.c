@@ -10,6 +10,7 @@ guest_free(Guest *guest)
     g_free(guest->uuid);
     g_free(guest->name);
     apmig_scope_unref(guest->scope);
+    g_clear_pointer(&guest->sent_scope, apmig_scope_unref);
     g_strfreev(guest->devices);
     g_strfreev(guest->told_devices);
     g_free(guest->trouble);

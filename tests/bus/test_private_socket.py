@@ -2,10 +2,12 @@
 """The private socket, with apmigd as a user of its own: who is let in, what is there, who has gone; and life without a bus."""
 import socket
 import sys
+import time
 
 import pytest
 import rig
 import wire
+from gi.repository import Gio, GLib
 from private import Hook, Private
 from rig import LIMIT, LOCK, MANAGER, ROOT_PATH, domain, until, uuid_of
 
@@ -78,6 +80,25 @@ def test_all_is_there(own, root, connect):
 
 
 # --- who has gone ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_yes_counts_from_when_its_caller_has_gone(daemon, hypervisor, bus, connect, public):
+    """libvirt goes on when the hook has ended, and not before."""
+    daemon.policy(admission_usec=2000000, held_interval_usec=100000)
+    daemon.run_as()
+    daemon.start()
+    flags = Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION
+    connection = Gio.DBusConnection.new_for_address_sync(bus.address, flags, None, None) if public else connect().connection
+    question = GLib.Variant("(sssss)", ("g1", "migrate", "begin", "-", domain()))
+    assert connection.call_sync(rig.NAME if public else None, ROOT_PATH, MANAGER, "AdmitMigration", question, None,
+                                Gio.DBusCallFlags.NONE, LIMIT * 1000, None).unpack()[0]
+    time.sleep(1.5)
+    assert daemon.admission_files() != []
+    connection.close_sync(None)
+    gone = time.monotonic()
+    until(lambda: daemon.admission_files() == [], "the yes to be over")
+    assert time.monotonic() - gone > 1.9
 
 
 def start_draining(hypervisor, private):

@@ -65,6 +65,7 @@ choose_profile(Sim *sim)
     profile->stops = sometimes(sim, 200, 20, 400);
     profile->retries = sometimes(sim, 500, 50, 500);
     profile->offline = sometimes(sim, 300, 50, 300);
+    profile->renames = sometimes(sim, 200, 50, 500);
     profile->sysfs_hangs = sometimes(sim, 300, 20, 500);
     profile->restores = sometimes(sim, 400, 50, 700);
     profile->runtime_lost = sometimes(sim, 200, 100, 700);
@@ -108,7 +109,8 @@ choose_rule(Sim *sim, guint index)
     ApmigPolicyRule *rule = apmig_policy_rule_new("simulation", index);
     ApmigPolicy own = {0};
 
-    if (sim->n_guests && dice_chance(&sim->dice, 500)) /* the first policy is there before the guests are */
+    /* The first policy is there before the guests are. */
+    if (sim->n_guests && (sim->profile.renames || dice_chance(&sim->dice, 500)))
         apmig_policy_rule_set_guest(rule, sim->guests[0].uuid);
     else
         apmig_policy_rule_set_guest(rule, dice_chance(&sim->dice, 700) ? name : "g?");
@@ -126,6 +128,8 @@ choose_rules(Sim *sim)
     GPtrArray *rules = apmig_policy_rules_copy(NULL);
     guint n_rules = dice_chance(&sim->dice, 300) ? (guint)dice_roll(&sim->dice, 1, 3) : 0;
 
+    if (sim->profile.renames && !sim->n_guests)
+        return rules;
     for (guint i = 0; i < n_rules; i++)
         g_ptr_array_add(rules, choose_rule(sim, i));
     return rules;

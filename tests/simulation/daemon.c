@@ -61,6 +61,23 @@ daemon_caller_gone(Sim *sim, ApmigCaller number)
     daemon_deliver(sim, &event);
 }
 
+static void
+hook_ended(Sim *sim, gpointer object, guint64 number)
+{
+    ApmigEvent event = {.type = APMIG_EVENT_CALLER_GONE, .caller = number};
+
+    daemon_deliver(sim, &event);
+}
+
+void
+daemon_hook_ends(Sim *sim, ApmigCaller number)
+{
+    gint64 delay = dice_chance(&sim->dice, 950) ? dice_roll(&sim->dice, 1 * MSEC, 20 * MSEC)
+                                                : dice_spread(&sim->dice, 20 * MSEC, 90 * SECOND);
+
+    sim_queue_for_daemon(sim, delay, hook_ended, NULL, number, NULL);
+}
+
 /* --- events and actions ---------------------------------------------------------------------------- */
 
 static void
@@ -72,6 +89,8 @@ answer_hook(Sim *sim, const ApmigAction *action)
     gboolean allowed = action->type == APMIG_ACTION_REPLY_ADMIT && action->reply.allowed;
 
     daemon_close_caller(sim, action->reply.caller);
+    if (migration && !allowed)
+        guest_refused(sim, migration->guest);
     if (migration)
         migration_answered(sim, migration, allowed);
     if (restored && allowed)

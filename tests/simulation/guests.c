@@ -4,6 +4,8 @@
  */
 #include "simulation.h"
 
+#include <string.h>
+
 static void next_stage(Sim *sim, gpointer object, guint64 turn);
 
 /* --- devices --------------------------------------------------------------------------------------- */
@@ -187,6 +189,24 @@ is_idle(const Guest *guest)
            !guest->restoring;
 }
 
+/* Two that are not here are made anew with each other's name. */
+static void
+may_be_renamed(Sim *sim, Guest *guest)
+{
+    Guest *other = &sim->guests[dice_roll(&sim->dice, 0, sim->n_guests - 1)];
+    char name[sizeof(guest->name)];
+
+    if (!dice_chance(&sim->dice, sim->profile.renames) || other == guest || other->presence != GUEST_ABSENT ||
+        !is_idle(other))
+        return;
+    memcpy(name, guest->name, sizeof(name));
+    memcpy(guest->name, other->name, sizeof(name));
+    memcpy(other->name, name, sizeof(name));
+    sim_trace(sim, "guest %u is called %s now, and guest %u %s", guest->index, guest->name, other->index,
+              other->name);
+    sim_cover(sim, COVER_RENAMED);
+}
+
 void
 guest_start(Sim *sim, Guest *guest)
 {
@@ -195,6 +215,7 @@ guest_start(Sim *sim, Guest *guest)
         return;
     if (dice_chance(&sim->dice, 300))
         choose_queues(sim, guest);
+    may_be_renamed(sim, guest);
     set_presence(sim, guest, GUEST_ACTIVE);
     guest->changing = sim->connected;
     sim_trace(sim, "%s starts, queues %02x", guest->name, guest->mask);
@@ -206,8 +227,7 @@ guest_stop(Sim *sim, Guest *guest)
 {
     if (guest->presence != GUEST_ACTIVE || !is_idle(guest))
         return;
-    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
-        truth_may_count(guest->told.migration); /* nobody has seen it stay */
+    truth_guest_was_not_seen_to_stay(guest);
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s stops", guest->name);
     hypervisor_tell(sim, dice_chance(&sim->dice, 800) ? NEWS_STOPPED : NEWS_STOPPED_LOST, guest);
@@ -312,6 +332,7 @@ end_other_job(Sim *sim, gpointer object, guint64 number)
     hypervisor_tell(sim, dice_chance(&sim->dice, 700) ? NEWS_JOB_SAVED : NEWS_HINT, guest);
     if (!saved)
         return;
+    truth_guest_was_not_seen_to_stay(guest);
     set_presence(sim, guest, GUEST_ABSENT);
     sim_trace(sim, "%s is saved", guest->name);
     sim_cover(sim, COVER_SAVED);
@@ -429,7 +450,7 @@ guest_migrate_out(Sim *sim, Guest *guest)
 
 /* By the engine: also one of which the hook has asked and gone before the question was written. */
 static gboolean
-is_expected(const Sim *sim, const Guest *guest)
+has_record(const Sim *sim, const Guest *guest)
 {
     g_autoptr(GPtrArray) migrations = sim->engine ? apmig_engine_list_migrations(sim->engine) : NULL;
 
@@ -439,7 +460,14 @@ is_expected(const Sim *sim, const Guest *guest)
         if (!migration->outgoing && g_str_equal(migration->uuid, guest->uuid))
             return TRUE;
     }
-    return g_hash_table_contains(sim->durable_admissions, guest->uuid) || permits_have_user(sim, guest);
+    return FALSE;
+}
+
+static gboolean
+is_expected(const Sim *sim, const Guest *guest)
+{
+    return has_record(sim, guest) || g_hash_table_contains(sim->durable_admissions, guest->uuid) ||
+           permits_have_user(sim, guest);
 }
 
 /* The source has, before its guest appeared here, and tries again. */
@@ -491,6 +519,8 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
         return;
     if (!is_mistaken && guest->presence == GUEST_ABSENT && dice_chance(&sim->dice, 200))
         choose_queues(sim, guest);
+    if (guest->presence == GUEST_ABSENT)
+        may_be_renamed(sim, guest);
     migration = migration_new(sim, guest, FALSE);
     migration->hookless = hookless;
     migration->as_let_in = is_mistaken;
@@ -505,6 +535,15 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
         enter(sim, migration, STAGE_ASKING, 5 * SECOND);
         actors_ask_hook(sim, guest, migration);
     }
+}
+
+void
+guest_refused(const Sim *sim, Guest *guest)
+{
+    if (has_record(sim, guest))
+        return;
+    guest->in_mask = 0;
+    guest->in_mixed = FALSE;
 }
 
 void
@@ -529,6 +568,8 @@ appearance_delay(Sim *sim)
 void
 migration_answered(Sim *sim, Migration *migration, gboolean allowed)
 {
+    ApmigCaller caller = migration->caller;
+
     if (migration->stage != STAGE_ASKING)
         return;
     migration->caller = 0;
@@ -537,6 +578,7 @@ migration_answered(Sim *sim, Migration *migration, gboolean allowed)
     else {
         migration->offline = dice_chance(&sim->dice, sim->profile.offline);
         migration->never = migration->offline || dice_chance(&sim->dice, 100);
+        daemon_hook_ends(sim, caller);
         enter(sim, migration, STAGE_ALLOWED,
               migration->never && dice_chance(&sim->dice, 500) ? sim->policy->admission_usec + 5 * SECOND
                                                                : appearance_delay(sim));

@@ -199,7 +199,8 @@ note_migration(Sim *sim, const Question *question)
     migration->told_incarnation = sim->incarnation;
     migration->told_at = merged ? sim->now - 1 : sim->now;
     migration->merged = merged;
-    migration->steps = merged ? 1 : 0;
+    /* One that the helper's look has shown may have had a step before. */
+    migration->steps = merged || migration->step_incarnation == sim->incarnation;
 }
 
 static void
@@ -577,8 +578,8 @@ forget_told(Sim *sim)
         truth_forget_sent(guest);
         if (guest->migration)
             truth_may_count(guest->migration);
-        else if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
-            truth_may_count(guest->told.migration); /* nobody has seen it stay */
+        else
+            truth_guest_was_not_seen_to_stay(guest);
         if (guest->told.asked_at)
             guest->before = guest->told;
         guest->told = (Told){0};

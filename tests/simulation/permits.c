@@ -98,7 +98,7 @@ give(Sim *sim)
 {
     Dice *dice = &sim->permit_dice;
     Guest *guest = &sim->guests[dice_roll(dice, 0, sim->n_guests - 1)];
-    gboolean by_name = dice_chance(dice, 300);
+    gboolean by_name = dice_chance(dice, 300) && !sim->profile.renames;
     Permit *permit = g_new0(Permit, 1);
     ApmigEvent event = {.type = APMIG_EVENT_PERMIT};
     Caller *caller = daemon_new_caller(sim, CALLER_PERMIT);
@@ -110,7 +110,7 @@ give(Sim *sim)
     event.caller = caller->number;
     event.permit.id = permit->id;
     event.permit.uuid = by_name ? "" : guest->uuid;
-    event.permit.name = by_name || dice_chance(dice, 700) ? guest->name : "";
+    event.permit.name = by_name || (dice_chance(dice, 700) && !sim->profile.renames) ? guest->name : "";
     event.permit.reason = "the host dies";
     event.permit.user = "anna";
     event.permit.uid = 1;
@@ -136,7 +136,7 @@ revoke_any(Sim *sim)
         permit->revoke_asked |= permit->guest == guest && permit->stand != PERMIT_ASKED;
     }
     event.caller = caller->number;
-    caller->by_uuid = dice_chance(dice, 500);
+    caller->by_uuid = dice_chance(dice, 500) || sim->profile.renames;
     event.revoke.guest = caller->by_uuid ? guest->uuid : guest->name;
     daemon_deliver(sim, &event);
 }

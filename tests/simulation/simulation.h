@@ -81,7 +81,8 @@ typedef struct {
     guint told_incarnation;
     gboolean merged; /* the engine cannot tell it from the one before */
     guint steps;
-    guint may_count; /* breaches that it explains, if it is one */
+    guint step_incarnation; /* of the last of them */
+    guint may_count;        /* breaches that it explains, if it is one */
 } Migration;
 
 /* A guest's mediated device, as its driver has it and as QEMU believes it to be. */
@@ -292,6 +293,7 @@ typedef struct {
     guint dies;            /* a source at its switchover */
     guint suspends, stops; /* the host; the daemon, which goes on as if nothing had been */
     guint retries, offline, restores;
+    guint renames;     /* then nothing but hints goes by names: no rule and no permit */
     guint sysfs_hangs; /* so that the queues of a device are not told */
     guint runtime_lost, state_older;
 } Profile;
@@ -450,6 +452,8 @@ void guest_migrate_out(Sim *sim, Guest *guest);
 void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
 /* The hook is told yes. */
 void guest_let_in(Sim *sim, Guest *guest);
+/* It is told no: that it has asked is of no more use. */
+void guest_refused(const Sim *sim, Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
@@ -557,6 +561,8 @@ void daemon_close_caller(Sim *sim, ApmigCaller number);
 Caller *daemon_find_caller(Sim *sim, ApmigCaller number);
 /* The client of an open request disconnects. */
 void daemon_caller_gone(Sim *sim, ApmigCaller number);
+/* The hook that was told yes ends: at once, unless something holds it up. */
+void daemon_hook_ends(Sim *sim, ApmigCaller number);
 
 /* --- actors.c -------------------------------------------------------------------------------------- */
 
@@ -665,6 +671,8 @@ void truth_guest_sends(Sim *sim, const Migration *migration);
 void truth_forget_sent(Guest *guest);
 /* @migration may be counted under a lock, or counted once more: nobody can know what becomes of it. */
 void truth_may_count(Migration *migration);
+/* It stops, or is forgotten, when the last that was told of it was that it migrates out. */
+void truth_guest_was_not_seen_to_stay(const Guest *guest);
 /* Before the engine is told how the guest went: it need not remember it any more. */
 void truth_guest_stops(Sim *sim, const Guest *guest);
 /* The daemon dies: what it had not written is not known any more. */
@@ -826,6 +834,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(OFFLINE, "offline migration")                                                                          \
     X(SAVED, "guest saved")                                                                                  \
     X(LOOKED, "guest seen being saved")                                                                      \
+    X(RENAMED, "guests with each other's name")                                                              \
     X(SYSFS_HANGS, "sysfs does not tell a device's queues")                                                  \
     X(SYSFS_HANGS_USES, "sysfs does not tell whether a queue is in use")                                     \
     X(FACTS_FIRST, "what a guest has is told before its job")                                                \

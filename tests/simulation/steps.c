@@ -247,8 +247,10 @@ note_step(Sim *sim, Effort *effort, const ApmigAction *action, Guest *guest)
     sim_cover(sim, COVER_STEP);
     if (!sim->connected)
         sim_cover(sim, COVER_STEP_BLIND);
-    if (guest->migration && !guest->migration->outgoing == !action->step.outgoing)
+    if (guest->migration && !guest->migration->outgoing == !action->step.outgoing) {
         guest->migration->steps++;
+        guest->migration->step_incarnation = sim->incarnation;
+    }
     effort->op[action->step.kind] = action->op;
     if (!effort->first_at[action->step.kind])
         effort->first_at[action->step.kind] = sim->now;

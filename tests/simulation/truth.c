@@ -42,6 +42,8 @@ truth_guest_sends(Sim *sim, const Migration *migration)
 {
     Guest *guest = migration->guest;
 
+    if (guest->presence != GUEST_ACTIVE)
+        return; /* it was counted when it left */
     for (guint i = 0; i < sim->locks->len; i++) {
         Lock *lock = g_ptr_array_index(sim->locks, i);
 
@@ -60,6 +62,13 @@ void
 truth_may_count(Migration *migration)
 {
     migration->may_count++;
+}
+
+void
+truth_guest_was_not_seen_to_stay(const Guest *guest)
+{
+    if (guest->told.job == APMIG_JOB_OUTGOING && guest->told.migration)
+        truth_may_count(guest->told.migration);
 }
 
 void
@@ -173,6 +182,21 @@ count_sent(Sim *sim, Lock *lock)
     }
 }
 
+/* Held is not said between that news and the answer to a question that was put after it; unless the guest's job was known to be
+ * another, whose memory it may have been. */
+static void
+check_sending(Sim *sim, const Lock *lock)
+{
+    for (guint i = 0; i < sim->n_guests; i++) {
+        const Guest *guest = &sim->guests[i];
+
+        if (guest->presence == GUEST_ACTIVE && guest->sent && guest->told.token <= guest->sent_token &&
+            guest->told.job != APMIG_JOB_OTHER && g_ptr_array_find(guest->sent_under, lock, NULL))
+            sim_violation(sim, "I1", "lock %s is held, memory of %s leaves, and nobody has asked to where",
+                          lock->id, guest->name);
+    }
+}
+
 /* Each breach is one of something. Where events are missing, an attempt may be one. */
 static void
 check_breaches(Sim *sim, const Lock *lock, const ApmigLock *now)
@@ -191,6 +215,8 @@ check_breaches(Sim *sim, const Lock *lock, const ApmigLock *now)
 static void
 check_left(Sim *sim, Lock *lock, const ApmigLock *now)
 {
+    if (now->state == APMIG_LOCK_HELD)
+        check_sending(sim, lock);
     if (now->state == APMIG_LOCK_HELD)
         count_sent(sim, lock);
     if (now->record->breaches > lock->breaches)

@@ -70,6 +70,12 @@ admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text
 }
 
 void
+hook_ends(Story *story, ApmigCaller caller)
+{
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_CALLER_GONE, .caller = caller});
+}
+
+void
 expect_admit(Story *story, gboolean allowed, const char *needle)
 {
     g_autoptr(ApmigAction) reply = expect(story, APMIG_ACTION_REPLY_ADMIT);

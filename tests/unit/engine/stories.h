@@ -29,6 +29,8 @@ void news(Story *story, ApmigNews what);
 
 /* Guest g1 by its name, with @uuid. @scope_text: (nullable): NULL: it is unaffected */
 void admit(Story *story, ApmigCaller caller, const char *uuid, const char *scope_text, gboolean restore);
+/* Whoever was answered as @caller has gone. */
+void hook_ends(Story *story, ApmigCaller caller);
 void expect_admit(Story *story, gboolean allowed, const char *needle);
 
 /* A lock that is durable and waits to be held, with the hypervisor in view. */

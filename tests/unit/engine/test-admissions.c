@@ -78,13 +78,48 @@ test_admission_expires_only_by_a_reading(void)
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
     pass(&story, G_USEC_PER_SEC);
-    listed(&story, 0); /* it has not come already */
-    pass(&story, story.policy->admission_usec - G_USEC_PER_SEC - 1);
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    hook_ends(&story, 2);
+    listed(&story, 0);                              /* it has not come already */
+    pass(&story, story.policy->admission_usec - 1); /* since the hook's end */
     expect_none(&story, APMIG_ACTION_LIST_GUESTS);
     pass(&story, 1);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     listed(&story, 0);
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+/* The time that the yes was given for is not to be drawn out by whoever asked for it. */
+static void
+test_hook_that_does_not_end(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    pass(&story, story.policy->admission_usec);
+    listed(&story, 0);
+    apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
+    end(&story);
+}
+
+/* Whoever asked has gone before the answer: from then on nobody is to go any more. */
+static void
+test_hook_that_ended_before_its_answer(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    hook_ends(&story, 2);
+    expect_none(&story, APMIG_ACTION_LIST_GUESTS);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    listed(&story, 0);
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     end(&story);
 }
 
@@ -131,7 +166,7 @@ test_yes_and_a_question_that_is_denied(void)
     end(&story);
 }
 
-/* It is active, was not when it was let in, and the hook of the last yes is long gone: no other arrival is open. */
+/* It is active, was not when it was let in, and the hook of the last yes has gone: no other arrival is open. */
 static void
 test_two_yeses_and_one_guest(void)
 {
@@ -139,19 +174,19 @@ test_two_yeses_and_one_guest(void)
 
     begin(&story);
     open_view(&story);
-    for (guint i = 0; i < 2; i++) {
-        admit(&story, 2, G1, "04.0012", FALSE);
+    for (ApmigCaller caller = 2; caller <= 3; caller++) {
+        admit(&story, caller, G1, "04.0012", FALSE);
         written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
         expect_admit(&story, TRUE, "");
     }
-    pass(&story, G_USEC_PER_SEC / 2);
+    hook_ends(&story, 2);
     news(&story, APMIG_NEWS_ARRIVING);
     answer_all(&story, APMIG_JOB_INCOMING);
     news(&story, APMIG_NEWS_RESUMED);
     answer_all(&story, APMIG_JOB_NONE);
-    pass(&story, G_USEC_PER_SEC / 2 - 1);
+    live(&story, 10 * G_USEC_PER_SEC, APMIG_JOB_NONE);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION); /* the second may be the one that is still to come */
-    pass(&story, 1);
+    hook_ends(&story, 3);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     answer_all(&story, APMIG_JOB_NONE);
     apmig_action_free(expect(&story, APMIG_ACTION_REMOVE_ADMISSION));
@@ -171,6 +206,7 @@ test_guest_that_was_here_before_the_yes(void)
     answer_all(&story, APMIG_JOB_NONE);
     admit(&story, 2, G1, "04.0012", FALSE);
     written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    hook_ends(&story, 2);
     live(&story, 59 * G_USEC_PER_SEC, APMIG_JOB_NONE);
     expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
     live(&story, 2 * G_USEC_PER_SEC, APMIG_JOB_NONE);
@@ -223,6 +259,25 @@ test_offline_migration_ends_with_its_definition(void)
 }
 
 /* A list that was asked for before the guest was defined, or before its time was over, says nothing of what follows. */
+/* Of a guest that was here before. */
+static void
+test_admission_ends_by_no_older_answer(void)
+{
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    news(&story, APMIG_NEWS_STARTED);
+    listed(&story, 1);
+    news(&story, APMIG_NEWS_STOPPED);
+    admit(&story, 2, G1, "04.0012", FALSE);
+    written(&story, APMIG_ACTION_PERSIST_ADMISSION, NULL);
+    expect_admit(&story, TRUE, "");
+    answered(&story, APMIG_JOB_NONE, "04.0012");
+    expect_none(&story, APMIG_ACTION_REMOVE_ADMISSION);
+    end(&story);
+}
+
 static void
 test_admission_ends_by_no_older_list(void)
 {
@@ -370,12 +425,15 @@ main(int argc, char **argv)
     g_test_add_func("/engine/admission-written-before-yes", test_admission_is_written_before_yes_and_blocks);
     g_test_add_func("/engine/lock-between-question-and-yes", test_lock_between_question_and_yes_denies);
     g_test_add_func("/engine/admission-expires-by-a-reading", test_admission_expires_only_by_a_reading);
+    g_test_add_func("/engine/hook-that-does-not-end", test_hook_that_does_not_end);
+    g_test_add_func("/engine/hook-that-ended-before-its-answer", test_hook_that_ended_before_its_answer);
     g_test_add_func("/engine/yes-written-slowly", test_yes_that_is_written_slowly);
     g_test_add_func("/engine/yes-and-denied", test_yes_and_a_question_that_is_denied);
     g_test_add_func("/engine/two-yeses", test_two_yeses_and_one_guest);
     g_test_add_func("/engine/here-before-the-yes", test_guest_that_was_here_before_the_yes);
     g_test_add_func("/engine/yes-without-a-view", test_yes_without_a_view);
     g_test_add_func("/engine/offline-migration", test_offline_migration_ends_with_its_definition);
+    g_test_add_func("/engine/no-older-answer", test_admission_ends_by_no_older_answer);
     g_test_add_func("/engine/no-older-list", test_admission_ends_by_no_older_list);
     g_test_add_func("/engine/offline-and-another", test_offline_migration_and_another);
     g_test_add_func("/engine/incoming-scope", test_incoming_guest_has_the_scope_of_its_admission);

@@ -163,7 +163,6 @@ test_memory_leaves(Story *story, gconstpointer data)
     expect_log(story, APMIG_LOG_BREACH_OVER, "no migration is in progress");
 }
 
-/* Where to is not known: that is a breach. */
 /* It left before the lock was asked for, however late libvirt answers. */
 static void
 test_memory_left_before_the_request(void)
@@ -193,6 +192,24 @@ test_memory_left_and_it_stopped(Story *story, gconstpointer data)
     expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
 }
 
+/* Whatever queues its device is given afterwards, with which it may already leave again when it answers at last. */
+static void
+test_memory_left_and_it_has_other_queues(Story *story, gconstpointer data)
+{
+    news(story, APMIG_NEWS_SENDING);
+    answered(story, APMIG_JOB_OUTGOING, "05.0012");
+    expect_counts(story, 1, 0);
+    expect_log(story, APMIG_LOG_LOCK_BREACHED, "g1");
+    answer_all(story, APMIG_JOB_NONE);
+    expect_state(story, "aaaaaaaa", "held");
+    expect_counts(story, 1, 0);
+
+    news(story, APMIG_NEWS_SENDING);
+    news(story, APMIG_NEWS_CHANGED);
+    answered(story, APMIG_JOB_NONE, "05.0012");
+    expect_counts(story, 2, 0);
+}
+
 static void
 test_it_is_saved(Story *story, gconstpointer data)
 {
@@ -203,6 +220,7 @@ test_it_is_saved(Story *story, gconstpointer data)
     expect_state(story, "aaaaaaaa", "held");
 }
 
+/* Where to is not known: that is a breach. */
 static void
 test_memory_left(Story *story, gconstpointer data)
 {
@@ -651,6 +669,7 @@ main(int argc, char **argv)
     ADD("memory-leaves", test_memory_leaves);
     ADD("memory-left", test_memory_left);
     ADD("memory-left-and-it-stopped", test_memory_left_and_it_stopped);
+    ADD("memory-left-and-it-has-other-queues", test_memory_left_and_it_has_other_queues);
     ADD("it-is-saved", test_it_is_saved);
     ADD("stopped-after-its-switchover", test_stopped_after_its_switchover);
     ADD("stopped-after-it-was-resumed", test_stopped_after_it_was_resumed);

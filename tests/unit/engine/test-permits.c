@@ -436,6 +436,27 @@ test_whose_it_is(Fixture *fixture, gconstpointer data)
     g_assert_cmpuint(count_permits(story), ==, 1);
 }
 
+/* Another guest has the name now that the permit's had when it was given. */
+static void
+test_name_was_given_anew(Fixture *fixture, gconstpointer data)
+{
+    const ApmigGuestName renamed[] = {{G2, "g1"}};
+    const char *const other[] = {G2, "g1"};
+    Story *story = &fixture->story;
+
+    open_view(story);
+    permit(story, PERMIT, G1, "g1");
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_HINT});
+    g_assert_true(answer_list(story, renamed, 1));
+    for (guint i = 0; i < G_N_ELEMENTS(other); i++) {
+        g_assert_null(apmig_engine_find_permit(story->engine, other[i]));
+        ask_revoke(story, other[i]);
+        expect_error(story, 3, APMIG_ERROR_NO_SUCH_PERMIT, other[i]);
+    }
+    g_assert_cmpuint(count_permits(story), ==, 1);
+    g_assert_nonnull(apmig_engine_find_permit(story->engine, G1));
+}
+
 /* --- after a restart -------------------------------------------------------------------------------- */
 
 static void
@@ -575,6 +596,7 @@ main(int argc, char **argv)
     ADD("later-than-a-request", test_later_than_a_request_that_would_be_refused);
     ADD("comes-in-once", test_comes_in_once);
     ADD("no-yes-before-it-is-noted-as-used", test_no_yes_before_it_is_noted_as_used);
+    ADD("name-was-given-anew", test_name_was_given_anew);
     ADD("expires-and-is-revoked", test_expires_and_is_revoked);
     ADD("many-are-refused", test_many_are_refused);
     ADD("whose-it-is", test_whose_it_is);

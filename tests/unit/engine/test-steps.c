@@ -476,7 +476,7 @@ test_source_is_fenced_without_libvirt(void)
 static void
 test_source_is_left_alone_until_its_job_is_told(void)
 {
-    g_autoptr(ApmigScope) scope = apmig_scope_parse("04.0012", NULL);
+    g_autoptr(ApmigScope) scope = apmig_scope_parse("04-05.0012", NULL);
     g_autoptr(ApmigAction) question = NULL;
     Story story;
 
@@ -494,6 +494,8 @@ test_source_is_left_alone_until_its_job_is_told(void)
                       .facts_read = {question->query.token, G1, {APMIG_AFFECTED_YES, scope, devices}}});
     pass(&story, 10 * G_USEC_PER_SEC);
     expect_none(&story, APMIG_ACTION_RUN_STEP);
+    g_assert_cmpstr(apmig_scope_to_string(apmig_engine_lookup_migration(story.engine, "5708_1")->scope), ==,
+                    "04.0012");
     tell(&story,
          (ApmigEvent){.type = APMIG_EVENT_GUEST_ANSWERED,
                       .answered = {.token = question->query.token, .uuid = G1, .job = APMIG_JOB_OUTGOING}});
