@@ -27,9 +27,10 @@ def test_cancelled_at_switchover(rig, a, b, record_property):
     comes in time is a matter of milliseconds; what it counts is not."""
     b.hide_hook()
     lock = take_held(a)
+    watcher = None
     for number in range(1, TRIES + 1):
         guest = rig.start_guest(f"g{number}", a, scope=KEYS)
-        watcher = a.watch_events(guest.name) if number == 1 else watcher
+        watcher = watcher or a.watch_events(guest.name)
         stayed = cancel_at_switchover(rig, guest, a, b)
         wait_state(a, lock, "held")
         assert_at_rest(rig, guest, a if stayed else b)
