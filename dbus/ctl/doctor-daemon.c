@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/lock.h"
+#include "ctl/view.h"
 #include "names.h"
 
 #define QUEUES_SHOWN 4
@@ -39,12 +40,17 @@ static void
 check_view(CtlDoctor *doctor)
 {
     const char *state = ctl_string(doctor->manager, "HypervisorState");
+    const char *problem = ctl_string(doctor->manager, "HypervisorProblem");
+    ApmigSeverity severity =
+        ctl_bool(doctor->manager, "Locked") ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING;
 
     if (g_str_equal(state, "disconnected"))
-        ctl_findings_add(doctor->findings,
-                         ctl_bool(doctor->manager, "Locked") ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING,
-                         "view", "systemctl status libvirtd virtqemud",
-                         "apmigd does not reach libvirt: migrations are not seen, and no lock can be held.");
+        ctl_findings_add(
+            doctor->findings, severity, "view", ctl_view_remedy(problem),
+            "apmigd does not reach libvirt, migrations are not seen, and no lock can be held: %s.", problem);
+    else if (*problem)
+        ctl_findings_add(doctor->findings, severity, "view", ctl_view_remedy(problem),
+                         "libvirt does not tell apmigd of all guests, and no lock can be held: %s.", problem);
     else
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "view", NULL,
                          "apmigd sees the guests of libvirt: %s.", state);
