@@ -17,6 +17,7 @@
 #include "core/core.h"
 #include "fence/client.h"
 #include "base/log.h"
+#include "base/no-exec.h"
 #include "base/policy-files.h"
 #include "server/server.h"
 #include "base/watchdog.h"
@@ -266,6 +267,16 @@ check_config(const Options *options)
     return EXIT_FAILURE;
 }
 
+/* Before there are threads. */
+static void
+forbid_exec(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!apmig_forbid_exec(&error))
+        apmig_log(LOG_NOTICE, "%s", error->message);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -285,6 +296,7 @@ main(int argc, char **argv)
         return check_config(&options);
     /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
     signal(SIGPIPE, SIG_IGN);
+    forbid_exec();
     apmig_log_start();
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {

@@ -20,6 +20,7 @@
 #include "act/server.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/no-exec.h"
 #include "libvirt/event-loop.h"
 
 #define DEFAULT_CONFIG "/etc/apmigd/apmigd.conf"
@@ -202,6 +203,16 @@ run(const Options *options)
     return TRUE;
 }
 
+/* Before there are threads. */
+static void
+forbid_exec(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!apmig_forbid_exec(&error))
+        apmig_log(LOG_NOTICE, "%s", error->message);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -213,6 +224,7 @@ main(int argc, char **argv)
         return 2;
     /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
     signal(SIGPIPE, SIG_IGN);
+    forbid_exec();
     apmig_log_start();
     success = run(&options);
     apmig_log_end(LOG_LIMIT_USEC);

@@ -259,6 +259,7 @@ append_requester(GString *line, const char *request, const ApmigRequester *reque
     append_number(line, "login-uid", requester->login_uid);
     append_number(line, "pid", requester->pid);
     append_part(line, "unit", requester->unit);
+    append_part(line, "verified", requester->verified ? "yes" : "no");
 }
 
 /* Returns: (transfer full) */
@@ -311,6 +312,7 @@ add_requester(Fields *fields, const ApmigRequester *requester)
     add_number(fields, "CALLER_LOGIN_UID", requester->login_uid);
     add_number(fields, "CALLER_PID", requester->pid);
     add_field(fields, "CALLER_UNIT", requester->unit);
+    add_field(fields, "CALLER_VERIFIED", requester->verified ? "yes" : "no");
 }
 
 static guint64 counts[APMIG_N_LOGS];

@@ -24,7 +24,8 @@ void apmig_log_entry(const ApmigLogEntry *entry);
  * @request: what: "take", "release", "force-release", "declare" or "unstamp"
  * @requester: (nullable): who; NULL: not known
  *
- * Further fields: REQUEST, CALLER_UID, CALLER_LOGIN_UID, CALLER_PID, CALLER_UNIT; what is not known is left out.
+ * Further fields: REQUEST, CALLER_UID, CALLER_LOGIN_UID, CALLER_PID, CALLER_UNIT, what is not known is left out; and
+ * CALLER_VERIFIED, "yes" or "no": see ApmigRequester.
  */
 void apmig_log_request(const ApmigLogEntry *entry, const char *request, const ApmigRequester *requester);
 

@@ -3,6 +3,7 @@
  * apmigd-fence: started by systemd for one connection, which is its standard input; carries out one request and ends.
  * It holds the capabilities that apmigd does without, and does nothing with them but what decide.h has in its table.
  */
+#include "base/no-exec.h"
 #include "fence/carry-out.h"
 
 #include <errno.h>
@@ -155,6 +156,8 @@ main(int argc, char **argv)
     setitimer(ITIMER_REAL, &deadline, NULL);
     if (!parse_options(argc, argv, &paths, &peer_name))
         return 2;
+    /* Where the kernel cannot, apmigd has said so. */
+    (void)apmig_forbid_exec(NULL);
     understood = receive_request(peer_name, &request, &reply);
     if (understood)
         apmig_fence_carry_out(&request, &paths, &reply);

@@ -2,6 +2,7 @@
 #include "ctl/bus.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -69,8 +70,8 @@ open_remote(const char *host, GError **error)
     return NULL;
 }
 
-static sd_bus *
-open_local(GError **error)
+sd_bus *
+ctl_bus_open_system(GError **error)
 {
     sd_bus *bus = NULL;
     int r = sd_bus_open_system(&bus);
@@ -78,6 +79,27 @@ open_local(GError **error)
     if (r < 0)
         g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus cannot be reached: %s",
                     g_strerror(-r));
+    return bus;
+}
+
+/* The private socket is root's, who needs no bus to be known and no polkit to be allowed. */
+static sd_bus *
+open_local(GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    sd_bus *bus = ctl_bus_open_system(&problem);
+    gboolean is_root = geteuid() == 0;
+
+    if (bus)
+        return bus;
+    if (is_root)
+        bus = ctl_bus_open_private();
+    if (bus)
+        fprintf(stderr, "apmigctl: %s; apmigd is asked over its private socket\n", problem->message);
+    else
+        g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "%s; %s", problem->message,
+                    is_root ? "and nobody listens at apmigd's private socket: systemctl start apmigd"
+                            : "without it apmigd answers root alone");
     return bus;
 }
 
@@ -241,8 +263,12 @@ ctl_bus_get_owner(sd_bus *bus, GError **error)
     g_autoptr(sd_bus_message) call = NULL;
     g_autoptr(sd_bus_message) reply = NULL;
     const char *owner;
-    int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                           "org.freedesktop.DBus", "GetNameOwner");
+    int r;
+
+    if (sd_bus_is_bus_client(bus) <= 0)
+        return g_strdup(APMIG_BUS_NAME);
+    r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                       "org.freedesktop.DBus", "GetNameOwner");
 
     if (r >= 0)
         r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);

@@ -22,10 +22,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
  */
 sd_bus *ctl_bus_open(const CtlCommon *common, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Begins to connect to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured), without blocking. @error: #CTL_EXIT_UNREACHABLE */
+sd_bus *ctl_bus_open_system(GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /**
- * ctl_bus_open_host: begins to connect to the system bus
+ * ctl_bus_open_host: begins to connect to the system bus, or to what stands in for it
  * @host: (nullable): of this host, over ssh as systemctl's --host: then it is connected on return, which may take as long as
- *   somebody types a password; %NULL: of this one (DBUS_SYSTEM_BUS_ADDRESS is honoured), without blocking
+ *   somebody types a password; %NULL: of this one, as ctl_bus_open_system(). Where root cannot connect to that, it is the
+ *   private socket: standard error is told, and sd_bus_is_bus_client() says no.
  * @error: #CTL_EXIT_UNREACHABLE
  */
 sd_bus *ctl_bus_open_host(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -74,7 +78,7 @@ sd_bus_message *ctl_bus_call(sd_bus *bus, sd_bus_message *call, gint64 timeout_u
                              gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /**
- * ctl_bus_get_owner: asks the bus, which does not start apmigd for it
+ * ctl_bus_get_owner: asks the bus, which does not start apmigd for it; over the private socket apmigd gives its name
  * @error: #CTL_EXIT_UNREACHABLE: apmigd does not run
  *
  * Returns: (transfer full) (nullable): apmigd's name of its own on the bus

@@ -5,9 +5,12 @@
 #include "ctl/ctl.h"
 #include "ctl/format.h"
 #include "ctl/lock.h"
+#include "ctl/view.h"
 #include "names.h"
 
 #define QUEUES_SHOWN 4
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_creds, sd_bus_creds_unref)
 
 /* Without apmigd affected guests do not come in, and nobody watches those that leave. */
 void
@@ -37,12 +40,17 @@ static void
 check_view(CtlDoctor *doctor)
 {
     const char *state = ctl_string(doctor->manager, "HypervisorState");
+    const char *problem = ctl_string(doctor->manager, "HypervisorProblem");
+    ApmigSeverity severity =
+        ctl_bool(doctor->manager, "Locked") ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING;
 
     if (g_str_equal(state, "disconnected"))
-        ctl_findings_add(doctor->findings,
-                         ctl_bool(doctor->manager, "Locked") ? APMIG_SEVERITY_ERROR : APMIG_SEVERITY_WARNING,
-                         "view", "systemctl status libvirtd virtqemud",
-                         "apmigd does not reach libvirt: migrations are not seen, and no lock can be held.");
+        ctl_findings_add(
+            doctor->findings, severity, "view", ctl_view_remedy(problem),
+            "apmigd does not reach libvirt, migrations are not seen, and no lock can be held: %s.", problem);
+    else if (*problem)
+        ctl_findings_add(doctor->findings, severity, "view", ctl_view_remedy(problem),
+                         "libvirt does not tell apmigd of all guests, and no lock can be held: %s.", problem);
     else
         ctl_findings_add(doctor->findings, APMIG_SEVERITY_NONE, "view", NULL,
                          "apmigd sees the guests of libvirt: %s.", state);
@@ -89,6 +97,29 @@ check_queues(CtlDoctor *doctor)
                          n_strange > QUEUES_SHOWN ? ", ..." : "");
 }
 
+/* Root is answered without it; nobody else is, and polkit cannot be asked. */
+static void
+check_bus(CtlDoctor *doctor)
+{
+    if (sd_bus_is_bus_client(doctor->bus) <= 0)
+        ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "bus",
+                         "systemctl status dbus.socket dbus.service dbus-broker.service",
+                         "The system bus cannot be reached: apmigd answers root alone.");
+}
+
+/* The user at the other end of a connection without a bus. */
+static gint64
+read_peer_uid(sd_bus *bus)
+{
+    g_autoptr(sd_bus_creds) creds = NULL;
+    uid_t uid;
+
+    return sd_bus_get_owner_creds(bus, SD_BUS_CREDS_EUID, &creds) >= 0 &&
+                   sd_bus_creds_get_euid(creds, &uid) >= 0
+               ? (gint64)uid
+               : -1;
+}
+
 /* The user of the connection that has the name. */
 static gint64
 read_daemon_uid(sd_bus *bus)
@@ -96,8 +127,12 @@ read_daemon_uid(sd_bus *bus)
     g_autoptr(sd_bus_message) call = NULL;
     g_autoptr(sd_bus_message) reply = NULL;
     guint32 uid;
-    int r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                           "org.freedesktop.DBus", "GetConnectionUnixUser");
+    int r;
+
+    if (sd_bus_is_bus_client(bus) <= 0)
+        return read_peer_uid(bus);
+    r = sd_bus_message_new_method_call(bus, &call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                       "org.freedesktop.DBus", "GetConnectionUnixUser");
 
     if (r >= 0)
         r = sd_bus_message_append(call, "s", APMIG_BUS_NAME);
@@ -240,6 +275,7 @@ ctl_doctor_check_daemon(CtlDoctor *doctor)
     doctor->daemon_uid = -1;
     if (!ask(doctor))
         return;
+    check_bus(doctor);
     doctor->daemon_uid = read_daemon_uid(doctor->bus);
     check_version(doctor);
     check_view(doctor);

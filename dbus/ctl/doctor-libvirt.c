@@ -10,6 +10,7 @@
 
 #include "base/hook-presence.h"
 #include "ctl/format.h"
+#include "ctl/view.h"
 
 /* Those of src/remote/remote_daemon_config.c. */
 #define DEFAULT_MAX_WORKERS 20
@@ -26,6 +27,7 @@
 typedef struct {
     gboolean known;  /* FALSE: systemd does not answer, and nothing else here counts */
     gboolean loaded; /* there is such a unit */
+    gboolean masked;
     gboolean active; /* running, being reloaded, or listening */
     gint64
         changed_at; /* realtime, usec, when it was started, reloaded or stopped last; 0: never since the boot */
@@ -65,6 +67,7 @@ read_unit(sd_bus *bus, const char *name)
     return (Unit){
         .known = TRUE,
         .loaded = g_str_equal(ctl_string(properties, "LoadState"), "loaded"),
+        .masked = g_str_equal(ctl_string(properties, "LoadState"), "masked"),
         .active = g_str_equal(state, "active") || g_str_equal(state, "reloading"),
         .changed_at = ctl_int(properties, "StateChangeTimestamp"),
     };
@@ -100,6 +103,22 @@ find_daemon(sd_bus *bus)
             found = (LibvirtDaemon){candidates[i].name, service};
     }
     return found;
+}
+
+/* A site that closes libvirt to ordinary users masks the one socket that apmigd needs. A connection that it has lasts until
+ * libvirt's daemon is started anew. */
+void
+ctl_doctor_check_read_only(CtlDoctor *doctor)
+{
+    LibvirtDaemon daemon = find_daemon(doctor->bus);
+    g_autofree char *name = daemon.name ? g_strconcat(daemon.name, "-ro.socket", NULL) : NULL;
+    const char *socket = g_strcmp0(daemon.name, "virtqemud") == 0 ? "virtqemud-sock-ro" : "libvirt-sock-ro";
+
+    if (!name || !g_str_has_prefix(doctor->config->libvirt_uri, "qemu") ||
+        !read_unit(doctor->bus, name).masked)
+        return;
+    ctl_findings_add(doctor->findings, APMIG_SEVERITY_ERROR, "read-only", ctl_view_remedy(socket),
+                     "%s is masked, and apmigd, which only reads, connects over it and no other.", name);
 }
 
 /* --- the hook ------------------------------------------------------------------------------------ */

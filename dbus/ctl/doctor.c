@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 #include "fence/client.h"
 #include "ctl/options.h"
+#include "ctl/view.h"
 
 /* Returns: (transfer full): what the file says, or the defaults: then that is a finding. */
 static ApmigConfig *
@@ -81,6 +82,8 @@ ctl_verb_doctor(int argc, char **argv, GError **error)
     doctor.fence_socket = fence_socket ? fence_socket : APMIG_FENCE_SOCKET;
     doctor.config = config = load_config(&doctor, config_file != NULL);
     ctl_doctor_check_daemon(&doctor);
+    ctl_doctor_check_read_only(&doctor);
+    ctl_doctor_check_guests(&doctor);
     ctl_doctor_check_hook(&doctor);
     ctl_doctor_check_workers(&doctor);
     ctl_doctor_check_folders(&doctor);

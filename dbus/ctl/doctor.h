@@ -38,6 +38,7 @@ void ctl_doctor_check_daemon(CtlDoctor *doctor);
 /* By files, where they can be looked at, else what apmigd says of it. */
 void ctl_doctor_check_hook(CtlDoctor *doctor);
 /* Those that look at files need the configuration. */
+void ctl_doctor_check_read_only(CtlDoctor *doctor);
 void ctl_doctor_check_workers(CtlDoctor *doctor);
 void ctl_doctor_check_folders(CtlDoctor *doctor);
 void ctl_doctor_check_permissions(CtlDoctor *doctor);

@@ -130,10 +130,16 @@ wait_for_change(CtlFollow *follow, gint64 deadline, GError **error)
         if (r == 0)
             return TRUE;
     }
-    if (r == -ETIMEDOUT)
+    if (r == -ETIMEDOUT) {
         g_set_error_literal(error, CTL_ERROR, APMIG_EXIT_TIMEOUT, "the time is up");
-    else
-        g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
+        return FALSE;
+    }
+    /* No bus tells that apmigd has left, and only apmigd can be at the other end. */
+    if (sd_bus_is_bus_client(follow->bus) <= 0) {
+        follow->left = TRUE;
+        return TRUE;
+    }
+    g_set_error(error, CTL_ERROR, CTL_EXIT_UNREACHABLE, "the system bus: %s", g_strerror(-r));
     return FALSE;
 }
 

@@ -156,7 +156,7 @@ static gboolean
 ask(const Hook *hook, const char *xml, Answer *ret_answer, GError **error)
 {
     g_autoptr(sd_bus) own = ctl_bus_open_private();
-    g_autoptr(sd_bus) bus = own ? g_steal_pointer(&own) : ctl_bus_open_host(NULL, error);
+    g_autoptr(sd_bus) bus = own ? g_steal_pointer(&own) : ctl_bus_open_system(error);
     g_autoptr(sd_bus_message) call =
         bus ? ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "AdmitMigration", error) : NULL;
     const char *reason;

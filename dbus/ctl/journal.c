@@ -38,6 +38,7 @@ static const struct {
     {"CALLER_LOGIN_UID=", "CallerLoginUid", VALUE_NUMBER},
     {"CALLER_PID=", "CallerPid", VALUE_NUMBER},
     {"CALLER_UNIT=", "CallerUnit", VALUE_TEXT},
+    {"CALLER_VERIFIED=", "CallerVerified", VALUE_TEXT},
 };
 
 static const char *

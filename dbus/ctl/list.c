@@ -292,14 +292,16 @@ print_status(JsonObject *manager, GPtrArray *locks, GPtrArray *migrations, GPtrA
     g_autofree char *called = ctl_format_time(ctl_int(manager, "HookLastCalled"));
     g_autofree char *version = ctl_escape(ctl_string(manager, "Version"));
     g_autofree char *hypervisor = ctl_escape(ctl_string(manager, "HypervisorState"));
+    g_autofree char *problem = ctl_escape(ctl_string(manager, "HypervisorProblem"));
     g_autofree char *trouble = ctl_escape(ctl_string(manager, "KeyTrouble"));
     g_autofree char *policy = ctl_escape(ctl_string(manager, "PolicyTrouble"));
 
     printf("   Version: %s\n"
-           "Hypervisor: %s\n"
+           "Hypervisor: %s%s%s\n"
            "      Hook: %s, last called: %s\n"
            "    Locked: %s\n",
-           version, hypervisor, hook ? "installed" : "NOT INSTALLED: guests can come in under a lock", called,
+           version, hypervisor, *problem ? ": " : "", problem,
+           hook ? "installed" : "NOT INSTALLED: guests can come in under a lock", called,
            ctl_bool(manager, "Locked") ? "yes" : "no");
     if (*trouble)
         printf("      Keys: %s See 'apmigctl keys'.\n", trouble);

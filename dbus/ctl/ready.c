@@ -6,6 +6,7 @@
 #include "ctl/lock.h"
 #include "names.h"
 #include "ctl/options.h"
+#include "ctl/view.h"
 
 static const char ready_summary[] =
     "Has apmigd read the hypervisor anew, and says GO when LOCK (without it: every lock of this host) is held\n"
@@ -87,6 +88,17 @@ check_locks(sd_bus *bus, GPtrArray *locks, const ReadyOptions *options, JsonArra
     return ready;
 }
 
+/* Where it is libvirt that is not seen. */
+static void
+print_remedy(sd_bus *bus)
+{
+    g_autoptr(JsonObject) manager = ctl_bus_get_manager(bus, NULL);
+    const char *problem = manager ? ctl_string(manager, "HypervisorProblem") : "";
+
+    if (*problem)
+        fprintf(stderr, "What to do: %s\n", ctl_view_remedy(problem));
+}
+
 static int
 judge(sd_bus *bus, GPtrArray *locks, const ReadyOptions *options, GError **error)
 {
@@ -94,6 +106,8 @@ judge(sd_bus *bus, GPtrArray *locks, const ReadyOptions *options, GError **error
     GError *problem = NULL;
     gboolean ready = check_locks(bus, locks, options, verdicts, &problem);
 
+    if (!ready && !options->common.quiet)
+        print_remedy(bus);
     if (problem) {
         g_propagate_prefixed_error(error, problem, "NO-GO: ");
         return CTL_EXIT_FAILURE;

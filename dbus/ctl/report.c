@@ -191,6 +191,17 @@ describe_number(JsonObject *entry, const char *member)
                : g_strdup("-");
 }
 
+/* Returns: (transfer full) */
+static char *
+describe_process(JsonObject *entry)
+{
+    g_autofree char *pid = describe_number(entry, "CallerPid");
+
+    if (!g_str_equal(ctl_string(entry, "CallerVerified"), "no"))
+        return g_steal_pointer(&pid);
+    return g_strconcat(pid, " (not verified)", NULL);
+}
+
 static void
 print_requests(const GPtrArray *entries)
 {
@@ -209,7 +220,7 @@ print_requests(const GPtrArray *entries)
         row[1] = g_strdup(ctl_string(entry, "Request"));
         row[2] = describe_number(entry, "CallerUid");
         row[3] = describe_number(entry, "CallerLoginUid");
-        row[4] = describe_number(entry, "CallerPid");
+        row[4] = describe_process(entry);
         row[5] = g_strdup(*unit ? unit : "-");
         row[6] = g_strdup(g_str_equal(ctl_string(entry, "Event"), "REQUEST_REFUSED") ? "refused" : "");
         g_ptr_array_add(rows, row);

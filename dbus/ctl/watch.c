@@ -8,6 +8,8 @@
 #include "ctl/options.h"
 #include "ctl/permits.h"
 
+#define HAS_LEFT "it has ended or left the bus; what began meanwhile was not seen"
+
 static const char watch_summary[] =
     "Watches LOCK, or all locks of this host, and prints what happens to them as it happens. Exits with 31 "
     "at the\n"
@@ -260,7 +262,7 @@ static int
 look_at_view(const Watch *watch, const CtlFollow *follow, JsonObject *manager)
 {
     if (follow->left) {
-        tell(watch, NULL, "view-lost", "it has left the bus; what began meanwhile was not seen");
+        tell(watch, NULL, "view-lost", HAS_LEFT);
         return CTL_EXIT_BLIND;
     }
     if (follow->view_lost || g_str_equal(ctl_string(manager, "HypervisorState"), "disconnected")) {
@@ -286,7 +288,7 @@ look(CtlFollow *follow, gpointer data, GError **error)
             g_propagate_error(error, g_steal_pointer(&problem));
             return CTL_EXIT_FAILURE;
         }
-        tell(watch, NULL, "view-lost", problem->message);
+        tell(watch, NULL, "view-lost", follow->left ? HAS_LEFT : problem->message);
         return CTL_EXIT_BLIND;
     }
     if (watch->name && !watch->wanted) {

@@ -18,7 +18,7 @@ log_call(const ApmigCall *call, ApmigLog log, int priority, const char *request,
                                        .change_id = call->change_id,
                                        .guest = (char *)guest,
                                        .message = (char *)message},
-                      request, call->identified ? &call->requester : NULL);
+                      request, call->identified ? &call->peer->requester : NULL);
 }
 
 void

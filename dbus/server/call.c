@@ -64,7 +64,6 @@ destroy_call(ApmigCall *call)
     if (call->free_data)
         call->free_data(call->data);
     sd_bus_message_unref(call->message);
-    apmig_requester_clear(&call->requester);
     g_free(call->lock_id);
     g_free(call->change_id);
     g_free(call);
@@ -252,10 +251,10 @@ go_on(ApmigCall *call)
     g_autoptr(GError) denied = NULL;
 
     call->identified = TRUE;
-    call->uid = call->requester.uid = call->peer->uid;
+    call->uid = call->peer->uid;
+    if (call->request)
+        apmig_peer_look_up(call->peer);
     denied = check_limits(call);
-    if (!denied && call->request)
-        apmig_requester_look_up(&call->requester, call->peer->pid);
     if (!denied)
         denied = check_root(call);
     if (denied)

@@ -331,6 +331,15 @@ get_started_at(sd_bus *bus, const char *path, const char *interface, const char 
 }
 
 static int
+get_hypervisor_problem(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
+{
+    const ApmigServer *server = user_data;
+
+    return apmig_append_text(reply, apmig_engine_view_trouble(apmig_core_engine(server->core)));
+}
+
+static int
 get_counters(sd_bus *bus, const char *path, const char *interface, const char *property,
              sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
@@ -414,9 +423,11 @@ get_permits(sd_bus *bus, const char *path, const char *interface, const char *pr
 void
 apmig_manager_refresh(ApmigServer *server)
 {
-    static const char *const names[] = {"HypervisorState", "Locked", "PolicyTrouble", "Permits", NULL};
+    static const char *const names[] = {"HypervisorState", "HypervisorProblem", "Locked",
+                                        "PolicyTrouble",   "Permits",           NULL};
     char *texts[] = {
         g_strdup(apmig_engine_view_state(apmig_core_engine(server->core))),
+        g_strdup(apmig_engine_view_trouble(apmig_core_engine(server->core))),
         g_strdup(is_locked(server) ? "yes" : "no"),
         g_strdup(apmig_core_policy_trouble(server->core)),
         apmig_permits_text(server),
@@ -486,6 +497,7 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_PROPERTY("StartedAt", "t", get_started_at, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Counters", "a{st}", get_counters, 0, 0),
     SD_BUS_PROPERTY("HypervisorState", "s", get_hypervisor_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("HypervisorProblem", "s", get_hypervisor_problem, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Locked", "b", get_locked, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("HookInstalled", "b", get_hook_installed, 0, 0),
     SD_BUS_PROPERTY("HookLastCalled", "t", get_hook_last_called, 0, 0),

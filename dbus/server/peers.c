@@ -3,8 +3,10 @@
 #include "server/private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FOLLOWED_MAX 1024 /* the hook asks once on a connection */
 
@@ -15,14 +17,25 @@ apmig_peer_new(ApmigBus *bus, const char *name)
 
     peer->bus = bus;
     peer->name = g_strdup(name);
+    peer->pidfd = -1;
     g_queue_init(&peer->waiting);
     peer->followed = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     return peer;
 }
 
+static void
+close_pidfd(ApmigPeer *peer)
+{
+    if (peer->pidfd >= 0)
+        close(peer->pidfd);
+    peer->pidfd = -1;
+}
+
 void
 apmig_peer_free(ApmigPeer *peer)
 {
+    close_pidfd(peer);
+    apmig_requester_clear(&peer->requester);
     sd_bus_slot_unref(peer->question);
     g_queue_clear(&peer->waiting);
     g_array_unref(peer->followed);
@@ -62,9 +75,21 @@ apmig_peer_of(ApmigServer *server, sd_bus_message *message)
 
 /* --- identity --------------------------------------------------------------------------------------- */
 
-/* The a{sv} of GetConnectionCredentials (D-Bus specification, "Message Bus Messages"). Returns: whether it has the user. */
+/* The descriptor is the message's. */
+static void
+read_pidfd(sd_bus_message *reply, ApmigPeer *peer)
+{
+    int fd;
+
+    close_pidfd(peer);
+    if (sd_bus_message_read(reply, "v", "h", &fd) > 0)
+        peer->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* The a{sv} of GetConnectionCredentials (D-Bus specification, "Message Bus Messages"); ProcessFD is there from dbus 1.15.8
+ * and dbus-broker 35 on. Returns: whether it has the user. */
 static gboolean
-read_credentials(sd_bus_message *reply, guint32 *ret_uid, guint32 *ret_pid)
+read_credentials(sd_bus_message *reply, ApmigPeer *peer)
 {
     gboolean found = FALSE;
     const char *name;
@@ -75,15 +100,28 @@ read_credentials(sd_bus_message *reply, guint32 *ret_uid, guint32 *ret_pid)
         if (sd_bus_message_read(reply, "s", &name) <= 0)
             return FALSE;
         if (strcmp(name, "UnixUserID") == 0)
-            found = sd_bus_message_read(reply, "v", "u", ret_uid) > 0;
+            found = sd_bus_message_read(reply, "v", "u", &peer->uid) > 0;
         else if (strcmp(name, "ProcessID") == 0)
-            (void)sd_bus_message_read(reply, "v", "u", ret_pid);
+            (void)sd_bus_message_read(reply, "v", "u", &peer->pid);
+        else if (strcmp(name, "ProcessFD") == 0)
+            read_pidfd(reply, peer);
         else
             (void)sd_bus_message_skip(reply, "v");
         if (sd_bus_message_exit_container(reply) < 0)
             return FALSE;
     }
     return found;
+}
+
+void
+apmig_peer_look_up(ApmigPeer *peer)
+{
+    if (peer->looked_up)
+        return;
+    peer->looked_up = TRUE;
+    peer->requester.uid = peer->uid;
+    apmig_requester_look_up(&peer->requester, peer->pid, peer->pidfd);
+    close_pidfd(peer);
 }
 
 static int
@@ -93,9 +131,11 @@ on_credentials(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
     g_autoptr(GError) error = NULL;
 
     peer->question = sd_bus_slot_unref(peer->question);
-    if (sd_bus_message_is_method_error(reply, NULL) <= 0 && read_credentials(reply, &peer->uid, &peer->pid))
+    if (sd_bus_message_is_method_error(reply, NULL) <= 0 && read_credentials(reply, peer)) {
         peer->identified = TRUE;
-    else
+        /* At once: nobody who has many connections has us keep as many descriptors. */
+        apmig_peer_look_up(peer);
+    } else
         error = g_error_new(G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
                             "Not authorized: the bus does not say whose the call is.");
     peer->identified_func(peer, error);

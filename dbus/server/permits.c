@@ -62,7 +62,7 @@ permit_with_name(const char *name, gpointer user_data)
     const char *guest = call->event.permit.name;
     g_autofree char *id = apmig_core_new_id(call->server->core);
     g_autofree char *lower = g_ascii_strdown(guest, -1);
-    gint64 login_uid = call->requester.login_uid;
+    gint64 login_uid = call->peer->requester.login_uid;
 
     apmig_call_log_request(call, call->request, guest,
                            "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"", guest,

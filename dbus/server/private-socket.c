@@ -18,6 +18,10 @@
 #include <systemd/sd-id128.h>
 #include <unistd.h>
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5: include/uapi/asm-generic/socket.h, also of s390 */
+#endif
+
 #define CONNECTIONS_MAX 128u
 #define QUEUE_MAX       256 /* of messages that a peer has not read */
 
@@ -137,19 +141,34 @@ start_connection(ApmigPrivateSocket *socket, int fd)
     return r < 0 ? sd_bus_close_unref(sd) : sd;
 }
 
+/* Returns: (transfer full): a pidfd of who connected, or -1: the kernel has none. */
+static int
+open_peer(int fd)
+{
+    int pidfd = -1;
+    socklen_t length = sizeof(pidfd);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0 ? -1 : pidfd;
+}
+
 /* @fd: (transfer full) */
 static void
 add_connection(ApmigPrivateSocket *socket, int fd, const struct ucred *credentials)
 {
+    int pidfd = open_peer(fd);
     sd_bus *sd = start_connection(socket, fd);
     int r = 0;
     ApmigBus *bus =
         sd ? apmig_bus_new(socket->server, sd, socket->event, QUEUE_MAX, on_lost, socket, &r) : NULL;
 
-    if (!bus)
+    if (!bus) {
+        if (pidfd >= 0)
+            close(pidfd);
         return;
+    }
     bus->peer = apmig_peer_new(bus, NULL);
     bus->peer->identified = TRUE;
+    bus->peer->pidfd = pidfd;
     bus->peer->uid = credentials->uid;
     bus->peer->pid = (guint32)MAX(credentials->pid, 0);
     g_ptr_array_add(socket->connections, bus);

@@ -77,6 +77,9 @@ struct ApmigPeer {
     gboolean identified;
     guint32 uid;
     guint32 pid; /* 0: not known */
+    int pidfd;   /* of who connected, until it has been looked up; -1: not known */
+    gboolean looked_up;
+    ApmigRequester requester; /* what was found, once it is looked up */
     sd_bus_slot *question;
     ApmigPeerFunc identified_func;
     GQueue waiting;   /* of ApmigCall: those that wait for the answer, as they came */
@@ -95,6 +98,9 @@ void apmig_peer_follow(ApmigPeer *peer, ApmigCaller caller);
 
 /* Asks the bus whose @peer is, unless that is being asked. @func: called later. Returns: negative errno on failure. */
 int apmig_peer_identify(ApmigPeer *peer, ApmigPeerFunc func);
+
+/* Once, for the journal: which process @peer, whose user is known, is (its requester). */
+void apmig_peer_look_up(ApmigPeer *peer);
 
 /* --- the buses (buses.c) ---------------------------------------------------------------------------- */
 
@@ -207,7 +213,6 @@ struct ApmigCall {
     const ApmigMethodRule *rule;
     gboolean identified;
     guint32 uid;
-    ApmigRequester requester;
     const char *request; /* (nullable): its rule's; what the journal is told of it, with the next two */
     char *lock_id;       /* (nullable) */
     char *change_id;     /* (nullable) */

@@ -195,6 +195,12 @@ apmig_engine_view_state(const ApmigEngine *engine)
     return "complete";
 }
 
+const char *
+apmig_engine_view_trouble(const ApmigEngine *engine)
+{
+    return engine->view_trouble ? engine->view_trouble : "";
+}
+
 /* Whether somebody waits for an answer to a question that is put about @guest from now on. */
 static gboolean
 guest_is_awaited(const ApmigEngine *engine, const Guest *guest)

@@ -28,6 +28,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->last_token = 1; /* 0 stands for no question */
     engine->view_trouble = g_strdup("not connected yet");
     engine->published_view = "disconnected";
+    engine->published_trouble = g_strdup(engine->view_trouble);
     return engine;
 }
 
@@ -51,6 +52,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_ptr_array_unref(engine->permits);
     g_hash_table_unref(engine->plugged);
     g_free(engine->view_trouble);
+    g_free(engine->published_trouble);
     g_free(engine->looked_uuid);
     g_free(engine->step_trouble);
     g_free(engine->late);

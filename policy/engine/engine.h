@@ -107,3 +107,7 @@ ApmigAction *apmig_engine_plan_stamp(const ApmigEngine *engine);
 /* "disconnected"; "connected": nothing needs to be read; "reading"; "complete": the job state of every guest that
  * matters is known. */
 const char *apmig_engine_view_state(const ApmigEngine *engine);
+
+/* Returns: (transfer none): a clause on why the hypervisor is not reached, or does not list all guests; "": nothing is
+ * known to be in the way. */
+const char *apmig_engine_view_trouble(const ApmigEngine *engine);

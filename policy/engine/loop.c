@@ -152,17 +152,27 @@ publish_migrations(ApmigEngine *engine, const GPtrArray *migrations)
 }
 
 static void
-publish(ApmigEngine *engine)
+publish_view(ApmigEngine *engine)
 {
     const char *view = apmig_engine_view_state(engine);
 
+    if (g_str_equal(view, engine->published_view) &&
+        g_strcmp0(engine->view_trouble, engine->published_trouble) == 0)
+        return;
+    engine_act(engine, APMIG_ACTION_PUBLISH_VIEW);
+    engine->published_view = view;
+    g_free(engine->published_trouble);
+    engine->published_trouble = g_strdup(engine->view_trouble);
+}
+
+static void
+publish(ApmigEngine *engine)
+{
     publish_migrations(engine, engine->migrations);
     publish_migrations(engine, engine->ended_migrations);
     engine_publish_locks(engine);
     engine_publish_permits(engine);
-    if (!g_str_equal(view, engine->published_view))
-        engine_act(engine, APMIG_ACTION_PUBLISH_VIEW);
-    engine->published_view = view;
+    publish_view(engine);
 }
 
 /* Permits first: one that has expired is no reason any more. The heartbeat and what else is owed before locks: what was due

@@ -263,6 +263,7 @@ struct ApmigEngine {
     GHashTable *heard;      /* set of UUIDs: events told of them, no list has had them since */
     gboolean rosters_dirty; /* what locks remember of guests may have changed */
     const char *published_view;
+    char *published_trouble; /* with it: of the view */
 
     GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */

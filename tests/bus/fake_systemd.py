@@ -4,7 +4,8 @@
     fake_systemd.py UNITS
 
 UNITS is a JSON object from a unit's name to [ActiveState, StateChangeTimestamp]; it is read anew at each question. A
-unit that is not in it has the LoadState "not-found", as systemd says it. Prints "ready" once it has the name.
+unit that is not in it has the LoadState "not-found", as systemd says it, and one that is "masked" that. Prints "ready" once
+it has the name.
 """
 import json
 import sys
@@ -19,7 +20,7 @@ INTERFACE = """<node><interface name="org.freedesktop.systemd1.Unit">
   <property name="ActiveState" type="s" access="read"/>
   <property name="StateChangeTimestamp" type="t" access="read"/>
 </interface></node>"""
-NAMES = ("libvirtd.service", "libvirtd.socket", "virtqemud.service", "virtqemud.socket")
+NAMES = [f"{name}.{kind}" for name in ("libvirtd", "virtqemud", "libvirtd-ro", "virtqemud-ro") for kind in ("service", "socket")]
 
 
 def main():
@@ -32,9 +33,10 @@ def main():
             with open(sys.argv[1]) as file:
                 unit = json.load(file).get(name)
             state, time = unit or ("inactive", 0)
-            return {"LoadState": GLib.Variant("s", "loaded" if unit else "not-found"),
-                    "ActiveState": GLib.Variant("s", state), "StateChangeTimestamp": GLib.Variant("t", time)}[member]
-        path = "/org/freedesktop/systemd1/unit/" + name.replace(".", "_2e")
+            load = state if state == "masked" else "loaded" if unit else "not-found"
+            return {"LoadState": GLib.Variant("s", load),
+                    "ActiveState": GLib.Variant("s", "inactive" if load == "masked" else state), "StateChangeTimestamp": GLib.Variant("t", time)}[member]
+        path = "/org/freedesktop/systemd1/unit/" + name.replace(".", "_2e").replace("-", "_2d")
         connection.register_object(path, interface, None, get, None)
 
     for name in NAMES:

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the journal has of locks and migrations, and of who asked for what."""
+import os
 import pathlib
 import re
+import socket
 import time
 
 import pytest
 import rig
+import wire
+from fake_bus import FakeBus
 from journal import IDS
+from private import Private
 from rig import BusError, domain, uuid_of
 
 G1 = uuid_of(1)
@@ -68,6 +73,62 @@ def test_who_asks_is_recorded(journaled, journal, bus, root, nobody):
     check_caller(journal.wait_for(REQUEST="unstamp"), 0)
     root.admit(domain())
     assert {entry["REQUEST"] for entry in journal.find() if "REQUEST" in entry} == {"take", "force-release", "unstamp"}
+
+
+@pytest.fixture
+def fake_bus(daemon, folder):
+    """Makes apmigd speak to a fake of a bus, with the caller (pid, pidfd)."""
+    made = []
+
+    def start(pid, pidfd):
+        daemon.stop()
+        made.append(FakeBus(folder / f"fake-{len(made)}", pid, pidfd))
+        daemon.start(DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={folder}/fake-{len(made) - 1}")
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def take_as(fake, journal, scope):
+    """As the caller on that bus. Returns: what the journal has of it."""
+    fake.call("TakeLock", wire.take_lock(scope), "ssa{sv}", rig.LIMIT)
+    made = rig.until(lambda: [entry for entry in journal.find(REQUEST="take") if scope in entry["MESSAGE"]], "the entry")
+    assert (made[0]["CALLER_UID"], made[0]["CALLER_PID"]) == ("0", str(fake.pid))
+    return made[0]
+
+
+def test_process_that_a_fake_bus_vouches_for(journaled, journal, fake_bus, bus):
+    """By ProcessFD, which the bus of Debian 12 does not tell: as long as it names the process of that number."""
+    caller, other = (bus.start("sleep", "infinity") for _ in range(2))
+    pidfd = os.pidfd_open(caller.pid)
+    assert take_as(fake_bus(caller.pid, pidfd), journal, "01.0001")["CALLER_VERIFIED"] == "yes"
+    assert take_as(fake_bus(caller.pid, None), journal, "02.0001")["CALLER_VERIFIED"] == "no"
+    caller.kill()
+    caller.wait(rig.LIMIT)
+    for scope, pid in (("03.0001", caller.pid), ("04.0001", other.pid)):  # the number is nobody's; it has become another's
+        entry = take_as(fake_bus(pid, pidfd), journal, scope)
+        assert entry["CALLER_VERIFIED"] == "no" and not {"CALLER_LOGIN_UID", "CALLER_UNIT"} & set(entry)
+    os.close(pidfd)
+
+
+def test_process_at_the_private_socket(journaled, journal):
+    """There it is the kernel's to say, from Linux 6.5 on."""
+    private = Private(journaled)
+    private.take("04.*")
+    pair = socket.socketpair()
+    try:
+        os.close(pair[0].getsockopt(socket.SOL_SOCKET, 77))  # SO_PEERPIDFD
+        expected = "yes"
+    except OSError:
+        expected = "no"
+    entry = journal.wait_for(REQUEST="take")
+    check_caller(entry, 0)
+    assert (entry["CALLER_PID"], entry["CALLER_VERIFIED"]) == (str(os.getpid()), expected)
+    private.close()
+    for one in pair:
+        one.close()
 
 
 def test_declaration_is_of_the_lock(journaled, journal, root):

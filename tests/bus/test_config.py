@@ -2,6 +2,7 @@
 """Configuration and policy: what is refused and how it is said; reload; and what systemd is told."""
 import json
 import os
+import pathlib
 import signal
 
 import pytest
@@ -221,6 +222,18 @@ def test_stopping_is_said(daemon, hypervisor):
         daemon.wait_for_notification("STOPPING=1")
         assert daemon.process.wait(rig.LIMIT) == 0
         daemon.start()
+
+
+def test_nothing_is_executed(daemon, hypervisor, bus, folder):
+    """By a filter that every thread has, of apmigd and of apmigd-act, whoever starts them."""
+    daemon.start()
+    act = rig.Act(bus, folder, "test:///default").start()
+    if "cannot forbid to execute programs" in daemon.read_log():
+        pytest.skip("the kernel has no seccomp filters")
+    for process in (daemon.process, act.process):
+        for status in pathlib.Path(f"/proc/{process.pid}/task").glob("*/status"):
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            assert (fields["Seccomp"], fields["NoNewPrivs"]) == ("2", "1")
 
 
 def test_watchdog_is_fed(daemon, hypervisor, root):

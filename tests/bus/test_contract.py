@@ -156,6 +156,7 @@ def test_changes_of_the_view_are_told(running, hypervisor, root, bus):
     until(lambda: monitor.changes(ROOT_PATH, "HypervisorState")[-1:] == ["complete"], "a complete reading")
     root.release(lock)
     until(lambda: monitor.changes(ROOT_PATH, "HypervisorState")[-1:] == ["connected"], "the end of the reading")
+    assert monitor.changes(ROOT_PATH, "HypervisorProblem") == ["gone", ""]
     states = monitor.changes(ROOT_PATH, "HypervisorState")
     assert states.index("complete") < states.index("disconnected")
     assert monitor.changes(ROOT_PATH, "Locked") == [True, False]

@@ -53,8 +53,9 @@ class Host:
     def now():
         return time.time_ns() // 1000 + 1_000_000
 
-    def units(self, **services):
-        self.units_file.write_text(json.dumps({f"{name}.service": unit for name, unit in services.items()}))
+    def units(self, more=(), **services):
+        """@more: by their whole names"""
+        self.units_file.write_text(json.dumps({f"{name}.service": unit for name, unit in services.items()} | dict(more)))
 
     def run(self, *arguments, client=None, within=()):
         """(exit status, standard output). @within: the command line that runs it elsewhere"""
@@ -280,7 +281,52 @@ def test_systemd_does_not_tell(host):
 def test_libvirt_is_not_reached(host, hypervisor):
     hypervisor.do("lose", reason="libvirtd was stopped")
     verdict, text, remedy = host.troubles()["view"]
-    assert verdict == "problem" and "no lock can be held" in text and remedy == "systemctl status libvirtd virtqemud"
+    assert verdict == "problem" and "no lock can be held: libvirtd was stopped" in text
+    assert remedy == "systemctl status libvirtd virtqemud"
+
+
+@pytest.mark.parametrize("problem, remedies", [
+    ("Failed to connect socket to '/var/run/libvirt/libvirt-sock-ro': No such file or directory",
+     ["unmask libvirtd-ro.socket", "start libvirtd-ro.socket libvirtd"]),
+    ("Failed to connect socket to '/var/run/libvirt/virtqemud-sock-ro': Connection refused",
+     ["unmask virtqemud-ro.socket", "start virtqemud-ro.socket virtqemud"]),
+    ("Failed to connect socket to '/var/run/libvirt/virtqemud-sock-ro': Permission denied",
+     ["SocketMode=0666 of virtqemud-ro.socket", "ausearch"]),
+    ("authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.monitor'",
+     ["org.libvirt.unix.monitor to the user apmigd"]),
+    ("access denied", ["access_drivers"]),
+], ids=["absent", "refused", "closed", "polkit", "access"])
+def test_read_only_socket_is_closed(host, hypervisor, root, problem, remedies):
+    """Doctor, status and ready say why, and what opens it."""
+    root.take("04.*")
+    hypervisor.do("lose", reason=problem)
+    rig.until(lambda: root.manager()["HypervisorProblem"] == problem, "the problem")
+    verdict, text, remedy = host.troubles()["view"]
+    assert verdict == "problem" and problem in text and all(part in remedy for part in remedies)
+    run = [host.bus.start(APMIGCTL, *command).communicate(timeout=rig.LIMIT) for command in (["status"], ["ready"])]
+    assert f"Hypervisor: disconnected: {problem}\n" in run[0][0]
+    assert f"What to do: {remedy}\n" in run[1][1] and "NO-GO" in "".join(run[1])
+
+
+def test_read_only_socket_is_masked(host):
+    """Also while a connection from before lasts."""
+    host.daemon.configure(StatusDirectory=host.guests, URI="qemu:///system")  # what the doctor reads
+    host.units(libvirtd=("active", host.now()), more={"libvirtd-ro.socket": ("masked", 0)})
+    verdict, text, remedy = host.troubles()["read-only"]
+    assert verdict == "problem" and "libvirtd-ro.socket is masked" in text and "unmask libvirtd-ro.socket" in remedy
+
+
+def test_guest_that_an_access_driver_hides(host, hypervisor):
+    """It runs by libvirt's pid file, and apmigd does not see it; one whose QEMU has ended is none."""
+    gone = host.bus.start("true")
+    gone.wait(rig.LIMIT)
+    for name, pid in (("seen", os.getpid()), ("hidden", os.getpid()), ("ended", gone.pid)):
+        (host.guests / f"{name}.pid").write_text(f"{pid}\n")
+    hypervisor.guest(rig.uuid_of(1), name="seen", affected="no")
+    verdict, text, remedy = host.troubles()["guests"]
+    assert verdict == "problem" and "('hidden')" in text and "access driver" in remedy
+    hypervisor.guest(rig.uuid_of(2), name="hidden", affected="no")
+    assert host.troubles() == {}
 
 
 def test_queues_of_a_guest_that_libvirt_does_not_know(host):

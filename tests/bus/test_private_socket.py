@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The private socket, with apmigd as a user of its own: who is let in, what is there, who has gone; and life without a bus."""
+import json
 import socket
 import sys
 import time
@@ -259,6 +260,60 @@ def test_bus_that_is_stopped_and_started_again(own, connect, hook, bus, root):
     assert monitor.wait_for("LockEnded")[0] == lock  # signals as before
     assert own.read_log().count("was lost") == 2 and own.read_log().count("again") >= 2
     own.stop()
+
+
+def test_apmigctl_without_a_bus(own, bus, ctl):
+    """Root's verbs go on, and say how; no lock is kept by a bus that is broken."""
+    bus.end()
+
+    def run(*arguments):
+        status, out, err = ctl(*arguments)
+        told = [line for line in err.splitlines() if "the system bus cannot be reached" in line]
+        assert len(told) == 1 and "asked over its private socket" in told[0]
+        return status, out
+
+    status, out = run("lock", "--json=short", "04.*", "AES rotation")
+    lock = json.loads(out)
+    assert status == 0 and lock["State"] == "held"
+    assert lock["Id"] in run("list")[1] and "AES rotation" in run("status")[1]
+    assert run("ready")[0] == 0 and run("wait", lock["Id"])[0] == 0
+    assert "apmigd_up 1" in run("metrics")[1]
+    status, out = run("doctor", "--json=short", "--config", own.config)
+    found = {finding["Check"]: finding for finding in json.loads(out)["Findings"]}
+    assert status == 1 and "answers root alone" in found["bus"]["Text"] and found["apmigd"]["Verdict"] == "ok"
+    assert run("unlock", lock["Id"])[0] == 0
+    assert run("list", "--json=short") == (0, "[]\n")
+
+
+def test_watch_without_a_bus(own, bus, root, connect):
+    """Signals come over the private socket as well, and its end is that of apmigd."""
+    bus.end()
+    watch = root.run(rig.APMIGCTL, "watch")
+    private = connect()
+    lock = private.take("04.*")
+    line = watch.stdout.readline()
+    while "held" not in line:
+        assert line
+        line = watch.stdout.readline()
+    private.release(lock)
+    while "ended" not in line:
+        assert line
+        line = watch.stdout.readline()
+    own.stop()
+    out, _ = watch.communicate(timeout=LIMIT)
+    assert watch.returncode == 32 and "what began meanwhile was not seen" in out
+
+
+def test_others_need_the_bus(own, bus, nobody, ctl):
+    bus.end()
+    status, out, err = ctl("list", client=nobody)
+    assert status == 13 and out == "" and "cannot be reached" in err and "answers root alone" in err
+
+
+def test_apmigctl_without_bus_and_apmigd(daemon, bus, ctl):
+    bus.end()
+    status, _, err = ctl("list")
+    assert status == 13 and "private socket: systemctl start apmigd" in err
 
 
 def test_start_on_a_bus_that_hangs(daemon, hypervisor, connect, bus):

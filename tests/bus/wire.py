@@ -30,9 +30,9 @@ def aligned(data, to):
 
 
 def message(kind, serial, body=b"", signature="", **fields):
-    """@fields: path, interface, member, error_name, reply_serial, destination"""
+    """@fields: path, interface, member, error_name, reply_serial, destination, sender, unix_fds"""
     codes = {"path": (1, "o"), "interface": (2, "s"), "member": (3, "s"), "error_name": (4, "s"), "reply_serial": (5, "u"),
-             "destination": (6, "s")}
+             "destination": (6, "s"), "sender": (7, "s"), "unix_fds": (9, "u")}
     array = b""
     for name, value in fields.items():
         code, kind_of = codes[name]
@@ -49,8 +49,8 @@ def call(serial, member, body=b"", signature="", destination=None, path=PATH, in
     return message(CALL, serial, body, signature, path=path, interface=interface, member=member, **where)
 
 
-def take_lock():
-    return aligned(aligned(string("04.0012"), 4) + string("flood"), 4) + aligned(struct.pack("<I", 0), 8)
+def take_lock(scope="04.0012"):
+    return aligned(aligned(string(scope), 4) + string("flood"), 4) + aligned(struct.pack("<I", 0), 8)
 
 
 def authenticate(address):

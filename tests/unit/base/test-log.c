@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -156,8 +158,9 @@ test_requester(void)
     ApmigRequester own = {.uid = geteuid()}, not_ours = {.uid = 65533}, gone = {.uid = geteuid()};
     g_autofree char *login = NULL;
 
-    apmig_requester_look_up(&own, (guint32)getpid());
+    apmig_requester_look_up(&own, (guint32)getpid(), -1);
     g_assert_cmpint(own.pid, ==, getpid());
+    g_assert_false(own.verified);
     /* In a container there may be no audit, and without systemd no unit. */
     if (own.login_uid >= 0) {
         g_assert_true(g_file_get_contents("/proc/self/loginuid", &login, NULL, NULL));
@@ -166,13 +169,44 @@ test_requester(void)
     apmig_requester_clear(&own);
 
     /* The process of that number is another user's: it is not the one that has asked. */
-    apmig_requester_look_up(&not_ours, (guint32)getpid());
+    apmig_requester_look_up(&not_ours, (guint32)getpid(), -1);
     g_assert_cmpint(not_ours.login_uid, ==, -1);
     g_assert_null(not_ours.unit);
 
-    apmig_requester_look_up(&gone, 0);
+    apmig_requester_look_up(&gone, 0, -1);
     g_assert_cmpint(gone.pid, ==, -1);
     g_assert_cmpint(gone.login_uid, ==, -1);
+}
+
+/* Its number names a process only as long as the kernel says so of the pidfd. */
+static void
+test_requester_by_pidfd(void)
+{
+    ApmigRequester requester = {.uid = geteuid()};
+    pid_t child = fork();
+    int pidfd;
+
+    if (child == 0)
+        for (;;)
+            pause();
+    pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+    g_assert_cmpint(pidfd, >=, 0);
+    apmig_requester_look_up(&requester, (guint32)child, pidfd);
+    g_assert_true(requester.verified);
+
+    /* As when the number has become another's. */
+    apmig_requester_look_up(&requester, (guint32)getpid(), pidfd);
+    g_assert_false(requester.verified);
+    g_assert_cmpint(requester.login_uid, ==, -1);
+    g_assert_null(requester.unit);
+
+    g_assert_cmpint(kill(child, SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
+    apmig_requester_look_up(&requester, (guint32)child, pidfd);
+    g_assert_false(requester.verified);
+    g_assert_cmpint(requester.pid, ==, child);
+    g_assert_cmpint(requester.login_uid, ==, -1);
+    close(pidfd);
 }
 
 /* --- where the entries go ------------------------------------------------------------------------- */
@@ -240,6 +274,7 @@ receive_request(int fd)
     g_assert_nonnull(strstr(message, "\nCALLER_LOGIN_UID=0\n"));
     g_assert_null(strstr(message, "CALLER_PID="));
     g_assert_nonnull(strstr(message, "CALLER_UNIT=a\\x0aLOCK_ID=forged\n"));
+    g_assert_nonnull(strstr(message, "\nCALLER_VERIFIED=no\n"));
     g_assert_nonnull(strstr(message, "\nCHANGE_ID=CHG\\x0a1\n"));
     g_assert_null(strstr(message, "\nLOCK_ID=forged"));
 }
@@ -320,6 +355,7 @@ main(int argc, char **argv)
     g_test_add_func("/log/catalog-entries", test_catalog_entries);
     g_test_add_func("/log/catalog-compiles", test_catalog_compiles);
     g_test_add_func("/log/requester", test_requester);
+    g_test_add_func("/log/requester-by-pidfd", test_requester_by_pidfd);
     g_test_add_func("/log/no-journal", test_no_journal);
     g_test_add_func("/log/journal", test_journal);
     return g_test_run();
