@@ -33,8 +33,8 @@ RIGHTS = {
     "policy/rules": "policy/base policy/ap policy/stamp",
     # Locks, migrations, admissions, permits: not how anything is done, not other hosts.
     "policy/engine": "policy/base policy/ap policy/keys policy/stamp policy/rules",
-    # The fleet's document and the hosts' answers: not the engine's insides.
-    "policy/fleet": "policy/base policy/ap policy/keys policy/engine/lock.h policy/engine/migration.h",
+    # The fleet's document and the hosts' answers: of locks their bounds and words, not the engine's insides.
+    "policy/fleet": "policy/base policy/ap policy/keys policy/rules/policy.h policy/engine/lock.h",
 
     # Log, configuration, text, watchdog: nothing above it. The log tells what the engine has to tell; policy files are read.
     "daemon/base": "policy/base policy/rules policy/engine/action.h",
@@ -335,7 +335,7 @@ SOUND = {
     "policy/engine/event.h": "void event_free(int value);\n",
     "policy/engine/engine.h": "void engine_run(int value);\n",
     "policy/engine/private.h": "void engine_act(int value);\n",
-    **{f"policy/engine/{name}.h": "" for name in ("action", "lock", "permit", "migration")},
+    **{f"policy/engine/{name}.h": "" for name in ("action", "lock", "permit")},
     "policy/engine/event.c": c_file("event_free", "error_set", header="base/error.h"),
     "policy/engine/engine.c": c_file("engine_run", "event_free", "engine_act", header="engine/private.h"),
     "policy/engine/actions.c": c_file("engine_act", header="engine/private.h"),
