@@ -60,12 +60,13 @@ open_and_fork(void)
 }
 
 #if defined(__x86_64__) && defined(__LP64__)
-/* getpid() in the numbering of i386; a kernel without that has a signal for who tries. */
+/* getpid() in the numbering of i386. A kernel that has none denies it as well, by a signal: which is not the sanitizers'. */
 static int
 call_as_i386(void)
 {
     long result = 20;
 
+    signal(SIGSEGV, SIG_DFL);
     __asm__ volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
     return result == -EPERM ? DENIED : FAILED;
 }
@@ -93,6 +94,7 @@ run_child(int (*func)(void))
 typedef struct {
     int (*func)(void);
     int expected;
+    gboolean may_end; /* by the kernel's own signal */
 } Case;
 
 static void
@@ -103,10 +105,10 @@ test_case(gconstpointer data)
 
     if (WIFEXITED(status) && WEXITSTATUS(status) == UNSUPPORTED)
         g_test_skip("the kernel has no seccomp filters");
-    else if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSEGV)
-        g_assert_cmpint(WEXITSTATUS(status), ==, one->expected);
+    else if (one->may_end && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV)
+        g_test_message("the kernel has no system calls of i386");
     else
-        g_test_skip("the kernel has no system calls of i386");
+        g_assert_cmpint(WIFEXITED(status) ? WEXITSTATUS(status) : -1, ==, one->expected);
 }
 
 int
@@ -118,7 +120,7 @@ main(int argc, char **argv)
         {execute_in_later_thread, DENIED},
         {open_and_fork, DONE},
 #if defined(__x86_64__) && defined(__LP64__)
-        {call_as_i386, DENIED},
+        {call_as_i386, DENIED, TRUE},
         {call_as_x32, DENIED},
 #endif
     };
