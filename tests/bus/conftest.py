@@ -3,12 +3,19 @@
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 
 import pytest
 
 import rig
 from journal import Journal
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1])]
+
+import terminate  # noqa: E402 (needs the path)
+
+pytest_configure = terminate.pytest_configure
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 manners. On failure the report shows what both hosts then said."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -12,14 +11,10 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[1])]
 pytest.register_assert_rewrite("checks", "host")
 
+import terminate  # noqa: E402 (needs the path)
 from rig import Rig  # noqa: E402 (needs the path)
 
-
-def pytest_configure(config):
-    def terminate(*_):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, terminate)
+pytest_configure = terminate.pytest_configure
 
 
 @pytest.fixture(scope="session")
