@@ -141,7 +141,7 @@ look_at_all(ApmigEngine *engine)
     }
     g_hash_table_iter_init(&iter, engine->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest))
-        if (guest->affected != APMIG_AFFECTED_NO)
+        if (guest->affected != APMIG_AFFECTED_NO && !guest->stopped)
             engine_stamp_guest(engine, guest->uuid, FALSE);
 }
 

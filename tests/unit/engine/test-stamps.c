@@ -206,6 +206,25 @@ test_after_a_connection(Story *story, gconstpointer data)
     expect_none(story, APMIG_ACTION_QUERY_GUEST);
 }
 
+/* Nothing is written to a guest that has left since it was listed. */
+static void
+test_gone_after_a_connection(Story *story, gconstpointer data)
+{
+    g_autoptr(ApmigAction) action = NULL;
+
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"it went away"}});
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    while (answer(story, APMIG_JOB_NONE))
+        ;
+    tell(story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", APMIG_NEWS_STOPPED_MIGRATED}});
+    pass(story, 13 * G_USEC_PER_SEC);
+    action = next(story, APMIG_ACTION_STAMP_GUEST);
+    g_assert_nonnull(action);
+    g_assert_cmpstr(action->stamp.uuid, ==, G2);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
 static void
 test_list_that_fails(Story *story, gconstpointer data)
 {
@@ -416,6 +435,7 @@ main(int argc, char **argv)
     ADD("held-back", test_held_back);
     ADD("other-lock", test_other_lock_takes_its_place);
     ADD("after-a-connection", test_after_a_connection);
+    ADD("gone-after-a-connection", test_gone_after_a_connection);
     ADD("list-that-fails", test_list_that_fails);
     ADD("busy", test_busy);
     ADD("busy-with-a-loop", test_busy_with_a_loop);
