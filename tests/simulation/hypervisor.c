@@ -170,6 +170,14 @@ look(Sim *sim, gpointer object, guint64 number)
     g_strlcpy(question->device, guest->device.uuid, sizeof(question->device));
 }
 
+/* What was told of it is of another life; that its last question was answered stays true. */
+static void
+forget(Guest *guest)
+{
+    guest->told = (Told){.token = guest->told.token};
+    guest->before = (Told){0};
+}
+
 /* Who is not in it, and has not answered since it was asked for, is forgotten: one that comes back is another. */
 static void
 note_list(Sim *sim, const Question *question)
@@ -180,7 +188,7 @@ note_list(Sim *sim, const Question *question)
     sim->listed_at = sim->now;
     for (guint i = 0; i < sim->n_guests; i++)
         if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
-            sim->guests[i].told = sim->guests[i].before = (Told){0};
+            forget(&sim->guests[i]);
 }
 
 /* The first answer that shows a migration. When the end of the one before it was not seen, they look like one. */
@@ -360,6 +368,8 @@ tell_facts(Sim *sim, gpointer object, guint64 number)
     if (question->token == question->guest->told.asking) {
         if (question->token > question->guest->told.stop_token)
             question->guest->told.stopped_at = 0;
+        if (question->guest->told.job == APMIG_JOB_GONE) /* in its earlier life */
+            question->guest->told.job = APMIG_JOB_NONE;
         if (!question->guest->told.facts)
             question->guest->told.known_at = sim->now;
         note_facts(sim, question);
@@ -580,7 +590,7 @@ forget_told(Sim *sim)
             truth_may_count(guest->migration);
         else
             truth_guest_was_not_seen_to_stay(guest);
-        if (guest->told.asked_at)
+        if (guest->told.asked_at || guest->told.saving_at)
             guest->before = guest->told;
         guest->told = (Told){0};
     }
