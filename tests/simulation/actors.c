@@ -158,6 +158,7 @@ choose_policy(Sim *sim)
         policy->max_admissions *= 4;
     }
     policy->rules = choose_rules(sim);
+    stamps_choose_policy(sim, policy);
     return policy;
 }
 

@@ -374,6 +374,7 @@ check_state(Sim *sim, const ApmigEvent *event)
     check_locks(sim, event);
     check_migrations(sim);
     check_permits(sim);
+    check_stamps(sim);
     check_guests(sim);
     check_callers(sim);
 }

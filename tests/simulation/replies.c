@@ -386,7 +386,7 @@ check_question(Sim *sim, const ApmigAction *action)
     /* What guests have is read when they are first seen, lock or not. */
     gboolean news = sim->event == APMIG_EVENT_VIEW_STARTED || sim->event == APMIG_EVENT_STORE_LOADED ||
                     sim->event == APMIG_EVENT_GUEST_NEWS || sim->event == APMIG_EVENT_HINT ||
-                    sim->event == APMIG_EVENT_GUESTS_LISTED;
+                    sim->event == APMIG_EVENT_GUESTS_LISTED || sim->has_stamps;
     gboolean may = action->type == APMIG_ACTION_QUERY_GUEST ? action->query.want_facts : news;
 
     if (!may && !sim->was_open && !has_open(sim))
@@ -433,6 +433,9 @@ check_action(Sim *sim, const ApmigAction *action)
         if (action->entry.log == APMIG_LOG_LOCK_AMENDED &&
             g_str_has_prefix(action->entry.message, "the reason"))
             known_lock(sim, action->entry.lock_id)->annotated = TRUE;
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        check_stamp(sim, action);
         break;
     case APMIG_ACTION_RUN_STEP:
         check_step(sim, action);
