@@ -364,7 +364,7 @@ migration_new(Sim *sim, Guest *guest, gboolean outgoing)
     migration->number = sim->migrations->len;
     migration->guest = guest;
     migration->outgoing = outgoing;
-    migration->mask = guest->mask;
+    migration->mask = migration->taken_mask = guest->mask;
     migration->completes = dice_chance(&sim->dice, 700);
     migration->endless = !outgoing && dice_chance(&sim->dice, sim->profile.endless);
     migration->asked_at = sim->now;

@@ -286,6 +286,10 @@ check_allowed(Sim *sim, Caller *caller)
     sim_cover(sim, COVER_ALLOWED);
     if (!sim->loaded)
         sim_violation(sim, "I4", "a guest is admitted before the locks on disk are known");
+    if (caller->is_refused)
+        sim_violation(sim, "stamp", "a guest is let in whose stamp the policy refuses");
+    if (caller->is_refused_dry)
+        sim_violation(sim, "stamp", "a guest is let in that a check in advance refused");
     if (lock && caller->migration)
         check_permitted_yes(sim, caller->migration->guest, lock->id);
     else if (lock)
@@ -308,11 +312,14 @@ count_admissions(Sim *sim)
 static void
 check_denied(Sim *sim, Caller *caller)
 {
-    gboolean just = (overlapping_lock(sim, caller->mask, NULL) && !caller->permitted) ||
+    gboolean just = (overlapping_lock(sim, caller->mask, NULL) && !caller->permitted) || caller->is_refused ||
                     sim->disk_faults > caller->faults || !sim->loaded ||
                     count_admissions(sim) >= sim->policy->max_admissions;
 
     sim_cover(sim, COVER_DENIED);
+    if (sim->has_stamps && sim->loaded && sim->event == APMIG_EVENT_ADMIT && !caller->is_refused_dry &&
+        caller->affected != APMIG_AFFECTED_NO)
+        sim_violation(sim, "stamp", "a guest is refused that a check in advance let in");
     /* libvirt will refuse a second guest of that UUID anyway. */
     just |= caller->migration && caller->migration->guest->presence != GUEST_ABSENT;
     if (!just || (sim->loaded && caller->affected == APMIG_AFFECTED_NO))

@@ -241,6 +241,7 @@ sim_new(World world, guint64 seed, guint64 *counts)
     cards_init(sim);
     strangers_init(sim);
     guests_init(sim);
+    arrivals_init(sim);
     permits_init(sim);
     daemon_start(sim, 0);
     return sim;

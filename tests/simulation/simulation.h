@@ -13,6 +13,7 @@
  *   actors.c      administrators, operators, remote hosts, and misfortune
  *   inquirers.c   who changes a lock that is there, or asks for a reading, and what they may be told
  *   unplug.c      devices that are taken away under a lock
+ *   arrivals.c    what guests bring that come in, and what follows from it
  *   stamps.c      what lies in guests' metadata, and what may be written there
  *   permits.c     who permits a migration, and what that may do
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
@@ -40,6 +41,7 @@
 
 typedef struct Sim Sim;
 typedef struct Guest Guest;
+typedef struct Arrival Arrival;
 
 /* --- the truth (guests.c) ------------------------------------------------------------------------ */
 
@@ -60,7 +62,8 @@ typedef struct {
     guint number;
     Guest *guest;
     gboolean outgoing;
-    guint mask; /* at its beginning; 0: unaffected */
+    guint mask;       /* at its beginning; 0: unaffected */
+    guint taken_mask; /* incoming: what the engine has to take for it */
     Stage stage;
     guint64 turn; /* of the stage, so that a late event of an earlier one is void */
     gboolean completes;
@@ -210,6 +213,7 @@ struct Guest {
     ApmigJob last_job;  /* that any answer to this run of the daemon told */
     guint last_incarnation;
     Stamp stamp;
+    Stamp brought; /* what it had when the hook asked last */
     Stamping stamping;
 };
 
@@ -298,8 +302,10 @@ typedef struct {
     Guest *guest;         /* PERMIT, REVOKE; ADMIT of a restore */
     gboolean by_uuid;     /* REVOKE */
     ApmigAffected affected;
-    guint mask;
-    guint faults; /* of the disk, when it was opened */
+    guint mask;              /* as the engine has to take it */
+    gboolean is_refused;     /* ADMIT: for what the guest brings */
+    gboolean is_refused_dry; /* ADMIT: by a check in advance */
+    guint faults;            /* of the disk, when it was opened */
 } Caller;
 
 /* What a run may meet, drawn from its seed. Durations in usec, chances in permille. */
@@ -393,6 +399,8 @@ struct Sim {
     Dice stamp_dice;
     gboolean has_stamps;           /* else the policy is to write none, and nobody brings one */
     guint stamp_slow, stamp_fails; /* chances of a write in permille */
+    guint keys_there[MAX_QUEUES];  /* of another host */
+    guint unknown_here;            /* queues of whose keys this host knows nothing */
 
     Dice permit_dice;
     gint64 permit_pause;
@@ -671,6 +679,22 @@ void check_stamp(Sim *sim, const ApmigAction *action);
 /* After every event. */
 void check_stamps(Sim *sim);
 
+/* --- arrivals.c ------------------------------------------------------------------------------------ */
+
+void arrivals_init(Sim *sim);
+void arrivals_choose_policy(Sim *sim, ApmigPolicy *policy);
+/* Returns: (transfer full) (nullable): what @guest brings; NULL: that is not looked at. */
+Arrival *arrival_new(Sim *sim, const Guest *guest, gboolean restore);
+void arrival_free(Arrival *arrival);
+/* @event: an ADMIT with its facts; it borrows from @arrival */
+void arrival_fill(Sim *sim, const Guest *guest, Arrival *arrival, ApmigEvent *event);
+/* It has that in its metadata now. */
+void arrival_note(Guest *guest, const Arrival *arrival);
+/* Which queues the engine has to take for the guest's. */
+guint arrival_mask(Sim *sim, const Guest *guest, const Arrival *arrival, gboolean restore);
+/* Whether the policy refuses the guest for it. */
+gboolean arrival_is_refused(Sim *sim, const Arrival *arrival, gboolean restore, gboolean permitted);
+
 /* --- permits.c ------------------------------------------------------------------------------------- */
 
 void permits_init(Sim *sim);
@@ -904,6 +928,15 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(LEAVES_STAMPED, "guest leaves with its stamp")                                                         \
     X(LEAVES_STAMPED_LOCK, "guest leaves with a stamp that names a lock")                                    \
     X(LEAVES_UNSTAMPED, "guest leaves before its stamp is right")                                            \
+    X(ARRIVAL_AGREES, "guest comes whose keys are those here")                                               \
+    X(ARRIVAL_DOUBTFUL, "guest comes whose keys are others, or not known, and may")                          \
+    X(ARRIVAL_DIFFERS, "guest refused for its keys")                                                         \
+    X(ARRIVAL_UNKNOWN, "guest refused for keys that are not known")                                          \
+    X(ARRIVAL_WITHOUT, "guest comes without a stamp that counts, and may")                                   \
+    X(ARRIVAL_MISSING, "guest refused for a stamp that is missing or does not count")                        \
+    X(ARRIVAL_LOCKED, "guest refused for a lock at its source")                                              \
+    X(ARRIVAL_TELLS_QUEUES, "guest's queues known by its stamp")                                             \
+    X(RESTORE_DIFFERS, "restore refused for keys that are others now")                                       \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

@@ -65,7 +65,7 @@ stamps_guest_comes(Sim *sim, Guest *guest)
 {
     if (!sim->has_stamps)
         return;
-    guest->stamp = (Stamp){.any = dice_chance(&sim->stamp_dice, 700), .foreign = TRUE};
+    guest->stamp = guest->brought;
 }
 
 /* As the daemon does it, with what is true of the guest at this moment. */
