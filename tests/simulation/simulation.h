@@ -171,6 +171,7 @@ typedef struct {
     gboolean stopped;   /* the same, and there was no cause since */
     guint failures;
     gboolean given_up;
+    gboolean tried;     /* the last write was in vain */
     gint64 wrong_since; /* while nothing stands in its way; 0: it is right */
 } Stamping;
 
@@ -400,6 +401,8 @@ struct Sim {
     gboolean has_stamps;           /* else the policy is to write none, and nobody brings one */
     guint stamp_slow, stamp_fails; /* chances of a write in permille */
     guint keys_there[MAX_QUEUES];  /* of another host */
+    gboolean stamps_all_along;     /* the policy has wanted them since the view began */
+    gint64 first_listed_at;        /* when the guests were listed first in this view; 0: not yet */
     guint unknown_here;            /* queues of whose keys this host knows nothing */
 
     Dice permit_dice;

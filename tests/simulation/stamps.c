@@ -9,7 +9,8 @@
 
 #define ALL_AFTER (10 * SECOND) /* from a connection: then every guest is looked at */
 #define HOLD_BACK (30 * SECOND) /* while a lock waits */
-#define PATIENCE  (12 * SECOND) /* after a failure it is tried again, too */
+#define AGAIN     (10 * SECOND) /* after a failure */
+#define PATIENCE  (2 * SECOND)  /* beyond all of these, for events that come late */
 
 typedef struct {
     guint64 op;
@@ -195,6 +196,7 @@ note_cause(Sim *sim, Guest *guest)
 static void
 forget_all(Sim *sim, gboolean of_all)
 {
+    sim->first_listed_at = 0;
     for (guint i = 0; i < sim->n_guests; i++)
         sim->guests[i].stamping = (Stamping){.of_all = of_all};
 }
@@ -203,6 +205,8 @@ forget_all(Sim *sim, gboolean of_all)
 static void
 note_list(Sim *sim, const ApmigEvent *event)
 {
+    if (!event->listed.error && !sim->first_listed_at)
+        sim->first_listed_at = sim->now;
     for (guint i = 0; i < event->listed.n_guests; i++) {
         Guest *guest = guest_by_uuid(sim, event->listed.guests[i].uuid);
 
@@ -221,6 +225,10 @@ stamps_told(Sim *sim, const ApmigEvent *event)
     if (event->type == APMIG_EVENT_VIEW_STARTED || event->type == APMIG_EVENT_VIEW_LOST)
         forget_all(sim, event->type == APMIG_EVENT_VIEW_STARTED &&
                             apmig_engine_policy(sim->engine)->stamp != APMIG_STAMP_OFF);
+    if (event->type == APMIG_EVENT_VIEW_STARTED)
+        sim->stamps_all_along = apmig_engine_policy(sim->engine)->stamp != APMIG_STAMP_OFF;
+    if (event->type == APMIG_EVENT_POLICY_CHANGED)
+        sim->stamps_all_along &= event->policy->stamp != APMIG_STAMP_OFF;
     if (event->type == APMIG_EVENT_GUESTS_LISTED)
         note_list(sim, event);
     if (guest && apmig_news_is_stop(event->news.what))
@@ -239,6 +247,7 @@ note_answer(Sim *sim, Guest *guest, guint64 op, ApmigStamping result)
         return;
     stamping->op = 0;
     stamping->wrong_since = 0;
+    stamping->tried = result != APMIG_STAMPING_DONE;
     if (result == APMIG_STAMPING_DONE)
         stamping->failures = 0;
     if (result == APMIG_STAMPING_DONE)
@@ -415,7 +424,7 @@ is_hindered(Sim *sim, const Guest *guest)
 {
     const Stamping *stamping = &guest->stamping;
 
-    if (!sim->connected || !sim->loaded || !sim->listed_from || stamping->op || stamping->given_up)
+    if (!sim->connected || !sim->loaded || !sim->first_listed_at || stamping->op || stamping->given_up)
         return TRUE;
     return guest->presence != GUEST_ACTIVE || guest_job(guest) != APMIG_JOB_NONE || guest->restoring ||
            guest->changing || guest->expected || guest->kind != APMIG_AFFECTED_YES ||
@@ -432,6 +441,8 @@ find_fault(Sim *sim, const Guest *guest)
 
     if (apmig_engine_policy(sim->engine)->stamp == APMIG_STAMP_OFF)
         return stamp->any && stamp->foreign && guest->stamping.arrived ? "is another host's" : NULL;
+    if (!sim->stamps_all_along)
+        return NULL; /* that they are wanted from now on is no cause to write them */
     if (!stamp->any || stamp->foreign)
         return "is not this host's";
     if (guest->varies || !told->facts || !told->current || told->affected != APMIG_AFFECTED_YES)
@@ -454,7 +465,7 @@ check_guest(Sim *sim, Guest *guest)
 {
     Stamping *stamping = &guest->stamping;
     const char *fault = is_hindered(sim, guest) ? NULL : find_fault(sim, guest);
-    gint64 limit = a_lock_waits(sim, FALSE) ? HOLD_BACK + PATIENCE : PATIENCE;
+    gint64 limit = (a_lock_waits(sim, FALSE) ? HOLD_BACK : 0) + (stamping->tried ? AGAIN : 0) + PATIENCE;
 
     if (!fault) {
         stamping->wrong_since = 0;
@@ -463,7 +474,7 @@ check_guest(Sim *sim, Guest *guest)
     if (!stamping->wrong_since)
         stamping->wrong_since = sim->now;
     if (sim->now > MAX(MAX(stamping->wrong_since, sim->awake_since),
-                       MAX(sim->connected_at + ALL_AFTER, sim->listed_at)) +
+                       MAX(sim->connected_at + ALL_AFTER, sim->first_listed_at)) +
                        limit)
         sim_violation(sim, "stamp", "the stamp of %s %s for long, and nothing is in its way", guest->name,
                       fault);
