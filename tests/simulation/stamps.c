@@ -450,7 +450,9 @@ find_fault(Sim *sim, const Guest *guest)
     if (*stamp->lock && (!named || !(named->mask & guest->mask)))
         return "tells of a lock that is not over it";
     if (named)
-        return stamp->sign != named->stamp_sign && !named->removing ? "tells of a lock as it was" : NULL;
+        return stamp->sign != named->stamp_sign && !(named->living && named->removing)
+                   ? "tells of a lock as it was"
+                   : NULL;
     for (guint i = 0; i < sim->locks->len; i++) {
         const Lock *lock = g_ptr_array_index(sim->locks, i);
 
