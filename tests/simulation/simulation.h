@@ -675,6 +675,8 @@ void stamps_choose_policy(Sim *sim, ApmigPolicy *policy);
 void stamps_guest_comes(Sim *sim, Guest *guest);
 /* Its migration begins. */
 void stamps_guest_leaves(Sim *sim, Guest *guest);
+/* What it counted as having is over. */
+void stamps_may_be_due(Sim *sim, Guest *guest);
 void stamps_write(Sim *sim, const ApmigAction *action);
 /* Before the engine is told of @event. */
 void stamps_told(Sim *sim, const ApmigEvent *event);

@@ -193,6 +193,12 @@ note_cause(Sim *sim, Guest *guest)
     stamping->wrong_since = 0;
 }
 
+void
+stamps_may_be_due(Sim *sim, Guest *guest)
+{
+    note_cause(sim, guest);
+}
+
 static void
 forget_all(Sim *sim, gboolean of_all)
 {
