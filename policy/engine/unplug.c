@@ -145,10 +145,8 @@ stop_keeping(ApmigEngine *engine, const char *uuid)
     Guest *guest = g_hash_table_lookup(engine->guests, uuid);
     Migration *outgoing = engine_find_migration(engine, uuid, TRUE);
 
-    if (guest && guest->affected == APMIG_AFFECTED_YES) {
-        engine_stamp_guest(engine, uuid, FALSE); /* which may tell of the lock that is gone */
+    if (guest && guest->affected == APMIG_AFFECTED_YES)
         guest_forget_facts(guest, engine->last_token);
-    }
     if (outgoing)
         outgoing->pub.scope_known = FALSE;
 }
