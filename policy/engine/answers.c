@@ -281,6 +281,7 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
         incoming->shown = FALSE; /* what comes in next is another QEMU */
     engine_forget_unaffected(engine, uuid);
     g_hash_table_remove(engine->stamps, uuid);
+    g_hash_table_remove(engine->lock_tellers, uuid);
     g_hash_table_remove(engine->gone, uuid);
     engine_unplug_stopped(engine, uuid);
     engine_forget_departing(engine, uuid);

@@ -265,7 +265,9 @@ struct ApmigEngine {
     const char *published_view;
     char *published_trouble; /* with it: of the view */
 
-    GHashTable *stamps;        /* uuid -> Stamp: those that are to be written */
+    GHashTable *stamps; /* uuid -> Stamp: those that are to be written */
+    GHashTable
+        *lock_tellers; /* set of UUIDs: guests whose stamps were last handed a lock, which may cover them */
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
     GHashTable *plugged;       /* uuid -> Plugged: guests that had a device under a lock that lives */
     gint64 stamp_all_at;       /* boot time when every active guest's stamp is to be looked at; 0: it was */

@@ -85,6 +85,22 @@ stamp_guests_under(ApmigEngine *engine, const ApmigScope *scope)
     }
 }
 
+/* Of which it is not known now whether the lock covers them: their stamps may tell of it. */
+static void
+stamp_unknown_guests(ApmigEngine *engine)
+{
+    GHashTableIter iter;
+    const char *uuid;
+
+    g_hash_table_iter_init(&iter, engine->lock_tellers);
+    while (g_hash_table_iter_next(&iter, (gpointer *)&uuid, NULL)) {
+        const Guest *guest = g_hash_table_lookup(engine->guests, uuid);
+
+        if (!guest || guest->affected == APMIG_AFFECTED_UNKNOWN)
+            engine_stamp_guest(engine, uuid, FALSE);
+    }
+}
+
 static gboolean
 tells_the_same(const ApmigLockRecord *record, const ApmigLockRecord *stamped)
 {
@@ -121,6 +137,7 @@ note_ended_locks(ApmigEngine *engine)
         if (engine_find_lock(engine, stamped->id))
             continue;
         stamp_guests_under(engine, stamped->scope);
+        stamp_unknown_guests(engine);
         g_hash_table_iter_remove(&iter);
     }
 }
@@ -188,6 +205,10 @@ write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
     action->stamp.uuid = g_strdup(uuid);
     action->stamp.form = engine->policy->stamp;
     action->stamp.locks = copy_locks(engine);
+    if (action->stamp.locks->len > 0)
+        g_hash_table_add(engine->lock_tellers, g_strdup(uuid));
+    else
+        g_hash_table_remove(engine->lock_tellers, uuid);
     action->stamp.change = stamp->handed_on = stamp->change;
     stamp->change = APMIG_NEWS_CHANGED;
     stamp->again = FALSE;

@@ -3,6 +3,7 @@
  * Who does something of their own accord: administrators, operators, remote hosts, and misfortune.
  */
 #include "simulation.h"
+#include "stamp/arrival-check.h"
 
 #include <string.h>
 
@@ -158,6 +159,8 @@ choose_policy(Sim *sim)
         policy->max_admissions *= 4;
     }
     policy->rules = choose_rules(sim);
+    stamps_choose_policy(sim, policy);
+    arrivals_choose_policy(sim, policy);
     return policy;
 }
 
@@ -346,18 +349,33 @@ choose_guest(Sim *sim)
 
 /* What the engine may have on record of the guest by then is perhaps another one. */
 static void
-note_asked(Sim *sim, Guest *guest)
+note_asked(Sim *sim, Guest *guest, guint mask)
 {
     gboolean has_device = *guest->device.uuid != '\0';
     gboolean has_record = steps_begin_anew(sim, guest);
 
     guest->in_mixed |= guest->kind == APMIG_AFFECTED_UNKNOWN;
     if (has_record || guest->in_mask)
-        guest->in_mixed |= guest->in_mask != guest->mask || !guest->in_device || !has_device;
-    guest->in_mask |= guest->mask;
+        guest->in_mixed |= guest->in_mask != mask || !guest->in_device || !has_device;
+    guest->in_mask |= mask;
     guest->in_device = has_device;
     guest->in_incarnation = sim->incarnation;
     guest->in_asked_at = sim->now;
+}
+
+/* What it brings, and what has to follow from that. */
+static void
+judge_arrival(Sim *sim, const Guest *guest, Arrival *arrival, Caller *caller, ApmigEvent *event)
+{
+    g_autoptr(ApmigArrivalCheck) check = NULL;
+
+    caller->mask = arrival_mask(sim, guest, arrival, caller->restore);
+    caller->is_refused = arrival_is_refused(sim, arrival, caller->restore, caller->permitted);
+    arrival_fill(sim, guest, arrival, event);
+    event->now = sim_boot_time(sim);
+    event->realtime = sim_realtime(sim);
+    check = apmig_engine_check_arrival(sim->engine, event);
+    caller->is_refused_dry = check->refusal != NULL;
 }
 
 void
@@ -366,6 +384,7 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     ApmigEvent event = {.type = APMIG_EVENT_ADMIT};
     const char *const devices[] = {
         guest->kind == APMIG_AFFECTED_YES && *guest->device.uuid ? guest->device.uuid : NULL, NULL};
+    Arrival *arrival;
     Caller *caller;
 
     if (!daemon_is_there(sim)) {
@@ -382,7 +401,6 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     caller->permitted = migration && guest_has_permit(sim, guest);
     if (migration) {
         migration->caller = caller->number;
-        note_asked(sim, guest);
     }
     event.caller = caller->number;
     event.admit.uuid = guest->uuid;
@@ -391,7 +409,17 @@ actors_ask_hook(Sim *sim, Guest *guest, Migration *migration)
     event.admit.facts.affected = guest->kind;
     event.admit.facts.scope = guest->kind == APMIG_AFFECTED_YES ? sim_scope(sim, guest->mask) : NULL;
     event.admit.facts.devices = devices;
+    arrival = arrival_new(sim, guest, !migration);
+    if (arrival)
+        judge_arrival(sim, guest, arrival, caller, &event);
+    if (arrival && migration)
+        arrival_note(guest, arrival);
+    if (migration)
+        note_asked(sim, guest, caller->mask);
+    if (migration)
+        migration->taken_mask = caller->mask;
     daemon_deliver(sim, &event);
+    g_clear_pointer(&arrival, arrival_free);
 }
 
 static void

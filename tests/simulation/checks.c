@@ -374,6 +374,7 @@ check_state(Sim *sim, const ApmigEvent *event)
     check_locks(sim, event);
     check_migrations(sim);
     check_permits(sim);
+    check_stamps(sim);
     check_guests(sim);
     check_callers(sim);
 }
@@ -486,6 +487,7 @@ check_calm(Sim *sim)
         sim_violation(sim, "live", "the migration of %s has no end",
                       ((const ApmigMigration *)g_ptr_array_index(migrations, 0))->guest);
     check_admissions_are_over(sim);
+    check_stamps(sim);
     if (g_hash_table_size(sim->durable_permits))
         sim_violation(sim, "live", "a permit stays for ever");
     for (guint i = 0; i < sim->callers->len; i++)
@@ -500,6 +502,7 @@ check_idle(Sim *sim)
 {
     g_autoptr(GPtrArray) locks = apmig_engine_list_locks(sim->engine);
 
+    check_stamps(sim);
     if (locks->len)
         sim_violation(sim, "live", "a lock outlives its release");
     if (apmig_engine_next_deadline(sim->engine) != G_MAXINT64)

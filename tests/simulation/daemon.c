@@ -135,7 +135,7 @@ carry_out(Sim *sim, const ApmigAction *action)
         strangers_read(sim, action);
         break;
     case APMIG_ACTION_STAMP_GUEST:
-        hypervisor_stamp(sim, action->op);
+        stamps_write(sim, action);
         break;
     case APMIG_ACTION_REPLY_TAKEN:
     case APMIG_ACTION_REPLY_RELEASED:
@@ -177,6 +177,7 @@ daemon_deliver(Sim *sim, ApmigEvent *event)
         check_step_answer(sim, event->step.op, event->step.outcome);
     if (event->type == APMIG_EVENT_VIEW_LOST)
         check_steps_lost(sim);
+    stamps_told(sim, event);
     g_ptr_array_set_size(sim->actions, 0);
     sim->event = event->type;
     sim->was_open = has_open(sim);

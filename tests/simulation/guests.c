@@ -217,6 +217,7 @@ guest_start(Sim *sim, Guest *guest)
         choose_queues(sim, guest);
     may_be_renamed(sim, guest);
     set_presence(sim, guest, GUEST_ACTIVE);
+    guest->stamp = (Stamp){0}; /* it is not kept with the definition */
     guest->changing = sim->connected;
     sim_trace(sim, "%s starts, queues %02x", guest->name, guest->mask);
     hypervisor_tell(sim, NEWS_STARTED, guest);
@@ -363,7 +364,7 @@ migration_new(Sim *sim, Guest *guest, gboolean outgoing)
     migration->number = sim->migrations->len;
     migration->guest = guest;
     migration->outgoing = outgoing;
-    migration->mask = guest->mask;
+    migration->mask = migration->taken_mask = guest->mask;
     migration->completes = dice_chance(&sim->dice, 700);
     migration->endless = !outgoing && dice_chance(&sim->dice, sim->profile.endless);
     migration->asked_at = sim->now;
@@ -437,6 +438,7 @@ guest_migrate_out(Sim *sim, Guest *guest)
     migration = migration_new(sim, guest, TRUE);
     migration->began_at = sim->now;
     guest->migration = migration;
+    stamps_guest_leaves(sim, guest);
     if (guest->stranded || guest->paused)
         run_device(sim, guest); /* somebody has resumed it */
     guest->stranded = guest->paused = FALSE;
@@ -449,8 +451,8 @@ guest_migrate_out(Sim *sim, Guest *guest)
 }
 
 /* By the engine: also one of which the hook has asked and gone before the question was written. */
-static gboolean
-has_record(const Sim *sim, const Guest *guest)
+gboolean
+guest_has_record(const Sim *sim, const Guest *guest)
 {
     g_autoptr(GPtrArray) migrations = sim->engine ? apmig_engine_list_migrations(sim->engine) : NULL;
 
@@ -466,7 +468,7 @@ has_record(const Sim *sim, const Guest *guest)
 static gboolean
 is_expected(const Sim *sim, const Guest *guest)
 {
-    return has_record(sim, guest) || g_hash_table_contains(sim->durable_admissions, guest->uuid) ||
+    return guest_has_record(sim, guest) || g_hash_table_contains(sim->durable_admissions, guest->uuid) ||
            permits_have_user(sim, guest);
 }
 
@@ -540,7 +542,7 @@ guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless)
 void
 guest_refused(const Sim *sim, Guest *guest)
 {
-    if (has_record(sim, guest))
+    if (guest_has_record(sim, guest))
         return;
     guest->in_mask = 0;
     guest->in_mixed = FALSE;
@@ -612,6 +614,7 @@ appear(Sim *sim, Migration *migration)
     guest->migration = migration;
     guest->from_afar = TRUE;
     set_presence(sim, guest, GUEST_INCOMING);
+    stamps_guest_comes(sim, guest);
     if (migration->stray && !migration->hookless)
         sim_cover(sim, COVER_STRAY);
     sim_trace(sim, "migration %u of %s in: the guest appears%s", migration->number, guest->name,

@@ -326,8 +326,10 @@ looked_at(Sim *sim, gpointer object, guint64 number)
         sim->may_count++;
     if (look->saving)
         sim_cover(sim, COVER_LOOKED);
-    if (look->migration)
+    if (look->migration) {
         look->guest->told.saving_at = sim->now;
+        look->guest->told.saved = look->migration;
+    }
     daemon_deliver(sim, &event);
 }
 

@@ -191,7 +191,8 @@ note_list(Sim *sim, const Question *question)
             forget(&sim->guests[i]);
 }
 
-/* The first answer that shows a migration. When the end of the one before it was not seen, they look like one. */
+/* The first answer that shows a migration. When the end of the one before it was not seen, they look like one; also when a look
+ * has shown that one, and no question was put since of which the answer did not. */
 static void
 note_migration(Sim *sim, const Question *question)
 {
@@ -199,6 +200,8 @@ note_migration(Sim *sim, const Question *question)
     Guest *guest = question->guest;
     gboolean merged = guest->last_job == question->job && guest->last_incarnation == sim->incarnation;
 
+    if (guest->told.saving_at && guest->told.saved != migration)
+        merged |= question->job == APMIG_JOB_OUTGOING;
     guest->last_job = question->job;
     guest->last_incarnation = sim->incarnation;
 
@@ -544,36 +547,6 @@ hypervisor_step(Sim *sim, guint64 op, Guest *guest)
     step->incarnation = sim->incarnation;
     step->connection = sim->connection;
     sim_queue(sim, answer_delay(sim), step_arrives, step, 0, g_rc_box_release);
-}
-
-/* --- stamps -------------------------------------------------------------------------------------- */
-
-static void
-stamp_finished(Sim *sim, gpointer object, guint64 number)
-{
-    const Step *step = object;
-    ApmigEvent event = {.type = APMIG_EVENT_STAMP_FINISHED};
-
-    if (!is_current(sim, step->incarnation, step->connection))
-        return;
-    event.stamping.op = step->op;
-    event.stamping.result = step->op % 3 != 0   ? APMIG_STAMPING_DONE
-                            : step->op % 2 != 0 ? APMIG_STAMPING_BUSY
-                                                : APMIG_STAMPING_FAILED;
-    daemon_deliver(sim, &event);
-}
-
-/* What is written changes nothing here: the engine must not depend on it. No dice are rolled for it. */
-void
-hypervisor_stamp(Sim *sim, guint64 op)
-{
-    Step *step = g_rc_box_new0(Step);
-
-    step->op = op;
-    step->incarnation = sim->incarnation;
-    step->connection = sim->connection;
-    sim_queue_for_daemon(sim, (1 + (gint64)(step->op % 50)) * MSEC, stamp_finished, step, 0,
-                         g_rc_box_release);
 }
 
 /* --- the connection ---------------------------------------------------------------------------------- */

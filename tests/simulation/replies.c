@@ -286,6 +286,10 @@ check_allowed(Sim *sim, Caller *caller)
     sim_cover(sim, COVER_ALLOWED);
     if (!sim->loaded)
         sim_violation(sim, "I4", "a guest is admitted before the locks on disk are known");
+    if (caller->is_refused)
+        sim_violation(sim, "stamp", "a guest is let in whose stamp the policy refuses");
+    if (caller->is_refused_dry)
+        sim_violation(sim, "stamp", "a guest is let in that a check in advance refused");
     if (lock && caller->migration)
         check_permitted_yes(sim, caller->migration->guest, lock->id);
     else if (lock)
@@ -308,11 +312,14 @@ count_admissions(Sim *sim)
 static void
 check_denied(Sim *sim, Caller *caller)
 {
-    gboolean just = (overlapping_lock(sim, caller->mask, NULL) && !caller->permitted) ||
+    gboolean just = (overlapping_lock(sim, caller->mask, NULL) && !caller->permitted) || caller->is_refused ||
                     sim->disk_faults > caller->faults || !sim->loaded ||
                     count_admissions(sim) >= sim->policy->max_admissions;
 
     sim_cover(sim, COVER_DENIED);
+    if (sim->has_stamps && sim->loaded && sim->event == APMIG_EVENT_ADMIT && !caller->is_refused_dry &&
+        caller->affected != APMIG_AFFECTED_NO)
+        sim_violation(sim, "stamp", "a guest is refused that a check in advance let in");
     /* libvirt will refuse a second guest of that UUID anyway. */
     just |= caller->migration && caller->migration->guest->presence != GUEST_ABSENT;
     if (!just || (sim->loaded && caller->affected == APMIG_AFFECTED_NO))
@@ -386,7 +393,7 @@ check_question(Sim *sim, const ApmigAction *action)
     /* What guests have is read when they are first seen, lock or not. */
     gboolean news = sim->event == APMIG_EVENT_VIEW_STARTED || sim->event == APMIG_EVENT_STORE_LOADED ||
                     sim->event == APMIG_EVENT_GUEST_NEWS || sim->event == APMIG_EVENT_HINT ||
-                    sim->event == APMIG_EVENT_GUESTS_LISTED;
+                    sim->event == APMIG_EVENT_GUESTS_LISTED || sim->has_stamps;
     gboolean may = action->type == APMIG_ACTION_QUERY_GUEST ? action->query.want_facts : news;
 
     if (!may && !sim->was_open && !has_open(sim))
@@ -433,6 +440,9 @@ check_action(Sim *sim, const ApmigAction *action)
         if (action->entry.log == APMIG_LOG_LOCK_AMENDED &&
             g_str_has_prefix(action->entry.message, "the reason"))
             known_lock(sim, action->entry.lock_id)->annotated = TRUE;
+        break;
+    case APMIG_ACTION_STAMP_GUEST:
+        check_stamp(sim, action);
         break;
     case APMIG_ACTION_RUN_STEP:
         check_step(sim, action);

@@ -232,6 +232,7 @@ sim_new(World world, guint64 seed, guint64 *counts)
     sim->callers = g_ptr_array_new_with_free_func(g_free);
     sim->locks = g_ptr_array_new_with_free_func((GDestroyNotify)known_lock_free);
     sim->libvirtd_up = TRUE;
+    stamps_init(sim);
     actors_init(sim);
     if (dice_chance(&sim->dice, 100)) {
         sim->realtime_offset = -dice_roll(&sim->dice, 1789000000, 1789990000) * SECOND;
@@ -240,6 +241,7 @@ sim_new(World world, guint64 seed, guint64 *counts)
     cards_init(sim);
     strangers_init(sim);
     guests_init(sim);
+    arrivals_init(sim);
     permits_init(sim);
     daemon_start(sim, 0);
     return sim;

@@ -13,6 +13,8 @@
  *   actors.c      administrators, operators, remote hosts, and misfortune
  *   inquirers.c   who changes a lock that is there, or asks for a reading, and what they may be told
  *   unplug.c      devices that are taken away under a lock
+ *   arrivals.c    what guests bring that come in, and what follows from it
+ *   stamps.c      what lies in guests' metadata, and what may be written there
  *   permits.c     who permits a migration, and what that may do
  *   replies.c     rules for single actions; steps.c: for what is done to guests; releases.c: for releases
  *   checks.c      rules that hold after every event
@@ -39,6 +41,7 @@
 
 typedef struct Sim Sim;
 typedef struct Guest Guest;
+typedef struct Arrival Arrival;
 
 /* --- the truth (guests.c) ------------------------------------------------------------------------ */
 
@@ -59,7 +62,8 @@ typedef struct {
     guint number;
     Guest *guest;
     gboolean outgoing;
-    guint mask; /* at its beginning; 0: unaffected */
+    guint mask;       /* at its beginning; 0: unaffected */
+    guint taken_mask; /* incoming: what the engine has to take for it */
     Stage stage;
     guint64 turn; /* of the stage, so that a late event of an earlier one is void */
     gboolean completes;
@@ -128,6 +132,7 @@ typedef struct {
     gint64 prompt_since; /* since when such answers have come soon; 0: the last one did not */
     guint64 asking;      /* token of the question under way; 0: none */
     gint64 saving_at;    /* when a look told that its device is being saved, for another host; 0: none did */
+    Migration *saved;    /* with that: which it was */
     guint life;          /* of the guest, when it was put */
 } Told;
 
@@ -146,6 +151,29 @@ typedef struct {
     guint mask;
     char device[37];
 } LetIn;
+
+/* What lies in a guest's metadata. */
+typedef struct {
+    gboolean any;
+    gboolean foreign; /* another host wrote it */
+    char lock[9];     /* the id of the one that it names; "": none */
+    guint sign;       /* of what it says of that; see stamps.c */
+} Stamp;
+
+/* What is known of the writing of a guest's stamp. */
+typedef struct {
+    guint64 op;         /* under way; 0: none */
+    gboolean wanted;    /* there was a cause since the last write began */
+    gint64 wanted_from; /* since the first that no write has served; 0: each was */
+    gint64 again_from;  /* since the first while one was under way */
+    gboolean of_all;    /* it may be written once, for the view is new */
+    gboolean arrived;   /* in this view */
+    gboolean stopped;   /* the same, and there was no cause since */
+    guint failures;
+    gboolean given_up;
+    gboolean tried;     /* the last write was in vain */
+    gint64 wrong_since; /* while nothing stands in its way; 0: it is right */
+} Stamping;
 
 struct Guest {
     guint index;
@@ -185,6 +213,9 @@ struct Guest {
     gint64 in_asked_at; /* when the hook asked last: steps begin anew then */
     ApmigJob last_job;  /* that any answer to this run of the daemon told */
     guint last_incarnation;
+    Stamp stamp;
+    Stamp brought; /* what it had when the hook asked last */
+    Stamping stamping;
 };
 
 /* One AP queue: 04.0001, 04.0002, 05.0001, 05.0002. */
@@ -237,7 +268,8 @@ typedef struct {
     gboolean annotated; /* by the event at hand */
     gboolean refused;   /* a guest */
     guint departed;
-    guint roster; /* bits by guest: those that the engine has to remember */
+    guint roster;     /* bits by guest: those that the engine has to remember */
+    guint stamp_sign; /* of what stamps tell of it; 0: nothing */
 } Lock;
 
 typedef enum {
@@ -271,8 +303,10 @@ typedef struct {
     Guest *guest;         /* PERMIT, REVOKE; ADMIT of a restore */
     gboolean by_uuid;     /* REVOKE */
     ApmigAffected affected;
-    guint mask;
-    guint faults; /* of the disk, when it was opened */
+    guint mask;              /* as the engine has to take it */
+    gboolean is_refused;     /* ADMIT: for what the guest brings */
+    gboolean is_refused_dry; /* ADMIT: by a check in advance */
+    guint faults;            /* of the disk, when it was opened */
 } Caller;
 
 /* What a run may meet, drawn from its seed. Durations in usec, chances in permille. */
@@ -363,6 +397,14 @@ struct Sim {
     guint strange;             /* queues that they use */
     guint hanging;             /* queues of which sysfs does not tell whether they are in use */
 
+    Dice stamp_dice;
+    gboolean has_stamps;           /* else the policy is to write none, and nobody brings one */
+    guint stamp_slow, stamp_fails; /* chances of a write in permille */
+    guint keys_there[MAX_QUEUES];  /* of another host */
+    gboolean stamps_all_along;     /* the policy has wanted them since the view began */
+    gint64 first_listed_at;        /* when the guests were listed first in this view; 0: not yet */
+    guint unknown_here;            /* queues of whose keys this host knows nothing */
+
     Dice permit_dice;
     gint64 permit_pause;
     GPtrArray *permits;          /* of Permit (permits.c), all that ever were */
@@ -427,7 +469,7 @@ void sim_queue_for_daemon(Sim *sim, gint64 delay, void (*func)(Sim *sim, gpointe
 /* All the world stands still for so long, but for clocks. */
 void sim_suspend(Sim *sim, gint64 duration);
 void sim_trace(Sim *sim, const char *format, ...) G_GNUC_PRINTF(2, 3);
-/* @rule: "I1" to "I7"; "keys" for what a release says of them; "live" for what must happen in the end. Only the first
+/* @rule: "I1" to "I7"; "keys" for what a release says of them; "stamp" for those; "live" for what must happen in the end. Only the first
  * violation counts. */
 void sim_violation(Sim *sim, const char *rule, const char *format, ...) G_GNUC_PRINTF(3, 4);
 ApmigScope *sim_scope(Sim *sim, guint mask);
@@ -454,6 +496,8 @@ void guest_migrate_in(Sim *sim, Guest *guest, gboolean hookless);
 void guest_let_in(Sim *sim, Guest *guest);
 /* It is told no: that it has asked is of no more use. */
 void guest_refused(const Sim *sim, Guest *guest);
+/* Whether the engine has it as coming in. */
+gboolean guest_has_record(const Sim *sim, const Guest *guest);
 /* Nothing is left of what the hook has asked for. */
 void guest_forget_admission(Guest *guest);
 void migration_answered(Sim *sim, Migration *migration, gboolean allowed);
@@ -493,7 +537,6 @@ void hypervisor_list(Sim *sim, guint64 token);
 void hypervisor_query(Sim *sim, guint64 token, Guest *guest, gboolean want_facts);
 void hypervisor_heartbeat(Sim *sim, guint64 token);
 void hypervisor_step(Sim *sim, guint64 op, Guest *guest);
-void hypervisor_stamp(Sim *sim, guint64 op);
 /* The daemon has started and tries to connect after @delay. */
 void hypervisor_connect(Sim *sim, gint64 delay);
 void hypervisor_lose(Sim *sim, gboolean libvirtd_too);
@@ -623,6 +666,39 @@ void check_ended(Sim *sim, const Lock *lock, const Guest *guest);
 void unplug_told(Sim *sim, Guest *guest);
 /* After every event. */
 void check_unplugged(Sim *sim, const ApmigEvent *event);
+
+/* --- stamps.c -------------------------------------------------------------------------------------- */
+
+void stamps_init(Sim *sim);
+void stamps_choose_policy(Sim *sim, ApmigPolicy *policy);
+/* From another host, which has written one, or not. */
+void stamps_guest_comes(Sim *sim, Guest *guest);
+/* Its migration begins. */
+void stamps_guest_leaves(Sim *sim, Guest *guest);
+/* What it counted as having is over. */
+void stamps_may_be_due(Sim *sim, Guest *guest);
+void stamps_write(Sim *sim, const ApmigAction *action);
+/* Before the engine is told of @event. */
+void stamps_told(Sim *sim, const ApmigEvent *event);
+void check_stamp(Sim *sim, const ApmigAction *action);
+/* After every event. */
+void check_stamps(Sim *sim);
+
+/* --- arrivals.c ------------------------------------------------------------------------------------ */
+
+void arrivals_init(Sim *sim);
+void arrivals_choose_policy(Sim *sim, ApmigPolicy *policy);
+/* Returns: (transfer full) (nullable): what @guest brings; NULL: that is not looked at. */
+Arrival *arrival_new(Sim *sim, const Guest *guest, gboolean restore);
+void arrival_free(Arrival *arrival);
+/* @event: an ADMIT with its facts; it borrows from @arrival */
+void arrival_fill(Sim *sim, const Guest *guest, Arrival *arrival, ApmigEvent *event);
+/* It has that in its metadata now. */
+void arrival_note(Guest *guest, const Arrival *arrival);
+/* Which queues the engine has to take for the guest's. */
+guint arrival_mask(Sim *sim, const Guest *guest, const Arrival *arrival, gboolean restore);
+/* Whether the policy refuses the guest for it. */
+gboolean arrival_is_refused(Sim *sim, const Arrival *arrival, gboolean restore, gboolean permitted);
 
 /* --- permits.c ------------------------------------------------------------------------------------- */
 
@@ -848,6 +924,24 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(REASSIGNED, "device got other queues under a lock")                                                    \
     X(UNPLUGGED, "device taken away under a lock")                                                           \
     X(STRANGER, "stranger with queues of a lock")                                                            \
+    X(STAMPED, "stamp written")                                                                              \
+    X(STAMPED_LOCK, "stamp written that names a lock")                                                       \
+    X(STAMP_TAKEN_AWAY, "stamp taken away")                                                                  \
+    X(STAMP_BUSY, "stamp not written, since the guest had a job")                                            \
+    X(STAMP_FAILED, "stamp not written, since the call failed")                                              \
+    X(STAMP_HELD_BACK, "stamp written though a lock waited, after its time")                                 \
+    X(LEAVES_STAMPED, "guest leaves with its stamp")                                                         \
+    X(LEAVES_STAMPED_LOCK, "guest leaves with a stamp that names a lock")                                    \
+    X(LEAVES_UNSTAMPED, "guest leaves before its stamp is right")                                            \
+    X(ARRIVAL_AGREES, "guest comes whose keys are those here")                                               \
+    X(ARRIVAL_DOUBTFUL, "guest comes whose keys are others, or not known, and may")                          \
+    X(ARRIVAL_DIFFERS, "guest refused for its keys")                                                         \
+    X(ARRIVAL_UNKNOWN, "guest refused for keys that are not known")                                          \
+    X(ARRIVAL_WITHOUT, "guest comes without a stamp that counts, and may")                                   \
+    X(ARRIVAL_MISSING, "guest refused for a stamp that is missing or does not count")                        \
+    X(ARRIVAL_LOCKED, "guest refused for a lock at its source")                                              \
+    X(ARRIVAL_TELLS_QUEUES, "guest's queues known by its stamp")                                             \
+    X(RESTORE_DIFFERS, "restore refused for keys that are others now")                                       \
     X(CALM, "run that came to rest with every lock held and then released")
 
 typedef enum {

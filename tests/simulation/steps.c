@@ -146,7 +146,7 @@ is_reason(Sim *sim, const Lock *lock, const Guest *guest, gboolean outgoing)
         lock->on_busy != APMIG_ON_BUSY_UNSET ? lock->on_busy : settings_of(sim, guest).on_busy;
     const Migration *migration = guest->migration;
     guint mask = outgoing              ? last_told(sim, guest)->mask
-                 : is_here(sim, guest) ? migration->mask
+                 : is_here(sim, guest) ? migration->taken_mask
                                        : guest->in_mask;
 
     if (!is_under(sim, lock) || !(lock->mask & mask))

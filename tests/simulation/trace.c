@@ -72,6 +72,7 @@ static const char *const news_names[] = {
     [APMIG_NEWS_OTHER] = "other",
 };
 static const char *const job_names[] = {"none", "outgoing", "incoming", "other", "gone", "unknown"};
+static const char *const stamping_names[] = {"done", "busy", "failed"};
 static const char *const affected_names[] = {"unknown", "unaffected", "affected"};
 
 G_STATIC_ASSERT(G_N_ELEMENTS(event_names) == APMIG_EVENT_DEADLINE + 1);
@@ -190,6 +191,10 @@ trace_event(Sim *sim, const ApmigEvent *event)
         g_string_append_printf(text, " op %" G_GUINT64_FORMAT "%s", event->keys_read.op,
                                event->keys_read.error ? " failed" : "");
         break;
+    case APMIG_EVENT_STAMP_FINISHED:
+        g_string_append_printf(text, " op %" G_GUINT64_FORMAT " %s", event->stamping.op,
+                               stamping_names[event->stamping.result]);
+        break;
     default:
         break;
     }
@@ -272,6 +277,9 @@ append_action(GString *text, const ApmigAction *action)
         break;
     case APMIG_ACTION_STAMP_GUEST:
         g_string_append_printf(text, " %.8s", action->stamp.uuid);
+        for (guint i = 0; i < action->stamp.locks->len; i++)
+            g_string_append_printf(text, " %s",
+                                   ((const ApmigLockRecord *)g_ptr_array_index(action->stamp.locks, i))->id);
         break;
     case APMIG_ACTION_LOG:
         append_entry(text, &action->entry);

@@ -7,6 +7,7 @@
 
 #define G1 "11111111-1111-4111-8111-111111111111"
 #define G2 "22222222-2222-4222-8222-222222222222"
+#define G3 "33333333-3333-4333-8333-333333333333"
 
 /* The stamp of @uuid is to be written, with @lock (NULL: none) for one of 04.0012. Returns: its op. */
 static guint64
@@ -121,6 +122,20 @@ test_start(Story *story, gconstpointer data)
     expect_none(story, APMIG_ACTION_STAMP_GUEST);
 }
 
+/* It was stamped under a lock that may have covered it, and that ends before anything of it is known. */
+static void
+test_lock_over_a_guest_that_was_not_listed(Story *story, gconstpointer data)
+{
+    hold(story, "aaaaaaaa", "06.*");
+    start(story, G3);
+    finish(story, expect_stamp(story, G3, NULL), APMIG_STAMPING_DONE);
+    release(story, "aaaaaaaa");
+    pass(story, G_USEC_PER_SEC);
+    finish(story, expect_stamp(story, G3, NULL), APMIG_STAMPING_DONE);
+    pass(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+}
+
 static void
 test_lock(Story *story, gconstpointer data)
 {
@@ -135,6 +150,8 @@ test_lock(Story *story, gconstpointer data)
 
     start(story, G2);
     finish(story, expect_stamp(story, G2, "aaaaaaaa"), APMIG_STAMPING_DONE);
+    while (answer(story, APMIG_JOB_NONE))
+        ;
 
     release(story, "aaaaaaaa");
     pass(story, G_USEC_PER_SEC);
@@ -431,6 +448,7 @@ main(int argc, char **argv)
 #define ADD(path, func) g_test_add("/engine-stamps/" path, Story, NULL, set_up, func, tear_down)
     ADD("start", test_start);
     ADD("lock", test_lock);
+    ADD("lock-over-a-guest-that-was-not-listed", test_lock_over_a_guest_that_was_not_listed);
     ADD("lock-that-is-not-held", test_lock_that_is_not_held);
     ADD("held-back", test_held_back);
     ADD("other-lock", test_other_lock_takes_its_place);
