@@ -388,7 +388,7 @@ check_stamp(Sim *sim, const ApmigAction *action)
             sim_violation(sim, "stamp", "the stamp of %s is written while a lock waits", guest->name);
         sim_cover(sim, COVER_STAMP_HELD_BACK);
     }
-    stamping->of_all &= stamping->wanted;
+    stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
     stamping->op = action->op;
     stamping->wrong_since = 0;
