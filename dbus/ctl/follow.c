@@ -86,27 +86,30 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CtlFollow, follow_clear)
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
+/* No bus tells that apmigd has left, and only apmigd can be at the other end. */
+static gboolean
+has_left_connection(const CtlFollow *follow)
+{
+    return sd_bus_is_bus_client(follow->bus) <= 0 && sd_bus_is_open(follow->bus) <= 0;
+}
+
 gboolean
 ctl_follow_read(CtlFollow *follow, JsonObject **ret_manager, GPtrArray **ret_locks,
                 GPtrArray **ret_migrations, GError **error)
 {
     g_autoptr(JsonObject) manager = NULL;
+    gboolean is_read;
 
     follow->changed = FALSE;
-    if (!ctl_bus_get_objects(follow->bus, CTL_CALL_USEC, TRUE, ret_locks, ret_migrations, error))
-        return FALSE;
-    if (ret_manager) {
-        manager = ctl_bus_get_manager(follow->bus, error);
-        if (!manager)
-            return FALSE;
-    }
-    if (!follow->owner)
-        follow->owner = ctl_bus_get_owner(follow->bus, error);
-    if (!follow->owner)
-        return FALSE;
-    if (ret_manager)
+    is_read = ctl_bus_get_objects(follow->bus, CTL_CALL_USEC, TRUE, ret_locks, ret_migrations, error);
+    if (is_read && ret_manager)
+        is_read = (manager = ctl_bus_get_manager(follow->bus, error)) != NULL;
+    if (is_read && !follow->owner)
+        is_read = (follow->owner = ctl_bus_get_owner(follow->bus, error)) != NULL;
+    follow->left |= has_left_connection(follow);
+    if (is_read && ret_manager)
         *ret_manager = g_steal_pointer(&manager);
-    return TRUE;
+    return is_read;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------- */
@@ -134,8 +137,7 @@ wait_for_change(CtlFollow *follow, gint64 deadline, GError **error)
         g_set_error_literal(error, CTL_ERROR, APMIG_EXIT_TIMEOUT, "the time is up");
         return FALSE;
     }
-    /* No bus tells that apmigd has left, and only apmigd can be at the other end. */
-    if (sd_bus_is_bus_client(follow->bus) <= 0) {
+    if (has_left_connection(follow)) {
         follow->left = TRUE;
         return TRUE;
     }

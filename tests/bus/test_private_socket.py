@@ -285,21 +285,40 @@ def test_apmigctl_without_a_bus(own, bus, ctl):
     assert run("list", "--json=short") == (0, "[]\n")
 
 
+def read_until(watch, word):
+    line = watch.stdout.readline()
+    while word not in line:
+        assert line
+        line = watch.stdout.readline()
+
+
 def test_watch_without_a_bus(own, bus, root, connect):
     """Signals come over the private socket as well, and its end is that of apmigd."""
     bus.end()
     watch = root.run(rig.APMIGCTL, "watch")
     private = connect()
     lock = private.take("04.*")
-    line = watch.stdout.readline()
-    while "held" not in line:
-        assert line
-        line = watch.stdout.readline()
+    read_until(watch, "held")
     private.release(lock)
-    while "ended" not in line:
-        assert line
-        line = watch.stdout.readline()
+    read_until(watch, "ended")
     own.stop()
+    out, _ = watch.communicate(timeout=LIMIT)
+    assert watch.returncode == 32 and "what began meanwhile was not seen" in out
+
+
+def test_watch_is_asking_when_apmigd_ends(own, bus, root, connect):
+    """What is not answered any more ends a connection otherwise than in peace: it is told in the same words."""
+    bus.end()
+    watch = root.run(rig.APMIGCTL, "watch")
+    private = connect()
+    lock = private.take("04.*")
+    read_until(watch, "held")
+    watch.send_signal(rig.signal.SIGSTOP)
+    private.release(lock)
+    own.process.send_signal(rig.signal.SIGSTOP)
+    watch.send_signal(rig.signal.SIGCONT)
+    time.sleep(1)  # nothing tells that a question lies unread
+    own.kill()
     out, _ = watch.communicate(timeout=LIMIT)
     assert watch.returncode == 32 and "what began meanwhile was not seen" in out
 
