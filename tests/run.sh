@@ -27,20 +27,30 @@ set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/build.sh
 . "$source/tests/build.sh"
-total_passed=0 total_failed=0 total_skipped=0
+total_passed=0 total_failed=0 total_skipped=0 failures=''
 
 usage()
 {
     sed -n '4,/^set -eu/s/^# \{0,1\}//p' "$0"
 }
 
-# count SUITE SECONDS PASSED FAILED SKIPPED: adds up and prints one line
+# count SUITE SECONDS PASSED FAILED SKIPPED [JUNIT FILE]: adds up and prints one line
 count()
 {
+    [ "$4" -eq 0 ] || name_failures "$1" "${6-}"
     total_passed=$((total_passed + $3))
     total_failed=$((total_failed + $4))
     total_skipped=$((total_skipped + $5))
     printf '%-20s %4d passed %3d failed %3d skipped  %4d s\n' "$1" "$3" "$4" "$5" "$2"
+}
+
+# name_failures SUITE [JUNIT FILE]: keeps them for the end, for what a suite printed may be far above
+name_failures()
+{
+    names=''
+    [ ! -s "${2-}" ] || names=$("$python" "$source/tests/tally.py" --failed "$2")
+    failures="$failures$(printf '%s\n' "${names:-(the suite itself)}" | sed "s|^|failed: $1: |")
+"
 }
 
 # account SUITE SECONDS STATUS [JUNIT FILE]
@@ -56,7 +66,7 @@ account()
     if [ "$failed" -eq 0 ] && { [ "$3" -ne 0 ] || [ "$passed" -eq 0 ]; }; then
         failed=1
     fi
-    count "$1" "$2" "$passed" "$failed" "$skipped"
+    count "$1" "$2" "$passed" "$failed" "$skipped" "${4-}"
 }
 
 # run_meson SUITE BUILD
@@ -344,10 +354,11 @@ while [ $# -gt 0 ]; do
     # shellcheck disable=SC2086 # numbers, or names
     if ! "suite_$(echo "$suite" | tr - _)" $numbers; then
         echo "$suite: could not be run"
-        total_failed=$((total_failed + 1))
+        count "$suite" 0 0 1 0
     fi
 done
 
+printf %s "$failures"
 line="$total_passed passed, $total_failed failed"
 [ "$total_skipped" -eq 0 ] || line="$line, $total_skipped skipped"
 echo "$line"

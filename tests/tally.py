@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Counts the test cases in a JUnit file: prints "PASSED FAILED SKIPPED"."""
+"""Counts the test cases in a JUnit file: prints "PASSED FAILED SKIPPED", or with --failed the name of each that failed."""
 
 import sys
 from xml.etree import ElementTree
@@ -15,10 +15,15 @@ def outcome(case):
 
 
 def main():
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for case in ElementTree.parse(sys.argv[1]).getroot().iter("testcase"):
-        counts[outcome(case)] += 1
-    print(*counts.values())
+    *options, path = sys.argv[1:]
+    cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+    outcomes = [outcome(case) for case in cases]
+    if options == ["--failed"]:
+        for case, result in zip(cases, outcomes):
+            if result == "failed":
+                print(f"{case.get('classname', '')}::{case.get('name')}")
+        return
+    print(*(outcomes.count(result) for result in ("passed", "failed", "skipped")))
 
 
 if __name__ == "__main__":
