@@ -67,7 +67,7 @@ deliver(Sim *sim, Call *call)
     effort = steps_effort(sim, call->migration_id);
     if (effort->found) {
         event.step.qemu = effort->life + 1;
-        event.step.state_is_vain = call->guest->device.ap;
+        event.step.state_is_vain = effort->vain;
         if (!effort->found_at)
             effort->found_at = sim->now;
     }
@@ -270,6 +270,7 @@ prove(Sim *sim, Call *call, Effort *effort)
         return TRUE;
     effort->found = TRUE;
     effort->life = guest->life;
+    effort->vain = guest->device.ap;
     return TRUE;
 }
 

@@ -169,6 +169,7 @@ typedef struct {
     gboolean of_all;    /* it may be written once, for the view is new */
     gboolean arrived;   /* in this view */
     gboolean stopped;   /* the same, and there was no cause since */
+    gboolean forgotten; /* and it was found to be gone: an older list that has it counts */
     guint failures;
     gboolean given_up;
     gboolean tried;     /* the last write was in vain */
@@ -645,6 +646,7 @@ typedef struct {
     gboolean failed;                  /* vfio-state, the last time it was answered */
     gboolean found;
     guint life;      /* of the guest, when it was found */
+    gboolean vain;   /* vfio-state does nothing on the device that it had then */
     gint64 found_at; /* when the engine learned of that */
 } Effort;
 

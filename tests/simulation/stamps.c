@@ -189,7 +189,7 @@ note_cause(Sim *sim, Guest *guest)
         stamping->again_from = sim->now;
     stamping->wanted = TRUE;
     stamping->failures = 0;
-    stamping->given_up = stamping->stopped = FALSE;
+    stamping->given_up = stamping->stopped = stamping->forgotten = FALSE;
     stamping->wrong_since = 0;
 }
 
@@ -207,7 +207,7 @@ forget_all(Sim *sim, gboolean of_all)
         sim->guests[i].stamping = (Stamping){.of_all = of_all};
 }
 
-/* A guest that is in a list which was asked for after it stopped is there again. */
+/* A guest that is in a list which was asked for after it stopped is there again; and in any, where the stop is forgotten. */
 static void
 note_list(Sim *sim, const ApmigEvent *event)
 {
@@ -216,8 +216,8 @@ note_list(Sim *sim, const ApmigEvent *event)
     for (guint i = 0; i < event->listed.n_guests; i++) {
         Guest *guest = guest_by_uuid(sim, event->listed.guests[i].uuid);
 
-        if (event->listed.token > guest->told.stop_token)
-            guest->stamping.stopped = FALSE;
+        if (event->listed.token > guest->told.stop_token || guest->stamping.forgotten)
+            guest->stamping.stopped = guest->stamping.forgotten = FALSE;
     }
 }
 
@@ -237,8 +237,11 @@ stamps_told(Sim *sim, const ApmigEvent *event)
         sim->stamps_all_along &= event->policy->stamp != APMIG_STAMP_OFF;
     if (event->type == APMIG_EVENT_GUESTS_LISTED)
         note_list(sim, event);
+    if (event->type == APMIG_EVENT_GUEST_ANSWERED && event->answered.job == APMIG_JOB_GONE)
+        guest_by_uuid(sim, event->answered.uuid)->stamping.forgotten = TRUE;
     if (guest && apmig_news_is_stop(event->news.what))
-        guest->stamping = (Stamping){.of_all = guest->stamping.of_all, .stopped = TRUE};
+        guest->stamping = (Stamping){
+            .of_all = guest->stamping.of_all, .stopped = TRUE, .forgotten = guest->stamping.forgotten};
     if (guest && (event->news.what == APMIG_NEWS_CHANGED || event->news.what == APMIG_NEWS_STARTED ||
                   event->news.what == APMIG_NEWS_ARRIVING))
         note_cause(sim, guest);

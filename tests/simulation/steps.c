@@ -203,7 +203,7 @@ check_kill(Sim *sim, const Effort *effort, const ApmigAction *action, const Gues
                       guest->name);
     for (guint i = 0; i < settings.n_steps && settings.steps[i].step != APMIG_STEP_KILL_INCOMING; i++) {
         if (settings.steps[i].step != APMIG_STEP_VFIO_STATE || effort->failed ||
-            (effort->found && guest->device.ap))
+            (effort->found && effort->vain))
             continue;
         if (!first_at)
             sim_violation(sim, "I7", "%s is to be killed, and was never fenced", guest->name);
