@@ -404,6 +404,7 @@ struct Sim {
     guint keys_there[MAX_QUEUES];  /* of another host */
     gboolean stamps_all_along;     /* the policy has wanted them since the view began */
     gint64 first_listed_at;        /* when the guests were listed first in this view; 0: not yet */
+    gint64 lock_waited_at;         /* the last time that a lock did, after an event: stamps wait for it */
     guint unknown_here;            /* queues of whose keys this host knows nothing */
 
     Dice permit_dice;

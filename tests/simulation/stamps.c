@@ -221,6 +221,23 @@ note_list(Sim *sim, const ApmigEvent *event)
     }
 }
 
+/* So is one of which an answer tells that it is there. */
+static void
+note_shown(Guest *guest, ApmigToken token)
+{
+    if (token > guest->told.stop_token)
+        guest->stamping.stopped = FALSE;
+}
+
+static void
+note_job(Guest *guest, const ApmigEvent *event)
+{
+    if (event->answered.job == APMIG_JOB_GONE)
+        guest->stamping.forgotten = TRUE;
+    else
+        note_shown(guest, event->answered.token);
+}
+
 void
 stamps_told(Sim *sim, const ApmigEvent *event)
 {
@@ -237,8 +254,10 @@ stamps_told(Sim *sim, const ApmigEvent *event)
         sim->stamps_all_along &= event->policy->stamp != APMIG_STAMP_OFF;
     if (event->type == APMIG_EVENT_GUESTS_LISTED)
         note_list(sim, event);
-    if (event->type == APMIG_EVENT_GUEST_ANSWERED && event->answered.job == APMIG_JOB_GONE)
-        guest_by_uuid(sim, event->answered.uuid)->stamping.forgotten = TRUE;
+    if (event->type == APMIG_EVENT_GUEST_ANSWERED)
+        note_job(guest_by_uuid(sim, event->answered.uuid), event);
+    if (event->type == APMIG_EVENT_FACTS_READ)
+        note_shown(guest_by_uuid(sim, event->facts_read.uuid), event->facts_read.token);
     if (guest && apmig_news_is_stop(event->news.what))
         guest->stamping = (Stamping){
             .of_all = guest->stamping.of_all, .stopped = TRUE, .forgotten = guest->stamping.forgotten};
@@ -391,6 +410,8 @@ check_stamp(Sim *sim, const ApmigAction *action)
             sim_violation(sim, "stamp", "the stamp of %s is written while a lock waits", guest->name);
         sim_cover(sim, COVER_STAMP_HELD_BACK);
     }
+    if (of_all && !stamping->wanted_from)
+        stamping->wanted_from = sim->connected_at + ALL_AFTER;
     stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
     stamping->op = action->op;
@@ -484,6 +505,8 @@ check_guest(Sim *sim, Guest *guest)
     }
     if (!stamping->wrong_since)
         stamping->wrong_since = sim->now;
+    if (sim->now < sim->lock_waited_at + PATIENCE && !a_lock_waits(sim, FALSE))
+        return; /* it has just become possible */
     if (sim->now > MAX(MAX(stamping->wrong_since, sim->awake_since),
                        MAX(sim->connected_at + ALL_AFTER, sim->first_listed_at)) +
                        limit)
@@ -498,6 +521,8 @@ check_stamps(Sim *sim)
         return;
     note_locks(sim);
     note_arrivals(sim);
+    if (a_lock_waits(sim, FALSE))
+        sim->lock_waited_at = sim->now;
     for (guint i = 0; i < sim->n_guests && !sim->violation; i++)
         check_guest(sim, &sim->guests[i]);
 }
