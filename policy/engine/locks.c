@@ -229,9 +229,9 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
 {
     g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
     g_autoptr(GPtrArray) blockers = apmig_engine_blockers(engine, &lock->pub);
-    gboolean view_is_clear = engine_view_is_clear(engine, lock);
-    ApmigError code =
-        blockers->len || view_is_clear ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
+    /* What is known to be in progress while nobody can be asked is known from before. */
+    gboolean is_told = engine->connected && (blockers->len || engine_view_is_clear(engine, lock));
+    ApmigError code = is_told ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
     g_autofree char *message =
         g_strdup_printf("the lock was not held in time, and is gone: %s%s",
                         *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));

@@ -169,7 +169,7 @@ def test_libvirtd_down_while_requested(rig, a):
     a.libvirtd.end(signal.SIGKILL)
     wait_for(lambda: a.hypervisor_state() == "disconnected", "the loss to be seen")
     take = a.take(timeout_usec=1500000).wait()
-    assert take.error in ("HypervisorUnavailable", "Timeout")
+    assert take.error == "HypervisorUnavailable"
     assert_unlocked(a)
     take = a.take(timeout_usec=60000000)
     lock = only_lock(a)

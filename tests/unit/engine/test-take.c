@@ -66,6 +66,28 @@ test_no_view_is_hypervisor_unavailable(void)
     end(&story);
 }
 
+/* A migration that was seen before is named, and is not what the lock has failed for. */
+static void
+test_no_view_any_more_is_hypervisor_unavailable(void)
+{
+    g_autoptr(GPtrArray) blockers = NULL;
+    Story story;
+
+    begin(&story);
+    open_view(&story);
+    take(&story, 1, "aaaaaaaa", "all", APMIG_ON_BUSY_WAIT, FALSE);
+    written(&story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    listed(&story, 1);
+    answered(&story, APMIG_JOB_OUTGOING, "04.0012");
+    blockers = apmig_engine_blockers(story.engine, apmig_engine_lookup_lock(story.engine, "aaaaaaaa"));
+    g_assert_cmpuint(blockers->len, ==, 1);
+    tell(&story, (ApmigEvent){.type = APMIG_EVENT_VIEW_LOST, .view_lost = {"libvirtd is not running"}});
+    pass(&story, story.policy->request_timeout_usec);
+    written(&story, APMIG_ACTION_REMOVE_LOCK, NULL);
+    expect_error(&story, 1, APMIG_ERROR_HYPERVISOR_UNAVAILABLE, "libvirtd is not running");
+    end(&story);
+}
+
 static void
 test_limits(void)
 {
@@ -115,6 +137,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/write-fails", test_write_fails_and_the_lock_is_gone);
     g_test_add_func("/engine/caller-gone", test_caller_gone_cancels);
     g_test_add_func("/engine/no-view", test_no_view_is_hypervisor_unavailable);
+    g_test_add_func("/engine/no-view-any-more", test_no_view_any_more_is_hypervisor_unavailable);
     g_test_add_func("/engine/limits", test_limits);
     g_test_add_func("/engine/hook-missing", test_hook_missing);
     return g_test_run();
