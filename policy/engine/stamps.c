@@ -120,6 +120,8 @@ note_new_locks(ApmigEngine *engine)
 
         if (!lock->was_held || lock->ending || lock->taker || (stamped && tells_the_same(record, stamped)))
             continue;
+        if (stamped)
+            stamp_unknown_guests(engine);
         copy = apmig_lock_record_copy(record);
         g_hash_table_replace(engine->stamped_locks, copy->id, copy);
         stamp_guests_under(engine, record->scope);

@@ -432,7 +432,8 @@ note_locks(Sim *sim)
             continue;
         lock->stamp_sign = sign;
         for (guint j = 0; j < sim->n_guests; j++)
-            if (!sim->guests[j].told.facts || (sim->guests[j].told.mask & lock->mask))
+            if (!sim->guests[j].told.facts || sim->guests[j].told.doubted ||
+                (sim->guests[j].told.mask & lock->mask))
                 note_cause(sim, &sim->guests[j]);
     }
 }

@@ -354,6 +354,24 @@ test_change_meanwhile(Story *story, gconstpointer data)
     expect_stamp(story, G1, NULL);
 }
 
+/* The same, and the lock gets another owner: what the stamp tells of it is not true any more. */
+static void
+test_lock_amended_over_a_guest_that_was_not_listed(Story *story, gconstpointer data)
+{
+    hold(story, "aaaaaaaa", "06.*");
+    start(story, G3);
+    finish(story, expect_stamp(story, G3, NULL), APMIG_STAMPING_DONE);
+    tell(
+        story,
+        (ApmigEvent){
+            .type = APMIG_EVENT_AMEND,
+            .caller = 2,
+            .amend = {.id = "aaaaaaaa", .what = APMIG_AMEND_OWNER, .uid = 1, .user = "anna", .text = "AES"}});
+    written(story, APMIG_ACTION_PERSIST_LOCK, NULL);
+    pass(story, G_USEC_PER_SEC);
+    finish(story, expect_stamp(story, G3, NULL), APMIG_STAMPING_DONE);
+}
+
 static void
 test_view_lost(Story *story, gconstpointer data)
 {
@@ -449,6 +467,7 @@ main(int argc, char **argv)
     ADD("start", test_start);
     ADD("lock", test_lock);
     ADD("lock-over-a-guest-that-was-not-listed", test_lock_over_a_guest_that_was_not_listed);
+    ADD("lock-amended-over-a-guest-that-was-not-listed", test_lock_amended_over_a_guest_that_was_not_listed);
     ADD("lock-that-is-not-held", test_lock_that_is_not_held);
     ADD("held-back", test_held_back);
     ADD("other-lock", test_other_lock_takes_its_place);
