@@ -151,7 +151,9 @@ is_reason(Sim *sim, const Lock *lock, const Guest *guest, gboolean outgoing)
 
     if (!is_under(sim, lock) || !(lock->mask & mask))
         return FALSE;
-    if (on_busy == APMIG_ON_BUSY_ABORT || lock->was_held || lock->origin == APMIG_LOCK_RECOVERED)
+    /* One whose proof is on disk is held, though what has begun to overlap meanwhile kept it from being said. */
+    if (on_busy == APMIG_ON_BUSY_ABORT || lock->was_held || lock->held_at ||
+        lock->origin == APMIG_LOCK_RECOVERED)
         return TRUE;
     return outgoing && (!migration || migration->began_at >= lock->asked_at);
 }
