@@ -10,15 +10,16 @@
 #define WORD_BITS     64
 #define WORDS_PER_ROW (N_NUMBERS / WORD_BITS)
 
-/* The domains of one adapter, a bit each. */
+/* A set of numbers, a bit each: the domains of one adapter, mostly. */
 typedef struct {
     guint64 words[WORDS_PER_ROW];
 } Row;
 
 struct ApmigScope {
     gatomicrefcount refs;
-    Row rows[N_NUMBERS];
-    char *text; /* NULL until apmig_scope_to_string() is first called */
+    Row rows[N_NUMBERS]; /* of each adapter; written by scope_add_row() alone */
+    Row adapters; /* a bit for each that has a domain: most scopes have few, and are compared again and again */
+    char *text;   /* NULL until apmig_scope_to_string() is first called */
 };
 
 typedef struct {
@@ -47,13 +48,25 @@ row_has(const Row *row, guint domain)
     return (row->words[domain / WORD_BITS] >> (domain % WORD_BITS)) & 1;
 }
 
+static void
+row_set(Row *row, guint domain)
+{
+    row->words[domain / WORD_BITS] |= G_GUINT64_CONSTANT(1) << (domain % WORD_BITS);
+}
+
+static void
+row_clear(Row *row, guint domain)
+{
+    row->words[domain / WORD_BITS] &= ~(G_GUINT64_CONSTANT(1) << (domain % WORD_BITS));
+}
+
 static Row
 row_of_range(Range domains)
 {
     Row row = {{0}};
 
     for (guint domain = domains.first; domain <= domains.last; domain++)
-        row.words[domain / WORD_BITS] |= G_GUINT64_CONSTANT(1) << (domain % WORD_BITS);
+        row_set(&row, domain);
     return row;
 }
 
@@ -67,14 +80,32 @@ row_intersection(const Row *a, const Row *b)
     return row;
 }
 
+static Row
+row_without(const Row *a, const Row *b)
+{
+    Row row;
+
+    for (guint i = 0; i < WORDS_PER_ROW; i++)
+        row.words[i] = a->words[i] & ~b->words[i];
+    return row;
+}
+
+static gboolean
+row_is_empty(const Row *row)
+{
+    guint64 any = 0;
+
+    for (guint i = 0; i < WORDS_PER_ROW; i++)
+        any |= row->words[i];
+    return any == 0;
+}
+
 static gboolean
 row_includes(const Row *row, const Row *part)
 {
-    guint64 missing = 0;
+    Row missing = row_without(part, row);
 
-    for (guint i = 0; i < WORDS_PER_ROW; i++)
-        missing |= part->words[i] & ~row->words[i];
-    return missing == 0;
+    return row_is_empty(&missing);
 }
 
 static guint
@@ -231,14 +262,25 @@ scope_new(void)
 }
 
 static void
+scope_add_row(ApmigScope *scope, guint adapter, const Row *domains)
+{
+    guint64 any = 0;
+
+    for (guint i = 0; i < WORDS_PER_ROW; i++) {
+        scope->rows[adapter].words[i] |= domains->words[i];
+        any |= domains->words[i];
+    }
+    if (any != 0)
+        row_set(&scope->adapters, adapter);
+}
+
+static void
 scope_add(ApmigScope *scope, const Rectangle *rectangle)
 {
     Row domains = row_of_range(rectangle->domains);
 
-    for (guint adapter = rectangle->adapters.first; adapter <= rectangle->adapters.last; adapter++) {
-        for (guint i = 0; i < WORDS_PER_ROW; i++)
-            scope->rows[adapter].words[i] |= domains.words[i];
-    }
+    for (guint adapter = rectangle->adapters.first; adapter <= rectangle->adapters.last; adapter++)
+        scope_add_row(scope, adapter, &domains);
 }
 
 static ApmigScope *
@@ -413,10 +455,8 @@ format(const ApmigScope *scope)
             trim(unlisted, &best);
             append_rectangle(text, &best);
             listed = row_of_range(best.domains);
-            for (guint i = best.adapters.first; i <= best.adapters.last; i++) {
-                for (guint word = 0; word < WORDS_PER_ROW; word++)
-                    unlisted[i].words[word] &= ~listed.words[word];
-            }
+            for (guint i = best.adapters.first; i <= best.adapters.last; i++)
+                unlisted[i] = row_without(&unlisted[i], &listed);
         }
     }
     return g_string_free(text, FALSE);
@@ -440,7 +480,7 @@ apmig_scope_new_all(void)
 {
     ApmigScope *scope = scope_new();
 
-    memset(scope->rows, 0xff, sizeof scope->rows);
+    scope_add(scope, &(const Rectangle){whole, whole});
     return scope;
 }
 
@@ -456,10 +496,12 @@ apmig_scope_new_from_queues(const ApmigApqn *queues, gsize n_queues)
     ApmigScope *scope = scope_new();
 
     for (gsize i = 0; i < n_queues; i++) {
-        guint adapter = queues[i].adapter, domain = queues[i].domain;
+        Row domain = {{0}};
 
-        if (adapter < N_NUMBERS && domain < N_NUMBERS)
-            scope->rows[adapter].words[domain / WORD_BITS] |= G_GUINT64_CONSTANT(1) << (domain % WORD_BITS);
+        if (queues[i].adapter >= N_NUMBERS || queues[i].domain >= N_NUMBERS)
+            continue;
+        row_set(&domain, queues[i].domain);
+        scope_add_row(scope, queues[i].adapter, &domain);
     }
     return scope;
 }
@@ -470,8 +512,8 @@ apmig_scope_union(const ApmigScope *a, const ApmigScope *b)
     ApmigScope *scope = scope_new();
 
     for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
-        for (guint i = 0; i < WORDS_PER_ROW; i++)
-            scope->rows[adapter].words[i] = a->rows[adapter].words[i] | b->rows[adapter].words[i];
+        scope_add_row(scope, adapter, &a->rows[adapter]);
+        scope_add_row(scope, adapter, &b->rows[adapter]);
     }
     return scope;
 }
@@ -482,8 +524,9 @@ apmig_scope_without(const ApmigScope *a, const ApmigScope *b)
     ApmigScope *scope = scope_new();
 
     for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
-        for (guint i = 0; i < WORDS_PER_ROW; i++)
-            scope->rows[adapter].words[i] = a->rows[adapter].words[i] & ~b->rows[adapter].words[i];
+        Row rest = row_without(&a->rows[adapter], &b->rows[adapter]);
+
+        scope_add_row(scope, adapter, &rest);
     }
     return scope;
 }
@@ -507,12 +550,13 @@ apmig_scope_unref(ApmigScope *scope)
 gboolean
 apmig_scope_overlaps(const ApmigScope *a, const ApmigScope *b)
 {
-    for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
-        guint64 common = 0;
+    Row adapters = row_intersection(&a->adapters, &b->adapters);
+    guint adapter;
 
-        for (guint i = 0; i < WORDS_PER_ROW; i++)
-            common |= a->rows[adapter].words[i] & b->rows[adapter].words[i];
-        if (common != 0)
+    for (; row_first(&adapters, &adapter); row_clear(&adapters, adapter)) {
+        Row common = row_intersection(&a->rows[adapter], &b->rows[adapter]);
+
+        if (!row_is_empty(&common))
             return TRUE;
     }
     return FALSE;
@@ -521,14 +565,12 @@ apmig_scope_overlaps(const ApmigScope *a, const ApmigScope *b)
 gboolean
 apmig_scope_is_within(const ApmigScope *inner, const ApmigScope *outer)
 {
-    for (guint adapter = 0; adapter < N_NUMBERS; adapter++) {
-        guint64 beyond = 0;
+    Row adapters = inner->adapters;
+    guint adapter;
 
-        for (guint i = 0; i < WORDS_PER_ROW; i++)
-            beyond |= inner->rows[adapter].words[i] & ~outer->rows[adapter].words[i];
-        if (beyond != 0)
+    for (; row_first(&adapters, &adapter); row_clear(&adapters, adapter))
+        if (!row_includes(&outer->rows[adapter], &inner->rows[adapter]))
             return FALSE;
-    }
     return TRUE;
 }
 
@@ -541,9 +583,7 @@ apmig_scope_equal(const ApmigScope *a, const ApmigScope *b)
 gboolean
 apmig_scope_is_none(const ApmigScope *scope)
 {
-    static const Row nothing[N_NUMBERS];
-
-    return memcmp(scope->rows, nothing, sizeof nothing) == 0;
+    return row_is_empty(&scope->adapters);
 }
 
 gboolean
