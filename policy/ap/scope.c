@@ -17,7 +17,7 @@ typedef struct {
 
 struct ApmigScope {
     gatomicrefcount refs;
-    Row rows[N_NUMBERS]; /* of each adapter; written by scope_add_row() alone */
+    Row rows[N_NUMBERS]; /* of each adapter */
     Row adapters; /* a bit for each that has a domain: most scopes have few, and are compared again and again */
     char *text;   /* NULL until apmig_scope_to_string() is first called */
 };
@@ -480,7 +480,8 @@ apmig_scope_new_all(void)
 {
     ApmigScope *scope = scope_new();
 
-    scope_add(scope, &(const Rectangle){whole, whole});
+    memset(scope->rows, 0xff, sizeof scope->rows);
+    memset(&scope->adapters, 0xff, sizeof scope->adapters);
     return scope;
 }
 
