@@ -420,6 +420,13 @@ check_stamp(Sim *sim, const ApmigAction *action)
 
 /* --- after every event --------------------------------------------------------------------------- */
 
+/* Whether the engine goes by what it was told: not by facts of an earlier life, nor by those of before the last change. */
+static gboolean
+is_known(const Told *told)
+{
+    return told->facts && told->current && !told->doubted;
+}
+
 static void
 note_locks(Sim *sim)
 {
@@ -432,8 +439,7 @@ note_locks(Sim *sim)
             continue;
         lock->stamp_sign = sign;
         for (guint j = 0; j < sim->n_guests; j++)
-            if (!sim->guests[j].told.facts || sim->guests[j].told.doubted ||
-                (sim->guests[j].told.mask & lock->mask))
+            if (!is_known(&sim->guests[j].told) || (sim->guests[j].told.mask & lock->mask))
                 note_cause(sim, &sim->guests[j]);
     }
 }
