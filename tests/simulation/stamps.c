@@ -412,6 +412,8 @@ check_stamp(Sim *sim, const ApmigAction *action)
     }
     if (of_all && !stamping->wanted_from)
         stamping->wanted_from = sim->connected_at + ALL_AFTER;
+    if (of_all)
+        stamping->failures = 0, stamping->given_up = FALSE;
     stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
     stamping->op = action->op;
