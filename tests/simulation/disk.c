@@ -88,11 +88,15 @@ write_fails(Sim *sim, const Write *write)
 }
 
 static void
-lock_is_durable(Sim *sim, Lock *lock, const ApmigLockRecord *record)
+lock_is_durable(Sim *sim, Lock *lock, const Write *write)
 {
+    const ApmigLockRecord *record = write->record;
+
     if (!lock->durable_at)
         lock->durable_at = lock->counts_from = sim->now;
     lock->held_at = record->held_at;
+    if (record->held_at && !lock->hold_told)
+        lock->hold_op = write->op;
     lock->on_busy = record->on_busy;
 }
 
@@ -106,7 +110,7 @@ apply(Sim *sim, Write *write)
     case APMIG_ACTION_PERSIST_LOCK:
         g_hash_table_replace(sim->durable_locks, g_strdup(id), apmig_lock_record_copy(write->record));
         if (lock && !write->failed)
-            lock_is_durable(sim, lock, write->record);
+            lock_is_durable(sim, lock, write);
         break;
     case APMIG_ACTION_REMOVE_LOCK:
         g_hash_table_remove(sim->durable_locks, id);

@@ -172,6 +172,8 @@ typedef struct {
     gboolean forgotten; /* and it was found to be gone: an older list that has it counts */
     guint failures;
     gboolean given_up;
+    gboolean
+        once_more; /* or not yet: the last write was of the look at all guests, after which they are counted anew */
     gboolean tried;     /* the last write was in vain */
     gint64 wrong_since; /* while nothing stands in its way; 0: it is right */
 } Stamping;
@@ -255,6 +257,8 @@ typedef struct {
     gboolean removal_failed;
     gboolean write_failed;
     gboolean hold_decided;  /* a record with held_at was given to the disk */
+    guint64 hold_op;        /* the write that made it durable */
+    gboolean hold_told;     /* and the engine was told so */
     gint64 durable_at;      /* virtual; 0: not */
     gint64 counts_from;     /* answers to questions put before it prove nothing for this lock */
     gint64 held_at;         /* realtime, as durable; 0: never */

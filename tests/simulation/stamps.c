@@ -238,6 +238,16 @@ note_job(Guest *guest, const ApmigEvent *event)
         note_shown(guest, event->answered.token);
 }
 
+static void
+note_write(Sim *sim, guint64 op)
+{
+    for (guint i = 0; i < sim->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(sim->locks, i);
+
+        lock->hold_told |= lock->held_at && lock->hold_op == op;
+    }
+}
+
 void
 stamps_told(Sim *sim, const ApmigEvent *event)
 {
@@ -254,6 +264,8 @@ stamps_told(Sim *sim, const ApmigEvent *event)
         sim->stamps_all_along &= event->policy->stamp != APMIG_STAMP_OFF;
     if (event->type == APMIG_EVENT_GUESTS_LISTED)
         note_list(sim, event);
+    if (event->type == APMIG_EVENT_LOCK_PERSISTED && !event->persisted.error)
+        note_write(sim, event->persisted.op);
     if (event->type == APMIG_EVENT_GUEST_ANSWERED)
         note_job(guest_by_uuid(sim, event->answered.uuid), event);
     if (event->type == APMIG_EVENT_FACTS_READ)
@@ -282,8 +294,8 @@ note_answer(Sim *sim, Guest *guest, guint64 op, ApmigStamping result)
         stamping->wanted_from = stamping->wanted ? stamping->again_from : 0;
     if (stamping->wanted || result == APMIG_STAMPING_DONE)
         return;
-    if (result == APMIG_STAMPING_FAILED && ++stamping->failures > 1) {
-        stamping->given_up = TRUE;
+    stamping->given_up |= result == APMIG_STAMPING_FAILED && ++stamping->failures > 1;
+    if (stamping->given_up && !stamping->once_more) {
         stamping->wanted_from = 0;
         return;
     }
@@ -296,7 +308,7 @@ note_answer(Sim *sim, Guest *guest, guint64 op, ApmigStamping result)
 static gboolean
 is_held(const Lock *lock)
 {
-    return lock->was_held || lock->held_at || lock->origin == APMIG_LOCK_RECOVERED;
+    return lock->was_held || lock->hold_told || lock->origin == APMIG_LOCK_RECOVERED;
 }
 
 /* Whoever has asked for @lock waits for his answer. */
@@ -412,8 +424,7 @@ check_stamp(Sim *sim, const ApmigAction *action)
     }
     if (of_all && !stamping->wanted_from)
         stamping->wanted_from = sim->connected_at + ALL_AFTER;
-    if (of_all)
-        stamping->failures = 0, stamping->given_up = FALSE;
+    stamping->once_more = of_all;
     stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
     stamping->op = action->op;
