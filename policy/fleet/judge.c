@@ -13,6 +13,7 @@ typedef struct {
     const GPtrArray *answers;
     GPtrArray *heads; /* of ApmigFleetHead: of the answers, in their order */
     ApmigFleetVerdict *verdict;
+    const char *lock; /* what it is called in sentences */
 } Case;
 
 const char *
@@ -26,6 +27,14 @@ apmig_fleet_go_to_string(ApmigFleetGo go)
 
     g_return_val_if_fail((guint)go < G_N_ELEMENTS(words), "NO-GO");
     return words[go];
+}
+
+/* By which administrators know it. Returns: (transfer full) */
+static char *
+name_lock(const ApmigFleetLock *lock)
+{
+    return *lock->change_id ? g_strdup_printf("the lock of change %s", lock->change_id)
+                            : g_strdup_printf("lock %s", lock->id);
 }
 
 /* @sentence: (transfer full) */
@@ -81,9 +90,9 @@ check_state(const Case *judged, const ApmigFleetMember *member, const ApmigFleet
     if (lock->state == APMIG_FLEET_HOST_HELD && lock->held_at > 0)
         return TRUE;
     add_reason(judged, APMIG_FLEET_NOT_HELD, member,
-               g_strdup_printf("%s does not hold lock %s, which is %s there%s%s%s: %s.", member->name,
-                               lock->id, apmig_fleet_host_state_to_string(lock->state), says_why ? " (" : "",
-                               blockers, says_why ? ")" : "", remedy_of(lock->state)));
+               g_strdup_printf("%s does not hold %s, which is %s there%s%s%s: %s.", member->name,
+                               judged->lock, apmig_fleet_host_state_to_string(lock->state),
+                               says_why ? " (" : "", blockers, says_why ? ")" : "", remedy_of(lock->state)));
     return FALSE;
 }
 
@@ -96,9 +105,8 @@ check_none(const Case *judged, const ApmigFleetMember *member, const ApmigFleetL
 
     if (!*clauses)
         return TRUE;
-    add_reason(
-        judged, kind, member,
-        g_strdup_printf("On %s %s under lock %s (%s): %s.", member->name, what, lock->id, few, remedy));
+    add_reason(judged, kind, member,
+               g_strdup_printf("On %s %s under %s (%s): %s.", member->name, what, judged->lock, few, remedy));
     return FALSE;
 }
 
@@ -107,10 +115,9 @@ check_scope(const Case *judged, const ApmigFleetMember *member, const ApmigFleet
 {
     if (lock->scope && apmig_scope_equal(lock->scope, judged->question->lock->scope))
         return TRUE;
-    add_reason(
-        judged, APMIG_FLEET_OTHER_SCOPE, member,
-        g_strdup_printf("%s has lock %s for other AP queues than the document says: ask for a new lock.",
-                        member->name, lock->id));
+    add_reason(judged, APMIG_FLEET_OTHER_SCOPE, member,
+               g_strdup_printf("%s has %s for other AP queues than the document says: ask for a new lock.",
+                               member->name, judged->lock));
     return FALSE;
 }
 
@@ -121,8 +128,8 @@ check_lock(const Case *judged, const ApmigFleetMember *member, const ApmigFleetL
 
     if (lock->breaches > 0)
         g_ptr_array_add(judged->verdict->warnings,
-                        g_strdup_printf("%s has seen %u breaches of lock %s so far.", member->name,
-                                        lock->breaches, lock->id));
+                        g_strdup_printf("%s has seen %u breaches of %s so far.", member->name, lock->breaches,
+                                        judged->lock));
     if (!check_state(judged, member, lock))
         return FALSE;
     ok &= check_none(judged, member, lock, lock->blockers, APMIG_FLEET_BLOCKED,
@@ -163,9 +170,9 @@ check_locks(const Case *judged, const ApmigFleetMember *member, const ApmigFleet
     }
     if (!found)
         add_reason(judged, APMIG_FLEET_NOT_LOCKED, member,
-                   g_strdup_printf("%s has answered, and does not have lock %s: see its log for why it was "
+                   g_strdup_printf("%s has answered, and does not have %s: see its log for why it was "
                                    "not taken.",
-                                   member->name, judged->question->lock->id));
+                                   member->name, judged->lock));
     return found && ok;
 }
 
@@ -209,11 +216,10 @@ static void
 leave_out(const Case *judged, const ApmigFleetMember *member, const ApmigFleetLeftOut *left_out)
 {
     g_ptr_array_add(judged->verdict->left_out, g_strdup(member->name));
-    g_ptr_array_add(
-        judged->verdict->warnings,
-        g_strdup_printf("The keys of %s must not be changed: %s has left it out of lock %s%s%s%s.",
-                        member->name, left_out->by, judged->question->lock->id, *left_out->reason ? " (" : "",
-                        left_out->reason, *left_out->reason ? ")" : ""));
+    g_ptr_array_add(judged->verdict->warnings,
+                    g_strdup_printf("The keys of %s must not be changed: %s has left it out of %s%s%s%s.",
+                                    member->name, left_out->by, judged->lock, *left_out->reason ? " (" : "",
+                                    left_out->reason, *left_out->reason ? ")" : ""));
 }
 
 /* --- all of them ---------------------------------------------------------------------------------- */
@@ -262,16 +268,16 @@ describe_no_go(const ApmigFleetVerdict *verdict)
 }
 
 static char *
-describe(const ApmigFleetVerdict *verdict, const ApmigFleetLock *lock)
+describe(const ApmigFleetVerdict *verdict, const char *lock)
 {
     g_autofree char *left_out = apmig_sentence_few(verdict->left_out, ", ");
 
     switch (verdict->go) {
     case APMIG_FLEET_GO:
-        return g_strdup_printf("GO: all %u hosts hold lock %s.", verdict->n_hosts, lock->id);
+        return g_strdup_printf("GO: all %u hosts hold %s.", verdict->n_hosts, lock);
     case APMIG_FLEET_GO_EXCEPT:
-        return g_strdup_printf("GO-EXCEPT: %u of %u hosts hold lock %s; the keys of %s must not be changed.",
-                               verdict->n_held, verdict->n_hosts, lock->id, left_out);
+        return g_strdup_printf("GO-EXCEPT: %u of %u hosts hold %s; the keys of %s must not be changed.",
+                               verdict->n_held, verdict->n_hosts, lock, left_out);
     case APMIG_FLEET_NO_GO:
     default:
         return describe_no_go(verdict);
@@ -284,7 +290,8 @@ apmig_fleet_judge(const ApmigFleetQuestion *question, const ApmigFleetSnapshot *
 {
     ApmigFleetVerdict *verdict = g_new0(ApmigFleetVerdict, 1);
     g_autoptr(GPtrArray) heads = g_ptr_array_new();
-    const Case judged = {question, snapshot, answers, heads, verdict};
+    g_autofree char *name = name_lock(question->lock);
+    const Case judged = {question, snapshot, answers, heads, verdict, name};
     const ApmigFleetLock *lock;
 
     verdict->reasons = g_ptr_array_new_with_free_func((GDestroyNotify)apmig_fleet_reason_free);
@@ -296,7 +303,7 @@ apmig_fleet_judge(const ApmigFleetQuestion *question, const ApmigFleetSnapshot *
     if (lock)
         judge_hosts(&judged, lock);
     verdict->go = decide(verdict);
-    verdict->sentence = describe(verdict, question->lock);
+    verdict->sentence = describe(verdict, name);
     return verdict;
 }
 

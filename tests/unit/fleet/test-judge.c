@@ -34,7 +34,7 @@ assert_go(const Fleet *fleet)
 {
     g_autoptr(ApmigFleetVerdict) verdict = judge(fleet);
 
-    g_assert_cmpstr(verdict->sentence, ==, "GO: all 3 hosts hold lock 3f9a21c0.");
+    g_assert_cmpstr(verdict->sentence, ==, "GO: all 3 hosts hold the lock of change CHG-1.");
     g_assert_cmpint(verdict->go, ==, APMIG_FLEET_GO);
     g_assert_cmpuint(verdict->n_hosts, ==, 3);
     g_assert_cmpuint(verdict->n_held, ==, 3);
@@ -76,7 +76,7 @@ test_breaches_are_named(Fleet *fleet, gconstpointer data)
     verdict = judge(fleet);
     g_assert_cmpuint(verdict->warnings->len, ==, 1);
     g_assert_cmpstr(g_ptr_array_index(verdict->warnings, 0), ==,
-                    "kvm2 has seen 3 breaches of lock 3f9a21c0 so far.");
+                    "kvm2 has seen 3 breaches of the lock of change CHG-1 so far.");
 }
 
 /* As by ssh: hosts that do not tell an id answer by their name. */
@@ -110,15 +110,16 @@ assert_go_except(Fleet *fleet, const char *host)
 
     fleet_leave_out(fleet, host);
     verdict = judge(fleet);
-    g_assert_cmpstr(verdict->sentence, ==,
-                    "GO-EXCEPT: 2 of 3 hosts hold lock 3f9a21c0; the keys of kvm3 must not be changed.");
+    g_assert_cmpstr(
+        verdict->sentence, ==,
+        "GO-EXCEPT: 2 of 3 hosts hold the lock of change CHG-1; the keys of kvm3 must not be changed.");
     g_assert_cmpint(verdict->go, ==, APMIG_FLEET_GO_EXCEPT);
     g_assert_cmpuint(verdict->n_held, ==, 2);
     g_assert_cmpuint(verdict->left_out->len, ==, 1);
     g_assert_cmpuint(verdict->warnings->len, ==, 1);
     g_assert_cmpstr(
         g_ptr_array_index(verdict->warnings, 0), ==,
-        "The keys of kvm3 must not be changed: anna has left it out of lock 3f9a21c0 (its board is "
+        "The keys of kvm3 must not be changed: anna has left it out of the lock of change CHG-1 (its board is "
         "out).");
 }
 
@@ -182,28 +183,28 @@ static const struct {
     const char *sentence;
 } states[] = {
     {APMIG_FLEET_HOST_REQUESTED, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is requested there: wait until its migrations are over."},
+     "kvm2 does not hold the lock of change CHG-1, which is requested there: wait until its migrations are over."},
     {APMIG_FLEET_HOST_DRAINING, "guest 'g1' is coming in",
-     "kvm2 does not hold lock 3f9a21c0, which is draining there (guest 'g1' is coming in): wait until its "
+     "kvm2 does not hold the lock of change CHG-1, which is draining there (guest 'g1' is coming in): wait until its "
      "migrations are over."},
     {APMIG_FLEET_HOST_PERMITTED, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is permitted there: wait until its migrations are over."},
+     "kvm2 does not hold the lock of change CHG-1, which is permitted there: wait until its migrations are over."},
     {APMIG_FLEET_HOST_UNPROVEN, "libvirt has not answered for 20 s",
-     "kvm2 does not hold lock 3f9a21c0, which is unproven there (libvirt has not answered for 20 s): see there "
+     "kvm2 does not hold the lock of change CHG-1, which is unproven there (libvirt has not answered for 20 s): see there "
      "with apmigctl status what is not known."},
     {APMIG_FLEET_HOST_BREACHED, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is breached there: a migration is in progress there, see where the "
+     "kvm2 does not hold the lock of change CHG-1, which is breached there: a migration is in progress there, see where the "
      "guest goes, and wait until it is over."},
     {APMIG_FLEET_HOST_VERIFYING, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is verifying there: ask for a new lock."},
+     "kvm2 does not hold the lock of change CHG-1, which is verifying there: ask for a new lock."},
     {APMIG_FLEET_HOST_RECOVERED, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is recovered there: its lock is damaged: see there with apmigctl "
+     "kvm2 does not hold the lock of change CHG-1, which is recovered there: its lock is damaged: see there with apmigctl "
      "status, and ask for a new one."},
     {APMIG_FLEET_HOST_RELEASED, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is released there: ask for a new lock."},
+     "kvm2 does not hold the lock of change CHG-1, which is released there: ask for a new lock."},
     /* F2: GO knows of a force */
     {APMIG_FLEET_HOST_FORCED_OPEN, NULL,
-     "kvm2 does not hold lock 3f9a21c0, which is forced-open there: somebody has opened that host by force: "
+     "kvm2 does not hold the lock of change CHG-1, which is forced-open there: somebody has opened that host by force: "
      "stop the change, and ask for a new lock."},
 };
 
@@ -224,23 +225,25 @@ test_never_held(Fleet *fleet, gconstpointer data)
 {
     fleet_lock_answer(fleet, 2)->held_at = 0;
     assert_no_go(fleet, APMIG_FLEET_NOT_HELD, "kvm2",
-                 "kvm2 does not hold lock 3f9a21c0, which is held there: ask for a new lock.");
+                 "kvm2 does not hold the lock of change CHG-1, which is held there: ask for a new lock.");
 }
 
 static void
 test_not_locked(Fleet *fleet, gconstpointer data)
 {
     g_ptr_array_set_size(fleet_answer(fleet, 2)->locks, 0);
-    assert_no_go(fleet, APMIG_FLEET_NOT_LOCKED, "kvm2",
-                 "kvm2 has answered, and does not have lock 3f9a21c0: see its log for why it was not taken.");
+    assert_no_go(
+        fleet, APMIG_FLEET_NOT_LOCKED, "kvm2",
+        "kvm2 has answered, and does not have the lock of change CHG-1: see its log for why it was not taken.");
 }
 
 static void
 test_other_lock(Fleet *fleet, gconstpointer data)
 {
     fleet_set_text(&fleet_lock_answer(fleet, 2)->id, "3f9a21c1");
-    assert_no_go(fleet, APMIG_FLEET_NOT_LOCKED, "kvm2",
-                 "kvm2 has answered, and does not have lock 3f9a21c0: see its log for why it was not taken.");
+    assert_no_go(
+        fleet, APMIG_FLEET_NOT_LOCKED, "kvm2",
+        "kvm2 has answered, and does not have the lock of change CHG-1: see its log for why it was not taken.");
 }
 
 static void
@@ -250,8 +253,9 @@ test_other_scope(Fleet *fleet, gconstpointer data)
 
     apmig_scope_unref(lock->scope);
     lock->scope = scope_of("04.0012");
-    assert_no_go(fleet, APMIG_FLEET_OTHER_SCOPE, "kvm2",
-                 "kvm2 has lock 3f9a21c0 for other AP queues than the document says: ask for a new lock.");
+    assert_no_go(
+        fleet, APMIG_FLEET_OTHER_SCOPE, "kvm2",
+        "kvm2 has the lock of change CHG-1 for other AP queues than the document says: ask for a new lock.");
 }
 
 static void
@@ -267,9 +271,10 @@ static void
 test_blocked(Fleet *fleet, gconstpointer data)
 {
     fleet_set_clause(&fleet_lock_answer(fleet, 2)->blockers, "no step could end guest 'g1'");
-    assert_no_go(fleet, APMIG_FLEET_BLOCKED, "kvm2",
-                 "On kvm2 something is in progress, or may be, under lock 3f9a21c0 (no step could end guest "
-                 "'g1'): wait until it is over.");
+    assert_no_go(
+        fleet, APMIG_FLEET_BLOCKED, "kvm2",
+        "On kvm2 something is in progress, or may be, under the lock of change CHG-1 (no step could end guest "
+        "'g1'): wait until it is over.");
 }
 
 static void
@@ -278,7 +283,7 @@ test_permitted(Fleet *fleet, gconstpointer data)
     fleet_set_clause(&fleet_lock_answer(fleet, 2)->permits, "guest 'g1' until noon");
     assert_no_go(
         fleet, APMIG_FLEET_PERMITTED, "kvm2",
-        "On kvm2 a migration is permitted under lock 3f9a21c0 (guest 'g1' until noon): wait until it is "
+        "On kvm2 a migration is permitted under the lock of change CHG-1 (guest 'g1' until noon): wait until it is "
         "over, or take the permit back.");
 }
 
@@ -288,7 +293,7 @@ test_departed(Fleet *fleet, gconstpointer data)
     fleet_set_clause(&fleet_lock_answer(fleet, 2)->departed, "guest 'g1'");
     assert_no_go(
         fleet, APMIG_FLEET_DEPARTED, "kvm2",
-        "On kvm2 guests have gone, and may have migrated, under lock 3f9a21c0 (guest 'g1'): find out "
+        "On kvm2 guests have gone, and may have migrated, under the lock of change CHG-1 (guest 'g1'): find out "
         "where they run, and say so there with apmigctl annotate.");
 }
 
