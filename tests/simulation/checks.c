@@ -436,6 +436,7 @@ check_loaded(Sim *sim)
         lock->origin = record->origin;
         lock->on_busy = record->on_busy;
         lock->hold_decided = lock->was_held = record->held_at != 0;
+        lock->hold_told = FALSE;
     }
 }
 

@@ -452,7 +452,8 @@ note_locks(Sim *sim)
             continue;
         lock->stamp_sign = sign;
         for (guint j = 0; j < sim->n_guests; j++)
-            if (!is_known(&sim->guests[j].told) || (sim->guests[j].told.mask & lock->mask))
+            if (!is_known(&sim->guests[j].told) || sim->guests[j].stamping.forgotten ||
+                (sim->guests[j].told.mask & lock->mask))
                 note_cause(sim, &sim->guests[j]);
     }
 }
