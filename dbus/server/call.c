@@ -61,6 +61,8 @@ destroy_call(ApmigCall *call)
     apmig_authorization_free(call->authorization);
     if (call->peer)
         g_queue_remove(&call->peer->waiting, call);
+    if (call->peer)
+        g_queue_remove(&call->peer->readers, call);
     if (call->free_data)
         call->free_data(call->data);
     sd_bus_message_unref(call->message);
@@ -246,6 +248,41 @@ check_root(const ApmigCall *call)
 }
 
 static void
+read_on(ApmigCall *call, const GError *denied)
+{
+    if (denied)
+        apmig_call_fail(call, denied);
+    else
+        call->next(call, NULL);
+}
+
+/* Of those that waited by then: what comes of one may be another call. */
+static void
+on_inspected(ApmigPeer *peer, const GError *denied)
+{
+    ApmigCall *call;
+
+    for (guint n = g_queue_get_length(&peer->readers); n > 0 && (call = g_queue_pop_head(&peer->readers));
+         n--)
+        read_on(call, denied);
+}
+
+static void
+start_reading(ApmigCall *call)
+{
+    ApmigPeer *peer = call->peer;
+    g_autoptr(GError) error = NULL;
+
+    if (call->uid == 0 || peer->reading_is_decided) {
+        read_on(call, peer->reading_denied);
+        return;
+    }
+    g_queue_push_tail(&peer->readers, call);
+    if (!apmig_peer_inspect(peer, call->message, on_inspected, &error))
+        apmig_call_fail(call, error);
+}
+
+static void
 go_on(ApmigCall *call)
 {
     g_autoptr(GError) denied = NULL;
@@ -259,6 +296,8 @@ go_on(ApmigCall *call)
         denied = check_root(call);
     if (denied)
         apmig_call_fail(call, denied);
+    else if (call->rule->access == APMIG_ACCESS_FREE)
+        start_reading(call);
     else
         call->next(call, NULL);
 }

@@ -30,6 +30,7 @@ LOCK = "org.apmigd1.Lock"
 MIGRATION = "org.apmigd1.Migration"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 ERROR = "org.apmigd1.Error."
+INSPECT = "org.apmigd1.inspect"  # polkit's action
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 NOBODY = "nobody"  # ordinary users that every Debian has
@@ -369,7 +370,7 @@ class FakePolkit:
         self.log.touch()
 
     def answers(self, answers):
-        """What it says from now on: "yes", "no", "challenge" or "silent"; or of these by action, "*" for the rest."""
+        """What it says from now on: "yes", "no", "challenge", "silent" or "fail"; or of these by action, "*" for the rest."""
         answers = answers if isinstance(answers, dict) else {"*": answers}
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(answers))
@@ -380,9 +381,15 @@ class FakePolkit:
                                  stderr=None)
         assert process.stdout.readline() == "ready\n"
 
-    def asked(self):
-        """The questions until now, each with "action", "sender", "interactive"; or {"cancelled": id}."""
+    def all_asked(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def asked(self):
+        """The questions until now, each with "action", "sender", "interactive"; or {"cancelled": id}. But for those of who reads."""
+        return [question for question in self.all_asked() if question.get("action") != INSPECT]
+
+    def asked_of_readers(self):
+        return [question for question in self.all_asked() if question.get("action") == INSPECT]
 
     def actions(self):
         return [question["action"] for question in self.asked() if "action" in question]
