@@ -176,8 +176,9 @@ typedef struct {
     guint costly_of_peer, costly_of_user;
 } Count;
 
+/* Of those that are answered at once, or of the others: who waits for locks may look at them, as many as there are. */
 static Count
-count_calls(const ApmigServer *server, const ApmigPeer *peer)
+count_calls(const ApmigServer *server, const ApmigPeer *peer, gboolean at_once)
 {
     GHashTableIter iter;
     gpointer key;
@@ -188,7 +189,7 @@ count_calls(const ApmigServer *server, const ApmigPeer *peer)
         const ApmigCall *call = key;
         gboolean same_user = call->identified && peer->identified && call->peer->uid == peer->uid;
 
-        if (!call->rule)
+        if (!call->rule || call->rule->is_at_once != at_once)
             continue;
         count.of_peer += call->peer == peer;
         count.costly_of_peer += call->peer == peer && call->rule->is_costly;
@@ -218,7 +219,7 @@ check_limits(const ApmigCall *call)
 
     if (peer->identified && peer->uid == 0)
         return NULL;
-    count = count_calls(call->server, peer);
+    count = count_calls(call->server, peer, call->rule->is_at_once);
     user = g_strdup_printf("User %" G_GUINT32_FORMAT " waits", peer->uid);
     if (count.of_peer > MAX_CALLS_PER_USER)
         return error_of_limit("This connection waits", MAX_CALLS_PER_USER);
