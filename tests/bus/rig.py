@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import broker
 import pytest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ NOBODY = "nobody"  # ordinary users that every Debian has
 OTHER = "daemon"
 OWN_USER = "bin"  # in the place of apmigd's, which need not be there
 
+IS_BROKER = os.environ.get("APMIGD_BUS") == "broker"  # dbus-broker in the place of dbus-daemon
 SLOWER = int(os.environ.get("APMIGD_TESTS_SLOWER", "1"))  # how many times, than on the machines of today
 LIMIT = 20 * SLOWER  # seconds that anything may take which should take a few milliseconds
 
@@ -301,7 +303,7 @@ class Monitor:
 
 
 class Bus:
-    """A dbus-daemon in a folder of its own, and everything that a test starts on it."""
+    """A bus in a folder of its own, and everything that a test starts on it."""
 
     def __init__(self, folder, more=""):
         """more: of its configuration, after everything else"""
@@ -315,6 +317,9 @@ class Bus:
         self.begin()
 
     def begin(self):
+        if IS_BROKER:
+            self.process = broker.start(self.folder)
+            return
         self.process = subprocess.Popen(["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--nopidfile",
                                          "--print-address=1"], stdout=subprocess.PIPE, stderr=self.log)
         assert self.process.stdout.readline(), (self.folder / "bus.log").read_text()
@@ -323,7 +328,8 @@ class Bus:
         """As its service that is stopped; it may begin again."""
         self.process.terminate()
         self.process.wait(LIMIT)
-        self.process.stdout.close()
+        if self.process.stdout:
+            self.process.stdout.close()
         (self.folder / "bus").unlink(missing_ok=True)
 
     def start(self, *command, environment=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
