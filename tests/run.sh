@@ -265,7 +265,7 @@ suite_bench()
     fi
     # shellcheck disable=SC2086
     need_packages $build_packages $bus_packages && build_plain || return 1
-    [ $# -gt 0 ] || set -- engine hook calls take stamps idle abort
+    [ $# -gt 0 ] || set -- engine hook flood calls take stamps idle abort
     # shellcheck disable=SC2086
     case " $* " in
         *' abort '*) need_packages $hosts_packages && install_build plain || return 1 ;;
