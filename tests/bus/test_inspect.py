@@ -3,8 +3,11 @@
 
 A caller of these tests keeps his connection, for polkit is asked once for each.
 """
+import contextlib
 import os
+import pathlib
 import pwd
+import shutil
 import struct
 
 import pytest
@@ -73,6 +76,13 @@ class Reader:
 
     def close(self):
         self.socket.close()
+
+
+@pytest.fixture
+def running(daemon, hypervisor):
+    """As a user of its own, whom polkit and the bus believe no more than they have to."""
+    daemon.run_as()
+    return daemon.start()
 
 
 @pytest.fixture
@@ -166,13 +176,49 @@ def test_what_waits_is_small(reader, bus):
     assert polkit.all_asked() == []
 
 
+POLKITD = pathlib.Path("/usr/lib/polkit-1/polkitd")
+POLKIT_POLICY = """<policy user="polkitd"><allow own="org.freedesktop.PolicyKit1"/></policy>
+  <policy context="default"><allow send_destination="org.freedesktop.PolicyKit1"/></policy>"""
+START_POLKITD = f"""mount --bind "$0/actions" /usr/share/polkit-1/actions && mount --bind "$0/rules" /etc/polkit-1/rules.d &&
+exec {POLKITD} --no-debug"""
+
+
+@contextlib.contextmanager
+def bus_with_apmigd(folder, more):
+    """As root, whom polkit lets ask for others: apmigd's user, whom the actions name for that, need not be there."""
+    bus = rig.Bus(folder, more)
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor")
+    try:
+        daemon.start()
+        yield bus
+    finally:
+        daemon.close()
+        bus.close()
+
+
+@pytest.mark.skipif(not POLKITD.exists(), reason="there is no polkitd on this machine")
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_real_polkit(folder, closed):
+    """With the actions as they are shipped, and with the example's rule."""
+    for name, file in (("actions", "dbus/org.apmigd1.policy"), ("rules", "docs/examples/50-apmigd-readers.rules")):
+        (folder / name).mkdir()
+        if name == "actions" or closed:
+            shutil.copy(rig.SOURCE / file, folder / name)
+    with bus_with_apmigd(folder, POLKIT_POLICY) as bus:
+        bus.start("unshare", "--mount", "sh", "-c", START_POLKITD, folder, stdout=None, stderr=None)
+        until(lambda: bus.has_name("org.freedesktop.PolicyKit1"), "polkitd")
+        reader = Reader(bus, rig.NOBODY)
+        answer = reader.ask(GET_LOCKED)[0]
+        assert (answer is not True and b"AccessDenied" in answer) if closed else answer is True
+        assert rig.Client(bus).manager()["Locked"] is False
+        reader.close()
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_signals_are_the_buss_to_close(folder, closed):
     """By the example; they come before the answer to what is asked afterwards."""
     example = rig.SOURCE / "docs" / "examples" / "apmigd-readers.conf"
-    bus = rig.Bus(folder, f"<include>{example}</include>" if closed else "")
-    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, f"scripted:{folder}/hypervisor").start()
-    try:
+    with bus_with_apmigd(folder, f"<include>{example}</include>" if closed else "") as bus:
         readers = {user: Reader(bus, user) for user in (rig.NOBODY, "root")}
         for reader in readers.values():
             reader.listen()
@@ -182,6 +228,3 @@ def test_signals_are_the_buss_to_close(folder, closed):
             assert reader.ask(GET_LOCKED) == [True]
             assert (reader.signals > 0) is (user == "root" or not closed)
             reader.close()
-    finally:
-        daemon.close()
-        bus.close()
