@@ -5,7 +5,6 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/syslog.h>
 
 #include <glib-unix.h>
@@ -13,11 +12,11 @@
 
 #include "act/client.h"
 #include "cards/ap-sysfs.h"
+#include "base/begin.h"
 #include "base/config.h"
 #include "core/core.h"
 #include "fence/client.h"
 #include "base/log.h"
-#include "base/no-exec.h"
 #include "base/policy-files.h"
 #include "server/server.h"
 #include "base/watchdog.h"
@@ -267,16 +266,6 @@ check_config(const Options *options)
     return EXIT_FAILURE;
 }
 
-/* Before there are threads. */
-static void
-forbid_exec(void)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (!apmig_forbid_exec(&error))
-        apmig_log(LOG_NOTICE, "%s", error->message);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -285,7 +274,6 @@ main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     setlocale(LC_ALL, "");
-    umask(0077);
     if (!parse_options(argc, argv, &options))
         return 2;
     if (options.version) {
@@ -294,10 +282,7 @@ main(int argc, char **argv)
     }
     if (options.check_config)
         return check_config(&options);
-    /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
-    signal(SIGPIPE, SIG_IGN);
-    forbid_exec();
-    apmig_log_start();
+    apmig_begin();
     daemon.loop = g_main_loop_new(NULL, FALSE);
     if (!run(&daemon, &error)) {
         apmig_log(LOG_ERR, "cannot start: %s", error->message);

@@ -20,3 +20,4 @@
 #define APMIG_ACTION_TAKE_OVER_LOCK      "org.apmigd1.take-over-lock"
 #define APMIG_ACTION_PERMIT_MIGRATION    "org.apmigd1.permit-migration"
 #define APMIG_ACTION_DECLARE_KEYS        "org.apmigd1.declare-keys"
+#define APMIG_ACTION_INSPECT             "org.apmigd1.inspect"

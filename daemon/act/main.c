@@ -18,9 +18,9 @@
 #include <systemd/sd-daemon.h>
 
 #include "act/server.h"
+#include "base/begin.h"
 #include "base/config.h"
 #include "base/log.h"
-#include "base/no-exec.h"
 #include "libvirt/event-loop.h"
 
 #define DEFAULT_CONFIG "/etc/apmigd/apmigd.conf"
@@ -203,29 +203,15 @@ run(const Options *options)
     return TRUE;
 }
 
-/* Before there are threads. */
-static void
-forbid_exec(void)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (!apmig_forbid_exec(&error))
-        apmig_log(LOG_NOTICE, "%s", error->message);
-}
-
 int
 main(int argc, char **argv)
 {
     g_auto(Options) options = {0};
     gboolean success;
 
-    umask(0077);
     if (!parse_options(argc, argv, &options))
         return 2;
-    /* libvirt's client writes to a libvirtd that is just ending. systemd ignores it for its services; others start it, too. */
-    signal(SIGPIPE, SIG_IGN);
-    forbid_exec();
-    apmig_log_start();
+    apmig_begin();
     success = run(&options);
     apmig_log_end(LOG_LIMIT_USEC);
     return success ? EXIT_SUCCESS : EXIT_FAILURE;

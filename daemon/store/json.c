@@ -35,11 +35,14 @@ static const char *const permit_members[] = {
     "owner-name", "given-at", "until", "expires-at", "used-by", "direction", NULL,
 };
 
+/* Earlier versions did not know. */
+static const char *const permit_optional[] = {"login-verified", NULL};
+
 static const ApmigMembersForm lock_form = {LOCK_VERSION, APMIG_STORE_MAX_BYTES, lock_members, lock_optional};
 static const ApmigMembersForm admission_form = {ADMISSION_VERSION, APMIG_STORE_MAX_PLAIN_BYTES,
                                                 admission_members, admission_optional};
 static const ApmigMembersForm permit_form = {PERMIT_VERSION, APMIG_STORE_MAX_PLAIN_BYTES, permit_members,
-                                             NULL};
+                                             permit_optional};
 
 static gboolean
 get_scope(JsonObject *object, ApmigScope **ret_scope, GError **error)
@@ -284,16 +287,34 @@ decode_devices(JsonObject *object, GStrv *ret_devices, GError **error)
     return TRUE;
 }
 
+/* It is there only where it is true. */
+static gboolean
+get_flag(JsonObject *object, const char *member, gboolean *ret_value, GError **error)
+{
+    JsonNode *node = json_object_get_member(object, member);
+
+    if (node && (json_node_get_value_type(node) != G_TYPE_BOOLEAN || !json_node_get_boolean(node)))
+        return apmig_members_fail(error, "its member \"%s\" is not true", member);
+    *ret_value = node != NULL;
+    return TRUE;
+}
+
+static void
+add_flag(JsonBuilder *builder, const char *member, gboolean value)
+{
+    if (!value)
+        return;
+    json_builder_set_member_name(builder, member);
+    json_builder_add_boolean_value(builder, TRUE);
+}
+
 static gboolean
 decode_unaffected(JsonObject *object, ApmigAdmission *admission, GError **error)
 {
-    JsonNode *node = json_object_get_member(object, "unaffected");
-
-    if (node && (json_node_get_value_type(node) != G_TYPE_BOOLEAN || !json_node_get_boolean(node)))
-        return apmig_members_fail(error, "its member \"unaffected\" is not true");
-    if (node && (!apmig_scope_is_none(admission->scope) || admission->devices[0]))
+    if (!get_flag(object, "unaffected", &admission->unaffected, error))
+        return FALSE;
+    if (admission->unaffected && (!apmig_scope_is_none(admission->scope) || admission->devices[0]))
         return apmig_members_fail(error, "it names queues of a guest that it says has none");
-    admission->unaffected = node != NULL;
     return TRUE;
 }
 
@@ -344,10 +365,7 @@ apmig_admission_encode(const ApmigAdmission *admission, const char *boot_id, gin
     apmig_members_add_text(builder, "scope", apmig_scope_to_string(admission->scope));
     add_devices(builder, admission->devices);
     apmig_members_add_integer(builder, "admitted-at", admission->admitted_at);
-    if (admission->unaffected) {
-        json_builder_set_member_name(builder, "unaffected");
-        json_builder_add_boolean_value(builder, TRUE);
-    }
+    add_flag(builder, "unaffected", admission->unaffected);
     text = apmig_members_end(builder);
 
     same = apmig_admission_decode(text, strlen(text), admission->uuid, boot_id, now, &stale, error);
@@ -382,6 +400,7 @@ decode_permit_numbers(JsonObject *object, ApmigPermit *permit, gint64 now, GErro
 
     if (!apmig_members_get_integer(object, "owner-uid", G_MAXUINT32, &owner, error) ||
         !apmig_members_get_integer(object, "login-uid", G_MAXUINT32, &login, error) ||
+        !get_flag(object, "login-verified", &permit->login_verified, error) ||
         !apmig_members_get_integer(object, "given-at", G_MAXINT64, &permit->given_at, error) ||
         !apmig_members_get_integer(object, "until", G_MAXINT64, &permit->until, error) ||
         !apmig_members_get_integer(object, "expires-at", now + APMIG_PERMIT_MAX_USEC, &permit->expires_at,
@@ -442,6 +461,7 @@ apmig_permit_encode(const ApmigPermit *permit, const char *boot_id, GError **err
     apmig_members_add_text(builder, "reason", permit->reason);
     apmig_members_add_integer(builder, "owner-uid", permit->owner_uid);
     apmig_members_add_integer(builder, "login-uid", permit->login_uid);
+    add_flag(builder, "login-verified", permit->login_verified);
     apmig_members_add_text(builder, "owner-name", permit->owner_name);
     apmig_members_add_integer(builder, "given-at", permit->given_at);
     apmig_members_add_integer(builder, "until", permit->until);

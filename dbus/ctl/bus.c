@@ -13,6 +13,8 @@
 
 /* For ssh, which may ask for a password. */
 #define CONNECT_USEC (2 * 60 * G_USEC_PER_SEC)
+/* For a bus that has taken the connection to say so, where there is another way. */
+#define HELLO_USEC (2 * G_USEC_PER_SEC)
 
 /* --- waiting ------------------------------------------------------------------------------------- */
 
@@ -82,6 +84,22 @@ ctl_bus_open_system(GError **error)
     return bus;
 }
 
+/* For root: a bus that hangs is in nobody's way who has another one. Returns: (transfer full) */
+static sd_bus *
+replace_hanging(sd_bus *bus)
+{
+    g_autoptr(sd_bus) owned = bus;
+    sd_bus *private;
+
+    if (ctl_bus_wait(bus, is_ready, bus, g_get_monotonic_time() + HELLO_USEC, NULL, NULL) >= 0)
+        return g_steal_pointer(&owned);
+    private = ctl_bus_open_private();
+    if (!private)
+        return g_steal_pointer(&owned);
+    fprintf(stderr, "apmigctl: the system bus does not answer; apmigd is asked over its private socket\n");
+    return private;
+}
+
 /* The private socket is root's, who needs no bus to be known and no polkit to be allowed. */
 static sd_bus *
 open_local(GError **error)
@@ -91,7 +109,7 @@ open_local(GError **error)
     gboolean is_root = geteuid() == 0;
 
     if (bus)
-        return bus;
+        return is_root ? replace_hanging(bus) : bus;
     if (is_root)
         bus = ctl_bus_open_private();
     if (bus)

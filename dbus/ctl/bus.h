@@ -28,8 +28,9 @@ sd_bus *ctl_bus_open_system(GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /**
  * ctl_bus_open_host: begins to connect to the system bus, or to what stands in for it
  * @host: (nullable): of this host, over ssh as systemctl's --host: then it is connected on return, which may take as long as
- *   somebody types a password; %NULL: of this one, as ctl_bus_open_system(). Where root cannot connect to that, it is the
- *   private socket: standard error is told, and sd_bus_is_bus_client() says no.
+ *   somebody types a password; %NULL: of this one, as ctl_bus_open_system(). Where root cannot connect to that, or
+ *   it has not let him in after 2 s, it is the private socket, if there is one: standard error is told, and
+ *   sd_bus_is_bus_client() says no.
  * @error: #CTL_EXIT_UNREACHABLE
  */
 sd_bus *ctl_bus_open_host(const char *host, GError **error) G_GNUC_WARN_UNUSED_RESULT;

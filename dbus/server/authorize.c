@@ -20,8 +20,8 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "ReleaseLock", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
      .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
      .attest_action = APMIG_ACTION_DECLARE_KEYS, .request = "release"},
-    {APMIG_BUS_MANAGER, "ListLocks", APMIG_ACCESS_FREE},
-    {APMIG_BUS_MANAGER, "ListMigrations", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "ListLocks", APMIG_ACCESS_FREE, .is_at_once = TRUE},
+    {APMIG_BUS_MANAGER, "ListMigrations", APMIG_ACCESS_FREE, .is_at_once = TRUE},
     {APMIG_BUS_MANAGER, "AdmitMigration", APMIG_ACCESS_ROOT},
     {APMIG_BUS_MANAGER, "CheckGuest", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "DescribeGuest", APMIG_ACCESS_FREE},
@@ -32,12 +32,12 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_MANAGER, "ListKeys", APMIG_ACCESS_FREE},
     {APMIG_BUS_MANAGER, "DeclareKeys", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_DECLARE_KEYS,
      .request = "declare"},
-    {APMIG_BUS_MANAGER, "DescribePolicy", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "DescribePolicy", APMIG_ACCESS_FREE, .is_at_once = TRUE},
     {APMIG_BUS_MANAGER, "PermitMigration", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_PERMIT_MIGRATION,
      .request = "permit"},
     {APMIG_BUS_MANAGER, "RevokePermit", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_PERMIT_MIGRATION,
      .request = "revoke-permit"},
-    {APMIG_BUS_MANAGER, "ListPermits", APMIG_ACCESS_FREE},
+    {APMIG_BUS_MANAGER, "ListPermits", APMIG_ACCESS_FREE, .is_at_once = TRUE},
     {APMIG_BUS_LOCK, "Release", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_RELEASE_LOCK,
      .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .force_action = APMIG_ACTION_FORCE_RELEASE,
      .attest_action = APMIG_ACTION_DECLARE_KEYS, .request = "release"},
@@ -48,6 +48,11 @@ static const ApmigMethodRule method_rules[] = {
     {APMIG_BUS_LOCK, "Annotate", APMIG_ACCESS_POLKIT, .action = APMIG_ACTION_TAKE_LOCK,
      .others_action = APMIG_ACTION_RELEASE_OTHERS_LOCK, .request = "annotate"},
     {APMIG_BUS_LOCK, "Check", APMIG_ACCESS_FREE},
+    /* Those of every object. */
+    {"org.freedesktop.DBus.Properties", "Get", APMIG_ACCESS_FREE, .is_at_once = TRUE},
+    {"org.freedesktop.DBus.Properties", "GetAll", APMIG_ACCESS_FREE, .is_at_once = TRUE},
+    {"org.freedesktop.DBus.ObjectManager", "GetManagedObjects", APMIG_ACCESS_FREE, .is_at_once = TRUE},
+    {"org.freedesktop.DBus.Introspectable", "Introspect", APMIG_ACCESS_FREE, .is_at_once = TRUE},
 };
 
 const ApmigMethodRule *
@@ -67,6 +72,7 @@ struct ApmigAuthorization {
     char *cancellation_id;
     gboolean interactive;
     gboolean answered;
+    ApmigPolkitState polkit_state;
     ApmigAuthorizationFunc func;
     gpointer user_data;
 };
@@ -99,6 +105,16 @@ error_without_polkit(const ApmigAuthorization *authorization, const sd_bus_error
                        authorization->action, error->message ? error->message : error->name);
 }
 
+/* Where polkit is installed the bus starts it, so that its absence is told by this one error (D-Bus specification). */
+static ApmigPolkitState
+state_after(const sd_bus_error *failure)
+{
+    if (!failure)
+        return APMIG_POLKIT_ANSWERED;
+    return sd_bus_error_has_name(failure, SD_BUS_ERROR_SERVICE_UNKNOWN) ? APMIG_POLKIT_ABSENT
+                                                                        : APMIG_POLKIT_FAILED;
+}
+
 static int
 on_polkit_answered(sd_bus_message *reply, void *user_data, sd_bus_error *ret_error)
 {
@@ -110,6 +126,7 @@ on_polkit_answered(sd_bus_message *reply, void *user_data, sd_bus_error *ret_err
 
     /* After a timeout the dialogue is still open: it is closed when the authorization is freed. */
     authorization->answered = !failure || !sd_bus_error_has_name(failure, SD_BUS_ERROR_NO_REPLY);
+    authorization->polkit_state = state_after(failure);
     if (failure)
         denied = error_without_polkit(authorization, failure);
     else if (sd_bus_message_enter_container(reply, 'r', "bba{ss}") <= 0 ||
@@ -183,6 +200,12 @@ apmig_authorization_new(sd_bus_message *message, const char *action, const Apmig
         return NULL;
     }
     return authorization;
+}
+
+ApmigPolkitState
+apmig_authorization_polkit_state(const ApmigAuthorization *authorization)
+{
+    return authorization->polkit_state;
 }
 
 void

@@ -11,7 +11,7 @@
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)
 
 typedef enum {
-    APMIG_ACCESS_FREE,   /* everybody: it tells what is and changes nothing */
+    APMIG_ACCESS_FREE, /* it tells what is and changes nothing: everybody, unless the site has polkit close reading */
     APMIG_ACCESS_ROOT,   /* root alone */
     APMIG_ACCESS_POLKIT, /* root, and whom polkit allows @action */
 } ApmigAccess;
@@ -25,6 +25,7 @@ typedef struct {
     const char *force_action;  /* (nullable): in addition, when the caller forces it */
     const char *attest_action; /* (nullable): in addition, when the caller attests keys with it */
     gboolean is_costly;        /* its arguments are large, or work to read */
+    gboolean is_at_once;       /* sd-bus answers it, or a handler that waits for nothing: see hold-back.c */
     const char *request;       /* (nullable): what the journal calls it; NULL: nothing changes by it */
 } ApmigMethodRule;
 
@@ -40,6 +41,12 @@ typedef struct {
 } ApmigAuthorizationDetails;
 
 typedef struct ApmigAuthorization ApmigAuthorization;
+
+typedef enum {
+    APMIG_POLKIT_ANSWERED,
+    APMIG_POLKIT_ABSENT, /* it does not run, and the bus knows of nothing that it could start */
+    APMIG_POLKIT_FAILED, /* it gave no answer, an error, or could not be started */
+} ApmigPolkitState;
 
 /* @denied: (nullable): NULL is yes; else G_IO_ERROR_PERMISSION_DENIED with a sentence that names the action */
 typedef void (*ApmigAuthorizationFunc)(const GError *denied, gpointer user_data);
@@ -59,4 +66,6 @@ ApmigAuthorization *apmig_authorization_new(sd_bus_message *message, const char 
                                             const ApmigAuthorizationDetails *details,
                                             ApmigAuthorizationFunc func, gpointer user_data,
                                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What polkit did; from within its function. */
+ApmigPolkitState apmig_authorization_polkit_state(const ApmigAuthorization *authorization);
 void apmig_authorization_free(ApmigAuthorization *authorization);

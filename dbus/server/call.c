@@ -61,6 +61,8 @@ destroy_call(ApmigCall *call)
     apmig_authorization_free(call->authorization);
     if (call->peer)
         g_queue_remove(&call->peer->waiting, call);
+    if (call->peer)
+        g_queue_remove(&call->peer->readers, call);
     if (call->free_data)
         call->free_data(call->data);
     sd_bus_message_unref(call->message);
@@ -174,8 +176,9 @@ typedef struct {
     guint costly_of_peer, costly_of_user;
 } Count;
 
+/* Of those that are answered at once, or of the others: who waits for locks may look at them, as many as there are. */
 static Count
-count_calls(const ApmigServer *server, const ApmigPeer *peer)
+count_calls(const ApmigServer *server, const ApmigPeer *peer, gboolean at_once)
 {
     GHashTableIter iter;
     gpointer key;
@@ -186,7 +189,7 @@ count_calls(const ApmigServer *server, const ApmigPeer *peer)
         const ApmigCall *call = key;
         gboolean same_user = call->identified && peer->identified && call->peer->uid == peer->uid;
 
-        if (!call->rule)
+        if (!call->rule || call->rule->is_at_once != at_once)
             continue;
         count.of_peer += call->peer == peer;
         count.costly_of_peer += call->peer == peer && call->rule->is_costly;
@@ -216,7 +219,7 @@ check_limits(const ApmigCall *call)
 
     if (peer->identified && peer->uid == 0)
         return NULL;
-    count = count_calls(call->server, peer);
+    count = count_calls(call->server, peer, call->rule->is_at_once);
     user = g_strdup_printf("User %" G_GUINT32_FORMAT " waits", peer->uid);
     if (count.of_peer > MAX_CALLS_PER_USER)
         return error_of_limit("This connection waits", MAX_CALLS_PER_USER);
@@ -246,6 +249,41 @@ check_root(const ApmigCall *call)
 }
 
 static void
+read_on(ApmigCall *call, const GError *denied)
+{
+    if (denied)
+        apmig_call_fail(call, denied);
+    else
+        call->next(call, NULL);
+}
+
+/* Of those that waited by then: what comes of one may be another call. */
+static void
+on_inspected(ApmigPeer *peer, const GError *denied)
+{
+    ApmigCall *call;
+
+    for (guint n = g_queue_get_length(&peer->readers); n > 0 && (call = g_queue_pop_head(&peer->readers));
+         n--)
+        read_on(call, denied);
+}
+
+static void
+start_reading(ApmigCall *call)
+{
+    ApmigPeer *peer = call->peer;
+    g_autoptr(GError) error = NULL;
+
+    if (call->uid == 0 || peer->reading_is_decided) {
+        read_on(call, peer->reading_denied);
+        return;
+    }
+    g_queue_push_tail(&peer->readers, call);
+    if (!apmig_peer_inspect(peer, call->message, on_inspected, &error))
+        apmig_call_fail(call, error);
+}
+
+static void
 go_on(ApmigCall *call)
 {
     g_autoptr(GError) denied = NULL;
@@ -259,6 +297,8 @@ go_on(ApmigCall *call)
         denied = check_root(call);
     if (denied)
         apmig_call_fail(call, denied);
+    else if (call->rule->access == APMIG_ACCESS_FREE)
+        start_reading(call);
     else
         call->next(call, NULL);
 }

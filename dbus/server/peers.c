@@ -19,6 +19,7 @@ apmig_peer_new(ApmigBus *bus, const char *name)
     peer->name = g_strdup(name);
     peer->pidfd = -1;
     g_queue_init(&peer->waiting);
+    g_queue_init(&peer->readers);
     peer->followed = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     return peer;
 }
@@ -38,6 +39,9 @@ apmig_peer_free(ApmigPeer *peer)
     apmig_requester_clear(&peer->requester);
     sd_bus_slot_unref(peer->question);
     g_queue_clear(&peer->waiting);
+    apmig_authorization_free(peer->inspection);
+    g_clear_error(&peer->reading_denied);
+    g_queue_clear(&peer->readers);
     g_array_unref(peer->followed);
     g_free(peer->name);
     g_free(peer);

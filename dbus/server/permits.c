@@ -62,7 +62,7 @@ permit_with_name(const char *name, gpointer user_data)
     const char *guest = call->event.permit.name;
     g_autofree char *id = apmig_core_new_id(call->server->core);
     g_autofree char *lower = g_ascii_strdown(guest, -1);
-    gint64 login_uid = call->peer->requester.login_uid;
+    const ApmigRequester *requester = &call->peer->requester;
 
     apmig_call_log_request(call, call->request, guest,
                            "permit guest '%s' to migrate once within %" G_GINT64_FORMAT " s: \"%s\"", guest,
@@ -71,7 +71,9 @@ permit_with_name(const char *name, gpointer user_data)
     call->event.permit.uuid = g_uuid_string_is_valid(lower) ? lower : "";
     call->event.permit.name = g_uuid_string_is_valid(lower) ? "" : guest;
     call->event.permit.uid = call->uid;
-    call->event.permit.login_uid = login_uid >= 0 ? (guint32)login_uid : APMIG_PERMIT_NO_LOGIN;
+    call->event.permit.login_uid =
+        requester->login_uid >= 0 ? (guint32)requester->login_uid : APMIG_PERMIT_NO_LOGIN;
+    call->event.permit.login_verified = requester->login_uid >= 0 && requester->verified;
     call->event.permit.user = name;
     apmig_call_request(call, permitted);
 }
@@ -155,7 +157,8 @@ append_permit(sd_bus_message *reply, const ApmigPermit *permit)
         r = sd_bus_message_append(reply, "{sv}{sv}{sv}", "given-at", "t", (guint64)permit->given_at, "until",
                                   "t", (guint64)permit->until, "in-use", "b", (int)(permit->used_by != NULL));
     if (r >= 0 && permit->login_uid != APMIG_PERMIT_NO_LOGIN)
-        r = sd_bus_message_append(reply, "{sv}", "login-uid", "u", permit->login_uid);
+        r = sd_bus_message_append(reply, "{sv}{sv}", "login-uid", "u", permit->login_uid, "login-verified",
+                                  "b", (int)permit->login_verified);
     if (r >= 0 && permit->used_by)
         r = sd_bus_message_append(reply, "{sv}", "direction", "s", permit->outgoing ? "out" : "in");
     return r < 0 ? r : sd_bus_message_close_container(reply);

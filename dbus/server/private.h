@@ -22,21 +22,23 @@ typedef struct ApmigPeer ApmigPeer;
 typedef struct ApmigPublicBus ApmigPublicBus;
 typedef struct ApmigPrivateSocket ApmigPrivateSocket;
 typedef struct ApmigReadings ApmigReadings;
+typedef struct ApmigLoopback ApmigLoopback;
 
 struct ApmigServer {
     ApmigCore *core;
     ApmigPublicBus *public_bus;         /* (nullable) */
     ApmigPrivateSocket *private_socket; /* (nullable) */
     ApmigReadings *readings;
-    GHashTable *buses;      /* sd_bus -> ApmigBus */
-    GHashTable *peers;      /* of the public bus: name -> ApmigPeer */
-    GHashTable *locks;      /* id -> ApmigObject, also ended ones until they are forgotten */
-    GHashTable *migrations; /* the same */
-    GHashTable *calls;      /* set of ApmigCall: those not answered yet */
-    GStrv manager_texts;    /* see apmig_server_emit_changes() */
-    gint64 started_at;      /* realtime, usec */
-    gint64 refusals_since;  /* audit.c: monotonic */
-    guint refusals;         /* told in the journal since then */
+    ApmigLoopback *loopback; /* (nullable): until it is needed */
+    GHashTable *buses;       /* sd_bus -> ApmigBus */
+    GHashTable *peers;       /* of the public bus: name -> ApmigPeer */
+    GHashTable *locks;       /* id -> ApmigObject, also ended ones until they are forgotten */
+    GHashTable *migrations;  /* the same */
+    GHashTable *calls;       /* set of ApmigCall: those not answered yet */
+    GStrv manager_texts;     /* see apmig_server_emit_changes() */
+    gint64 started_at;       /* realtime, usec */
+    gint64 refusals_since;   /* audit.c: monotonic */
+    guint refusals;          /* told in the journal since then */
     guint refusals_untold;
 };
 
@@ -84,6 +86,12 @@ struct ApmigPeer {
     ApmigPeerFunc identified_func;
     GQueue waiting;   /* of ApmigCall: those that wait for the answer, as they came */
     GArray *followed; /* of ApmigCaller: answered, and the core is told when the peer has gone */
+    /* inspect.c */
+    gboolean reading_is_decided;
+    GError *reading_denied;         /* (nullable): once it is decided; NULL: it may read */
+    ApmigAuthorization *inspection; /* the question to polkit under way */
+    ApmigPeerFunc inspected_func;
+    GQueue readers; /* of ApmigCall: those that wait for the answer, as they came */
 };
 
 /* Returns: (transfer full): one of @bus, whose it is nobody knows yet. @name: (nullable): see above */
@@ -101,6 +109,19 @@ int apmig_peer_identify(ApmigPeer *peer, ApmigPeerFunc func);
 
 /* Once, for the journal: which process @peer, whose user is known, is (its requester). */
 void apmig_peer_look_up(ApmigPeer *peer);
+
+/* --- who may read (inspect.c) ----------------------------------------------------------------------- */
+
+/* Returns: whether it is known that @peer may read; else apmig_peer_inspect() is to be called, or its answer a no. */
+gboolean apmig_peer_may_read(const ApmigPeer *peer);
+
+/**
+ * apmig_peer_inspect: asks polkit whether @peer, who is not root, may read, unless that is being asked
+ * @message: of the peer's; by it polkit is told who asks, and whether a dialogue is allowed
+ * @func: called later, with why not. What polkit has answered is kept as long as the peer is there.
+ * @error: the question could not be sent
+ */
+gboolean apmig_peer_inspect(ApmigPeer *peer, sd_bus_message *message, ApmigPeerFunc func, GError **error);
 
 /* --- the buses (buses.c) ---------------------------------------------------------------------------- */
 
@@ -145,6 +166,19 @@ void apmig_bus_free(ApmigBus *bus, gboolean flush);
 /* Connects, and goes on trying for as long as it takes. @opened: see apmig_server_open() */
 ApmigPublicBus *apmig_public_bus_new(ApmigServer *server, ApmigOpenedFunc opened, gpointer user_data);
 void apmig_public_bus_free(ApmigPublicBus *public_bus);
+
+/* --- reading that must wait (hold-back.c, loopback.c) ------------------------------------------------ */
+
+/* Of the public bus, before sd-bus sees @message: takes it where it would be answered at once and it is not known yet whether
+ * the caller may read. Returns: what a filter of sd-bus returns. */
+int apmig_hold_back(ApmigServer *server, sd_bus_message *message);
+
+/* Returns: (transfer full) (nullable): both ends of a connection of ours to ourselves; else @ret_error is a negative errno */
+ApmigLoopback *apmig_loopback_new(ApmigServer *server, int *ret_error) G_GNUC_WARN_UNUSED_RESULT;
+/* Has our objects answer @call, of a method that is answered at once. Returns: negative errno on failure; an error of the
+ * method is a reply as any other. */
+int apmig_loopback_call(ApmigLoopback *loopback, sd_bus_message *call, sd_bus_message **ret_reply);
+void apmig_loopback_free(ApmigLoopback *loopback);
 
 /* --- the private socket (private-socket.c) ---------------------------------------------------------- */
 

@@ -260,13 +260,25 @@ on_match_installed(sd_bus_message *reply, void *user_data, sd_bus_error *ret_err
 
 /* --- its beginning ------------------------------------------------------------------------------------ */
 
+/* Before the filter of every bus (the last one that is added comes first), which sees nothing of what is held back. */
+static int
+on_message(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    ApmigPublicBus *public_bus = user_data;
+
+    apmig_bus_check_queue(public_bus->bus);
+    return public_bus->bus->lost_id != 0 ? 1 : apmig_hold_back(public_bus->server, message);
+}
+
 /* The rule comes first: from the first call on, whose caller may leave, its end is told. */
 static int
 begin(ApmigPublicBus *public_bus)
 {
     sd_bus *sd = public_bus->bus->bus;
-    int r = apmig_tree_register(public_bus->server, sd);
+    int r = sd_bus_add_filter(sd, NULL, on_message, public_bus);
 
+    if (r >= 0)
+        r = apmig_tree_register(public_bus->server, sd);
     if (r >= 0)
         r = sd_bus_add_match_async(sd, NULL, MATCH_GONE, on_name_owner_changed, on_match_installed,
                                    public_bus);

@@ -155,6 +155,7 @@ apmig_server_free(ApmigServer *server)
     apmig_core_set_listener(server->core, &no_listener, NULL);
     apmig_private_socket_free(server->private_socket);
     apmig_public_bus_free(server->public_bus);
+    apmig_loopback_free(server->loopback);
     apmig_readings_free(server->readings);
     g_hash_table_unref(server->calls);
     g_hash_table_unref(server->peers);

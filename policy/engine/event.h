@@ -191,8 +191,9 @@ typedef struct {
             const char *uuid; /* of the guest; "": not known, as the next, but not both */
             const char *name;
             const char *reason;
-            guint32 uid; /* the caller's, as the next two */
+            guint32 uid; /* the caller's, as the next three */
             guint32 login_uid;
+            gboolean login_verified;
             const char *user;
             gint64 duration_usec;
         } permit; /* the caller is authorized already */

@@ -99,6 +99,7 @@ engine_permit(ApmigEngine *engine, const ApmigEvent *event)
     record->reason = g_strdup(event->permit.reason);
     record->owner_uid = event->permit.uid;
     record->login_uid = event->permit.login_uid;
+    record->login_verified = event->permit.login_verified;
     record->owner_name = g_strdup(event->permit.user);
     record->given_at = engine->realtime;
     record->until = engine->realtime + event->permit.duration_usec;

@@ -22,6 +22,7 @@ typedef struct {
     char *reason;      /* as of a lock */
     guint32 owner_uid; /* who gave it */
     guint32 login_uid; /* who that was at login; APMIG_PERMIT_NO_LOGIN: not known */
+    gboolean login_verified; /* it is the process's that connected, whatever became of its number */
     char *owner_name;
     gint64 given_at;   /* realtime, usec */
     gint64 until;      /* realtime, usec, as the clock went when it was given */

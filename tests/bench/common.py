@@ -117,11 +117,11 @@ def stamped_daemon(bus, guests):
 
 
 @contextmanager
-def private_bus():
-    """A bus in a folder of its own."""
+def private_bus(more=""):
+    """A bus in a folder of its own. @more: of its configuration"""
     folder = Path(tempfile.mkdtemp(prefix="apmigd-bench-"))
     folder.chmod(0o755)
-    bus = rig.Bus(folder)
+    bus = rig.Bus(folder, more)
     try:
         yield bus
     finally:

@@ -4,8 +4,8 @@
     fake_polkit.py ANSWERS LOG
 
 ANSWERS is a JSON object from action to "yes", "no", "challenge" (polkit wants an authentication) or "silent" (never
-answers), "*" for the rest; it is read anew at each question. Each question becomes a line of JSON in LOG. Prints
-"ready" once it has the name.
+answers) or "fail" (answers with an error), "*" for the rest; it is read anew at each question. What everybody may by default
+is not among the rest. Each question becomes a line of JSON in LOG. Prints "ready" once it has the name.
 """
 import json
 import sys
@@ -28,6 +28,7 @@ INTERFACE = """<node><interface name="org.freedesktop.PolicyKit1.Authority">
 </interface></node>"""
 
 ANSWERS, LOG = sys.argv[1:]
+DEFAULTS = {"org.apmigd1.inspect": "yes"}
 
 
 def record(**entry):
@@ -43,9 +44,11 @@ def on_call(_connection, _sender, _path, _interface, method, arguments, invocati
     (kind, subject), action, details, flags, cancellation = arguments.unpack()
     record(action=action, details=details, kind=kind, sender=subject.get("name"), interactive=bool(flags & 1), id=cancellation)
     with open(ANSWERS) as file:
-        answers = json.load(file)
+        answers = DEFAULTS | json.load(file)
     answer = answers.get(action, answers.get("*", "no"))
-    if answer != "silent":
+    if answer == "fail":
+        invocation.return_dbus_error("org.freedesktop.PolicyKit1.Error.Failed", "its rules cannot be read")
+    elif answer != "silent":
         invocation.return_value(GLib.Variant("((bba{ss}))", ((answer == "yes", answer == "challenge", {}),)))
 
 

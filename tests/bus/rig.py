@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import broker
 import pytest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -30,12 +31,14 @@ LOCK = "org.apmigd1.Lock"
 MIGRATION = "org.apmigd1.Migration"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 ERROR = "org.apmigd1.Error."
+INSPECT = "org.apmigd1.inspect"  # polkit's action
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 NOBODY = "nobody"  # ordinary users that every Debian has
 OTHER = "daemon"
 OWN_USER = "bin"  # in the place of apmigd's, which need not be there
 
+IS_BROKER = os.environ.get("APMIGD_BUS") == "broker"  # dbus-broker in the place of dbus-daemon
 SLOWER = int(os.environ.get("APMIGD_TESTS_SLOWER", "1"))  # how many times, than on the machines of today
 LIMIT = 20 * SLOWER  # seconds that anything may take which should take a few milliseconds
 
@@ -300,7 +303,7 @@ class Monitor:
 
 
 class Bus:
-    """A dbus-daemon in a folder of its own, and everything that a test starts on it."""
+    """A bus in a folder of its own, and everything that a test starts on it."""
 
     def __init__(self, folder, more=""):
         """more: of its configuration, after everything else"""
@@ -314,6 +317,9 @@ class Bus:
         self.begin()
 
     def begin(self):
+        if IS_BROKER:
+            self.process = broker.start(self.folder)
+            return
         self.process = subprocess.Popen(["dbus-daemon", f"--config-file={self.folder}/bus.conf", "--nofork", "--nopidfile",
                                          "--print-address=1"], stdout=subprocess.PIPE, stderr=self.log)
         assert self.process.stdout.readline(), (self.folder / "bus.log").read_text()
@@ -322,7 +328,8 @@ class Bus:
         """As its service that is stopped; it may begin again."""
         self.process.terminate()
         self.process.wait(LIMIT)
-        self.process.stdout.close()
+        if self.process.stdout:
+            self.process.stdout.close()
         (self.folder / "bus").unlink(missing_ok=True)
 
     def start(self, *command, environment=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options):
@@ -369,7 +376,7 @@ class FakePolkit:
         self.log.touch()
 
     def answers(self, answers):
-        """What it says from now on: "yes", "no", "challenge" or "silent"; or of these by action, "*" for the rest."""
+        """What it says from now on: "yes", "no", "challenge", "silent" or "fail"; or of these by action, "*" for the rest."""
         answers = answers if isinstance(answers, dict) else {"*": answers}
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(answers))
@@ -380,9 +387,15 @@ class FakePolkit:
                                  stderr=None)
         assert process.stdout.readline() == "ready\n"
 
-    def asked(self):
-        """The questions until now, each with "action", "sender", "interactive"; or {"cancelled": id}."""
+    def all_asked(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def asked(self):
+        """The questions until now, each with "action", "sender", "interactive"; or {"cancelled": id}. But for those of who reads."""
+        return [question for question in self.all_asked() if question.get("action") != INSPECT]
+
+    def asked_of_readers(self):
+        return [question for question in self.all_asked() if question.get("action") == INSPECT]
 
     def actions(self):
         return [question["action"] for question in self.asked() if "action" in question]

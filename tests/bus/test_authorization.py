@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 import rig
-from rig import ACCESS_DENIED, LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until
+from rig import ACCESS_DENIED, INSPECT, LOCK, MANAGER, ROOT_PATH, SOURCE, domain, until
 
 ACTION = "org.apmigd1."
 FREE, POLKIT, ROOT_ONLY = "everybody", "polkit", "root only"
@@ -74,6 +74,14 @@ def test_root_may_call_it(lock, root, method):
 @pytest.mark.parametrize("method", [m for m, row in METHODS.items() if row[0] == FREE])
 def test_everybody_may_call_it(lock, nobody, method):
     start(nobody, method, lock).answer()
+
+
+@pytest.mark.parametrize("method", [m for m, row in METHODS.items() if row[0] == FREE])
+def test_reading_that_the_site_has_closed(lock, root, nobody, bus, method):
+    bus.start_polkit({INSPECT: "no", "*": "yes"})
+    error = start(nobody, method, lock).error()
+    assert error.name == ACCESS_DENIED and INSPECT in error.message
+    start(root, method, lock).answer()
 
 
 @pytest.mark.parametrize("method", [m for m, row in METHODS.items() if row[0] != FREE])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """apmigctl doctor: a host on which all is well, and one thing after the other that is not."""
+import contextlib
 import json
 import os
 import socket
@@ -92,8 +93,8 @@ class Host:
         return {check: what for check, what in self.findings(**options).items() if what[0] != "ok"}
 
 
-@pytest.fixture
-def host(bus, daemon, hypervisor, folder):
+@contextlib.contextmanager
+def running_host(bus, daemon, folder):
     daemon.configure(StatusDirectory=folder / "status")
     host = Host(bus, daemon, folder)
     host.set_up()
@@ -101,6 +102,12 @@ def host(bus, daemon, hypervisor, folder):
     yield host
     for helper in host.helpers.values():
         helper.close()
+
+
+@pytest.fixture
+def host(bus, daemon, hypervisor, folder):
+    with running_host(bus, daemon, folder) as host:
+        yield host
 
 
 def test_all_is_well(host):
@@ -327,6 +334,33 @@ def test_guest_that_an_access_driver_hides(host, hypervisor):
     assert verdict == "problem" and "('hidden')" in text and "access driver" in remedy
     hypervisor.guest(rig.uuid_of(2), name="hidden", affected="no")
     assert host.troubles() == {}
+
+
+@pytest.fixture
+def libvirts(bus, folder):
+    """A host with a real libvirt: its test driver."""
+    daemon = rig.Daemon(bus, folder, rig.APMIGD_SCRIPTED, "test:///default")
+    with running_host(bus, daemon, folder) as host:
+        yield host
+    daemon.close()
+    print(daemon.read_log())
+
+
+def test_guest_that_is_not_listed(libvirts, root):
+    """By libvirt's status folder it runs: apmigd says that it does not see all guests, and no lock is held."""
+    assert libvirts.findings()["view"][0] == "ok"
+    status = libvirts.guests / "hidden.xml"
+    status.touch()
+    call = root.start_take(options={"no-wait": True})
+    rig.until(lambda: root.manager()["HypervisorProblem"], "the problem")
+    assert root.manager()["HypervisorState"] != "disconnected"
+    verdict, text, remedy = libvirts.troubles()["view"]
+    assert verdict == "problem" and "libvirt does not tell apmigd of all guests, and no lock can be held: " in text
+    assert "does not list guest 'hidden'" in text and "have libvirt's access driver show every guest" in remedy
+    assert libvirts.severities()["view"] == "error" and root.lock(call.answer()[0])["State"] == "draining"
+    status.unlink()
+    root.wait_for_lock(state="held")
+    assert libvirts.troubles().keys() <= {"locks"}  # it covers nothing
 
 
 def test_queues_of_a_guest_that_libvirt_does_not_know(host):

@@ -80,6 +80,21 @@ def test_what_a_permit_shows(running, root, bus):
     until(lambda: monitor.changes(ROOT_PATH, "Permits") == [1, 0], "the end to be told")
 
 
+def test_login_is_marked_where_it_is_verified(running, root):
+    """By what is on disk: most machines that test know no login. An earlier version did not write the mark."""
+    permit(root, "g1")
+    shown = permits(root)[0]
+    assert ("login-uid" in shown) is ("login-verified" in shown)
+    file = running.runtime / "permits" / files(running)[0]
+    kept = json.loads(file.read_text())
+    for mark in ({}, {"login-verified": True}):
+        running.stop()
+        file.write_text(json.dumps({**kept, "login-uid": 1001, **mark}))
+        running.start()
+        shown = permits(root)[0]
+        assert (shown["login-uid"], shown["login-verified"]) == (1001, bool(mark))
+
+
 @pytest.mark.parametrize("guest, reason, options, name, said", [
     ("", "host dies", None, "InvalidGuest", "is empty"),
     ("x" * 256, "host dies", None, "InvalidGuest", "give at most 255"),

@@ -285,6 +285,18 @@ def test_apmigctl_without_a_bus(own, bus, ctl):
     assert run("list", "--json=short") == (0, "[]\n")
 
 
+def test_apmigctl_on_a_bus_that_hangs(own, bus, ctl):
+    """It lets root connect and says no more: he does not wait for an answer as long as for one of apmigd's, which is 10 s."""
+    bus.process.send_signal(rig.signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        status, out, err = ctl("list", "--json=short")
+        assert time.monotonic() - begin < 10
+        assert (status, out) == (0, "[]\n") and "the system bus does not answer; apmigd is asked over its private" in err
+    finally:
+        bus.process.send_signal(rig.signal.SIGCONT)
+
+
 def read_until(watch, word):
     line = watch.stdout.readline()
     while word not in line:

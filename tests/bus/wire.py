@@ -17,7 +17,7 @@ MANAGER, PATH = "org.apmigd1.Manager", "/org/apmigd1"
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 LARGE = 27 << 20  # of a message; a bus takes 32 MiB
 BATCH = 50  # calls that are sent at a time
-CALL, REPLY, ERROR = 1, 2, 3
+CALL, REPLY, ERROR, SIGNAL = 1, 2, 3, 4
 
 
 def string(text):

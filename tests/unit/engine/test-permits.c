@@ -119,6 +119,7 @@ ask_permit(Story *story, const char *id, const char *uuid, const char *name)
                                         .reason = "host dies",
                                         .uid = 1001,
                                         .login_uid = 1001,
+                                        .login_verified = TRUE,
                                         .user = "dora",
                                         .duration_usec = 15 * MINUTE}});
 }
@@ -133,6 +134,7 @@ permit(Story *story, const char *id, const char *uuid, const char *name)
     written(story, APMIG_ACTION_PERSIST_PERMIT, NULL);
     reply = expect(story, APMIG_ACTION_REPLY_PERMIT);
     g_assert_cmpint(reply->reply.permit->until, ==, STORY_REALTIME + story->now + 15 * MINUTE);
+    g_assert_true(reply->reply.permit->login_uid == 1001 && reply->reply.permit->login_verified);
     expect_log(story, APMIG_LOG_PERMIT_GIVEN, "says dora (uid 1001): \"host dies\"");
 }
 

@@ -31,6 +31,7 @@ assert_same(const ApmigPermit *a, const ApmigPermit *b)
     g_assert_cmpstr(a->owner_name, ==, b->owner_name);
     g_assert_cmpuint(a->owner_uid, ==, b->owner_uid);
     g_assert_cmpuint(a->login_uid, ==, b->login_uid);
+    g_assert_cmpint(a->login_verified, ==, b->login_verified);
     g_assert_cmpint(a->given_at, ==, b->given_at);
     g_assert_cmpint(a->until, ==, b->until);
     g_assert_cmpint(a->expires_at, ==, b->expires_at);
@@ -51,6 +52,7 @@ test_survives_open_and_in_use(Fixture *fixture, gconstpointer data)
     permit->used_by = g_strdup(TEST_UUID);
     for (guint outgoing = 0; outgoing < 2; outgoing++) {
         permit->outgoing = outgoing != 0;
+        permit->login_verified = outgoing != 0;
         g_assert_null(fixture_persist_permit(fixture, permit));
         fixture_reopen(fixture);
         assert_same(loaded_permit(fixture), permit);
@@ -91,6 +93,8 @@ test_what_is_no_permit(void)
         {"\"given-at\" : 1", "\"given-at\" : 1, \"more\" : 1"},
         {"\"given-at\" : 1", "\"given-at\" : 1, \"given-at\" : 1"},
         {"\"expires-at\" : ", "\"expires-at\" : 99"}, /* far beyond what anybody can give */
+        {"\"login-verified\" : true", "\"login-verified\" : false"},
+        {"\"login-verified\" : true", "\"login-verified\" : 1"},
         {"\"used-by\" : \"" TEST_UUID "\"", "\"used-by\" : \"\""},
         {"\"used-by\" : \"" TEST_UUID "\"", "\"used-by\" : \"x\""},
         {"\"direction\" : \"in\"", "\"direction\" : \"\""},
@@ -101,6 +105,7 @@ test_what_is_no_permit(void)
     gboolean stale;
 
     permit->used_by = g_strdup(TEST_UUID);
+    permit->login_verified = TRUE;
     text = apmig_permit_encode(permit, BOOT_ID, NULL);
     g_assert_true(decodes(text, strlen(text), &stale));
     for (guint i = 0; i < G_N_ELEMENTS(changes); i++) {
