@@ -64,6 +64,9 @@ RIGHTS = {
                    " policy/engine policy/fleet dbus/names.h",
     # Verbs; speaks to buses alone: not the daemon's insides, but for where its sockets lie.
     "dbus/ctl": "daemon/base daemon/guest daemon/act/client.h daemon/fence/client.h policy/base policy/ap policy/keys dbus/names.h",
+    # Verbs over many hosts, above those of one: not what policy/fleet decides, nor how a verb of one host is done.
+    "dbus/hosts": "dbus/ctl/bus.h dbus/ctl/ctl.h dbus/ctl/format.h dbus/ctl/lock.h dbus/ctl/options.h policy/base policy/ap"
+                  " policy/keys policy/fleet dbus/names.h",
     # Names that all of dbus share, and the main() of apmigd, which makes everything.
     "dbus": "dbus/server daemon/base daemon/cards daemon/core daemon/fence daemon/act daemon/libvirt daemon/store",
 }

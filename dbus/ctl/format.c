@@ -35,6 +35,8 @@ static const struct {
     {CTL_EXIT_BREACHED, "watch: a migration is, or was, in progress under a lock that was held"},
     {CTL_EXIT_BLIND, "watch: apmigd or the hypervisor cannot be reached any more, or a lock is unproven"},
     {CTL_EXIT_NO_GO, "ready: NO-GO"},
+    {CTL_EXIT_GO_EXCEPT,
+     "over many hosts: GO on all but those that --except names, whose keys must not be changed"},
 };
 
 const char *

@@ -25,7 +25,8 @@ typedef enum {
     CTL_EXIT_BREACHED = 31,    /* "watch": a migration began under a lock */
     CTL_EXIT_BLIND =
         32, /* "watch": apmigd or the hypervisor cannot be reached any more, or what goes on is not known */
-    CTL_EXIT_NO_GO = 33, /* "ready": keys must not be changed now */
+    CTL_EXIT_NO_GO = 33,     /* "ready": keys must not be changed now */
+    CTL_EXIT_GO_EXCEPT = 34, /* over many hosts: on all but those that were left out by name */
 } CtlExit;
 
 GQuark ctl_error_quark(void);

@@ -53,13 +53,17 @@ print_help(FILE *stream)
 
         fprintf(stream, "  %-20s %s\n", usage, verbs[i].summary);
     }
-    fprintf(stream,
-            "\nOptions:\n"
-            "  -H, --host=HOST      Ask the apmigd of HOST, over ssh\n"
-            "  --help               Print this; 'apmigctl VERB --help' explains a verb\n"
-            "  --version            Print the version\n\n"
-            "%s",
-            ctl_exit_statuses());
+    fprintf(
+        stream,
+        "\nOptions:\n"
+        "  -H, --host=HOST      Ask the apmigd of HOST, over ssh\n"
+        "  --hosts=HOST,...     Ask those of many hosts at once: lock, unlock, ready, wait, watch, keys, status,\n"
+        "                       list, check, doctor; see 'apmigctl --hosts=a,b VERB --help'\n"
+        "  --hosts-file=FILE    The same, one host a line\n"
+        "  --help               Print this; 'apmigctl VERB --help' explains a verb\n"
+        "  --version            Print the version\n\n"
+        "%s",
+        ctl_exit_statuses());
 }
 
 static int

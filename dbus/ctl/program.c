@@ -18,7 +18,7 @@ run_module(int argc, char **argv)
     void *module = dlopen(CTL_MODULE, RTLD_LAZY);
     int (*run)(int argc, char **argv);
 
-    *(void **)&run = module ? dlsym(module, "ctl_main") : NULL;
+    *(void **)&run = module ? dlsym(module, "hosts_main") : NULL;
     if (run)
         return run(argc, argv);
     fprintf(stderr, "apmigctl: its verbs cannot be loaded (%s): reinstall apmigd\n", dlerror());

@@ -41,6 +41,16 @@ def test_options(running, complete):
     assert complete("declare", "--class", "=") == ["declared", "attested"]
 
 
+def test_many_hosts(running, complete, folder):
+    assert complete("--hosts-") == ["--hosts-file="]
+    assert complete("--hosts", "=", "a,b", "unl") == ["unlock"]
+    assert complete("--hosts", "a,b", "unl") == ["unlock"]
+    assert complete("-q", "--hosts", "=", "a,b", "unlock", "--ex") == ["--except="]
+    assert complete("unlock", "--ex") == []
+    (folder / "lpars").touch()
+    assert complete("--hosts-file", "=", f"{folder}/lp") == [f"{folder}/lpars"]
+
+
 def test_locks(running, root, complete):
     assert complete("unlock", "") == []
     lock_id = root.take("04.*").rpartition("/")[2]

@@ -111,6 +111,15 @@ def test_apmigctl_has_every_verb_with_its_options():
     assert all(re.search(rf"^\.It Fl .*-{option}\b", common_text, re.MULTILINE) for option in common)
 
 
+def test_apmigctl_has_every_option_of_many_hosts():
+    section = source("apmigctl.1").partition("\n.Sh MANY HOSTS\n")[2].partition("\n.Sh ")[0]
+    told = set(re.findall(r"Fl -([a-z-]+)", section))
+    for verb in ("lock", "unlock", "ready", "wait", "watch", "keys", "status", "list", "check", "doctor"):
+        assert f".It Ic {verb}" in section
+        options = long_options(APMIGCTL, "--hosts=a", verb)
+        assert options - {"help", "no-ask-password", "host", "json", "quiet"} <= told, verb
+
+
 def test_apmigctl_has_every_exit_status():
     told = run(APMIGCTL, "--help").stdout.partition("Exit status:\n")[2]
     section = source("apmigctl.1").partition(".Sh EXIT STATUS")[2].partition(".El")[0]
