@@ -92,7 +92,8 @@ sim_violation(Sim *sim, const char *rule, const char *format, ...)
     g_autofree char *text = NULL;
     va_list args;
 
-    if (sim->violation)
+    if (sim->violation ||
+        (sim->harm_alone && !g_str_equal(rule, RULE_OVER_ALL) && !g_str_equal(rule, RULE_RELEASE)))
         return;
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
@@ -125,10 +126,11 @@ scopes_init(Sim *sim)
 }
 
 Sim *
-sim_new(guint64 seed, guint64 *met)
+sim_new(guint64 seed, gboolean harm_alone, guint64 *met)
 {
     Sim *sim = g_new0(Sim, 1);
 
+    sim->harm_alone = harm_alone;
     sim->seed = seed;
     sim->dice.state = seed * G_GUINT64_CONSTANT(0x2545f4914f6cdd1d);
     sim->met = met;

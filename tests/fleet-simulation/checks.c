@@ -69,7 +69,7 @@ check_move(Sim *sim, const Guest *guest)
             guest->permitted_at > console->relied_from[dest->index])
             continue;
         if (queue < N_QUEUES)
-            sim_violation(sim, "over all",
+            sim_violation(sim, RULE_OVER_ALL,
                           "%s moves from %s to %s, whose keys of %02x.%04x differ, while %s relies on GO",
                           guest->name, source->name, dest->name, keys_adapter(queue), keys_domain(queue),
                           console->owner);
@@ -166,15 +166,17 @@ check_keys(Sim *sim, const Console *console, guint index, guint queue)
     if (!is_known(key, console->asked_at))
         return;
     if (key->pending)
-        sim_violation(sim, "F2", "%s may release, and a key on %s is not set", console->owner, host->name);
+        sim_violation(sim, RULE_RELEASE, "%s may release, and a key on %s is not set", console->owner,
+                      host->name);
     if (is_known(beside, console->asked_at) && key->cur != beside->cur)
-        sim_violation(sim, "F2", "%s may release, and two adapters of %s differ", console->owner, host->name);
+        sim_violation(sim, RULE_RELEASE, "%s may release, and two adapters of %s differ", console->owner,
+                      host->name);
     for (guint i = 0; i < index; i++) {
         const Key *other = &sim->hosts[i].keys[queue];
 
         if (!(console->except & (1u << i)) && is_known(other, console->asked_at) && other->cur != key->cur)
-            sim_violation(sim, "F2", "%s may release, and %s and %s have different keys", console->owner,
-                          sim->hosts[i].name, host->name);
+            sim_violation(sim, RULE_RELEASE, "%s may release, and %s and %s have different keys",
+                          console->owner, sim->hosts[i].name, host->name);
     }
 }
 

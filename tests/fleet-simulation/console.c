@@ -225,6 +225,7 @@ rely(Sim *sim, Console *console, const ApmigFleetVerdict *verdict)
     for (guint i = 0; i < sim->n_hosts; i++) {
         const Slot *slot = &console->slots[i];
         const gboolean is_left_out =
+            verdict->go != APMIG_FLEET_GO &&
             g_ptr_array_find_with_equal_func(verdict->left_out, sim->hosts[i].name, g_str_equal, NULL);
 
         if (is_left_out || sim->hosts[i].forced_at[console->index] >= slot->seen_at)
