@@ -126,11 +126,10 @@ scopes_init(Sim *sim)
 }
 
 Sim *
-sim_new(guint64 seed, gboolean harm_alone, guint64 *met)
+sim_new(guint64 seed, guint64 *met)
 {
     Sim *sim = g_new0(Sim, 1);
 
-    sim->harm_alone = harm_alone;
     sim->seed = seed;
     sim->dice.state = seed * G_GUINT64_CONSTANT(0x2545f4914f6cdd1d);
     sim->met = met;

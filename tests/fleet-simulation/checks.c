@@ -4,7 +4,8 @@
  * while GO is relied upon.
  *
  * Who has a lock opened by force, or permits a migration, after a host has answered answers for that himself: GO speaks of
- * the moment at which hosts looked, and the next question tells.
+ * the moment at which hosts looked, and the next question tells. Nor does it promise anything of a host that is left out: its
+ * gate is open, and what goes there is ended by the engine at the source if that is in time. How often it is not is counted.
  */
 #include "fleet.h"
 
@@ -24,6 +25,7 @@ met_name(guint met)
         [MET_REFUSED_MOVE] = "migrations refused at the destination",
         [MET_ABORTED_MOVE] = "migrations ended at the source",
         [MET_PERMITTED_MOVE] = "guests that moved by a permit",
+        [MET_MOVE_OUT] = "guests that moved to a host that is left out, and has other keys",
         [MET_DAEMON_DEATH] = "deaths of a daemon",
         [MET_HOST_DEATH] = "deaths of a host",
         [MET_CONSOLE_DEATH] = "deaths of a console",
@@ -65,6 +67,9 @@ check_move(Sim *sim, const Guest *guest)
         const guint mask = guest->mask & console->mask;
         const guint queue = keys_differ(source, dest, mask);
 
+        if (queue < N_QUEUES && (console->relied & (1u << source->index)) &&
+            (console->except & (1u << dest->index)))
+            sim_met(sim, MET_MOVE_OUT);
         if (!mask || !(console->relied & (1u << dest->index)) ||
             guest->permitted_at > console->relied_from[dest->index])
             continue;

@@ -247,6 +247,7 @@ typedef enum {
     MET_REFUSED_MOVE,
     MET_ABORTED_MOVE,
     MET_PERMITTED_MOVE,
+    MET_MOVE_OUT,
     MET_DAEMON_DEATH,
     MET_HOST_DEATH,
     MET_CONSOLE_DEATH,
@@ -303,6 +304,7 @@ struct Sim {
     guint64 n_queued;
     gboolean calm;       /* no new trouble any more */
     gboolean harm_alone; /* counts as a violation */
+    gboolean strays;     /* see link.c */
     guint64 last_turn;
     guint last_key;
 
@@ -323,7 +325,8 @@ struct Sim {
 
 /* --- agenda.c ------------------------------------------------------------------------------------ */
 
-Sim *sim_new(guint64 seed, gboolean harm_alone, guint64 *met);
+/* What it is to be besides is set before it runs. */
+Sim *sim_new(guint64 seed, guint64 *met);
 void sim_free(Sim *sim);
 /* Runs until the end or the first violation. */
 void sim_run(Sim *sim);

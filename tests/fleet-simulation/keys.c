@@ -97,38 +97,54 @@ keys_answer(const Host *host)
     return keys;
 }
 
+/* Returns: (transfer full) */
+static ApmigApHost *
+hardware_of(const Host *host)
+{
+    ApmigApHost *hardware = host_new();
+
+    for (guint queue = 0; queue < N_QUEUES; queue += 2)
+        host_add_card(hardware, keys_adapter(queue), "CEX8P");
+    for (guint queue = 0; queue < N_QUEUES; queue++)
+        host_add_queue(hardware, keys_adapter(queue), keys_domain(queue),
+                       host->keys[queue].readable ? "cex4queue" : "vfio_ap")
+            ->online = APMIG_YES;
+    return hardware;
+}
+
+/* Returns: (transfer full) (element-type ApmigKeyReading) */
+static GPtrArray *
+readings_of(const Host *host)
+{
+    GPtrArray *readings = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint queue = 0; queue < N_QUEUES; queue++) {
+        ApmigKeyReading *reading;
+
+        if (!host->keys[queue].readable)
+            continue;
+        reading = g_new0(ApmigKeyReading, 1);
+        reading->adapter = keys_adapter(queue);
+        reading->domain = keys_domain(queue);
+        reading->mkvps = registers_of(&host->keys[queue]);
+        g_ptr_array_add(readings, reading);
+    }
+    return readings;
+}
+
 static void
 answer(Sim *sim, gpointer object, guint64 number)
 {
     const Reading *reading = object;
     Host *host = reading->host;
     ApmigEvent event = {.type = APMIG_EVENT_KEYS_READ};
-    g_autoptr(ApmigEvidence) evidence = NULL;
-    g_autoptr(GPtrArray) readings = NULL;
+    g_autoptr(ApmigEvidence) evidence = apmig_evidence_new();
+    g_autoptr(GPtrArray) readings = readings_of(host);
     ApmigApHost *hardware;
 
     if (host->incarnation != reading->incarnation)
         return;
-    evidence = apmig_evidence_new();
-    readings = g_ptr_array_new_with_free_func(g_free);
-    hardware = host_new();
-    for (guint queue = 0; queue < N_QUEUES; queue += 2)
-        host_add_card(hardware, keys_adapter(queue), "CEX8P");
-    for (guint queue = 0; queue < N_QUEUES; queue++) {
-        const Key *key = &host->keys[queue];
-        ApmigKeyReading *told;
-
-        host_add_queue(hardware, keys_adapter(queue), keys_domain(queue),
-                       key->readable ? "cex4queue" : "vfio_ap")
-            ->online = APMIG_YES;
-        if (!key->readable)
-            continue;
-        told = g_new0(ApmigKeyReading, 1);
-        told->adapter = keys_adapter(queue);
-        told->domain = keys_domain(queue);
-        told->mkvps = registers_of(key);
-        g_ptr_array_add(readings, told);
-    }
+    hardware = hardware_of(host);
     event.keys_read.op = reading->op;
     event.keys_read.host = hardware;
     event.keys_read.readings = readings;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Connections from a console to hosts, one call at a time on each. A connection may be lost, which is told, be slow, or
- * hang, which is not; what hangs arrives late, if the console is still there. With the console all of them end.
+ * hang, which is not; what hangs arrives late, if the console is still there. With the console all of them end; with
+ * strays, a release that it has sent arrives nevertheless, as the kernel may still deliver what a dead process has written.
  */
 #include "fleet.h"
 
@@ -308,7 +309,7 @@ arrive(Sim *sim, gpointer object, guint64 number)
 {
     Call *call = object;
 
-    if (!is_alive(call) || !call->host->up)
+    if ((!is_alive(call) && !(sim->strays && call->kind == CALL_RELEASE)) || !call->host->up)
         return;
     if (!call->host->engine) {
         call->failed = TRUE;

@@ -15,13 +15,24 @@ typedef struct {
     gboolean expect_violation;
     gboolean coverage;
     gboolean harm_alone;
+    gboolean strays;
 } Options;
+
+static Sim *
+begin(const Options *options, guint64 seed, guint64 *met)
+{
+    Sim *sim = sim_new(seed, met);
+
+    sim->harm_alone = options->harm_alone;
+    sim->strays = options->strays;
+    return sim;
+}
 
 static void
 show_violation(const Options *options, guint64 seed)
 {
     guint64 met[N_MET] = {0};
-    Sim *sim = sim_new(seed, options->harm_alone, met);
+    Sim *sim = begin(options, seed, met);
     char *line;
 
     sim->trace_tail = g_queue_new();
@@ -41,7 +52,7 @@ show_violation(const Options *options, guint64 seed)
 static char *
 run_seed(const Options *options, guint64 seed, guint64 *met, guint64 *events)
 {
-    Sim *sim = sim_new(seed, options->harm_alone, met);
+    Sim *sim = begin(options, seed, met);
     char *violation;
 
     sim->trace = options->trace ? stdout : NULL;
@@ -125,6 +136,8 @@ main(int argc, char **argv)
          "Fail unless a rule is broken: the judge is a mutation", NULL},
         {"harm", 0, 0, G_OPTION_ARG_NONE, &options.harm_alone,
          "Pass over rules that are broken, as long as no harm comes of it", NULL},
+        {"strays", 0, 0, G_OPTION_ARG_NONE, &options.strays,
+         "A release may arrive after its console has died, which no host refuses", NULL},
         {NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new("- simulate a fleet of hosts and its judge");
