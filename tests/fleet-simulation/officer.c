@@ -236,6 +236,18 @@ reconsider(Sim *sim, Console *console)
         console->mask = choose_mask(sim);
 }
 
+/* Before he ever had GO. Later only where two have each taken a host of the other's, which somebody had opened by force:
+ * people talk then, and one of them gives way. */
+static gboolean
+gives_up(Sim *sim, const Console *console)
+{
+    if (console->want != WANT_CHANGE)
+        return FALSE;
+    if (console->ever_relied)
+        return sim->calm && console->attempts > 60 && console->index > 0;
+    return console->attempts > 3 && dice_chance(&sim->dice, sim->profile.gives_up);
+}
+
 void
 officer_left_alone(Sim *sim, Console *console)
 {
@@ -246,11 +258,11 @@ officer_left_alone(Sim *sim, Console *console)
     if (console->attempts > 1 && dice_chance(&sim->dice, 500))
         for (guint i = 0; i < sim->n_hosts; i++)
             console->leads_to[i] = i;
-    if (console->want == WANT_CHANGE && !console->ever_relied && console->attempts > 3 &&
-        dice_chance(&sim->dice, sim->profile.gives_up)) {
+    if (gives_up(sim, console)) {
         sim_met(sim, MET_GIVEN_UP);
         sim_trace(sim, "%s gives it up", console->owner);
         console->want = WANT_OUT;
+        console->relied = 0;
     }
     start_later(sim, console, 30 * SECOND);
 }
