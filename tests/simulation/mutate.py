@@ -5,6 +5,7 @@
     mutate.py MUTATION SOURCE OUTPUT    a mutated copy of one
     mutate.py --list FOLDER SOURCE...   for each mutation in the folder a line: its name, the source that it is of, and who
                                         is to notice it
+    mutate.py --noticed-by WHO FOLDER SOURCE...    the same, of those alone that WHO is to notice
 
 A mutation is a file in mutations/: lines of explanation, then one or more replacements
 
@@ -15,7 +16,8 @@ A mutation is a file in mutations/: lines of explanation, then one or more repla
     >>>>
 
 It breaks one rule of the engine on purpose; a simulation that does not notice is at fault. What no simulation meets within
-minutes is in tests/unit/mutations, with a line that names the unit test in its place: "Noticed by: engine-admissions".
+minutes is in tests/unit/mutations, with a line that names the unit test in its place: "Noticed by: engine-admissions". There
+may be several such lines; the list has the first of them, unless it is asked for those of somebody.
 """
 import pathlib
 import re
@@ -47,19 +49,26 @@ def find_source(mutation, texts):
     return found[0]
 
 
-def find_witness(mutation):
-    found = re.search(r"^Noticed by: (\S+)$", mutation.read_text("utf-8"), re.MULTILINE)
-    return found.group(1) if found else "simulation"
+def find_witnesses(mutation):
+    return re.findall(r"^Noticed by: (\S+)$", mutation.read_text("utf-8"), re.MULTILINE) or ["simulation"]
+
+
+def list_mutations(folder, sources, witness):
+    texts = {source: pathlib.Path(source).read_text("utf-8") for source in sources}
+    for mutation in sorted(pathlib.Path(folder).iterdir()):
+        witnesses = find_witnesses(mutation)
+        if witness is None or witness in witnesses:
+            print(mutation.name, find_source(mutation, texts), witness or witnesses[0])
 
 
 def main():
     arguments = sys.argv[1:]
-    if arguments[0] != "--list":
+    if arguments[0] == "--list":
+        list_mutations(arguments[1], arguments[2:], None)
+    elif arguments[0] == "--noticed-by":
+        list_mutations(arguments[2], arguments[3:], arguments[1])
+    else:
         mutate(*map(pathlib.Path, arguments))
-        return
-    texts = {source: pathlib.Path(source).read_text("utf-8") for source in arguments[2:]}
-    for mutation in sorted(pathlib.Path(arguments[1]).iterdir()):
-        print(mutation.name, find_source(mutation, texts), find_witness(mutation))
 
 
 if __name__ == "__main__":
