@@ -21,7 +21,8 @@ bus_packages='dbus-daemon procps systemd systemd-journal-remote python3 python3-
     python3-prometheus-client mandoc'
 hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
     python3-gi python3-libvirt polkitd libvirt-daemon-system
-    libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils'
+    libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils
+    openssh-client dropbear-bin'
 confinement_packages='python3 python3-pytest make m4 gawk checkpolicy policycoreutils selinux-policy-dev semodule-utils setools apparmor'
 fuzz_packages='clang libclang-rt-dev binutils'
 vm_packages='debootstrap e2fsprogs qemu-system-x86 python3 util-linux'
