@@ -18,7 +18,7 @@ build_packages='gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev libjso
 format_packages='clang-format-14'
 lint_packages='pyflakes3 shellcheck'
 bus_packages='dbus-daemon procps systemd systemd-journal-remote python3 python3-pytest python3-pytest-xdist python3-gi python3-jsonschema
-    python3-prometheus-client mandoc'
+    python3-prometheus-client mandoc openssh-client dropbear-bin'
 hosts_packages='dbus dbus-daemon libglib2.0-bin systemd python3 python3-pytest
     python3-gi python3-libvirt polkitd libvirt-daemon-system
     libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 iproute2 util-linux binutils
