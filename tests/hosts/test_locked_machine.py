@@ -28,8 +28,8 @@ def test_its_lock_would_be_seen():
 
 
 @pytest.mark.parametrize("argv", [
-    ("hosts/demo.py", INSTALL),
-    ("-m", "pytest", "-p", "no:cacheprovider", "-q", "bus/test_hook.py", "-k", "restore")], ids=["demo", "bus"])
+    ("hosts/demo.py", INSTALL), ("hosts/demo_fleet.py", INSTALL),
+    ("-m", "pytest", "-p", "no:cacheprovider", "-q", "bus/test_hook.py", "-k", "restore")], ids=["demo", "demo-fleet", "bus"])
 def test_nothing_of_it_is_seen(argv):
     result = run("env", "-C", TESTS, PYTHON, *argv)
     assert result.returncode == 0, result.stdout
