@@ -415,15 +415,14 @@ check_stamp(Sim *sim, const ApmigAction *action)
         sim_violation(sim, "stamp", "the stamp of %s is written twice at a time", guest->name);
     if (!stamping->wanted && !of_all && !has_just_come(sim, guest))
         sim_violation(sim, "stamp", "the stamp of %s is written, and there is no cause", guest->name);
+    if (of_all)
+        stamping->wanted_from =
+            MIN(stamping->wanted_from ? stamping->wanted_from : G_MAXINT64, sim->connected_at + ALL_AFTER);
     if (a_lock_waits(sim, TRUE)) {
-        const gint64 from = stamping->wanted ? stamping->wanted_from : sim->connected_at + ALL_AFTER;
-
-        if (sim->now < from + HOLD_BACK)
+        if (sim->now < stamping->wanted_from + HOLD_BACK)
             sim_violation(sim, "stamp", "the stamp of %s is written while a lock waits", guest->name);
         sim_cover(sim, COVER_STAMP_HELD_BACK);
     }
-    if (of_all && !stamping->wanted_from)
-        stamping->wanted_from = sim->connected_at + ALL_AFTER;
     stamping->once_more = of_all;
     stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
