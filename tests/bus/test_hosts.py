@@ -332,7 +332,7 @@ def test_all_but_one_host(world, three):
     three[1].ssh.write_text("refuses\n")
     status, out, err = world.ctl(*lock("--except", "b"))
     assert status == GO_EXCEPT
-    assert out.splitlines()[-1].startswith("GO-EXCEPT: 2 of 3 hosts hold lock ")
+    assert out.splitlines()[-1].startswith("GO-EXCEPT: 2 of 3 hosts hold the lock of change ")
     assert out.splitlines()[-1].endswith("the keys of b must not be changed.")
     assert "left out" in rows(out)["b"]
     assert world.ctl("ready", "CHG1", "--except=b")[0] == GO_EXCEPT
@@ -483,7 +483,7 @@ def test_the_doctor_is_called_on_each_host(world, three):
 def test_a_breach_on_any_host_ends_the_watch(world, three):
     assert world.ctl(*lock())[0] == OK
     watch = world.start("watch", "CHG1")
-    assert " GO: all 3 hosts hold lock " in watch.stdout.readline()
+    assert " GO: all 3 hosts hold the lock of change " in watch.stdout.readline()
     three[1].busy()
     three[1].hypervisor.hint(uuid=G1, name="g1")
     status, out, err = end(watch)
@@ -494,7 +494,7 @@ def test_a_breach_on_any_host_ends_the_watch(world, three):
 def test_a_host_that_is_gone_ends_the_watch(world, three):
     assert world.ctl(*lock())[0] == OK
     watch = world.start("watch", "CHG1")
-    assert " GO: all 3 hosts hold lock " in watch.stdout.readline()
+    assert " GO: all 3 hosts hold the lock of change " in watch.stdout.readline()
     three[1].bus.end()
     assert end(watch)[0] == BLIND
 
@@ -586,4 +586,4 @@ def test_fifty_hosts_are_waited_for_at_once(world):
         host.hypervisor.guest(G1, job="none")
     status, out, err = end(console)
     assert status == OK, out + err
-    assert out.splitlines()[-1].startswith("GO: all 50 hosts hold lock ")
+    assert out.splitlines()[-1].startswith("GO: all 50 hosts hold the lock of change ")
