@@ -686,10 +686,20 @@ def lasting(lock):
     return {name: value for name, value in lock.items() if name not in ("ProvenAt", "Attempts")}
 
 
+def build_option(name):
+    """Of meson's, in the build that is tested."""
+    options = json.loads((BUILD / "meson-info" / "intro-buildoptions.json").read_text())
+    return next(option["value"] for option in options if option["name"] == name)
+
+
 def has_failpoints():
     """Whether the daemon can be told to kill itself at a named point."""
-    options = json.loads((BUILD / "meson-info" / "intro-buildoptions.json").read_text())
-    return any(option["name"] == "failpoints" and option["value"] for option in options)
+    return build_option("failpoints")
+
+
+def many():
+    """How many hosts many are: a sanitized apmigd takes the memory of several."""
+    return 50 if build_option("b_sanitize") == "none" else 12
 
 
 def uuid_of(number):
