@@ -152,7 +152,7 @@ def rows(out):
 
 def test_a_change_on_three_hosts(world, three):
     status, out, err = world.ctl(*lock())
-    assert (status, out.splitlines()[-1][:23]) == (OK, "GO: all 3 hosts hold lo"), out + err
+    assert (status, out.splitlines()[-1]) == (OK, "GO: all 3 hosts hold the lock of change CHG1."), out + err
     for host in three:
         assert [(found["scope"], found["state"], found["reason"]) for found in host.locks()] == [
             ("02.*", "held", "AES rotation")]
