@@ -224,11 +224,12 @@ rely(Sim *sim, Console *console, const ApmigFleetVerdict *verdict)
     console->relied = 0;
     for (guint i = 0; i < sim->n_hosts; i++) {
         const Slot *slot = &console->slots[i];
+        const gint64 forced_at = sim->hosts[i].forced_at[console->index];
         const gboolean is_left_out =
             verdict->go != APMIG_FLEET_GO &&
             g_ptr_array_find_with_equal_func(verdict->left_out, sim->hosts[i].name, g_str_equal, NULL);
 
-        if (is_left_out || sim->hosts[i].forced_at[console->index] >= slot->seen_at)
+        if (is_left_out || (forced_at && forced_at >= slot->seen_at))
             continue;
         console->relied |= 1u << i;
         console->relied_from[i] = slot->seen_at;
