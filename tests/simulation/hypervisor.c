@@ -116,6 +116,7 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
         guest->told.stop_token = sim->newest_token;
+        guest->told.lasts = FALSE;
     }
     daemon_deliver(sim, &event);
 }
@@ -186,9 +187,13 @@ note_list(Sim *sim, const Question *question)
         return;
     sim->listed_from = MAX(sim->listed_from, question->asked_at);
     sim->listed_at = sim->now;
-    for (guint i = 0; i < sim->n_guests; i++)
-        if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
+    for (guint i = 0; i < sim->n_guests; i++) {
+        if (question->present & (1u << i))
+            continue;
+        sim->guests[i].told.lasts = FALSE;
+        if (sim->guests[i].told.heard_at < question->asked_at)
             forget(&sim->guests[i]);
+    }
 }
 
 /* The first answer that shows a migration. When the end of the one before it was not seen, they look like one; also when a look
@@ -226,7 +231,7 @@ note_facts(Sim *sim, const Question *question)
     told->mask = question->mask;
     told->varies = question->varies;
     told->kept = FALSE;
-    told->current =
+    told->lasts = told->current =
         question->asked_at >= question->guest->facts_from && question->token > question->guest->facts_token;
     g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
               sizeof(told->device));
@@ -250,6 +255,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
+    if (question->job == APMIG_JOB_GONE || question->job == APMIG_JOB_INCOMING)
+        told->lasts = FALSE;
     if (told->stopped_at && is_later)
         told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
     if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
