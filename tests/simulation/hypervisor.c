@@ -62,6 +62,13 @@ answer_delay(Sim *sim)
 
 /* --- news ---------------------------------------------------------------------------------------- */
 
+/* What a guest has may be other than before. */
+static gboolean
+is_of_change(News news)
+{
+    return news == NEWS_CHANGED || news == NEWS_STARTED || news == NEWS_ARRIVING;
+}
+
 static void
 deliver_message(Sim *sim, gpointer object, guint64 number)
 {
@@ -95,7 +102,8 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.news.name = guest->name;
         event.news.what = kinds[message->news];
     }
-    if (message->news == NEWS_CHANGED || message->news == NEWS_STARTED || message->news == NEWS_ARRIVING) {
+    if (is_of_change(message->news)) {
+        guest->changes_untold--;
         truth_forget_sent(guest);
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
@@ -134,6 +142,7 @@ hypervisor_tell(Sim *sim, News news, Guest *guest)
     message->guest = guest;
     message->connection = sim->connection;
     message->migration = news == NEWS_SENDING ? guest->migration : guest->leaving;
+    guest->changes_untold += is_of_change(news);
     at = sim->now + (dice_chance(&sim->dice, sim->profile.late)
                          ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                          : dice_spread(&sim->dice, 100, 20 * MSEC));
@@ -565,6 +574,7 @@ forget_told(Sim *sim)
         Guest *guest = &sim->guests[i];
 
         guest->changing = FALSE;
+        guest->changes_untold = 0;
         truth_forget_sent(guest);
         if (guest->migration)
             truth_may_count(guest->migration);

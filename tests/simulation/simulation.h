@@ -191,9 +191,10 @@ struct Guest {
     Migration *expected;  /* incoming, asked or allowed */
     Migration *leaving;   /* whose end is just being told */
     gboolean other_job;
-    gboolean restoring; /* its QEMU loads a file, and was started as an incoming one */
-    gboolean stranded;  /* libvirtd went away in its migration and does not know where it runs */
-    gboolean changing;  /* its devices changed and the engine was not told yet */
+    gboolean restoring;   /* its QEMU loads a file, and was started as an incoming one */
+    gboolean stranded;    /* libvirtd went away in its migration and does not know where it runs */
+    gboolean changing;    /* its devices changed and the engine was not told yet */
+    guint changes_untold; /* news of that, of its start and its arrival that are under way */
     Device device;
     gboolean from_afar;  /* its QEMU was started to be an incoming one */
     gboolean paused;     /* arrived so, and not yet resumed */

@@ -523,7 +523,7 @@ is_hindered(Sim *sim, const Guest *guest)
         stamping->in_vain >= FAILURES_MAX)
         return TRUE;
     return guest->presence != GUEST_ACTIVE || guest_job(guest) != APMIG_JOB_NONE || guest->restoring ||
-           guest->changing || guest->expected || guest->kind != APMIG_AFFECTED_YES ||
+           guest->changing || guest->changes_untold || guest->expected || guest->kind != APMIG_AFFECTED_YES ||
            guest_has_record(sim, guest);
 }
 
