@@ -32,11 +32,19 @@ typedef enum {
     WRITE_REMOVE,
 } Write;
 
+/* A request for a lock that is there already, of the same user, change, scope and reason. */
+typedef struct {
+    ApmigCaller caller;
+    gint64 deadline; /* boot time */
+    gboolean no_wait;
+} Again;
+
 typedef struct {
     ApmigLock pub;
     ApmigLockState standing; /* its state but for the release that is under way */
     ApmigCaller taker;       /* who waits for held; 0: nobody */
     gboolean no_wait;
+    GArray *again;     /* of Again: as they came */
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
     guint64 create_op; /* of its creation */
@@ -289,6 +297,9 @@ void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 /* take.c */
 void engine_take(ApmigEngine *engine, const ApmigEvent *event);
 void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
+/* Answers requests for locks that are there already. */
+void engine_settle_again(ApmigEngine *engine);
+gint64 lock_again_next_deadline(const Lock *lock);
 
 /* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
@@ -396,6 +407,8 @@ gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
                     const char *message);
 void lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message);
+/* Whether anybody waits for it to be held. */
+gboolean lock_is_awaited(const Lock *lock);
 void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
 void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);

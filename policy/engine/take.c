@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is asked of locks: that one is taken, or adopted; whose caller is gone; and which there are from before. */
+/* What is asked of locks: that one is taken, adopted, or asked for again; whose caller is gone; and which there are from before. */
 #include "engine/private.h"
 
 static guint
@@ -122,6 +122,104 @@ is_adoption(const Lock *other, const ApmigEvent *event)
            apmig_scope_equal(other->pub.record->scope, event->take.scope);
 }
 
+/* --- the same request again ----------------------------------------------------------------------- */
+
+/* Whoever asks for the same change once more, as after the death of his console, gets what he has. */
+static Lock *
+find_same(const ApmigEngine *engine, const ApmigEvent *event)
+{
+    const char *change_id = event->take.change_id ? event->take.change_id : "";
+
+    if (event->take.origin != APMIG_LOCK_BY_REQUEST || event->take.rehearse || *change_id == '\0')
+        return NULL;
+    for (guint i = 0; i < engine->locks->len; i++) {
+        Lock *lock = g_ptr_array_index(engine->locks, i);
+        const ApmigLockRecord *record = lock->pub.record;
+
+        if (!lock->ending && g_queue_is_empty(&lock->amendments) && record->origin == APMIG_LOCK_BY_REQUEST &&
+            record->owner_uid == event->take.uid && g_str_equal(record->change_id, change_id) &&
+            g_str_equal(record->reason, event->take.reason) &&
+            apmig_scope_equal(record->scope, event->take.scope))
+            return lock;
+    }
+    return NULL;
+}
+
+static void
+ask_again(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
+{
+    gint64 deadline = take_deadline(engine, event);
+    const Again again = {event->caller, deadline ? deadline : engine->now + APMIG_DISK_LIMIT_USEC,
+                         event->take.no_wait};
+
+    g_array_append_val(lock->again, again);
+    engine_hurry(engine);
+}
+
+/* Nobody waits for it any more who wanted to be told. */
+static void
+cancel_unawaited(ApmigEngine *engine, Lock *lock, const char *why)
+{
+    if (!lock_is_awaited(lock) && !lock->no_wait && !lock->was_held)
+        lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED, why);
+}
+
+static void
+fail_late(ApmigEngine *engine, const Lock *lock, ApmigCaller caller)
+{
+    g_autofree char *wait = apmig_engine_describe_wait(engine, &lock->pub);
+    gboolean owes = lock->op && (!lock->durable || lock->ending);
+    ApmigError code = owes                ? APMIG_ERROR_STATE_FAILURE
+                      : engine->connected ? APMIG_ERROR_TIMEOUT
+                                          : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
+    g_autofree char *message =
+        g_strdup_printf("lock %s, which the same change had asked for, was not held in time: %s",
+                        lock->pub.record->id, *wait ? wait : "the disk did not answer");
+
+    engine_reply_error(engine, caller, code, message);
+}
+
+/* Returns: whether it was answered. */
+static gboolean
+answer_again(ApmigEngine *engine, Lock *lock, const Again *again)
+{
+    gboolean is_there = again->no_wait ? lock->durable : lock->pub.state == APMIG_LOCK_HELD;
+
+    if (is_there && !lock->ending) {
+        lock->no_wait |= again->no_wait; /* somebody relies on it from now on */
+        engine_reply(engine, APMIG_ACTION_REPLY_TAKEN, again->caller)->id = g_strdup(lock->pub.record->id);
+    } else if (engine->now >= again->deadline)
+        fail_late(engine, lock, again->caller);
+    else
+        return FALSE;
+    return TRUE;
+}
+
+void
+engine_settle_again(ApmigEngine *engine)
+{
+    for (guint i = engine->locks->len; i > 0; i--) {
+        Lock *lock = g_ptr_array_index(engine->locks, i - 1);
+        guint n = lock->again->len;
+
+        for (guint j = n; j > 0; j--)
+            if (answer_again(engine, lock, &g_array_index(lock->again, Again, j - 1)))
+                g_array_remove_index(lock->again, j - 1);
+        if (lock->again->len < n)
+            cancel_unawaited(engine, lock, "it was not held in time for anybody who waited for it");
+    }
+}
+
+gint64
+lock_again_next_deadline(const Lock *lock)
+{
+    gint64 deadline = G_MAXINT64;
+
+    for (guint i = 0; i < lock->again->len; i++)
+        deadline = MIN(deadline, g_array_index(lock->again, Again, i).deadline);
+    return deadline;
+}
+
 void
 engine_take(ApmigEngine *engine, const ApmigEvent *event)
 {
@@ -129,13 +227,18 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     g_autofree char *refusal = NULL;
     ApmigLockRecord *record;
     ApmigError code;
-    Lock *lock;
+    Lock *lock, *same;
 
     if (is_adoption(other, event)) {
         if (event->take.rehearse)
             engine_rehearse(engine, event);
         else
             adopt(engine, other, event);
+        return;
+    }
+    same = event->take.hook_problem ? NULL : find_same(engine, event);
+    if (same) {
+        ask_again(engine, same, event);
         return;
     }
     refusal = refuse_take(engine, event, &code);
@@ -163,21 +266,32 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
     lock_write(engine, lock, WRITE_CREATE);
 }
 
+static void
+taker_gone(ApmigEngine *engine, Lock *lock)
+{
+    lock->taker = 0;
+    if (lock->suitor || lock->again->len > 0)
+        lock->deadline = 0;
+    g_clear_pointer(&lock->suitor, apmig_lock_record_free);
+}
+
 void
 engine_caller_gone(ApmigEngine *engine, ApmigCaller caller)
 {
     for (guint i = 0; i < engine->locks->len; i++) {
         Lock *lock = g_ptr_array_index(engine->locks, i);
+        gboolean is_his = lock->taker == caller;
 
-        if (lock->taker != caller)
+        if (is_his)
+            taker_gone(engine, lock);
+        for (guint j = lock->again->len; j > 0; j--)
+            if (g_array_index(lock->again, Again, j - 1).caller == caller) {
+                g_array_remove_index(lock->again, j - 1);
+                is_his = TRUE;
+            }
+        if (!is_his)
             continue;
-        lock->taker = 0;
-        if (lock->suitor)
-            lock->deadline = 0;
-        g_clear_pointer(&lock->suitor, apmig_lock_record_free);
-        if (!lock->no_wait && !lock->was_held)
-            lock_begin_end(engine, lock, "cancelled", APMIG_ERROR_CANCELLED,
-                           "the caller disconnected before the lock was held");
+        cancel_unawaited(engine, lock, "the caller disconnected before the lock was held");
         return;
     }
 }
