@@ -5,6 +5,7 @@
 #include "hosts/report.h"
 #include "hosts/verbs.h"
 
+/* Between two questions to all hosts: GO is said of hypervisors that were read anew, which no signal stands for. */
 #define WAIT_USEC  G_USEC_PER_SEC
 #define WATCH_USEC (3 * G_USEC_PER_SEC)
 
