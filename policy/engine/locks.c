@@ -234,7 +234,7 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
     /* What is known to be in progress while nobody can be asked is known from before. */
     gboolean is_told = engine->connected && (blockers->len || engine_view_is_clear(engine, lock));
     ApmigError code = is_told ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
-    const gboolean stays = lock->again->len > 0;
+    gboolean stays = lock->again->len > 0;
     g_autofree char *message = g_strdup_printf(
         "the lock was not held in time, and %s: %s%s", stays ? "is waited for by another request" : "is gone",
         *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));

@@ -2,6 +2,40 @@
 /* What is asked of locks: that one is taken, adopted, or asked for again; whose caller is gone; and which there are from before. */
 #include "engine/private.h"
 
+/* --- which lock is meant ------------------------------------------------------------------------- */
+
+static gboolean
+is_without_owner(const Lock *other, const ApmigEvent *event)
+{
+    return other->pub.record->origin == APMIG_LOCK_BY_ITSELF &&
+           apmig_scope_equal(other->pub.record->scope, event->take.scope);
+}
+
+/* A lock that apmigd took by itself gets the first administrator who asks for its scope as its owner. */
+static gboolean
+is_adoption(const Lock *other, const ApmigEvent *event)
+{
+    return other && is_without_owner(other, event) && other->was_held && !other->ending &&
+           other->pub.state != APMIG_LOCK_VERIFYING && !other->op && !other->taker &&
+           event->take.origin == APMIG_LOCK_BY_REQUEST && !event->take.hook_problem;
+}
+
+/* Whoever asks for the same change once more, as after the death of his console, gets what he has. */
+static gboolean
+is_same_request(const Lock *other, const ApmigEvent *event)
+{
+    const char *change_id = event->take.change_id ? event->take.change_id : "";
+    const ApmigLockRecord *record = other ? other->pub.record : NULL;
+
+    return record && *change_id && !other->ending && other->amendments.length == 0 &&
+           record->origin == APMIG_LOCK_BY_REQUEST && event->take.origin == APMIG_LOCK_BY_REQUEST &&
+           record->owner_uid == event->take.uid && g_str_equal(record->change_id, change_id) &&
+           g_str_equal(record->reason, event->take.reason) &&
+           apmig_scope_equal(record->scope, event->take.scope);
+}
+
+/* --- refusals ------------------------------------------------------------------------------------ */
+
 static guint
 count_locks_of(const ApmigEngine *engine, guint32 uid)
 {
@@ -24,10 +58,8 @@ refuse_hook(const ApmigEvent *event, ApmigError *ret_code)
 
 /* Returns: (nullable) (transfer full): why the request is refused at once. */
 static char *
-refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_code)
+refuse_take(const ApmigEngine *engine, const Lock *other, const ApmigEvent *event, ApmigError *ret_code)
 {
-    const Lock *other = engine_overlapping_lock(engine, event->take.scope);
-
     if (!engine->loaded) {
         *ret_code = APMIG_ERROR_STATE_FAILURE;
         return g_strdup(APMIG_LOCKS_UNREAD);
@@ -35,8 +67,7 @@ refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_
     if (other) {
         g_autofree char *description = lock_describe(other);
 
-        if (event->take.hook_problem && apmig_scope_equal(other->pub.record->scope, event->take.scope) &&
-            other->pub.record->origin == APMIG_LOCK_BY_ITSELF)
+        if (event->take.hook_problem && (is_same_request(other, event) || is_without_owner(other, event)))
             return refuse_hook(event, ret_code);
         *ret_code = APMIG_ERROR_LOCKED;
         return g_strdup_printf("scope %s overlaps %s; it is released with: apmigctl unlock %s",
@@ -52,6 +83,8 @@ refuse_take(const ApmigEngine *engine, const ApmigEvent *event, ApmigError *ret_
                                engine->policy->max_locks_per_user);
     return NULL;
 }
+
+/* --- who asks, and how long he waits ------------------------------------------------------------- */
 
 static void
 lock_fill(ApmigLockRecord *record, const ApmigEvent *event)
@@ -94,7 +127,8 @@ lock_set_caller(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
     lock_expect_end(engine, lock, engine->now);
 }
 
-/* A lock that apmigd took by itself gets the first administrator who asks for its scope as its owner. */
+/* --- a lock that is there already ---------------------------------------------------------------- */
+
 static void
 adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
@@ -113,38 +147,6 @@ adopt(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
     engine_hurry(engine);
 }
 
-static gboolean
-is_adoption(const Lock *other, const ApmigEvent *event)
-{
-    return other && other->pub.record->origin == APMIG_LOCK_BY_ITSELF && other->was_held && !other->ending &&
-           other->pub.state != APMIG_LOCK_VERIFYING && !other->op && !other->taker &&
-           event->take.origin == APMIG_LOCK_BY_REQUEST && !event->take.hook_problem &&
-           apmig_scope_equal(other->pub.record->scope, event->take.scope);
-}
-
-/* --- the same request again ----------------------------------------------------------------------- */
-
-/* Whoever asks for the same change once more, as after the death of his console, gets what he has. */
-static Lock *
-find_same(const ApmigEngine *engine, const ApmigEvent *event)
-{
-    const char *change_id = event->take.change_id ? event->take.change_id : "";
-
-    if (event->take.origin != APMIG_LOCK_BY_REQUEST || event->take.rehearse || *change_id == '\0')
-        return NULL;
-    for (guint i = 0; i < engine->locks->len; i++) {
-        Lock *lock = g_ptr_array_index(engine->locks, i);
-        const ApmigLockRecord *record = lock->pub.record;
-
-        if (!lock->ending && g_queue_is_empty(&lock->amendments) && record->origin == APMIG_LOCK_BY_REQUEST &&
-            record->owner_uid == event->take.uid && g_str_equal(record->change_id, change_id) &&
-            g_str_equal(record->reason, event->take.reason) &&
-            apmig_scope_equal(record->scope, event->take.scope))
-            return lock;
-    }
-    return NULL;
-}
-
 static void
 ask_again(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
 {
@@ -153,6 +155,9 @@ ask_again(ApmigEngine *engine, Lock *lock, const ApmigEvent *event)
                          event->take.no_wait};
 
     g_array_append_val(lock->again, again);
+    engine_log(engine, APMIG_LOG_LOCK_REQUESTED, LOG_NOTICE, lock, NULL,
+               "lock %s of scope %s is there, and asked for again by %s: \"%s\"", lock->pub.record->id,
+               apmig_scope_to_string(lock->pub.record->scope), event->take.user, event->take.reason);
     engine_hurry(engine);
 }
 
@@ -220,37 +225,14 @@ lock_again_next_deadline(const Lock *lock)
     return deadline;
 }
 
-void
-engine_take(ApmigEngine *engine, const ApmigEvent *event)
-{
-    Lock *other = engine_overlapping_lock(engine, event->take.scope);
-    g_autofree char *refusal = NULL;
-    ApmigLockRecord *record;
-    ApmigError code;
-    Lock *lock, *same;
+/* --- requests ------------------------------------------------------------------------------------ */
 
-    if (is_adoption(other, event)) {
-        if (event->take.rehearse)
-            engine_rehearse(engine, event);
-        else
-            adopt(engine, other, event);
-        return;
-    }
-    same = event->take.hook_problem ? NULL : find_same(engine, event);
-    if (same) {
-        ask_again(engine, same, event);
-        return;
-    }
-    refusal = refuse_take(engine, event, &code);
-    if (refusal) {
-        engine_reply_error(engine, event->caller, code, refusal);
-        return;
-    }
-    if (event->take.rehearse) {
-        engine_rehearse(engine, event);
-        return;
-    }
-    record = g_new0(ApmigLockRecord, 1);
+static void
+request_lock(ApmigEngine *engine, const ApmigEvent *event)
+{
+    ApmigLockRecord *record = g_new0(ApmigLockRecord, 1);
+    Lock *lock;
+
     lock_fill(record, event);
     record->id = g_strdup(event->take.id);
     record->scope = apmig_scope_ref(event->take.scope);
@@ -264,6 +246,27 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
                "lock %s of scope %s requested by %s: \"%s\"", record->id,
                apmig_scope_to_string(record->scope), record->owner_name, record->reason);
     lock_write(engine, lock, WRITE_CREATE);
+}
+
+void
+engine_take(ApmigEngine *engine, const ApmigEvent *event)
+{
+    Lock *other = engine_overlapping_lock(engine, event->take.scope);
+    gboolean adopts = is_adoption(other, event);
+    gboolean is_same = !event->take.hook_problem && is_same_request(other, event);
+    ApmigError code = APMIG_ERROR_LOCKED;
+    g_autofree char *refusal = adopts || is_same ? NULL : refuse_take(engine, other, event, &code);
+
+    if (refusal)
+        engine_reply_error(engine, event->caller, code, refusal);
+    else if (event->take.rehearse)
+        engine_rehearse(engine, event);
+    else if (adopts)
+        adopt(engine, other, event);
+    else if (is_same)
+        ask_again(engine, other, event);
+    else
+        request_lock(engine, event);
 }
 
 static void
