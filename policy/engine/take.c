@@ -253,7 +253,7 @@ engine_take(ApmigEngine *engine, const ApmigEvent *event)
 {
     Lock *other = engine_overlapping_lock(engine, event->take.scope);
     gboolean adopts = is_adoption(other, event);
-    gboolean is_same = !event->take.hook_problem && is_same_request(other, event);
+    gboolean is_same = !event->take.hook_problem && !event->take.only_new && is_same_request(other, event);
     ApmigError code = APMIG_ERROR_LOCKED;
     g_autofree char *refusal = adopts || is_same ? NULL : refuse_take(engine, other, event, &code);
 

@@ -296,6 +296,18 @@ test_again_but_not_the_same(void)
     end(&story);
 }
 
+static void
+test_again_where_only_a_new_one_is_wanted(void)
+{
+    Story story;
+
+    begin(&story);
+    drain_for_change(&story, (ApmigEvent){0});
+    take_for_change(&story, 2, "bbbbbbbb", (ApmigEvent){.take.only_new = TRUE});
+    expect_error(&story, 2, APMIG_ERROR_LOCKED, "aaaaaaaa");
+    end(&story);
+}
+
 /* Without a hook what is there does not keep what it says. */
 static void
 test_again_without_a_hook(void)
@@ -328,6 +340,7 @@ main(int argc, char **argv)
     g_test_add_func("/engine/again-in-vain", test_again_in_vain_of_a_lock_that_nobody_waited_for);
     g_test_add_func("/engine/again-released", test_again_while_it_is_released);
     g_test_add_func("/engine/again-not-the-same", test_again_but_not_the_same);
+    g_test_add_func("/engine/again-only-new", test_again_where_only_a_new_one_is_wanted);
     g_test_add_func("/engine/again-without-a-hook", test_again_without_a_hook);
     return g_test_run();
 }
