@@ -407,8 +407,6 @@ gint64 lock_next_deadline(const ApmigEngine *engine, const Lock *lock);
 void lock_begin_end(ApmigEngine *engine, Lock *lock, const char *result, ApmigError code,
                     const char *message);
 void lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char *message);
-/* Whether anybody waits for it to be held. */
-gboolean lock_is_awaited(const Lock *lock);
 void engine_lock_removed(ApmigEngine *engine, guint64 op, const char *error);
 void engine_keys_read(ApmigEngine *engine, const ApmigEvent *event);
 void engine_settle_release(ApmigEngine *engine, Lock *lock);
@@ -660,6 +658,8 @@ Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
 /* Returns: (nullable): the oldest living lock that overlaps @scope. */
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
 /* Returns: (nullable): the lock whose write under way has that number; NULL: overtaken by a removal, or ended. */
+/* Whether anybody waits for it to be held. */
+gboolean lock_is_awaited(const Lock *lock);
 Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
 /* Whether @migration stands between @lock and held. */
 gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);

@@ -37,12 +37,6 @@ lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char
     g_array_set_size(lock->releasers, 0);
 }
 
-gboolean
-lock_is_awaited(const Lock *lock)
-{
-    return lock->taker || lock->again->len > 0;
-}
-
 static void
 lock_fail_again(ApmigEngine *engine, Lock *lock)
 {
