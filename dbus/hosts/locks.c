@@ -97,6 +97,9 @@ append_options(sd_bus_message *call, const HostsTask *task)
 
     if (r >= 0)
         r = sd_bus_message_append(call, "{sv}", "change-id", "s", task->change_id);
+    /* What this run is given it has made, and may release again. */
+    if (r >= 0)
+        r = sd_bus_message_append(call, "{sv}", "only-new", "b", TRUE);
     if (r >= 0 && task->on_busy)
         r = sd_bus_message_append(call, "{sv}", "on-busy", "s", task->on_busy);
     if (r >= 0 && !task->no_wait)
