@@ -244,6 +244,7 @@ typedef struct {
     gint64 asked_at;      /* virtual; of the request */
     gint64 requested_at;  /* realtime */
     gboolean living;      /* from its acceptance until it is ended or lost */
+    guint excused;        /* breaches that were counted without a reason while events were missing */
     gboolean gone_early;  /* its caller vanished before held was decided */
     gboolean told;        /* a caller was told that it exists */
     gboolean release_asked;
