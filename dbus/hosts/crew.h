@@ -18,14 +18,12 @@ typedef struct HostsCrew HostsCrew;
 typedef struct {
     char *name;      /* [USER@]HOST[:PORT]; any thread */
     HostsCrew *crew; /* any thread */
-    GError *
-        error; /* (nullable): the first that went wrong; its code is an exit status. The host is asked no more */
+    GError *error;   /* (nullable): the first, with an exit status as its code; the host is asked no more */
 
-    sd_bus *bus;  /* (nullable) */
-    gint64 uid;   /* by which that host knows us; -1: not known */
-    char *bus_id; /* (nullable): no two machines have the same */
-    GPtrArray
-        *locks; /* (nullable) (element-type JsonObject): all that are there, as of ctl_bus_get_objects() */
+    sd_bus *bus;           /* (nullable) */
+    gint64 uid;            /* by which that host knows us; -1: not known */
+    char *bus_id;          /* (nullable): no two machines have the same */
+    GPtrArray *locks;      /* (nullable) (element-type JsonObject): see ctl_bus_get_objects() */
     GPtrArray *migrations; /* (nullable) */
     JsonObject *manager;   /* (nullable): its properties */
     JsonObject *lock;      /* (nullable): the one that is asked about */
@@ -38,10 +36,10 @@ typedef struct {
     char *text;            /* (nullable): what a program on that host has printed */
     int status;            /* with which it has ended */
 
-    /* --- of who is followed, see follow.h */
-    gboolean is_followed; /* @bus brings what its apmigd tells */
-    gboolean has_changed; /* it has told of a change since the newest question was put */
-    gboolean has_left;    /* it has left its bus, and may be there again */
+    /* --- see hosts_subscribe() */
+    gboolean is_subscribed; /* @bus brings what its apmigd tells */
+    gboolean has_changed;   /* it has told of a change since this was cleared */
+    gboolean has_left;      /* it has left its bus, and may be there again */
 
     /* --- crew.c's own, under its mutex */
     GPid ssh;           /* 0: there is none */

@@ -39,46 +39,6 @@ follow_clear(Follow *follow)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Follow, follow_clear)
 
-/* --- signals: whoever has the host ---------------------------------------------------------------- */
-
-/* Anybody may send a signal to this connection alone; it costs a question. */
-static int
-on_signal(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
-{
-    HostsHost *host = user_data;
-
-    host->has_changed = TRUE;
-    return 0;
-}
-
-static int
-on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
-{
-    HostsHost *host = user_data;
-    const char *old_owner;
-
-    if (sd_bus_message_read(signal, "sss", NULL, &old_owner, NULL) > 0 && *old_owner != '\0')
-        host->has_left = TRUE;
-    host->has_changed = TRUE;
-    return 0;
-}
-
-/* Without it the bus would be closed where this is refused, and the quiet question does. */
-static int
-on_match(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
-{
-    return 0;
-}
-
-/* The calls that follow on the same connection come after it: no change is missed. */
-static void
-subscribe(HostsHost *host)
-{
-    (void)sd_bus_add_match_async(host->bus, NULL, CTL_MATCH_SIGNALS, on_signal, on_match, host);
-    (void)sd_bus_add_match_async(host->bus, NULL, CTL_MATCH_NAMES, on_name_owner_changed, on_match, host);
-    host->is_followed = TRUE;
-}
-
 /* --- a question: the host's thread ---------------------------------------------------------------- */
 
 static void
@@ -94,8 +54,7 @@ ask(HostsHost *host, gconstpointer data)
                                              "meanwhile was not seen: see 'systemctl status apmigd' there"));
         return;
     }
-    if (!host->is_followed)
-        subscribe(host);
+    hosts_subscribe(host);
     host->has_changed = FALSE;
     hosts_ask(host, task);
 }
