@@ -18,6 +18,8 @@ struct HostsCrew {
     GMutex mutex;
     int bell; /* an eventfd, rung after a change of what the mutex guards */
     GPtrArray *hosts;
+    GArray *
+        ended_ssh; /* (element-type GPid): of hosts that were renewed: told to end, and perhaps not gone yet */
     gint64 silence_usec;
     gboolean quiet;
 };
@@ -66,6 +68,7 @@ crew_clear(gpointer data)
     if (crew->bell >= 0)
         close(crew->bell);
     g_clear_pointer(&crew->hosts, g_ptr_array_unref);
+    g_clear_pointer(&crew->ended_ssh, g_array_unref);
 }
 
 static void
@@ -256,6 +259,7 @@ hosts_crew_new(const GPtrArray *names, gint64 silence_usec, gboolean quiet)
     crew->silence_usec = silence_usec;
     crew->quiet = quiet;
     crew->hosts = g_ptr_array_new_with_free_func(host_unref);
+    crew->ended_ssh = g_array_new(FALSE, FALSE, sizeof(GPid));
     for (guint i = 0; i < names->len; i++)
         g_ptr_array_add(crew->hosts, host_new(crew, g_ptr_array_index(names, i)));
     raise_limit(names->len);
@@ -294,13 +298,26 @@ hosts_crew_hosts(HostsCrew *crew)
     return crew->hosts;
 }
 
+/* Under the mutex. Its end is waited for at a later renewal: a wait of days leaves no dead processes behind. */
+static void
+take_ssh(HostsCrew *crew, HostsHost *host)
+{
+    for (guint i = crew->ended_ssh->len; i > 0; i--)
+        if (waitpid(g_array_index(crew->ended_ssh, GPid, i - 1), NULL, WNOHANG) != 0)
+            g_array_remove_index_fast(crew->ended_ssh, i - 1);
+    kill_ssh(host);
+    if (host->ssh > 0)
+        g_array_append_val(crew->ended_ssh, host->ssh);
+    host->ssh = 0;
+}
+
 void
 hosts_crew_renew(HostsCrew *crew, guint i)
 {
     HostsHost *host = g_ptr_array_index(crew->hosts, i);
 
     g_mutex_lock(&crew->mutex);
-    kill_ssh(host);
+    take_ssh(crew, host);
     g_mutex_unlock(&crew->mutex);
     crew->hosts->pdata[i] = host_new(crew, host->name);
     host_unref(host);

@@ -556,6 +556,12 @@ def test_a_host_that_is_gone_is_waited_for(world, three):
     assert 1 <= tried <= int(time.monotonic() - gone + 1).bit_length()  # a second after it was asked, 2 s after that, 4 s ...
 
 
+def dead_children(process):
+    """Those that have ended and that it has not waited for."""
+    children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "stat="], capture_output=True, text=True, timeout=LIMIT)
+    return [state for state in children.stdout.split() if state.startswith("Z")]
+
+
 def test_apmigd_that_is_killed_and_comes_again(world, three):
     """A wait goes on, and a watch ends: what began meanwhile was not seen."""
     three[0].busy()
@@ -564,6 +570,8 @@ def test_apmigd_that_is_killed_and_comes_again(world, three):
     assert "NO-GO: 2 of 3 hosts hold the lock" in wait.stderr.readline()
     three[1].daemon.kill()
     assert "There is no answer of b" in wait.stderr.readline()
+    until(lambda: (world.folder / "ssh.log").read_text().count("-- b ") >= 5, "three attempts")
+    until(lambda: len(dead_children(wait)) <= 1, "the earlier ssh to be waited for")
     three[1].daemon.start()
     three[0].hypervisor.guest(G1, job="none")
     status, out, err = end(wait)
