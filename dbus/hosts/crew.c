@@ -354,7 +354,7 @@ start(HostsHost *host, HostsWork work, gpointer task, GDestroyNotify clear)
         return;
     }
     host->working = FALSE;
-    lose(host, "this machine has no thread left for it");
+    lose(host, "this machine has no thread left for it: name fewer hosts at once, or see ulimit -u");
     g_atomic_rc_box_release_full(job->task, clear);
     host_unref(host);
     g_free(job);

@@ -53,7 +53,8 @@ typedef struct {
     GError *lost_error; /* (nullable): the same as an error. Main thread */
 } HostsHost;
 
-/* @task: of g_atomic_rc_box_alloc(): kept while the thread lives */
+/* What is done for a host, in its thread; what went wrong is left by hosts_fail(). @task: of g_atomic_rc_box_alloc(): kept while
+ * the thread lives, and not changed */
 typedef void (*HostsWork)(HostsHost *host, gconstpointer task);
 
 /**

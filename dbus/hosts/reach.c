@@ -53,7 +53,9 @@ start_ssh(HostsHost *host, gint64 silence_usec, const char *const *command, GErr
     GPid ssh;
 
     if (!ok)
-        g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE, "ssh cannot be started: %s", g_strerror(errno));
+        g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE,
+                    "ssh cannot be started: %s: name fewer hosts at once, or see ulimit -n",
+                    g_strerror(errno));
     ok = ok && g_spawn_async_with_fds(NULL, words, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
                                       NULL, NULL, &ssh, ends[1], ends[1], errors, error);
     if (ends[1] >= 0)
