@@ -9,8 +9,9 @@
 
 /* What a call may take beyond the lock's own deadline. */
 #define MARGIN_USEC (15 * G_USEC_PER_SEC)
-#define LOOK_USEC   (G_USEC_PER_SEC / 2) /* how often an earlier run's lock is looked at until it is held */
 #define TICK_USEC   (2 * G_USEC_PER_SEC)
+/* No signal tells what a lock waits for: it is looked at so often. */
+#define LOOK_USEC G_USEC_PER_SEC
 
 /* --- is it free? ---------------------------------------------------------------------------------- */
 
@@ -166,8 +167,10 @@ static void
 await_held(HostsHost *host, const HostsTask *task)
 {
     gint64 deadline = g_get_monotonic_time() + task->timeout_usec;
-    JsonObject *lock = look_again(host, task);
+    JsonObject *lock;
 
+    hosts_subscribe(host);
+    lock = look_again(host, task);
     hosts_place(host);
     while (lock && !task->no_wait && ctl_int(lock, "HeldAt") == 0) {
         const char *waiting = ctl_string(lock, "Waiting");
@@ -179,13 +182,13 @@ await_held(HostsHost *host, const HostsTask *task)
             return;
         }
         hosts_say(host, g_strdup_printf("%s, by an earlier run: %s", ctl_string(lock, "State"), waiting));
-        g_usleep(LOOK_USEC);
+        hosts_await_change(host, MIN(deadline, g_get_monotonic_time() + LOOK_USEC));
         lock = look_again(host, task);
     }
     if (!lock && !host->error)
-        hosts_fail(host,
-                   g_error_new_literal(CTL_ERROR, APMIG_EXIT_NOT_FOUND,
-                                       "the lock of an earlier run was there, and has ended meanwhile"));
+        hosts_fail(host, g_error_new_literal(CTL_ERROR, APMIG_EXIT_NOT_FOUND,
+                                             "the lock of an earlier run was there, and has ended meanwhile: "
+                                             "run this once more"));
 }
 
 void
