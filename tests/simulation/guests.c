@@ -554,6 +554,7 @@ guest_forget_admission(Guest *guest)
     guest->in_mask = 0;
     guest->in_mixed = FALSE;
     guest->told.doubted |= guest->told.facts_asked_at <= guest->in_asked_at;
+    guest->told.lasts &= !guest->told.doubted;
 }
 
 /* How long after the hook's yes a guest appears: other hook scripts may be slow. */

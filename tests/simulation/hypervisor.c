@@ -62,6 +62,13 @@ answer_delay(Sim *sim)
 
 /* --- news ---------------------------------------------------------------------------------------- */
 
+/* What a guest has may be other than before. */
+static gboolean
+is_of_change(News news)
+{
+    return news == NEWS_CHANGED || news == NEWS_STARTED || news == NEWS_ARRIVING;
+}
+
 static void
 deliver_message(Sim *sim, gpointer object, guint64 number)
 {
@@ -95,7 +102,8 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         event.news.name = guest->name;
         event.news.what = kinds[message->news];
     }
-    if (message->news == NEWS_CHANGED || message->news == NEWS_STARTED || message->news == NEWS_ARRIVING) {
+    if (is_of_change(message->news)) {
+        guest->changes_untold--;
         truth_forget_sent(guest);
         guest->changing = FALSE;
         guest->told.facts = guest->before.facts = FALSE;
@@ -116,6 +124,7 @@ deliver_message(Sim *sim, gpointer object, guint64 number)
         guest->had = (Had){0};
         guest->told.stopped_at = sim->now;
         guest->told.stop_token = sim->newest_token;
+        guest->told.lasts = FALSE;
     }
     daemon_deliver(sim, &event);
 }
@@ -133,6 +142,7 @@ hypervisor_tell(Sim *sim, News news, Guest *guest)
     message->guest = guest;
     message->connection = sim->connection;
     message->migration = news == NEWS_SENDING ? guest->migration : guest->leaving;
+    guest->changes_untold += is_of_change(news);
     at = sim->now + (dice_chance(&sim->dice, sim->profile.late)
                          ? dice_spread(&sim->dice, 100 * MSEC, 10 * SECOND)
                          : dice_spread(&sim->dice, 100, 20 * MSEC));
@@ -186,9 +196,13 @@ note_list(Sim *sim, const Question *question)
         return;
     sim->listed_from = MAX(sim->listed_from, question->asked_at);
     sim->listed_at = sim->now;
-    for (guint i = 0; i < sim->n_guests; i++)
-        if (!(question->present & (1u << i)) && sim->guests[i].told.heard_at < question->asked_at)
+    for (guint i = 0; i < sim->n_guests; i++) {
+        if (question->present & (1u << i))
+            continue;
+        sim->guests[i].told.lasts = FALSE;
+        if (sim->guests[i].told.heard_at < question->asked_at)
             forget(&sim->guests[i]);
+    }
 }
 
 /* The first answer that shows a migration. When the end of the one before it was not seen, they look like one; also when a look
@@ -226,7 +240,7 @@ note_facts(Sim *sim, const Question *question)
     told->mask = question->mask;
     told->varies = question->varies;
     told->kept = FALSE;
-    told->current =
+    told->lasts = told->current =
         question->asked_at >= question->guest->facts_from && question->token > question->guest->facts_token;
     g_strlcpy(told->device, question->kind == APMIG_AFFECTED_YES ? question->device : "",
               sizeof(told->device));
@@ -250,6 +264,8 @@ note_answer(Sim *sim, const Question *question, gboolean facts)
     question->guest->before = (Told){0};
     if (question->job != APMIG_JOB_GONE)
         told->heard_at = sim->now;
+    if (question->job == APMIG_JOB_GONE || question->job == APMIG_JOB_INCOMING)
+        told->lasts = FALSE;
     if (told->stopped_at && is_later)
         told->facts = FALSE; /* they are of an earlier life, as they are of one that was not coming in */
     if (question->job == APMIG_JOB_INCOMING && told->job != APMIG_JOB_INCOMING)
@@ -558,6 +574,7 @@ forget_told(Sim *sim)
         Guest *guest = &sim->guests[i];
 
         guest->changing = FALSE;
+        guest->changes_untold = 0;
         truth_forget_sent(guest);
         if (guest->migration)
             truth_may_count(guest->migration);

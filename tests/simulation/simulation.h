@@ -121,6 +121,7 @@ typedef struct {
     gboolean varies;
     gboolean kept;      /* it counts as having what it had: see unplug.c */
     gboolean current;   /* the facts are of a question put after the last news that they have changed */
+    gboolean lasts;     /* and nothing has come since for which the engine may have forgotten them */
     gint64 stopped_at;  /* when news came that it has stopped, and no later answer yet; 0: none came */
     guint64 stop_token; /* the newest question by then */
     ApmigJob job;
@@ -171,11 +172,9 @@ typedef struct {
     gboolean of_all;    /* it may be written once, for the view is new */
     gboolean arrived;   /* in this view */
     gboolean stopped;   /* the same, and there was no cause since */
-    gboolean forgotten; /* and it was found to be gone: an older list that has it counts */
-    guint failures;
-    gboolean given_up;
-    gboolean
-        once_more; /* or not yet: the last write was of the look at all guests, after which they are counted anew */
+    gboolean listed;    /* by the newest list, and not found to be gone since */
+    guint failures;     /* since what may have been a cause: after the second it is given up */
+    guint in_vain;      /* the same since what must have been one: it may be given up by then */
     gboolean tried;     /* the last write was in vain */
     gint64 wrong_since; /* while nothing stands in its way; 0: it is right */
 } Stamping;
@@ -194,9 +193,10 @@ struct Guest {
     Migration *expected;  /* incoming, asked or allowed */
     Migration *leaving;   /* whose end is just being told */
     gboolean other_job;
-    gboolean restoring; /* its QEMU loads a file, and was started as an incoming one */
-    gboolean stranded;  /* libvirtd went away in its migration and does not know where it runs */
-    gboolean changing;  /* its devices changed and the engine was not told yet */
+    gboolean restoring;   /* its QEMU loads a file, and was started as an incoming one */
+    gboolean stranded;    /* libvirtd went away in its migration and does not know where it runs */
+    gboolean changing;    /* its devices changed and the engine was not told yet */
+    guint changes_untold; /* news of that, of its start and its arrival that are under way */
     Device device;
     gboolean from_afar;  /* its QEMU was started to be an incoming one */
     gboolean paused;     /* arrived so, and not yet resumed */

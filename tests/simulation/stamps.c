@@ -7,10 +7,11 @@
 
 #include <string.h>
 
-#define ALL_AFTER (10 * SECOND) /* from a connection: then every guest is looked at */
-#define HOLD_BACK (30 * SECOND) /* while a lock waits */
-#define AGAIN     (10 * SECOND) /* after a failure */
-#define PATIENCE  (2 * SECOND)  /* beyond all of these, for events that come late */
+#define ALL_AFTER    (10 * SECOND) /* from a connection: then every guest is looked at */
+#define HOLD_BACK    (30 * SECOND) /* while a lock waits */
+#define AGAIN        (10 * SECOND) /* after a failure */
+#define FAILURES_MAX 2
+#define PATIENCE     (2 * SECOND) /* beyond all of these, for events that come late */
 
 typedef struct {
     guint64 op;
@@ -178,8 +179,14 @@ stamps_write(Sim *sim, const ApmigAction *action)
 
 /* --- why ----------------------------------------------------------------------------------------- */
 
+/*
+ * What may have been a cause allows a write, and what must have been one demands it. The engine knows less than what it was told:
+ * it forgets what a guest has when that may have come back as another. So each cause here is one or the other.
+ *
+ * @surely: also for the engine
+ */
 static void
-note_cause(Sim *sim, Guest *guest)
+note_cause(Sim *sim, Guest *guest, gboolean surely)
 {
     Stamping *stamping = &guest->stamping;
 
@@ -189,14 +196,22 @@ note_cause(Sim *sim, Guest *guest)
         stamping->again_from = sim->now;
     stamping->wanted = TRUE;
     stamping->failures = 0;
-    stamping->given_up = stamping->stopped = stamping->forgotten = FALSE;
+    if (surely)
+        stamping->in_vain = 0;
+    stamping->stopped = FALSE;
     stamping->wrong_since = 0;
+}
+
+static gboolean
+are_wanted(const Sim *sim)
+{
+    return apmig_engine_policy(sim->engine)->stamp != APMIG_STAMP_OFF;
 }
 
 void
 stamps_may_be_due(Sim *sim, Guest *guest)
 {
-    note_cause(sim, guest);
+    note_cause(sim, guest, FALSE);
 }
 
 static void
@@ -207,17 +222,31 @@ forget_all(Sim *sim, gboolean of_all)
         sim->guests[i].stamping = (Stamping){.of_all = of_all};
 }
 
-/* A guest that is in a list which was asked for after it stopped is there again; and in any, where the stop is forgotten. */
+static gboolean
+is_listed(const ApmigEvent *event, const Guest *guest)
+{
+    for (guint i = 0; i < event->listed.n_guests; i++)
+        if (g_str_equal(event->listed.guests[i].uuid, guest->uuid))
+            return TRUE;
+    return FALSE;
+}
+
+/* A guest that is in a list which was asked for after it stopped is there again; and in any, where the engine had nobody who could
+ * stop. */
 static void
 note_list(Sim *sim, const ApmigEvent *event)
 {
     if (!event->listed.error && !sim->first_listed_at)
         sim->first_listed_at = sim->now;
-    for (guint i = 0; i < event->listed.n_guests; i++) {
-        Guest *guest = guest_by_uuid(sim, event->listed.guests[i].uuid);
+    for (guint i = 0; i < sim->n_guests; i++) {
+        Guest *guest = &sim->guests[i];
+        const gboolean was_listed = guest->stamping.listed;
 
-        if (event->listed.token > guest->told.stop_token || guest->stamping.forgotten)
-            guest->stamping.stopped = guest->stamping.forgotten = FALSE;
+        if (event->listed.error)
+            continue;
+        guest->stamping.listed = is_listed(event, guest);
+        if (guest->stamping.listed && (event->listed.token > guest->told.stop_token || !was_listed))
+            guest->stamping.stopped = FALSE;
     }
 }
 
@@ -233,7 +262,7 @@ static void
 note_job(Guest *guest, const ApmigEvent *event)
 {
     if (event->answered.job == APMIG_JOB_GONE)
-        guest->stamping.forgotten = TRUE;
+        guest->stamping.listed = FALSE;
     else
         note_shown(guest, event->answered.token);
 }
@@ -271,11 +300,12 @@ stamps_told(Sim *sim, const ApmigEvent *event)
     if (event->type == APMIG_EVENT_FACTS_READ)
         note_shown(guest_by_uuid(sim, event->facts_read.uuid), event->facts_read.token);
     if (guest && apmig_news_is_stop(event->news.what))
-        guest->stamping = (Stamping){
-            .of_all = guest->stamping.of_all, .stopped = TRUE, .forgotten = guest->stamping.forgotten};
+        guest->stamping =
+            (Stamping){.of_all = guest->stamping.of_all, .stopped = TRUE, .listed = guest->stamping.listed};
     if (guest && (event->news.what == APMIG_NEWS_CHANGED || event->news.what == APMIG_NEWS_STARTED ||
                   event->news.what == APMIG_NEWS_ARRIVING))
-        note_cause(sim, guest);
+        note_cause(sim, guest,
+                   are_wanted(sim) && !guest_has_record(sim, guest)); /* else when that has come */
 }
 
 static void
@@ -288,18 +318,18 @@ note_answer(Sim *sim, Guest *guest, guint64 op, ApmigStamping result)
     stamping->op = 0;
     stamping->wrong_since = 0;
     stamping->tried = result != APMIG_STAMPING_DONE;
-    if (result == APMIG_STAMPING_DONE)
-        stamping->failures = 0;
-    if (result == APMIG_STAMPING_DONE)
+    if (result == APMIG_STAMPING_DONE) {
+        stamping->failures = stamping->in_vain = 0;
         stamping->wanted_from = stamping->wanted ? stamping->again_from : 0;
-    if (stamping->wanted || result == APMIG_STAMPING_DONE)
-        return;
-    stamping->given_up |= result == APMIG_STAMPING_FAILED && ++stamping->failures > 1;
-    if (stamping->given_up && !stamping->once_more) {
-        stamping->wanted_from = 0;
         return;
     }
-    stamping->wanted = TRUE; /* as long as before */
+    stamping->in_vain += result == APMIG_STAMPING_FAILED;
+    if (stamping->wanted)
+        return;
+    stamping->failures += result == APMIG_STAMPING_FAILED;
+    stamping->wanted = stamping->failures < FAILURES_MAX; /* as long as before */
+    if (!stamping->wanted)
+        stamping->wanted_from = 0;
 }
 
 /* --- one write ----------------------------------------------------------------------------------- */
@@ -415,15 +445,17 @@ check_stamp(Sim *sim, const ApmigAction *action)
         sim_violation(sim, "stamp", "the stamp of %s is written twice at a time", guest->name);
     if (!stamping->wanted && !of_all && !has_just_come(sim, guest))
         sim_violation(sim, "stamp", "the stamp of %s is written, and there is no cause", guest->name);
-    if (of_all)
+    if (of_all) {
         stamping->wanted_from =
             MIN(stamping->wanted_from ? stamping->wanted_from : G_MAXINT64, sim->connected_at + ALL_AFTER);
+        stamping->failures =
+            0; /* that look was a cause like any other, before this write or while it is under way */
+    }
     if (a_lock_waits(sim, TRUE)) {
         if (sim->now < stamping->wanted_from + HOLD_BACK)
             sim_violation(sim, "stamp", "the stamp of %s is written while a lock waits", guest->name);
         sim_cover(sim, COVER_STAMP_HELD_BACK);
     }
-    stamping->once_more = of_all;
     stamping->of_all &= stamping->wanted || sim->now < sim->connected_at + ALL_AFTER;
     stamping->wanted = FALSE;
     stamping->op = action->op;
@@ -432,11 +464,22 @@ check_stamp(Sim *sim, const ApmigAction *action)
 
 /* --- after every event --------------------------------------------------------------------------- */
 
-/* Whether the engine goes by what it was told: not by facts of an earlier life, nor by those of before the last change. */
+/* Whether the engine has surely what it was told last of the guest. */
 static gboolean
-is_known(const Told *told)
+is_known(const Guest *guest)
 {
-    return told->facts && told->current && !told->doubted;
+    return guest->told.facts && guest->told.lasts && guest->stamping.listed;
+}
+
+static void
+note_lock_changed(Sim *sim, Guest *guest, const Lock *lock)
+{
+    if (guest->stamping.stopped)
+        return;
+    if (!is_known(guest))
+        note_cause(sim, guest, FALSE);
+    else if (guest->told.mask & lock->mask)
+        note_cause(sim, guest, are_wanted(sim) && guest->told.affected == APMIG_AFFECTED_YES);
 }
 
 static void
@@ -451,9 +494,7 @@ note_locks(Sim *sim)
             continue;
         lock->stamp_sign = sign;
         for (guint j = 0; j < sim->n_guests; j++)
-            if (!is_known(&sim->guests[j].told) || sim->guests[j].stamping.forgotten ||
-                (sim->guests[j].told.mask & lock->mask))
-                note_cause(sim, &sim->guests[j]);
+            note_lock_changed(sim, &sim->guests[j], lock);
     }
 }
 
@@ -461,10 +502,14 @@ static void
 note_arrivals(Sim *sim)
 {
     for (guint i = 0; i < sim->n_guests; i++) {
-        if (!has_just_come(sim, &sim->guests[i]))
+        Guest *guest = &sim->guests[i];
+        const gboolean is_here = guest->presence == GUEST_ACTIVE && guest->from_afar;
+
+        if (!has_just_come(sim, guest))
             continue;
-        note_cause(sim, &sim->guests[i]);
-        sim->guests[i].stamping.arrived = TRUE;
+        note_cause(sim, guest,
+                   is_here); /* else offline, say: its definition alone has come, and no stamp with it */
+        guest->stamping.arrived = is_here;
     }
 }
 
@@ -474,10 +519,11 @@ is_hindered(Sim *sim, const Guest *guest)
 {
     const Stamping *stamping = &guest->stamping;
 
-    if (!sim->connected || !sim->loaded || !sim->first_listed_at || stamping->op || stamping->given_up)
+    if (!sim->connected || !sim->loaded || !sim->first_listed_at || stamping->op ||
+        stamping->in_vain >= FAILURES_MAX)
         return TRUE;
     return guest->presence != GUEST_ACTIVE || guest_job(guest) != APMIG_JOB_NONE || guest->restoring ||
-           guest->changing || guest->expected || guest->kind != APMIG_AFFECTED_YES ||
+           guest->changing || guest->changes_untold || guest->expected || guest->kind != APMIG_AFFECTED_YES ||
            guest_has_record(sim, guest);
 }
 

@@ -66,6 +66,7 @@ forget(Sim *sim, Guest *guest)
 {
     if (!guest->had.any || has_lock_over(sim, guest->had.mask))
         return;
+    guest->told.lasts = FALSE;
     if (guest->had.lost && guest->told.affected == APMIG_AFFECTED_YES) {
         stamps_may_be_due(sim, guest);
         guest->told.facts = FALSE;
