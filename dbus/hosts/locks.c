@@ -162,6 +162,15 @@ look_again(HostsHost *host, const HostsTask *task)
     return lock;
 }
 
+/* By its state: HeldAt is there before the disk has it. One that was held once, and is breached say, is not waited for. */
+static gboolean
+is_yet_to_be_held(JsonObject *lock)
+{
+    const char *state = ctl_string(lock, "State");
+
+    return g_str_equal(state, "requested") || g_str_equal(state, "draining");
+}
+
 /* What an earlier run of the same change has asked for is waited for as its own request is. */
 static void
 await_held(HostsHost *host, const HostsTask *task)
@@ -172,7 +181,7 @@ await_held(HostsHost *host, const HostsTask *task)
     hosts_subscribe(host);
     lock = look_again(host, task);
     hosts_place(host);
-    while (lock && !task->no_wait && ctl_int(lock, "HeldAt") == 0) {
+    while (lock && !task->no_wait && is_yet_to_be_held(lock)) {
         const char *waiting = ctl_string(lock, "Waiting");
 
         if (g_get_monotonic_time() > deadline) {
