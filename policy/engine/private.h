@@ -273,7 +273,8 @@ struct ApmigEngine {
     const char *published_view;
     char *published_trouble; /* with it: of the view */
 
-    GHashTable *stamps; /* uuid -> Stamp: those that are to be written */
+    GHashTable *stamps;       /* uuid -> Stamp: those that are to be written */
+    GHashTable *stray_stamps; /* op -> Stray: writes under way, of guests that have stopped since */
     GHashTable
         *lock_tellers; /* set of UUIDs: guests whose stamps were last handed a lock, which may cover them */
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
@@ -442,6 +443,9 @@ void engine_stamp_between(ApmigEngine *engine, const char *uuid);
 void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
+void stray_stamp_free(gpointer data);
+/* It has stopped: what is to be written is another guest's, or a later life's. */
+void engine_forget_stamp(ApmigEngine *engine, const char *uuid);
 void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
 void engine_stamps_view_started(ApmigEngine *engine);
 void engine_stamps_view_lost(ApmigEngine *engine);
