@@ -9,9 +9,16 @@
 #include <systemd/sd-bus.h>
 
 #include "ctl/options.h"
+#include "names.h"
 
 /* For what apmigd answers from memory. */
 #define CTL_CALL_USEC (10 * G_USEC_PER_SEC)
+
+/* What apmigd tells of a change, and that it comes to the bus or leaves it. */
+#define CTL_MATCH_SIGNALS "type='signal',sender='" APMIG_BUS_NAME "',path_namespace='" APMIG_BUS_PATH "'"
+#define CTL_MATCH_NAMES                                                                                      \
+    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"                          \
+    "member='NameOwnerChanged',arg0='" APMIG_BUS_NAME "'"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus, sd_bus_close_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)

@@ -6,11 +6,6 @@
 #include "ctl/format.h"
 #include "names.h"
 
-#define MATCH_SIGNALS "type='signal',sender='" APMIG_BUS_NAME "',path_namespace='" APMIG_BUS_PATH "'"
-#define MATCH_NAMES                                                                                          \
-    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"                          \
-    "member='NameOwnerChanged',arg0='" APMIG_BUS_NAME "'"
-
 /* --- signals ------------------------------------------------------------------------------------- */
 
 /* Anybody may send a signal of that name to this connection alone. */
@@ -66,11 +61,11 @@ on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret
 static gboolean
 follow_init(CtlFollow *follow, sd_bus *bus, GError **error)
 {
-    int r = sd_bus_add_match_async(bus, &follow->signals, MATCH_SIGNALS, on_signal, NULL, follow);
+    int r = sd_bus_add_match_async(bus, &follow->signals, CTL_MATCH_SIGNALS, on_signal, NULL, follow);
 
     follow->bus = bus;
     if (r >= 0)
-        r = sd_bus_add_match_async(bus, &follow->names, MATCH_NAMES, on_name_owner_changed, NULL, follow);
+        r = sd_bus_add_match_async(bus, &follow->names, CTL_MATCH_NAMES, on_name_owner_changed, NULL, follow);
     return ctl_bus_check(r, error);
 }
 

@@ -116,6 +116,7 @@ append_options(sd_bus_message *call, const LockOptions *options)
 typedef struct {
     sd_bus *bus;
     const char *reason;
+    const char *change_id; /* (nullable) */
     gint64 begun;          /* monotonic */
     gint64 begun_realtime; /* to tell our lock from older ones */
     gboolean terminal;
@@ -166,7 +167,7 @@ describe_wait(JsonObject *lock, GPtrArray *migrations)
     return g_string_free(text, FALSE);
 }
 
-/* The lock that our pending request made: ours, with our reason, asked for since we began, and not held. */
+/* The lock that our pending request waits for: ours, with our reason, not held, and asked for since we began or for our change. */
 static JsonObject *
 find_own_request(GPtrArray *locks, const Progress *progress)
 {
@@ -174,7 +175,8 @@ find_own_request(GPtrArray *locks, const Progress *progress)
         JsonObject *lock = g_ptr_array_index(locks, i - 1);
 
         if (ctl_int(lock, "OwnerUid") == (gint64)getuid() && ctl_int(lock, "HeldAt") == 0 &&
-            ctl_int(lock, "RequestedAt") >= progress->begun_realtime &&
+            (ctl_int(lock, "RequestedAt") >= progress->begun_realtime ||
+             g_strcmp0(ctl_string(lock, "ChangeId"), progress->change_id) == 0) &&
             g_str_equal(ctl_string(lock, "Reason"), progress->reason))
             return lock;
     }
@@ -216,7 +218,8 @@ take(sd_bus *bus, const char *scope, const char *reason, const LockOptions *opti
     g_autoptr(sd_bus_message) call =
         ctl_bus_new_call(bus, APMIG_BUS_PATH, APMIG_BUS_MANAGER, "TakeLock", error);
     gint64 limit = options->timeout ? options->timeout_usec + MARGIN_USEC : CTL_STUCK_USEC;
-    Progress progress = {bus, reason, g_get_monotonic_time(), g_get_real_time(), isatty(STDERR_FILENO)};
+    Progress progress = {
+        bus, reason, options->change_id, g_get_monotonic_time(), g_get_real_time(), isatty(STDERR_FILENO)};
     const char *path;
 
     if (!call || !ctl_bus_check(sd_bus_message_append(call, "ss", scope, reason), error) ||

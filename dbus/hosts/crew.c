@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +16,10 @@
 
 struct HostsCrew {
     GMutex mutex;
-    GCond changed; /* of anything that the mutex guards */
+    int bell; /* an eventfd, rung after a change of what the mutex guards */
     GPtrArray *hosts;
+    GArray *
+        ended_ssh; /* (element-type GPid): of hosts that were renewed: told to end, and perhaps not gone yet */
     gint64 silence_usec;
     gboolean quiet;
 };
@@ -28,6 +31,32 @@ typedef struct {
     GDestroyNotify clear;
 } Job;
 
+/* --- the bell ------------------------------------------------------------------------------------- */
+
+static void
+ring(const HostsCrew *crew)
+{
+    (void)eventfd_write(crew->bell, 1);
+}
+
+/* Under the mutex, which is let go meanwhile. @fds: (nullable): of which one may be ready before. @until: monotonic */
+static void
+wait_for_bell(HostsCrew *crew, GArray *fds, gint64 until)
+{
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(GPollFD));
+    const GPollFD bell = {.fd = crew->bell, .events = G_IO_IN};
+    gint64 wait = MAX(until - g_get_monotonic_time(), 0);
+    eventfd_t count;
+
+    g_array_append_val(all, bell);
+    if (fds)
+        g_array_append_vals(all, fds->data, fds->len);
+    g_mutex_unlock(&crew->mutex);
+    (void)g_poll((GPollFD *)(gpointer)all->data, all->len, (int)MIN(wait / 1000 + 1, G_MAXINT));
+    g_mutex_lock(&crew->mutex);
+    (void)eventfd_read(crew->bell, &count);
+}
+
 /* --- one host ------------------------------------------------------------------------------------- */
 
 static void
@@ -36,8 +65,10 @@ crew_clear(gpointer data)
     HostsCrew *crew = data;
 
     g_mutex_clear(&crew->mutex);
-    g_cond_clear(&crew->changed);
+    if (crew->bell >= 0)
+        close(crew->bell);
     g_clear_pointer(&crew->hosts, g_ptr_array_unref);
+    g_clear_pointer(&crew->ended_ssh, g_array_unref);
 }
 
 static void
@@ -111,7 +142,7 @@ hosts_say(HostsHost *host, char *what)
     g_mutex_lock(&host->crew->mutex);
     g_free(host->doing);
     host->doing = what;
-    g_cond_signal(&host->crew->changed);
+    ring(host->crew);
     g_mutex_unlock(&host->crew->mutex);
 }
 
@@ -128,7 +159,7 @@ hosts_place(HostsHost *host)
 {
     g_mutex_lock(&host->crew->mutex);
     host->placed = TRUE;
-    g_cond_signal(&host->crew->changed);
+    ring(host->crew);
     g_mutex_unlock(&host->crew->mutex);
 }
 
@@ -199,7 +230,7 @@ run(gpointer data)
     g_atomic_rc_box_release_full(job->task, job->clear);
     g_mutex_lock(&host->crew->mutex);
     host->working = FALSE;
-    g_cond_signal(&host->crew->changed);
+    ring(host->crew);
     g_mutex_unlock(&host->crew->mutex);
     host_unref(host);
     return NULL;
@@ -225,13 +256,16 @@ hosts_crew_new(const GPtrArray *names, gint64 silence_usec, gboolean quiet)
     HostsCrew *crew = g_atomic_rc_box_new0(HostsCrew);
 
     g_mutex_init(&crew->mutex);
-    g_cond_init(&crew->changed);
     crew->silence_usec = silence_usec;
     crew->quiet = quiet;
     crew->hosts = g_ptr_array_new_with_free_func(host_unref);
+    crew->ended_ssh = g_array_new(FALSE, FALSE, sizeof(GPid));
     for (guint i = 0; i < names->len; i++)
         g_ptr_array_add(crew->hosts, host_new(crew, g_ptr_array_index(names, i)));
     raise_limit(names->len);
+    crew->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (crew->bell < 0)
+        g_error("no file descriptor is left for the first event: %s", g_strerror(errno));
     return crew;
 }
 
@@ -264,20 +298,29 @@ hosts_crew_hosts(HostsCrew *crew)
     return crew->hosts;
 }
 
-void
-hosts_crew_renew(HostsCrew *crew)
+/* Under the mutex. Its end is waited for at a later renewal: a wait of days leaves no dead processes behind. */
+static void
+take_ssh(HostsCrew *crew, HostsHost *host)
 {
-    for (guint i = 0; i < crew->hosts->len; i++) {
-        HostsHost *host = g_ptr_array_index(crew->hosts, i);
+    for (guint i = crew->ended_ssh->len; i > 0; i--)
+        if (waitpid(g_array_index(crew->ended_ssh, GPid, i - 1), NULL, WNOHANG) != 0)
+            g_array_remove_index_fast(crew->ended_ssh, i - 1);
+    kill_ssh(host);
+    if (host->ssh > 0)
+        g_array_append_val(crew->ended_ssh, host->ssh);
+    host->ssh = 0;
+}
 
-        if (!hosts_failure(host))
-            continue;
-        g_mutex_lock(&crew->mutex);
-        kill_ssh(host);
-        g_mutex_unlock(&crew->mutex);
-        crew->hosts->pdata[i] = host_new(crew, host->name);
-        host_unref(host);
-    }
+void
+hosts_crew_renew(HostsCrew *crew, guint i)
+{
+    HostsHost *host = g_ptr_array_index(crew->hosts, i);
+
+    g_mutex_lock(&crew->mutex);
+    take_ssh(crew, host);
+    g_mutex_unlock(&crew->mutex);
+    crew->hosts->pdata[i] = host_new(crew, host->name);
+    host_unref(host);
 }
 
 /* Under the mutex. */
@@ -288,6 +331,7 @@ lose(HostsHost *host, const char *why)
     host->lost_error = g_error_new_literal(CTL_ERROR, CTL_EXIT_UNREACHABLE, why);
     g_clear_pointer(&host->doing, g_free);
     kill_ssh(host);
+    ring(host->crew);
 }
 
 /* Under the mutex. */
@@ -310,7 +354,7 @@ start(HostsHost *host, HostsWork work, gpointer task, GDestroyNotify clear)
         return;
     }
     host->working = FALSE;
-    lose(host, "this machine has no thread left for it");
+    lose(host, "this machine has no thread left for it: name fewer hosts at once, or see ulimit -u");
     g_atomic_rc_box_release_full(job->task, clear);
     host_unref(host);
     g_free(job);
@@ -373,7 +417,7 @@ wait_for_all(HostsCrew *crew, const HostsHost *until_placed)
 
     while (is_working(crew, &next) && !(until_placed && until_placed->placed)) {
         tell(crew);
-        g_cond_wait_until(&crew->changed, &crew->mutex, next);
+        wait_for_bell(crew, NULL, next);
     }
     tell(crew);
 }
@@ -398,4 +442,73 @@ hosts_crew_run(HostsCrew *crew, HostsWork work, gpointer task, GDestroyNotify cl
     }
     wait_for_all(crew, NULL);
     g_mutex_unlock(&crew->mutex);
+}
+
+/* --- one by one ----------------------------------------------------------------------------------- */
+
+void
+hosts_crew_begin(HostsCrew *crew, guint i, HostsWork work, gpointer task, GDestroyNotify clear)
+{
+    g_mutex_lock(&crew->mutex);
+    start(g_ptr_array_index(crew->hosts, i), work, task, clear);
+    g_mutex_unlock(&crew->mutex);
+}
+
+gboolean
+hosts_is_at_rest(HostsHost *host)
+{
+    gboolean is_at_rest;
+
+    g_mutex_lock(&host->crew->mutex);
+    is_at_rest = !host->working || host->lost;
+    g_mutex_unlock(&host->crew->mutex);
+    return is_at_rest;
+}
+
+void
+hosts_crew_wait(HostsCrew *crew, GArray *fds, gint64 until)
+{
+    gint64 next;
+
+    g_mutex_lock(&crew->mutex);
+    (void)is_working(crew, &next);
+    wait_for_bell(crew, fds, MIN(next, until));
+    (void)is_working(crew, &next);
+    tell(crew);
+    g_mutex_unlock(&crew->mutex);
+}
+
+GPtrArray *
+hosts_crew_new_answers(HostsCrew *crew)
+{
+    GPtrArray *answers = g_ptr_array_new_with_free_func(host_unref);
+
+    for (guint i = 0; i < crew->hosts->len; i++) {
+        const HostsHost *host = g_ptr_array_index(crew->hosts, i);
+
+        g_ptr_array_add(answers, host_new(crew, host->name));
+    }
+    return answers;
+}
+
+void
+hosts_crew_take_answer(HostsCrew *crew, guint i, GPtrArray *answers)
+{
+    HostsHost *host = g_ptr_array_index(crew->hosts, i), *answer = host_new(crew, host->name);
+    const GError *failure = hosts_failure(host);
+
+    host_unref(answers->pdata[i]);
+    answers->pdata[i] = answer;
+    if (failure) {
+        answer->error = g_error_copy(failure);
+        return;
+    }
+    answer->uid = host->uid;
+    answer->bus_id = g_strdup(host->bus_id);
+    answer->locks = g_steal_pointer(&host->locks);
+    answer->migrations = g_steal_pointer(&host->migrations);
+    answer->manager = g_steal_pointer(&host->manager);
+    answer->lock = g_steal_pointer(&host->lock);
+    answer->verdict = g_steal_pointer(&host->verdict);
+    answer->received_at = host->received_at;
 }

@@ -18,14 +18,12 @@ typedef struct HostsCrew HostsCrew;
 typedef struct {
     char *name;      /* [USER@]HOST[:PORT]; any thread */
     HostsCrew *crew; /* any thread */
-    GError *
-        error; /* (nullable): the first that went wrong; its code is an exit status. The host is asked no more */
+    GError *error;   /* (nullable): the first, with an exit status as its code; the host is asked no more */
 
-    sd_bus *bus;  /* (nullable) */
-    gint64 uid;   /* by which that host knows us; -1: not known */
-    char *bus_id; /* (nullable): no two machines have the same */
-    GPtrArray
-        *locks; /* (nullable) (element-type JsonObject): all that are there, as of ctl_bus_get_objects() */
+    sd_bus *bus;           /* (nullable) */
+    gint64 uid;            /* by which that host knows us; -1: not known */
+    char *bus_id;          /* (nullable): no two machines have the same */
+    GPtrArray *locks;      /* (nullable) (element-type JsonObject): see ctl_bus_get_objects() */
     GPtrArray *migrations; /* (nullable) */
     JsonObject *manager;   /* (nullable): its properties */
     JsonObject *lock;      /* (nullable): the one that is asked about */
@@ -37,6 +35,11 @@ typedef struct {
     GError *release_error; /* (nullable): why it could not be released */
     char *text;            /* (nullable): what a program on that host has printed */
     int status;            /* with which it has ended */
+
+    /* --- see hosts_subscribe() */
+    gboolean is_subscribed; /* @bus brings what its apmigd tells */
+    gboolean has_changed;   /* it has told of a change since this was cleared */
+    gboolean has_left;      /* it has left its bus, and may be there again */
 
     /* --- crew.c's own, under its mutex */
     GPid ssh;           /* 0: there is none */
@@ -50,7 +53,8 @@ typedef struct {
     GError *lost_error; /* (nullable): the same as an error. Main thread */
 } HostsHost;
 
-/* @task: of g_atomic_rc_box_alloc(): kept while the thread lives */
+/* What is done for a host, in its thread; what went wrong is left by hosts_fail(). @task: of g_atomic_rc_box_alloc(): kept while
+ * the thread lives, and not changed */
 typedef void (*HostsWork)(HostsHost *host, gconstpointer task);
 
 /**
@@ -67,8 +71,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostsCrew, hosts_crew_end)
 /* Returns: (transfer none) (element-type HostsHost): in the order of their names. */
 GPtrArray *hosts_crew_hosts(HostsCrew *crew);
 
-/* In place of each host that failed or was lost there is a fresh one of the same name, to be asked again. */
-void hosts_crew_renew(HostsCrew *crew);
+/* In place of host @i, which failed or was lost, there is a fresh one of the same name, to be asked again. Main thread. */
+void hosts_crew_renew(HostsCrew *crew, guint i);
 
 /**
  * hosts_crew_run: has @work done by all hosts that have not failed and are not lost, and returns when all have done it, have
@@ -80,7 +84,30 @@ void hosts_crew_renew(HostsCrew *crew);
 void hosts_crew_run(HostsCrew *crew, HostsWork work, gpointer task, GDestroyNotify clear,
                     gboolean first_alone);
 
+/* --- one by one: main thread ------------------------------------------------------------------------ */
+
+/* Has @work done by host @i alone, which is at rest and has not failed, and does not wait for it. Else as hosts_crew_run(). */
+void hosts_crew_begin(HostsCrew *crew, guint i, HostsWork work, gpointer task, GDestroyNotify clear);
+
+/**
+ * hosts_crew_wait: until the work of a host has ended, one has said something or is lost, or one of @fds is ready
+ * @fds: (element-type GPollFD)
+ * @until: and no longer than this: monotonic
+ */
+void hosts_crew_wait(HostsCrew *crew, GArray *fds, gint64 until);
+
+/* Returns: (transfer full) (element-type HostsHost): one for each host, with its name alone: to be filled with what it answers,
+ * which can be looked at while the host itself works on. */
+GPtrArray *hosts_crew_new_answers(HostsCrew *crew);
+
+/* What host @i has answered or why it has failed takes the place of what is in @answers; the host is at rest, and has no answer
+ * then. */
+void hosts_crew_take_answer(HostsCrew *crew, guint i, GPtrArray *answers);
+
 /* --- of a host: main thread ------------------------------------------------------------------------- */
+
+/* Returns: whether its thread has nothing to do, or is waited for no more. */
+gboolean hosts_is_at_rest(HostsHost *host);
 
 /* Returns: (transfer none) (nullable): why it is asked no more. */
 const GError *hosts_failure(const HostsHost *host);

@@ -18,14 +18,15 @@ static const char *const check_titles[] = {"HOST", "GUEST", "WHY", NULL};
 typedef char **(*RowFunc)(const HostsHost *host);
 typedef JsonObject *(*ObjectFunc)(const HostsHost *host);
 
-static gboolean
-parse(int *argc, char ***argv, const char *arguments, const char *summary, int n, HostsOptions *options,
-      GError **error)
-{
-    const CtlUsage usage = {arguments, summary, NULL, NULL, n, n};
-
-    return hosts_parse_options(argc, argv, &usage, options, error);
-}
+/* A verb that has something done by each host, and shows what has come of it. */
+typedef struct {
+    const char *argument; /* (nullable): what its only one is called: a guest; NULL: it has none */
+    const char *summary;
+    HostsWork work;
+    ObjectFunc to_json;
+    void (*print)(const GPtrArray *hosts, gboolean quiet);
+    int (*get_status)(const GPtrArray *hosts); /* with which it exits */
+} Verb;
 
 /* Those that could not be asked, one a line. */
 static void
@@ -63,6 +64,39 @@ print_json(const GPtrArray *hosts, ObjectFunc make, CtlJson json)
         json_array_add_object_element(array, make(g_ptr_array_index(hosts, i)));
     json_object_set_array_member(object, "Hosts", array);
     ctl_print_json(json_node_init_object(json_node_alloc(), object), json);
+}
+
+static void
+print_rows(const GPtrArray *hosts, const char *const *row_titles, RowFunc make)
+{
+    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
+
+    for (guint i = 0; i < hosts->len; i++)
+        g_ptr_array_add(rows, make(g_ptr_array_index(hosts, i)));
+    ctl_print_table(row_titles, rows, "");
+}
+
+static int
+run(const Verb *verb, int argc, char **argv, GError **error)
+{
+    g_auto(HostsOptions) options = {0};
+    const int n_arguments = verb->argument ? 1 : 0;
+    const CtlUsage usage = {
+        verb->argument ? verb->argument : "", verb->summary, NULL, NULL, n_arguments, n_arguments};
+
+    if (!hosts_parse_options(&argc, &argv, &usage, &options, error))
+        return CTL_EXIT_FAILURE;
+
+    g_autoptr(HostsTask) task = hosts_task_new(options.silence_usec);
+    g_autoptr(HostsCrew) crew = hosts_crew_of(&options);
+
+    task->guest = g_strdup(verb->argument ? argv[1] : NULL);
+    hosts_task_run(crew, verb->work, task);
+    if (options.common.json != CTL_JSON_OFF)
+        print_json(hosts_crew_hosts(crew), verb->to_json, options.common.json);
+    else
+        verb->print(hosts_crew_hosts(crew), options.common.quiet);
+    return verb->get_status(hosts_crew_hosts(crew));
 }
 
 /* --- list ----------------------------------------------------------------------------------------- */
@@ -116,20 +150,15 @@ print_locks(const GPtrArray *hosts, gboolean quiet)
 int
 hosts_verb_list(int argc, char **argv, GError **error)
 {
-    g_auto(HostsOptions) options = {0};
+    static const Verb verb = {
+        .summary = "Lists the locks of all hosts.",
+        .work = hosts_look,
+        .to_json = locks_to_json,
+        .print = print_locks,
+        .get_status = hosts_failure_status,
+    };
 
-    if (!parse(&argc, &argv, "", "Lists the locks of all hosts.", 0, &options, error))
-        return CTL_EXIT_FAILURE;
-
-    g_autoptr(HostsTask) task = hosts_task_new(options.silence_usec);
-    g_autoptr(HostsCrew) crew = hosts_crew_of(&options);
-
-    hosts_task_run(crew, hosts_look, task);
-    if (options.common.json != CTL_JSON_OFF)
-        print_json(hosts_crew_hosts(crew), locks_to_json, options.common.json);
-    else
-        print_locks(hosts_crew_hosts(crew), options.common.quiet);
-    return hosts_failure_status(hosts_crew_hosts(crew));
+    return run(&verb, argc, argv, error);
 }
 
 /* --- status --------------------------------------------------------------------------------------- */
@@ -178,33 +207,23 @@ status_to_json(const HostsHost *host)
 }
 
 static void
-print_rows(const GPtrArray *hosts, const char *const *row_titles, RowFunc make)
+print_status(const GPtrArray *hosts, gboolean quiet)
 {
-    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)g_strfreev);
-
-    for (guint i = 0; i < hosts->len; i++)
-        g_ptr_array_add(rows, make(g_ptr_array_index(hosts, i)));
-    ctl_print_table(row_titles, rows, "");
+    print_rows(hosts, status_titles, status_row);
 }
 
 int
 hosts_verb_status(int argc, char **argv, GError **error)
 {
-    g_auto(HostsOptions) options = {0};
+    static const Verb verb = {
+        .summary = "Shows apmigd, its locks and migrations, one host a line.",
+        .work = hosts_look,
+        .to_json = status_to_json,
+        .print = print_status,
+        .get_status = hosts_failure_status,
+    };
 
-    if (!parse(&argc, &argv, "", "Shows apmigd, its locks and migrations, one host a line.", 0, &options,
-               error))
-        return CTL_EXIT_FAILURE;
-
-    g_autoptr(HostsTask) task = hosts_task_new(options.silence_usec);
-    g_autoptr(HostsCrew) crew = hosts_crew_of(&options);
-
-    hosts_task_run(crew, hosts_look, task);
-    if (options.common.json != CTL_JSON_OFF)
-        print_json(hosts_crew_hosts(crew), status_to_json, options.common.json);
-    else
-        print_rows(hosts_crew_hosts(crew), status_titles, status_row);
-    return hosts_failure_status(hosts_crew_hosts(crew));
+    return run(&verb, argc, argv, error);
 }
 
 /* --- check ---------------------------------------------------------------------------------------- */
@@ -293,27 +312,26 @@ check_status(const GPtrArray *hosts)
     return status || is_somewhere ? status : APMIG_EXIT_NOT_FOUND;
 }
 
+static void
+print_check(const GPtrArray *hosts, gboolean quiet)
+{
+    print_rows(hosts, check_titles, check_row);
+}
+
 int
 hosts_verb_check(int argc, char **argv, GError **error)
 {
-    g_auto(HostsOptions) options = {0};
-
-    if (!parse(
-            &argc, &argv, "GUEST",
+    static const Verb verb = {
+        .argument = "GUEST",
+        .summary =
             "Tells on which of the hosts GUEST is, and whether a lock there keeps it from moving: exits with 20 then.",
-            1, &options, error))
-        return CTL_EXIT_FAILURE;
+        .work = ask_for_guest,
+        .to_json = check_to_json,
+        .print = print_check,
+        .get_status = check_status,
+    };
 
-    g_autoptr(HostsTask) task = hosts_task_new(options.silence_usec);
-    g_autoptr(HostsCrew) crew = hosts_crew_of(&options);
-
-    task->guest = g_strdup(argv[1]);
-    hosts_task_run(crew, ask_for_guest, task);
-    if (options.common.json != CTL_JSON_OFF)
-        print_json(hosts_crew_hosts(crew), check_to_json, options.common.json);
-    else
-        print_rows(hosts_crew_hosts(crew), check_titles, check_row);
-    return check_status(hosts_crew_hosts(crew));
+    return run(&verb, argc, argv, error);
 }
 
 /* --- doctor --------------------------------------------------------------------------------------- */
@@ -376,21 +394,14 @@ doctor_status(const GPtrArray *hosts)
 int
 hosts_verb_doctor(int argc, char **argv, GError **error)
 {
-    g_auto(HostsOptions) options = {0};
-
-    if (!parse(
-            &argc, &argv, "",
+    static const Verb verb = {
+        .summary =
             "Runs 'apmigctl doctor' on all hosts, and shows what it says where not all is well: exits with 1 then.",
-            0, &options, error))
-        return CTL_EXIT_FAILURE;
+        .work = run_doctor,
+        .to_json = doctor_to_json,
+        .print = print_doctors,
+        .get_status = doctor_status,
+    };
 
-    g_autoptr(HostsTask) task = hosts_task_new(options.silence_usec);
-    g_autoptr(HostsCrew) crew = hosts_crew_of(&options);
-
-    hosts_task_run(crew, run_doctor, task);
-    if (options.common.json != CTL_JSON_OFF)
-        print_json(hosts_crew_hosts(crew), doctor_to_json, options.common.json);
-    else
-        print_doctors(hosts_crew_hosts(crew), options.common.quiet);
-    return doctor_status(hosts_crew_hosts(crew));
+    return run(&verb, argc, argv, error);
 }

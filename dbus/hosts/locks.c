@@ -9,8 +9,9 @@
 
 /* What a call may take beyond the lock's own deadline. */
 #define MARGIN_USEC (15 * G_USEC_PER_SEC)
-#define LOOK_USEC   (G_USEC_PER_SEC / 2) /* how often an earlier run's lock is looked at until it is held */
 #define TICK_USEC   (2 * G_USEC_PER_SEC)
+/* No signal tells what a lock waits for: it is looked at so often. */
+#define LOOK_USEC G_USEC_PER_SEC
 
 /* --- is it free? ---------------------------------------------------------------------------------- */
 
@@ -97,6 +98,9 @@ append_options(sd_bus_message *call, const HostsTask *task)
 
     if (r >= 0)
         r = sd_bus_message_append(call, "{sv}", "change-id", "s", task->change_id);
+    /* What this run is given it has made, and may release again. */
+    if (r >= 0)
+        r = sd_bus_message_append(call, "{sv}", "only-new", "b", TRUE);
     if (r >= 0 && task->on_busy)
         r = sd_bus_message_append(call, "{sv}", "on-busy", "s", task->on_busy);
     if (r >= 0 && !task->no_wait)
@@ -158,15 +162,26 @@ look_again(HostsHost *host, const HostsTask *task)
     return lock;
 }
 
+/* By its state: HeldAt is there before the disk has it. One that was held once, and is breached say, is not waited for. */
+static gboolean
+is_yet_to_be_held(JsonObject *lock)
+{
+    const char *state = ctl_string(lock, "State");
+
+    return g_str_equal(state, "requested") || g_str_equal(state, "draining");
+}
+
 /* What an earlier run of the same change has asked for is waited for as its own request is. */
 static void
 await_held(HostsHost *host, const HostsTask *task)
 {
     gint64 deadline = g_get_monotonic_time() + task->timeout_usec;
-    JsonObject *lock = look_again(host, task);
+    JsonObject *lock;
 
+    hosts_subscribe(host);
+    lock = look_again(host, task);
     hosts_place(host);
-    while (lock && !task->no_wait && ctl_int(lock, "HeldAt") == 0) {
+    while (lock && !task->no_wait && is_yet_to_be_held(lock)) {
         const char *waiting = ctl_string(lock, "Waiting");
 
         if (g_get_monotonic_time() > deadline) {
@@ -176,13 +191,13 @@ await_held(HostsHost *host, const HostsTask *task)
             return;
         }
         hosts_say(host, g_strdup_printf("%s, by an earlier run: %s", ctl_string(lock, "State"), waiting));
-        g_usleep(LOOK_USEC);
+        hosts_await_change(host, MIN(deadline, g_get_monotonic_time() + LOOK_USEC));
         lock = look_again(host, task);
     }
     if (!lock && !host->error)
-        hosts_fail(host,
-                   g_error_new_literal(CTL_ERROR, APMIG_EXIT_NOT_FOUND,
-                                       "the lock of an earlier run was there, and has ended meanwhile"));
+        hosts_fail(host, g_error_new_literal(CTL_ERROR, APMIG_EXIT_NOT_FOUND,
+                                             "the lock of an earlier run was there, and has ended meanwhile: "
+                                             "run this once more"));
 }
 
 void

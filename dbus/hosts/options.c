@@ -47,7 +47,8 @@ split_names(HostsOptions *options, GError **error)
             g_ptr_array_add(options->asked, g_ptr_array_index(options->names, i));
     if (options->asked->len > 0)
         return TRUE;
-    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE, "--except: all hosts are left out");
+    g_set_error_literal(error, CTL_ERROR, CTL_EXIT_USAGE,
+                        "--except: all hosts are left out: name fewer, so that one is asked");
     return FALSE;
 }
 

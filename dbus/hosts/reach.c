@@ -53,7 +53,9 @@ start_ssh(HostsHost *host, gint64 silence_usec, const char *const *command, GErr
     GPid ssh;
 
     if (!ok)
-        g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE, "ssh cannot be started: %s", g_strerror(errno));
+        g_set_error(error, CTL_ERROR, CTL_EXIT_FAILURE,
+                    "ssh cannot be started: %s: name fewer hosts at once, or see ulimit -n",
+                    g_strerror(errno));
     ok = ok && g_spawn_async_with_fds(NULL, words, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
                                       NULL, NULL, &ssh, ends[1], ends[1], errors, error);
     if (ends[1] >= 0)
@@ -220,6 +222,65 @@ hosts_fail_call(HostsHost *host, GError *error)
         error->code = CTL_EXIT_UNREACHABLE;
     }
     hosts_fail(host, error);
+}
+
+/* --- signals -------------------------------------------------------------------------------------- */
+
+/* Anybody may send a signal to this connection alone; it costs a question. */
+static int
+on_signal(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
+{
+    HostsHost *host = user_data;
+
+    host->has_changed = TRUE;
+    return 0;
+}
+
+static int
+on_name_owner_changed(sd_bus_message *signal, void *user_data, sd_bus_error *ret_error)
+{
+    HostsHost *host = user_data;
+    const char *old_owner;
+
+    if (sd_bus_message_read(signal, "sss", NULL, &old_owner, NULL) > 0 && *old_owner != '\0')
+        host->has_left = TRUE;
+    host->has_changed = TRUE;
+    return 0;
+}
+
+/* Without it a refusal would close the connection, and who subscribes asks now and then in any case. */
+static int
+on_match(sd_bus_message *message, void *user_data, sd_bus_error *ret_error)
+{
+    return 0;
+}
+
+/* Asynchronously, since the calls that follow on the same connection come after it: no change is missed. */
+void
+hosts_subscribe(HostsHost *host)
+{
+    if (host->is_subscribed)
+        return;
+    (void)sd_bus_add_match_async(host->bus, NULL, CTL_MATCH_SIGNALS, on_signal, on_match, host);
+    (void)sd_bus_add_match_async(host->bus, NULL, CTL_MATCH_NAMES, on_name_owner_changed, on_match, host);
+    host->is_subscribed = TRUE;
+}
+
+static gboolean
+has_changed(gpointer data)
+{
+    const HostsHost *host = data;
+
+    return host->has_changed;
+}
+
+void
+hosts_await_change(HostsHost *host, gint64 until)
+{
+    int r = ctl_bus_wait(host->bus, has_changed, host, until, NULL, NULL);
+
+    (void)r; /* a connection that has ended shows at the next call */
+    host->has_changed = FALSE;
 }
 
 /* --- programs ------------------------------------------------------------------------------------- */

@@ -27,6 +27,13 @@ gboolean hosts_connect(HostsHost *host, gint64 silence_usec);
 sd_bus_message *hosts_call(HostsHost *host, sd_bus_message *call, gint64 timeout_usec, CtlTickFunc tick,
                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Has host->has_changed and host->has_left set by what apmigd tells from now on, whenever the bus is processed; does nothing
+ * where that is so. The host is connected. */
+void hosts_subscribe(HostsHost *host);
+
+/* Until apmigd has told of a change, by host->has_changed, which is cleared then; and no longer than @until: monotonic. */
+void hosts_await_change(HostsHost *host, gint64 until);
+
 /* Has a program run on the host. Its output and status are in @host then, or the host has failed. @command: ended by NULL; words
  * that no shell changes */
 void hosts_run_program(HostsHost *host, gint64 silence_usec, const char *const *command);

@@ -2,12 +2,9 @@
 /* May keys be changed now? Asked once, until it is so, or as long as it is. */
 #include <stdio.h>
 
+#include "hosts/follow.h"
 #include "hosts/report.h"
 #include "hosts/verbs.h"
-
-/* Between two questions to all hosts: GO is said of hypervisors that were read anew, which no signal stands for. */
-#define WAIT_USEC  G_USEC_PER_SEC
-#define WATCH_USEC (3 * G_USEC_PER_SEC)
 
 typedef struct {
     HostsOptions hosts;
@@ -80,16 +77,14 @@ hosts_verb_ready(int argc, char **argv, GError **error)
     return hosts_report_verdict(&ready.hosts, ready.question, hosts_crew_hosts(ready.crew), verdict);
 }
 
-/* --- again and again ------------------------------------------------------------------------------ */
+/* --- as hosts change ------------------------------------------------------------------------------ */
 
 /* Whether all hosts have answered, and none has such a lock. */
 static gboolean
-has_ended(const Ready *ready)
+has_ended(const Ready *ready, const GPtrArray *answers)
 {
-    const GPtrArray *hosts = hosts_crew_hosts(ready->crew);
-
-    for (guint i = 0; i < hosts->len; i++) {
-        const HostsHost *host = g_ptr_array_index(hosts, i);
+    for (guint i = 0; i < answers->len; i++) {
+        const HostsHost *host = g_ptr_array_index(answers, i);
 
         if (hosts_failure(host) || hosts_find_lock(host, ready->task, -1))
             return FALSE;
@@ -97,19 +92,49 @@ has_ended(const Ready *ready)
     return TRUE;
 }
 
-/* Tells a sentence that is another than the last one. */
+/* Whether it is GO by hosts that were not asked at once: a hypervisor may have to be read anew though no signal says so. */
+static gboolean
+is_go_by_parts(const ApmigFleetVerdict *verdict, HostsAnswers are)
+{
+    return verdict->go != APMIG_FLEET_NO_GO && are != HOSTS_ANSWERS_TOGETHER;
+}
+
+/* Tells a sentence that is another than the last one. @stream: (nullable) */
 static void
 tell(Ready *ready, FILE *stream, const char *sentence)
 {
     g_autofree char *time = ctl_format_time(g_get_real_time());
     g_autofree char *safe = ctl_escape(sentence);
 
-    if (g_strcmp0(ready->said, safe) == 0)
+    if (g_strcmp0(ready->said, sentence) == 0)
+        return;
+    g_free(ready->said);
+    ready->said = g_strdup(sentence);
+    if (!stream)
         return;
     fprintf(stream, "%s  %s\n", time, safe);
     fflush(stream); /* somebody may be reading from a pipe */
-    g_free(ready->said);
-    ready->said = g_steal_pointer(&safe);
+}
+
+/* --- until it is so ------------------------------------------------------------------------------- */
+
+static int
+look_and_wait(const GPtrArray *answers, HostsAnswers are, gpointer data)
+{
+    Ready *wait = data;
+    g_autoptr(ApmigFleetVerdict) verdict = hosts_question_judge(wait->question, answers);
+    gboolean is_go = verdict->go != APMIG_FLEET_NO_GO, ended = has_ended(wait, answers);
+    gboolean over = are != HOSTS_ANSWERS_COMING && g_get_monotonic_time() >= wait->deadline;
+    int status;
+
+    if (is_go_by_parts(verdict, are))
+        return HOSTS_ASK_ALL;
+    if (!is_go && !ended && !over) {
+        tell(wait, wait->hosts.common.quiet ? NULL : stderr, verdict->sentence);
+        return HOSTS_GO_ON;
+    }
+    status = hosts_report_verdict(&wait->hosts, wait->question, answers, verdict);
+    return is_go ? status : ended ? CTL_EXIT_LOCK_ENDED : APMIG_EXIT_TIMEOUT;
 }
 
 static const char wait_summary[] =
@@ -123,23 +148,8 @@ hosts_verb_wait(int argc, char **argv, GError **error)
 
     if (!prepare(&argc, &argv, wait_summary, TRUE, &wait, error))
         return CTL_EXIT_FAILURE;
-    for (;;) {
-        g_autoptr(ApmigFleetVerdict) verdict = hosts_ask_all(wait.crew, wait.question, wait.task);
-        gboolean over = g_get_monotonic_time() + WAIT_USEC > wait.deadline, ended = has_ended(&wait);
-
-        if (verdict->go != APMIG_FLEET_NO_GO || over || ended) {
-            int status =
-                hosts_report_verdict(&wait.hosts, wait.question, hosts_crew_hosts(wait.crew), verdict);
-
-            return verdict->go != APMIG_FLEET_NO_GO ? status
-                   : ended                          ? CTL_EXIT_LOCK_ENDED
-                                                    : APMIG_EXIT_TIMEOUT;
-        }
-        if (!wait.hosts.common.quiet)
-            tell(&wait, stderr, verdict->sentence);
-        hosts_crew_renew(wait.crew);
-        g_usleep(WAIT_USEC);
-    }
+    hosts_question_put(wait.question, APMIG_FLEET_LOCKED);
+    return hosts_follow(wait.crew, wait.task, wait.deadline, look_and_wait, &wait);
 }
 
 /* --- as long as it is ----------------------------------------------------------------------------- */
@@ -161,13 +171,12 @@ is_breached(Ready *watch, const HostsHost *host)
 
 /* Returns: an exit status: somebody has to look; -1: nobody has to. */
 static int
-look(Ready *watch)
+find_alarm(Ready *watch, const GPtrArray *answers)
 {
-    const GPtrArray *hosts = hosts_crew_hosts(watch->crew);
-    int status = has_ended(watch) ? CTL_EXIT_OK : -1;
+    int status = has_ended(watch, answers) ? CTL_EXIT_OK : -1;
 
-    for (guint i = 0; i < hosts->len; i++) {
-        const HostsHost *host = g_ptr_array_index(hosts, i);
+    for (guint i = 0; i < answers->len; i++) {
+        const HostsHost *host = g_ptr_array_index(answers, i);
 
         if (hosts_failure(host))
             status = status == CTL_EXIT_BREACHED ? status : CTL_EXIT_BLIND;
@@ -179,10 +188,27 @@ look(Ready *watch)
     return status;
 }
 
+static int
+look_and_watch(const GPtrArray *answers, HostsAnswers are, gpointer data)
+{
+    Ready *watch = data;
+    g_autoptr(ApmigFleetVerdict) verdict = hosts_question_judge(watch->question, answers);
+    int status = find_alarm(watch, answers);
+
+    if (status >= 0) {
+        hosts_report_verdict(&watch->hosts, watch->question, answers, verdict);
+        return status;
+    }
+    if (is_go_by_parts(verdict, are) && g_strcmp0(watch->said, verdict->sentence) != 0)
+        return HOSTS_ASK_ALL;
+    tell(watch, watch->hosts.common.json == CTL_JSON_OFF ? stdout : NULL, verdict->sentence);
+    return HOSTS_GO_ON;
+}
+
 static const char watch_summary[] =
-    "Asks all hosts every few seconds whether the keys may be changed, and prints what changes. Exits with 31 at the\n"
-    "first migration under the lock of this change on any host, with 32 as soon as a host cannot be reached or what\n"
-    "goes on there is not known, and with 0 when no host has the lock any more.";
+    "Asks all hosts whether the keys may be changed, and again whenever one tells of a change, and prints what\n"
+    "changes. Exits with 31 at the first migration under the lock of this change on any host, with 32 as soon as a\n"
+    "host cannot be reached or what goes on there is not known, and with 0 when no host has the lock any more.";
 
 int
 hosts_verb_watch(int argc, char **argv, GError **error)
@@ -192,15 +218,6 @@ hosts_verb_watch(int argc, char **argv, GError **error)
     if (!prepare(&argc, &argv, watch_summary, FALSE, &watch, error))
         return CTL_EXIT_FAILURE;
     watch.breaches = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (;;) {
-        g_autoptr(ApmigFleetVerdict) verdict = hosts_ask_all(watch.crew, watch.question, watch.task);
-        int status = look(&watch);
-
-        if (status >= 0)
-            return hosts_report_verdict(&watch.hosts, watch.question, hosts_crew_hosts(watch.crew), verdict),
-                   status;
-        if (watch.hosts.common.json == CTL_JSON_OFF)
-            tell(&watch, stdout, verdict->sentence);
-        g_usleep(WATCH_USEC);
-    }
+    hosts_question_put(watch.question, APMIG_FLEET_LOCKED);
+    return hosts_follow(watch.crew, watch.task, G_MAXINT64, look_and_watch, &watch);
 }

@@ -19,6 +19,7 @@ typedef struct {
     gboolean is_undone;               /* what was made has been released */
 } HostsReport;
 
+/* Prints it to standard output, as its options say. */
 void hosts_report(const HostsReport *report);
 
 /* Tells what the judge says. Returns: the exit status. */

@@ -18,6 +18,7 @@ enum {
     OPTION_NO_WAIT,
     OPTION_ALLOW_MISSING_HOOK,
     OPTION_CHANGE_ID,
+    OPTION_ONLY_NEW,
     N_OPTIONS,
 };
 
@@ -45,6 +46,7 @@ read_options(ApmigEvent *event, gboolean *ret_allow_missing_hook, sd_bus_message
         [OPTION_NO_WAIT] = {"no-wait", "b"},
         [OPTION_ALLOW_MISSING_HOOK] = {"allow-missing-hook", "b"},
         [OPTION_CHANGE_ID] = {"change-id", "s"},
+        [OPTION_ONLY_NEW] = {"only-new", "b"},
     };
     const ApmigOption *change = &options[OPTION_CHANGE_ID];
 
@@ -57,6 +59,7 @@ read_options(ApmigEvent *event, gboolean *ret_allow_missing_hook, sd_bus_message
     event->take.timeout_usec = (gint64)options[OPTION_TIMEOUT].number;
     event->take.expected_duration_usec = (gint64)options[OPTION_EXPECTED_DURATION].number;
     event->take.no_wait = options[OPTION_NO_WAIT].flag;
+    event->take.only_new = options[OPTION_ONLY_NEW].flag;
     *ret_allow_missing_hook = options[OPTION_ALLOW_MISSING_HOOK].flag;
     return !change->given ||
            apmig_text_is_presentable(change->text, APMIG_CHANGE_MAX_LENGTH, "Option \"change-id\"",

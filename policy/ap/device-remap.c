@@ -17,11 +17,20 @@ const char *const apmig_remap_words[] = {
 
 /* --- is it free? --------------------------------------------------------------------------------- */
 
+/* Its use is the guest's own, as far as can be known. */
+static gboolean
+may_be_its_own(const ApmigRemapQuestion *question, const ApmigApDevice *device)
+{
+    return question->may_be_here && question->promised && g_strv_contains(question->promised, device->uuid);
+}
+
 static gboolean
 is_taken(const ApmigRemapQuestion *question, const ApmigApDevice *device)
 {
     if (g_strv_contains(question->taken, device->uuid))
         return TRUE;
+    if (may_be_its_own(question, device))
+        return FALSE;
     for (guint i = 0; i < question->host->queues->len; i++) {
         const ApmigApQueue *queue = g_ptr_array_index(question->host->queues, i);
 
@@ -143,7 +152,8 @@ candidate_new(const ApmigRemapQuestion *question, const ApmigScope *source_queue
     candidate->device = device;
     candidate->promised = question->promised && g_strv_contains(question->promised, device->uuid);
     candidate->taken = is_taken(question, device);
-    candidate->usage_known = question->guests_known || is_known_unused(question, device, view);
+    candidate->usage_known =
+        question->guests_known || is_known_unused(question, device, view) || may_be_its_own(question, device);
     candidate->unreadable = !view;
     candidate->empty = is_empty(device);
     if (view)

@@ -27,7 +27,8 @@ typedef struct {
     const char *const *taken;  /* UUIDs of devices that other guests have here, or are promised */
     gboolean guests_known;     /* whether all guests that are active here have told their devices */
     const char *const
-        *promised; /* (nullable): UUIDs that this guest was promised before: they are preferred */
+        *promised;        /* (nullable): UUIDs that this guest was promised before: they are preferred */
+    gboolean may_be_here; /* it may have come with one of those: that it is in use is no obstacle then */
 } ApmigRemapQuestion;
 
 /**

@@ -281,7 +281,7 @@ refuse_amendment(const ApmigEngine *engine, const Lock *lock, const ApmigEvent *
             "known to be in step, release it with: apmigctl unlock --force %s",
             id, lock->pub.record->reason, id);
     }
-    if (event->amend.what == APMIG_AMEND_OWNER && lock->taker) {
+    if (event->amend.what == APMIG_AMEND_OWNER && lock_is_awaited(lock)) {
         *ret_code = APMIG_ERROR_BUSY;
         return g_strdup_printf(
             "%s still waits for lock %s to be held, and would get it: take it over when it is",

@@ -280,8 +280,7 @@ guest_is_stopped(ApmigEngine *engine, const char *uuid)
     if (incoming)
         incoming->shown = FALSE; /* what comes in next is another QEMU */
     engine_forget_unaffected(engine, uuid);
-    g_hash_table_remove(engine->stamps, uuid);
-    g_hash_table_remove(engine->lock_tellers, uuid);
+    engine_forget_stamp(engine, uuid);
     g_hash_table_remove(engine->gone, uuid);
     engine_unplug_stopped(engine, uuid);
     engine_forget_departing(engine, uuid);

@@ -19,6 +19,7 @@ apmig_engine_new(const ApmigPolicy *policy, const char *run_id)
     engine->arrivals = engine_new_arrivals();
     engine->early_arrivals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     engine->stamps = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    engine->stray_stamps = g_hash_table_new_full(NULL, NULL, NULL, stray_stamp_free);
     engine->lock_tellers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     engine->stamped_locks =
         g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)apmig_lock_record_free);
@@ -48,6 +49,7 @@ apmig_engine_free(ApmigEngine *engine)
     g_hash_table_unref(engine->arrivals);
     g_hash_table_unref(engine->early_arrivals);
     g_hash_table_unref(engine->stamps);
+    g_hash_table_unref(engine->stray_stamps);
     g_hash_table_unref(engine->lock_tellers);
     g_hash_table_unref(engine->stamped_locks);
     g_ptr_array_unref(engine->inquiries);

@@ -162,6 +162,7 @@ typedef struct {
             gint64 timeout_usec; /* 0: the policy's, or none with no_wait */
             gint64 expected_duration_usec;
             gboolean no_wait;
+            gboolean only_new; /* a lock that is there already is refused, though it be of the same change */
             gboolean rehearse; /* nothing is taken: REPLY_VERDICT says what would be done */
             const char
                 *hook_problem; /* (nullable): why the hook would not be called; NULL also when the caller

@@ -28,6 +28,12 @@ engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope)
     return NULL;
 }
 
+gboolean
+lock_is_awaited(const Lock *lock)
+{
+    return lock->taker || lock->again->len > 0;
+}
+
 Lock *
 engine_find_lock_written(const ApmigEngine *engine, guint64 op)
 {

@@ -27,6 +27,7 @@ lock_free(Lock *lock)
     g_free(lock->end_message);
     lock_clear_amendments(lock);
     g_free(lock->uses_trouble);
+    g_array_unref(lock->again);
     g_array_unref(lock->releasers);
     g_hash_table_unref(lock->breached_by);
     g_hash_table_unref(lock->missing);
@@ -44,6 +45,7 @@ lock_new(ApmigEngine *engine, ApmigLockRecord *record)
     lock->pub.record = record;
     lock->pub.unverified = g_strdup("");
     lock->pub.warnings = g_strdup("");
+    lock->again = g_array_new(FALSE, FALSE, sizeof(Again));
     lock->releasers = g_array_new(FALSE, FALSE, sizeof(ApmigCaller));
     lock->pub.unproven = g_strdup("");
     lock->breached_by = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -232,11 +234,18 @@ lock_time_out(ApmigEngine *engine, Lock *lock)
     /* What is known to be in progress while nobody can be asked is known from before. */
     gboolean is_told = engine->connected && (blockers->len || engine_view_is_clear(engine, lock));
     ApmigError code = is_told ? APMIG_ERROR_TIMEOUT : APMIG_ERROR_HYPERVISOR_UNAVAILABLE;
-    g_autofree char *message =
-        g_strdup_printf("the lock was not held in time, and is gone: %s%s",
-                        *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));
+    gboolean stays = lock->again->len > 0;
+    g_autofree char *message = g_strdup_printf(
+        "the lock was not held in time, and %s: %s%s", stays ? "is waited for by another request" : "is gone",
+        *wait ? wait : "the disk did not answer", engine_describe_lingering(engine, lock));
 
-    lock_begin_end(engine, lock, "timeout", code, message);
+    if (!stays) {
+        lock_begin_end(engine, lock, "timeout", code, message);
+        return;
+    }
+    engine_reply_error(engine, lock->taker, code, message);
+    lock->taker = 0;
+    lock->deadline = 0;
 }
 
 static void

@@ -189,6 +189,7 @@ settle(ApmigEngine *engine)
         engine_settle_migration(engine, g_ptr_array_index(engine->migrations, i - 1));
     for (guint i = engine->locks->len; i > 0; i--)
         engine_settle_lock(engine, g_ptr_array_index(engine->locks, i - 1));
+    engine_settle_again(engine);
     engine_settle_waiting(engine);
     engine->rosters_dirty = FALSE;
     engine_settle_lateness(engine);
@@ -226,7 +227,8 @@ apmig_engine_next_deadline(const ApmigEngine *engine)
     engine_earlier(&deadline, engine_waiting_next_deadline(engine));
     engine_earlier(&deadline, engine_unaffected_next_deadline(engine));
     for (guint i = 0; i < engine->locks->len; i++)
-        engine_earlier(&deadline, lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)));
+        engine_earlier(&deadline, MIN(lock_next_deadline(engine, g_ptr_array_index(engine->locks, i)),
+                                      lock_again_next_deadline(g_ptr_array_index(engine->locks, i))));
     for (guint i = 0; i < engine->migrations->len; i++)
         engine_earlier(&deadline, migration_next_deadline(engine, g_ptr_array_index(engine->migrations, i)));
     if (engine->ended_locks->len)

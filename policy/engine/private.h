@@ -32,11 +32,19 @@ typedef enum {
     WRITE_REMOVE,
 } Write;
 
+/* A request for a lock that is there already, of the same user, change, scope and reason. */
+typedef struct {
+    ApmigCaller caller;
+    gint64 deadline; /* boot time */
+    gboolean no_wait;
+} Again;
+
 typedef struct {
     ApmigLock pub;
     ApmigLockState standing; /* its state but for the release that is under way */
     ApmigCaller taker;       /* who waits for held; 0: nobody */
     gboolean no_wait;
+    GArray *again;     /* of Again: as they came */
     GArray *releasers; /* of ApmigCaller */
     guint64 op;        /* of the write under way; 0: none */
     guint64 create_op; /* of its creation */
@@ -265,7 +273,8 @@ struct ApmigEngine {
     const char *published_view;
     char *published_trouble; /* with it: of the view */
 
-    GHashTable *stamps; /* uuid -> Stamp: those that are to be written */
+    GHashTable *stamps;       /* uuid -> Stamp: those that are to be written */
+    GHashTable *stray_stamps; /* op -> Stray: writes under way, of guests that have stopped since */
     GHashTable
         *lock_tellers; /* set of UUIDs: guests whose stamps were last handed a lock, which may cover them */
     GHashTable *stamped_locks; /* id -> ApmigLockRecord: those that stamps tell of, as they tell it */
@@ -289,6 +298,9 @@ void engine_load(ApmigEngine *engine, const ApmigEvent *event);
 /* take.c */
 void engine_take(ApmigEngine *engine, const ApmigEvent *event);
 void engine_caller_gone(ApmigEngine *engine, ApmigCaller caller);
+/* Answers requests for locks that are there already. */
+void engine_settle_again(ApmigEngine *engine);
+gint64 lock_again_next_deadline(const Lock *lock);
 
 /* admissions.c */
 void pending_admission_free(PendingAdmission *pending);
@@ -431,6 +443,9 @@ void engine_stamp_between(ApmigEngine *engine, const char *uuid);
 void engine_stamp_changed_guest(ApmigEngine *engine, const char *uuid, ApmigNews change);
 void engine_settle_stamps(ApmigEngine *engine);
 gint64 engine_stamps_next_deadline(const ApmigEngine *engine);
+void stray_stamp_free(gpointer data);
+/* It has stopped: what is to be written is another guest's, or a later life's. */
+void engine_forget_stamp(ApmigEngine *engine, const char *uuid);
 void engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event);
 void engine_stamps_view_started(ApmigEngine *engine);
 void engine_stamps_view_lost(ApmigEngine *engine);
@@ -647,6 +662,8 @@ Lock *engine_find_lock(const ApmigEngine *engine, const char *id);
 /* Returns: (nullable): the oldest living lock that overlaps @scope. */
 Lock *engine_overlapping_lock(const ApmigEngine *engine, const ApmigScope *scope);
 /* Returns: (nullable): the lock whose write under way has that number; NULL: overtaken by a removal, or ended. */
+/* Whether anybody waits for it to be held. */
+gboolean lock_is_awaited(const Lock *lock);
 Lock *engine_find_lock_written(const ApmigEngine *engine, guint64 op);
 /* Whether @migration stands between @lock and held. */
 gboolean lock_is_blocked_by(const Lock *lock, const Migration *migration);

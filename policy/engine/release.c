@@ -38,6 +38,20 @@ lock_fail_releasers(ApmigEngine *engine, Lock *lock, ApmigError code, const char
 }
 
 static void
+lock_fail_again(ApmigEngine *engine, Lock *lock)
+{
+    for (guint i = 0; i < lock->again->len; i++) {
+        g_autofree char *message =
+            g_strdup_printf("lock %s, which the same change had asked for, has ended: %s: %s; ask again",
+                            lock->pub.record->id, lock->pub.result, lock->pub.message);
+
+        engine_reply_error(engine, g_array_index(lock->again, Again, i).caller, APMIG_ERROR_CANCELLED,
+                           message);
+    }
+    g_array_set_size(lock->again, 0);
+}
+
+static void
 lock_finish(ApmigEngine *engine, Lock *lock, ApmigError taker_code, const char *taker_message)
 {
     guint index;
@@ -51,6 +65,7 @@ lock_finish(ApmigEngine *engine, Lock *lock, ApmigError taker_code, const char *
     if (lock->taker)
         engine_reply_error(engine, lock->taker, taker_code, taker_message);
     lock->taker = 0;
+    lock_fail_again(engine, lock);
     for (guint i = 0; i < lock->releasers->len; i++)
         engine_reply(engine, APMIG_ACTION_REPLY_RELEASED, g_array_index(lock->releasers, ApmigCaller, i));
     if (g_ptr_array_find(engine->locks, lock, &index))

@@ -98,6 +98,17 @@ list_promised(const ApmigEngine *engine, const ApmigEvent *event)
     return promised;
 }
 
+/* A guest that is coming in may be let in once more, though libvirt will refuse that: its QEMU has the device of the first
+ * yes, and nothing may tell another one of it. */
+static gboolean
+guest_may_be_here(const ApmigEngine *engine, const char *uuid)
+{
+    const Migration *earlier = engine_find_migration(engine, uuid, FALSE);
+
+    return !engine->connected || !engine->list_token || engine_guest_is_active(engine, uuid) ||
+           (earlier && earlier->incoming_seen);
+}
+
 /* --- the choice ---------------------------------------------------------------------------------- */
 
 /* A guest that is restored has its device's state in a file of this host's, or none. */
@@ -115,6 +126,7 @@ engine_choose_device(const ApmigEngine *engine, const ApmigEvent *event, char **
         .source = engine_arrival_has_view(engine, event) ? arrival->stamp->view : NULL,
         .host = arrival->host,
         .guests_known = arrival->in_use != NULL,
+        .may_be_here = guest_may_be_here(engine, event->admit.uuid),
     };
 
     *ret_device = NULL;

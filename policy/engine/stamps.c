@@ -30,6 +30,13 @@ typedef struct {
     ApmigNews handed_on; /* with the write under way */
 } Stamp;
 
+/* A write under way, of a guest that has stopped since. It waits for up to 30 s until libvirt has done what it does with the
+ * guest: so it may come after, and in the place of, what was written in the guest's next life. */
+typedef struct {
+    char *uuid;
+    gboolean overtakes; /* such a write has begun */
+} Stray;
+
 /* --- what is wanted ------------------------------------------------------------------------------ */
 
 void
@@ -199,6 +206,18 @@ copy_locks(const ApmigEngine *engine)
 }
 
 static void
+mark_strays(ApmigEngine *engine, const char *uuid, gboolean overtake)
+{
+    GHashTableIter iter;
+    Stray *stray;
+
+    g_hash_table_iter_init(&iter, engine->stray_stamps);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&stray))
+        if (g_str_equal(stray->uuid, uuid))
+            stray->overtakes = overtake;
+}
+
+static void
 write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
 {
     ApmigAction *action = engine_act(engine, APMIG_ACTION_STAMP_GUEST);
@@ -214,6 +233,7 @@ write_stamp(ApmigEngine *engine, const char *uuid, Stamp *stamp)
     action->stamp.change = stamp->handed_on = stamp->change;
     stamp->change = APMIG_NEWS_CHANGED;
     stamp->again = FALSE;
+    mark_strays(engine, uuid, TRUE);
 }
 
 void
@@ -252,6 +272,51 @@ engine_stamps_next_deadline(const ApmigEngine *engine)
         if (stamp->op == 0)
             engine_earlier(&deadline, due_at(stamp, held_back));
     return deadline;
+}
+
+/* --- what is not wanted any more ----------------------------------------------------------------- */
+
+void
+stray_stamp_free(gpointer data)
+{
+    Stray *stray = data;
+
+    g_free(stray->uuid);
+    g_free(stray);
+}
+
+void
+engine_forget_stamp(ApmigEngine *engine, const char *uuid)
+{
+    const Stamp *stamp = g_hash_table_lookup(engine->stamps, uuid);
+    Stray *stray;
+
+    mark_strays(engine, uuid, FALSE);
+    if (stamp && stamp->op) {
+        stray = g_new0(Stray, 1);
+        stray->uuid = g_strdup(uuid);
+        g_hash_table_insert(engine->stray_stamps, GSIZE_TO_POINTER(stamp->op), stray);
+    }
+    g_hash_table_remove(engine->stamps, uuid);
+    g_hash_table_remove(engine->lock_tellers, uuid);
+}
+
+/* What was asked for over another connection is answered no more. */
+static void
+forget_all(ApmigEngine *engine)
+{
+    g_hash_table_remove_all(engine->stamps);
+    g_hash_table_remove_all(engine->stray_stamps);
+}
+
+static void
+stray_finished(ApmigEngine *engine, guint64 op, ApmigStamping result)
+{
+    const Stray *stray = g_hash_table_lookup(engine->stray_stamps, GSIZE_TO_POINTER(op));
+
+    if (stray && stray->overtakes && result == APMIG_STAMPING_DONE)
+        engine_stamp_guest(engine, stray->uuid, FALSE);
+    g_hash_table_remove(engine->stray_stamps, GSIZE_TO_POINTER(op));
 }
 
 /* --- what came of it ----------------------------------------------------------------------------- */
@@ -312,6 +377,7 @@ engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event)
             g_hash_table_iter_remove(&iter);
         return;
     }
+    stray_finished(engine, event->stamping.op, event->stamping.result);
 }
 
 /* --- the view ------------------------------------------------------------------------------------ */
@@ -319,14 +385,14 @@ engine_stamp_finished(ApmigEngine *engine, const ApmigEvent *event)
 void
 engine_stamps_view_started(ApmigEngine *engine)
 {
-    g_hash_table_remove_all(engine->stamps);
+    forget_all(engine);
     engine->stamp_all_at = engine->policy->stamp != APMIG_STAMP_OFF ? engine->now + ALL_USEC : 0;
 }
 
 void
 engine_stamps_view_lost(ApmigEngine *engine)
 {
-    g_hash_table_remove_all(engine->stamps);
+    forget_all(engine);
     engine->stamp_all_at = 0;
 }
 

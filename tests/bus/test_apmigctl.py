@@ -98,6 +98,18 @@ def test_progress_while_draining(running, hypervisor, root):
     assert process.returncode == OK and "is held." in out
 
 
+def test_progress_of_a_lock_that_was_there(running, hypervisor, root):
+    """The request of the same change once more, after its terminal was lost."""
+    hypervisor.guest(G1, name="g1", affected="yes", job="outgoing", step="nothing")
+    lock = root.take("all", "AES rotation", options={"change-id": "CHG-17", "no-wait": True})
+    process = root.run(APMIGCTL, "lock", "all", "AES rotation", "--change-id=CHG-17", "--progress")
+    assert "Waiting until the lock is held" in process.stderr.readline()
+    assert process.stderr.readline().startswith("waiting for g1")
+    hypervisor.guest(G1, job="none")
+    out, _ = process.communicate(timeout=rig.LIMIT)
+    assert process.returncode == OK and lock.rpartition("/")[2] in out and "is held." in out
+
+
 def test_interrupted_while_draining_takes_the_request_back(running, hypervisor, root):
     hypervisor.guest(G1, name="g1", affected="yes", job="outgoing", step="nothing")
     process = root.run(APMIGCTL, "lock", "all", "AES rotation")

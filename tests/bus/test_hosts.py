@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 import rig
@@ -36,13 +37,14 @@ exec systemd-stdio-bridge --bus-path=unix:path="$host/bus"
 
 
 class Host:
-    def __init__(self, world, name):
+    def __init__(self, world, name, policy=""):
+        """policy: of its bus, after everything else"""
         self.name = name
         self.folder = world / name
         self.folder.mkdir()
         self.ssh = self.folder / "ssh"
         self.ssh.write_text("works\n")
-        self.bus = rig.Bus(self.folder)
+        self.bus = rig.Bus(self.folder, policy)
         self.root = rig.Client(self.bus)
         self.nobody = rig.Client(self.bus, rig.NOBODY)
         self.daemon = rig.Daemon(self.bus, self.folder, rig.APMIGD_SCRIPTED, f"scripted:{self.folder}/hypervisor")
@@ -55,6 +57,19 @@ class Host:
     def busy(self):
         """A guest migrates, and nothing ends that."""
         self.hypervisor.guest(G1, name="g1", affected="yes", scope="02.0004", job="outgoing", step="nothing")
+
+    def count_questions(self):
+        """From now on: see questions()."""
+        self.monitor = self.bus.monitor(f"type='method_call',interface='{rig.LOCK}',member='Check'",
+                                        f"type='method_call',interface='{rig.PROPERTIES}',member='GetAll'")
+
+    def questions(self):
+        """How many times it was asked to have its hypervisor read."""
+        return self.monitor.file.read_text().count('"member":"Check"')
+
+    def approaches(self):
+        """How many times that was begun, or no more than a look."""
+        return self.monitor.file.read_text().count('"member":"GetAll"')
 
     def close(self):
         self.hypervisor.disconnect()
@@ -79,9 +94,9 @@ class World:
         ssh.write_text(SSH.format(folder=folder))
         ssh.chmod(0o755)
 
-    def add(self, *names, keys=False):
+    def add(self, *names, keys=False, policy=""):
         for name in names:
-            self.hosts[name] = host = Host(self.folder, name)
+            self.hosts[name] = host = Host(self.folder, name, policy)
             if keys:
                 host.daemon.copy_sysfs()
                 host.daemon.end_strangers()
@@ -478,6 +493,125 @@ def test_the_doctor_is_called_on_each_host(world, three):
     assert status == FAILURE
     assert out.splitlines()[:3] == ["a: all is well", "b: see below", "    the hook is missing"]
     assert out.splitlines()[3] == "c: cannot be asked"
+
+
+# --- wait, watch ------------------------------------------------------------------------------------
+
+QUIET = 30  # seconds after which a host that tells nothing is asked nevertheless
+
+
+def start_watch(world, *arguments):
+    """Of a lock that all hosts hold."""
+    watch = world.start("watch", "CHG1", *arguments)
+    assert " GO: all " in watch.stdout.readline()
+    return watch
+
+
+def test_a_watch_asks_whoever_tells_of_a_change(world, three):
+    """And nobody else, and nobody while nothing changes."""
+    assert world.ctl(*lock())[0] == OK
+    for host in three:
+        host.count_questions()
+    began = time.monotonic()
+    watch = start_watch(world)
+    time.sleep(10)
+    asked = [host.questions() for host in three]
+    assert asked == [1, 1, 1] or time.monotonic() - began > QUIET
+    three[2].root.call(three[2].locks()[0]["path"], rig.LOCK, "Annotate", "sa{sv}", "call 4711", "0")
+    until(lambda: three[2].questions() > asked[2], "the question to the one that has changed", 15 * SLOWER)
+    assert [host.questions() for host in three[:2]] == asked[:2] or time.monotonic() - began > QUIET
+    three[2].root.release(three[2].locks()[0]["path"])
+    released = time.monotonic()
+    assert "NO-GO: 2 of 3 hosts hold the lock" in watch.stdout.readline()
+    assert time.monotonic() - released < QUIET / 2 * SLOWER
+
+
+def test_go_is_waited_for_by_signals_and_said_of_all_at_once(world, three):
+    three[1].busy()
+    assert world.ctl(*lock("--no-wait", "--on-busy=wait"))[0] == NO_GO
+    for host in three:
+        host.count_questions()
+    began = time.monotonic()
+    wait = world.start("wait", "CHG1")
+    assert "NO-GO: 2 of 3 hosts hold the lock" in wait.stderr.readline()
+    three[1].hypervisor.guest(G1, job="none")
+    status, out, err = end(wait)
+    assert status == OK, out + err
+    assert [three[0].questions(), three[2].questions()] == [2, 2] or time.monotonic() - began > QUIET
+
+
+def test_a_host_that_is_gone_is_waited_for(world, three):
+    """It is connected to again, less and less often."""
+    assert world.ctl(*lock(), hosts=["a", "b"])[0] == OK
+    wait = world.start("wait", "CHG1")
+    assert "NO-GO: 2 of 3 hosts hold the lock" in wait.stderr.readline()
+    log = world.folder / "ssh.log"
+    before = log.read_text().count("-- b ")
+    three[1].ssh.write_text("refuses\n")
+    three[1].bus.end()
+    gone = time.monotonic()
+    assert "There is no answer of b" in wait.stderr.readline()
+    time.sleep(8)
+    tried = log.read_text().count("-- b ") - before
+    assert 1 <= tried <= int(time.monotonic() - gone + 1).bit_length()  # a second after it was asked, 2 s after that, 4 s ...
+
+
+def dead_children(process):
+    """Those that have ended and that it has not waited for."""
+    children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "stat="], capture_output=True, text=True, timeout=LIMIT)
+    return [state for state in children.stdout.split() if state.startswith("Z")]
+
+
+def test_apmigd_that_is_killed_and_comes_again(world, three):
+    """A wait goes on, and a watch ends: what began meanwhile was not seen."""
+    three[0].busy()
+    assert world.ctl(*lock("--no-wait", "--on-busy=wait"))[0] == NO_GO
+    wait = world.start("wait", "CHG1")
+    assert "NO-GO: 2 of 3 hosts hold the lock" in wait.stderr.readline()
+    three[1].daemon.kill()
+    assert "There is no answer of b" in wait.stderr.readline()
+    until(lambda: (world.folder / "ssh.log").read_text().count("-- b ") >= 5, "three attempts")
+    until(lambda: len(dead_children(wait)) <= 1, "the earlier ssh to be waited for")
+    three[1].daemon.start()
+    three[0].hypervisor.guest(G1, job="none")
+    status, out, err = end(wait)
+    assert status == OK, out + err
+    watch = start_watch(world)
+    three[1].daemon.kill()
+    three[1].daemon.start()
+    status, out, err = end(watch)
+    assert status == BLIND
+    assert "what began meanwhile was not seen" in rows(out)["b"]
+
+
+def test_a_host_whose_signals_are_withheld(world):
+    """By its bus; it is asked when it has told nothing for as long as it may be silent."""
+    hosts = world.add("a", "b", policy="""<policy user="root"><deny receive_sender="org.apmigd1" receive_type="signal"/></policy>""")
+    assert world.ctl(*lock())[0] == OK
+    watch = start_watch(world, "--host-timeout", PATIENCE)
+    hosts[1].root.release(hosts[1].locks()[0]["path"])
+    assert "NO-GO: 1 of 2 hosts hold the lock" in watch.stdout.readline()
+
+
+def test_a_watched_host_that_hangs_is_named(world, three):
+    assert world.ctl(*lock())[0] == OK
+    watch = start_watch(world, "--host-timeout", PATIENCE)
+    three[1].daemon.process.send_signal(signal.SIGSTOP)
+    status, out, err = end(watch)
+    assert status == BLIND
+    assert "b: it has not answered within " in err
+
+
+def test_a_watched_host_that_hangs_keeps_nobody_from_being_heard(world, three):
+    assert world.ctl(*lock())[0] == OK
+    watch = start_watch(world, "--host-timeout", PATIENCE)
+    three[1].count_questions()
+    three[1].daemon.process.send_signal(signal.SIGSTOP)
+    until(three[1].approaches, "the question to the one that hangs")
+    three[0].busy()
+    three[0].hypervisor.hint(uuid=G1, name="g1")
+    status, out, err = end(watch)
+    assert status == BREACHED, out + err
 
 
 def test_a_breach_on_any_host_ends_the_watch(world, three):

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from rig import domain, until, uuid_of
+from rig import LIMIT, domain, until, uuid_of
 
 G1, G2, G3 = uuid_of(1), uuid_of(2), uuid_of(3)
 
@@ -443,6 +443,22 @@ def test_many_at_once_get_one_lock(running, root):
             refused.append(error.name)
     assert len(taken) == 1 and refused == ["org.apmigd1.Error.Locked"] * 7
     assert [lock["path"] for lock in root.locks()] == taken
+
+
+def test_same_change_is_given_the_lock_that_is_there(running, hypervisor, root):
+    """Also when its first request has lost its console."""
+    affected(hypervisor, job="outgoing", step="nothing")
+    change = {"change-id": "CHG-17", "on-busy": "wait", "timeout-usec": LIMIT * 1000000}
+    first = root.start_take("04.*", options=change)
+    until(root.locks, "the lock")
+    again = root.start_take("04.*", options=change)
+    lock = root.take("04.*", options={"change-id": "CHG-17", "no-wait": True})
+    first.kill()
+    hypervisor.guest(G1, job="none")
+    assert again.answer() == [lock] and root.take("04.*", options=change) == lock
+    assert [one["path"] for one in root.locks()] == [lock] and root.lock(lock)["State"] == "held"
+    for scope, options in [("04.0012", change), ("04.*", {"change-id": "CHG-18"}), ("04.*", change | {"only-new": True})]:
+        assert root.start_take(scope, options=options).error().short == "Locked"
 
 
 def test_release_of_several_callers_succeeds_for_each(running, root):

@@ -7,7 +7,7 @@ import signal
 import xml.etree.ElementTree as ET
 
 import pytest
-from rig import until, uuid_of
+from rig import LIMIT, until, uuid_of
 from test_hook import Host
 from test_stamp import DEVICE, sample
 
@@ -61,7 +61,7 @@ def assert_denied(root, xml, *texts):
 
 def test_another_device(remapping, root, hook):
     xml = guest()
-    status, out, err = hook.run_with_output("migrate", xml.encode(), limit=30)
+    status, out, err = hook.run_with_output("migrate", xml.encode(), limit=LIMIT)
     assert (status, err) == (0, "")
     assert ET.canonicalize(out, with_comments=True) == ET.canonicalize(xml.replace(DEVICE, HERE), with_comments=True)
     assert DEVICE.encode() not in out and b"as it was" in out
@@ -74,14 +74,14 @@ def test_another_device(remapping, root, hook):
 def test_device_that_is_here(remapping, hook):
     remapping.add_device(HERE, [])
     remapping.add_device(DEVICE, ["04.0012"])
-    assert hook.run("migrate", guest().encode(), limit=30) == (0, "")
+    assert hook.run("migrate", guest().encode(), limit=LIMIT) == (0, "")
 
 
 def test_denied_with_the_list(remapping, hook):
     remapping.add_queue("04.0013")
     remapping.add_device(HERE, ["04.0013"])
     remapping.add_device(THERE, [])
-    status, err = hook.run("migrate", guest().encode(), limit=30)
+    status, err = hook.run("migrate", guest().encode(), limit=LIMIT)
     assert status == 1 and err.count("\n") == 1
     assert f"Mediated device {DEVICE} is not on this host" in err
     assert f"{HERE} lacks AP queues 04.0012, has besides AP queues 04.0013" in err
@@ -91,12 +91,12 @@ def test_denied_with_the_list(remapping, hook):
 
 def test_off(host, hook):
     host.start()
-    status, err = hook.run("migrate", guest().encode(), limit=30)
+    status, err = hook.run("migrate", guest().encode(), limit=LIMIT)
     assert status == 1 and f"source {DEVICE}, destination none of that UUID" in err
 
 
 def test_restore(remapping, hook, root):
-    assert hook.run("restore", guest().encode(), limit=30) == (0, "")
+    assert hook.run("restore", guest().encode(), limit=LIMIT) == (0, "")
     assert admit(root, guest(), operation="restore") == (True, "", {})
 
 

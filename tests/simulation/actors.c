@@ -221,7 +221,7 @@ fill_take(Sim *sim, ApmigEvent *event, guint mask)
     Dice *dice = &sim->dice;
 
     event->take.scope = sim_scope(sim, mask);
-    event->take.reason = "AES master key rotation";
+    event->take.reason = TAKE_REASON;
     event->take.change_id = dice_chance(dice, 500) ? "CHG-17" : "";
     event->take.uid = (guint32)dice_roll(dice, 0, 2);
     event->take.user = users[event->take.uid];
@@ -258,6 +258,8 @@ take(Sim *sim)
     lock->by_itself = lock->origin == APMIG_LOCK_BY_ITSELF;
     caller = daemon_new_caller(sim, CALLER_TAKE);
     caller->lock = lock;
+    caller->uid = event.take.uid;
+    caller->of_change = *event.take.change_id != '\0' && !lock->by_itself;
     caller->no_wait = event.take.no_wait;
     caller->hook_problem = event.take.hook_problem != NULL;
     caller->timeout = event.take.timeout_usec;

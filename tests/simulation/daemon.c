@@ -50,7 +50,7 @@ daemon_caller_gone(Sim *sim, ApmigCaller number)
     if (!caller || caller->gone)
         return;
     if (caller->kind == CALLER_TAKE && !caller->no_wait && caller->lock->living &&
-        !caller->lock->hold_decided) {
+        !caller->lock->hold_decided && !caller->lock->told && !replies_is_asked_again(sim, caller)) {
         caller->lock->gone_early = TRUE;
         if (caller->lock->state == APMIG_LOCK_DRAINING)
             sim_cover(sim, COVER_CALLER_GONE);

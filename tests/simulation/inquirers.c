@@ -73,7 +73,7 @@ rehearse(Sim *sim)
     event.take.rehearse = TRUE;
     event.take.id = "00000000";
     event.take.scope = sim_scope(sim, mask);
-    event.take.reason = "AES master key rotation";
+    event.take.reason = TAKE_REASON;
     event.take.user = "root";
     event.take.on_busy = (ApmigOnBusy)dice_roll(&sim->dice, APMIG_ON_BUSY_UNSET, APMIG_ON_BUSY_REFUSE);
     event.take.timeout_usec = caller->timeout;

@@ -140,13 +140,23 @@ check_persist(Sim *sim, const ApmigLockRecord *record)
 
 /* --- replies to those who lock ----------------------------------------------------------------------- */
 
+/* Whoever asks for the same change once more is given what he has. */
+static gboolean
+is_same_request(const Caller *caller, const Lock *lock, const ApmigLockRecord *record)
+{
+    return caller->of_change && *record->change_id && record->owner_uid == caller->uid &&
+           record->origin == APMIG_LOCK_BY_REQUEST && lock->mask == caller->lock->mask;
+}
+
 static void
 check_taken(Sim *sim, Caller *caller, const char *id)
 {
     const ApmigLockRecord *record = on_disk(sim, id);
     const ApmigLock *state = apmig_engine_lookup_lock(sim->engine, id);
     Lock *lock = known_lock(sim, id);
-    gboolean adopted = lock != caller->lock;
+    gboolean is_same =
+        lock && record && state && lock != caller->lock && is_same_request(caller, lock, state->record);
+    gboolean adopted = lock != caller->lock && !is_same;
 
     if (!lock || !record || !is_alive(sim, id)) {
         sim_violation(sim, "I3", "a caller is told of lock %s, which is not durable", id);
@@ -159,6 +169,12 @@ check_taken(Sim *sim, Caller *caller, const char *id)
     if (!caller->no_wait && state->state != APMIG_LOCK_HELD && state->state != APMIG_LOCK_PERMITTED &&
         state->state != APMIG_LOCK_UNPROVEN && state->state != APMIG_LOCK_BREACHED)
         sim_violation(sim, "I1", "a caller is told that lock %s is held while it is %s", id,
+                      apmig_lock_state_to_string(state));
+    if (is_same)
+        sim_cover(sim, COVER_SAME_REQUEST);
+    /* One of apmigd's own that was adopted for the same change may be told of in each of the states above. */
+    if (is_same && !lock->by_itself && !caller->no_wait && state->state != APMIG_LOCK_HELD)
+        sim_violation(sim, "I1", "a caller is told that lock %s, which was there, is held while it is %s", id,
                       apmig_lock_state_to_string(state));
     if (adopted) {
         lock->adopted = TRUE;
@@ -217,11 +233,27 @@ take_may_fail_with(Sim *sim, Caller *caller, ApmigError code)
     }
 }
 
+gboolean
+replies_is_asked_again(const Sim *sim, const Caller *caller)
+{
+    for (guint i = 0; caller->of_change && i < sim->callers->len; i++) {
+        const Caller *other = g_ptr_array_index(sim->callers, i);
+
+        if (other != caller && !other->gone && other->kind == CALLER_TAKE && other->of_change &&
+            other->uid == caller->uid && other->lock->mask == caller->lock->mask)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static void
 check_take_error(Sim *sim, Caller *caller, ApmigError code)
 {
     Lock *lock = caller->lock;
-    gboolean kept = code == APMIG_ERROR_STATE_FAILURE && (lock->removal_failed || disk_is_late(sim, caller));
+    gboolean kept =
+        (code == APMIG_ERROR_STATE_FAILURE && (lock->removal_failed || disk_is_late(sim, caller))) ||
+        ((code == APMIG_ERROR_TIMEOUT || code == APMIG_ERROR_HYPERVISOR_UNAVAILABLE) &&
+         replies_is_asked_again(sim, caller));
 
     if (!take_may_fail_with(sim, caller, code))
         sim_violation(sim, "I6", "the request of lock %s fails with %s, which is not true", lock->id,

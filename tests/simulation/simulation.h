@@ -34,6 +34,8 @@
 #define SECOND ((gint64)G_USEC_PER_SEC)
 #define MSEC   G_GINT64_CONSTANT(1000)
 
+#define TAKE_REASON "AES master key rotation"
+
 #define MAX_GUESTS 30
 /* Queues as bits: those that have names in scopes (n_queues), and one that stands for all the others. */
 #define MAX_QUEUES 24
@@ -242,6 +244,7 @@ typedef struct {
     gint64 asked_at;      /* virtual; of the request */
     gint64 requested_at;  /* realtime */
     gboolean living;      /* from its acceptance until it is ended or lost */
+    guint excused;        /* breaches that were counted without a reason while events were missing */
     gboolean gone_early;  /* its caller vanished before held was decided */
     gboolean told;        /* a caller was told that it exists */
     gboolean release_asked;
@@ -300,6 +303,7 @@ typedef struct {
     gboolean restore;
     gboolean force;
     guint32 uid;
+    gboolean of_change;   /* TAKE: it names a change, the same as all that do */
     Lock *lock;           /* TAKE, AMEND, CHECK; RELEASE if there is one of that id */
     ApmigAmendment what;  /* AMEND */
     gint64 extent;        /* AMEND: until when the lock is not overdue then */
@@ -766,6 +770,8 @@ gboolean truth_knows(const Lock *lock, const Guest *guest);
 void check_truth(Sim *sim, Lock *lock, const ApmigLock *now, gboolean becomes);
 
 /* --- replies.c and checks.c ------------------------------------------------------------------------ */
+/* Whether another caller waits for the lock of @caller, as the same user of the same change. */
+gboolean replies_is_asked_again(const Sim *sim, const Caller *caller);
 
 Lock *known_lock(Sim *sim, const char *id);
 Lock *known_lock_new(Sim *sim, const char *id, guint mask);
@@ -809,6 +815,7 @@ void trace_action(Sim *sim, const ApmigAction *action);
     X(PERMIT_BREACHED, "breach beside a permitted migration")                                                \
     X(TAKEN, "request answered: held")                                                                       \
     X(TAKEN_NO_WAIT, "request answered without waiting")                                                     \
+    X(SAME_REQUEST, "lock asked for again by the same change")                                               \
     X(ADOPTED, "lock adopted")                                                                               \
     X(RELEASED, "release answered")                                                                          \
     X(TIMEOUT, "error Timeout")                                                                              \

@@ -308,13 +308,24 @@ stamps_told(Sim *sim, const ApmigEvent *event)
                    are_wanted(sim) && !guest_has_record(sim, guest)); /* else when that has come */
 }
 
+/* What was written since is gone. */
+static void
+note_stray(Sim *sim, Guest *guest)
+{
+    if (!guest->stamping.stopped)
+        note_cause(sim, guest, are_wanted(sim) && guest->stamping.listed);
+}
+
 static void
 note_answer(Sim *sim, Guest *guest, guint64 op, ApmigStamping result)
 {
     Stamping *stamping = &guest->stamping;
 
-    if (stamping->op != op)
+    if (stamping->op != op) {
+        if (result == APMIG_STAMPING_DONE)
+            note_stray(sim, guest);
         return;
+    }
     stamping->op = 0;
     stamping->wrong_since = 0;
     stamping->tried = result != APMIG_STAMPING_DONE;

@@ -105,7 +105,8 @@ take_lock(Story *story, const char *id, const char *scope_text, ApmigEvent event
     event.take.id = id;
     event.take.scope = scope;
     event.take.reason = "AES rotation";
-    event.take.change_id = "";
+    if (!event.take.change_id)
+        event.take.change_id = "";
     event.take.uid = 1000;
     event.take.user = "cora";
     tell(story, event);

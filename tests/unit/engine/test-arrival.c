@@ -424,6 +424,30 @@ test_remap_while_another_arrives(Fixture *fixture, gconstpointer data)
     assert_gets(fixture, G2, YET_ANOTHER);
 }
 
+/* Its QEMU has the device of the first yes. A stranger may have it while the guest is known not to be here. */
+static void
+test_remap_while_it_comes_in(Fixture *fixture, gconstpointer data)
+{
+    ApmigApQueue *queue = NULL;
+
+    allow_remap(fixture);
+    for (guint i = 0; i < fixture->host->queues->len; i++) {
+        queue = g_ptr_array_index(fixture->host->queues, i);
+        if (queue->adapter == 0x04 && queue->domain == 0x12)
+            break;
+    }
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_VIEW_STARTED});
+    g_assert_true(answer_list(&fixture->story, NULL, 0));
+    assert_gets(fixture, G1, OTHER);
+    queue->status = APMIG_AP_STATUS_IN_USE;
+    assert_gets(fixture, G1, YET_ANOTHER);
+    tell(&fixture->story,
+         (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", APMIG_NEWS_ARRIVING}});
+    assert_gets(fixture, G1, OTHER);
+    fixture->arrival.in_use = NULL;
+    assert_gets(fixture, G1, OTHER);
+}
+
 static void
 test_remap_to_what_was_promised_before_a_restart(Fixture *fixture, gconstpointer data)
 {
@@ -531,6 +555,7 @@ main(int argc, char **argv)
     ADD("remap-hardware", test_remap_hardware);
     ADD("remap-to-nobody-elses", test_remap_to_nobody_elses);
     ADD("remap-while-another-arrives", test_remap_while_another_arrives);
+    ADD("remap-while-it-comes-in", test_remap_while_it_comes_in);
     ADD("remap-after-a-restart", test_remap_to_what_was_promised_before_a_restart);
     ADD("remap-without-what-it-needs", test_remap_without_what_it_needs);
     ADD("restore", test_restore);

@@ -459,12 +459,36 @@ test_off(Story *story, gconstpointer data)
     expect_none(story, APMIG_ACTION_STAMP_GUEST);
 }
 
+/* libvirt had the guest busy, for as long as that took: what was asked for in an earlier life comes last. */
+static void
+test_write_of_an_earlier_life(Story *story, gconstpointer data)
+{
+    guint64 early, late;
+
+    start(story, G1);
+    early = expect_stamp(story, G1, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", APMIG_NEWS_STOPPED}});
+    start(story, G1);
+    late = expect_stamp(story, G1, NULL);
+    finish(story, late, APMIG_STAMPING_DONE);
+    pass(story, G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST);
+    finish(story, early, APMIG_STAMPING_DONE);
+    pass(story, G_USEC_PER_SEC);
+    late = expect_stamp(story, G1, NULL);
+    tell(story, (ApmigEvent){.type = APMIG_EVENT_GUEST_NEWS, .news = {G1, "g1", APMIG_NEWS_STOPPED}});
+    finish(story, late, APMIG_STAMPING_DONE);
+    pass(story, 40 * G_USEC_PER_SEC);
+    expect_none(story, APMIG_ACTION_STAMP_GUEST); /* it is not there */
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 #define ADD(path, func) g_test_add("/engine-stamps/" path, Story, NULL, set_up, func, tear_down)
     ADD("start", test_start);
+    ADD("write-of-an-earlier-life", test_write_of_an_earlier_life);
     ADD("lock", test_lock);
     ADD("lock-over-a-guest-that-was-not-listed", test_lock_over_a_guest_that_was_not_listed);
     ADD("lock-amended-over-a-guest-that-was-not-listed", test_lock_amended_over_a_guest_that_was_not_listed);

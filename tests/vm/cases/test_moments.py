@@ -3,6 +3,7 @@
 destination. Whatever comes of it, guest, devices, `virsh migrate` and apmigd agree."""
 
 import os
+import re
 import select
 import signal
 import statistics
@@ -254,3 +255,59 @@ def test_guest_that_would_arrive_before_a_step_is_late(rig, a, b, guest, helpers
             a, b = b, a
     record_property("take to kill", f"median {statistics.median(times):.2f} s, worst {max(times):.2f} s; finished after "
                                     f"{wait:.2f} s: {results.count('aborted')} of {TRIALS} ended")
+
+
+def kills(host):
+    return len(re.findall(r"kill-incoming of guest .*: done, ", host.log_of("/var/log/apmigd-fence.log")))
+
+
+def fences(host):
+    return host.apmigd_log().count("vfio-state of guest g1: requested")
+
+
+def managed_save(host, guest):
+    """Begun as soon as its migration lets it. Returns what was saved. Its guest is gone, and is the host's from now on."""
+    host.path("/run/rig/defined.xml").write_text(guest.xml_for(host), encoding="utf-8")
+    host.virsh("define", "/run/rig/defined.xml")
+    wait_for(lambda: host.run("virsh", "managedsave", guest.name, check=False, timeout=120).returncode == 0,
+             f"{guest} to be saved on {host.name}", 120)
+    return host.path(f"/var/lib/libvirt/qemu/save/{guest.name}.save").read_bytes()
+
+
+def restore_elsewhere(host, guest, saved):
+    """Without the hook, which would refuse it: libvirt runs whatever lies in its folder, by any name. At the first attempt."""
+    host.hide_hook()
+    host.path("/run/rig/saved").write_bytes(saved)
+    host.path("/run/rig/restored.xml").write_text(guest.xml_for(host), encoding="utf-8")
+    host.virsh("restore", "/run/rig/saved", "--xml", "/run/rig/restored.xml", timeout=120)
+    assert host.state_of(guest.name).startswith("running")
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout((TRIALS + 1) * 300)
+def test_save_and_restore_after_an_incoming_one_was_ended(rig, a, b, guest, helpers, standin):
+    """Both under a lock, of the same guest, with the same device, and slow. The QEMU of a restore is started in the same way
+    as that which was killed just before; nobody ends it, and nobody touches the save."""
+    for trial in range(TRIALS):
+        standin("save_delay_ms", 1500)
+        standin("load_delay_ms", 6000)
+        before = kills(b), fences(a) + fences(b)
+        migration = rig.move(guest, a, b, bandwidth=1)
+        rig.wait_migrating(guest, a)
+        death = Death(vfio.user_of(guest.devices[b].uuid))
+        takings = [a.take(on_busy="wait", **PATIENT), b.take(**PATIENT)]
+        wait_for(lambda death=death: death.at, "the incoming QEMU to be gone", 60)
+        saved = managed_save(a, guest)
+        restore_elsewhere(b, guest, saved)
+        assert not migration.wait(90) and kills(b) == before[0] + 1, trial
+        for host, taking in zip((a, b), takings):
+            assert_held(host, taking.wait(90).lock_id)
+        assert fences(a) + fences(b) == before[1], trial
+        b.virsh("destroy", guest.name)
+        b.restore_install()
+        for host, taking in zip((a, b), takings):
+            host.release(taking.wait(1).lock_id)
+        wait_for(lambda: not a.locks(), "the source's lock to be gone")
+        a.virsh("start", guest.name, timeout=120)
+        a.virsh("undefine", guest.name)
+        assert_runs_at(rig, guest, a, b)

@@ -10,17 +10,26 @@ from devices import STANDIN
 from fencing import assert_runs_at
 from host import wait_for
 
+import vfio
+
 STAMP = "urn:apmigd:stamp:1"
 DEVICES = "/sys/bus/mdev/devices"
 POLICY = '{"stamp": "full", "remap-devices": "matching"}'
+OR_EMPTY = '{"stamp": "full", "remap-devices": "matching-or-empty"}'
+
+
+@pytest.fixture
+def policy():
+    """A case may have it as a parameter."""
+    return POLICY
 
 
 @pytest.fixture(autouse=True)
-def remapping(rig):
+def remapping(rig, policy):
     """Both hosts tell in stamps what guests have, and choose devices by that."""
     for host in rig.hosts:
         reloads = host.apmigd_log().count("policy reloaded")
-        host.set_policy(POLICY)
+        host.set_policy(policy)
         host.apmigd.send(signal.SIGHUP)
         wait_for(lambda host=host, reloads=reloads: host.apmigd_log().count("policy reloaded") > reloads,
                  f"the policy of {host.name} to be read")
@@ -42,9 +51,9 @@ def show(rig):
         host.run("umount", "-l", DEVICES)
 
 
-def start(rig, host, name="g1"):
+def start(rig, host, name="g1", **options):
     """A guest that runs on @host, of which its stamp tells what it has."""
-    guest = rig.start_device_guest(name, host, STANDIN, scope=KEYS)
+    guest = rig.start_device_guest(name, host, STANDIN, scope=KEYS, **options)
     wait_stamp(guest, host)
     return guest
 
@@ -113,3 +122,37 @@ def test_one_device_for_two_guests(rig, a, b, show):
     assert_refused(rig, second, a, b, device)
     assert_runs_at(rig, first, b, a)
     assert rig.where(second) is a
+
+
+def fail_after_the_load(rig, guest, source, destination, device):
+    """Whoever drives the migration dies between its phases."""
+    migration = rig.migrate(guest, source, destination, bandwidth=1, direct=True)
+    rig.wait_migrating(guest, source)
+    source.kill(migration.process.pid, signal.SIGSTOP)
+    rig.finish_migration(guest, source)
+    wait_for(lambda: vfio.look_at_qemu(device.uuid) == (vfio.RESUMING, False), "the load to end", 60)
+    source.kill(migration.process.pid, signal.SIGKILL)
+    wait_for(lambda: guest.name not in destination.guests(), "the guest to be gone from its destination", 60)
+    source.virsh("resume", guest.name)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("policy", [OR_EMPTY], ids=["or-empty"])
+def test_device_that_a_failed_load_has_filled(rig, a, b, show):
+    """Empty when its guest was let in. What that brought stays in it; it is told, and the device not offered as empty."""
+    guest, other = start(rig, a), start(rig, a, "g2", queues=((4, 0x13),))
+    device = device_on(guest, b)
+    device.write("unassign_domain", 0x12)
+    device.write("unassign_adapter", 4)
+    show(b, device)
+    fail_after_the_load(rig, guest, a, b, device)
+    assert device.read("matrix") == "04.0012\n"
+    wait_for(lambda: f"Mediated device {device.uuid} has kept what guest g1 brought" in b.apmigd_log(), "that to be told", 60)
+    refused = rig.migrate(other, a, b)
+    assert not refused.wait(90)
+    assert f"{device.uuid} lacks AP queues 04.0013, has besides AP queues 04.0012" in refused.message
+    device.write("unassign_domain", 0x12)
+    device.write("unassign_adapter", 4)
+    again = rig.migrate(other, a, b)
+    assert again.wait(90), again.message
+    assert device.read("matrix") == "04.0013\n"
