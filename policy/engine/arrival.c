@@ -10,12 +10,15 @@
 
 /* --- locks here ---------------------------------------------------------------------------------- */
 
-/* Returns: (nullable): a permit to come in. A guest that is restored needs none of another host, and gets none. */
+/* By the time of the question, which a dry run does not tell the engine. Returns: (nullable): a permit to come in. A guest that
+ * is restored needs none of another host, and gets none. */
 static const ApmigPermit *
 find_permit(const ApmigEngine *engine, const ApmigEvent *event)
 {
-    return event->admit.restore ? NULL
-                                : engine_find_open_permit(engine, event->admit.uuid, event->admit.name);
+    const ApmigPermit *permit =
+        event->admit.restore ? NULL : engine_find_open_permit(engine, event->admit.uuid, event->admit.name);
+
+    return permit && event->now < permit->expires_at ? permit : NULL;
 }
 
 /* @permit: that of the guest */

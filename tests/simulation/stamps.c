@@ -365,6 +365,20 @@ is_awaited(const Sim *sim, const Lock *lock)
     return FALSE;
 }
 
+/* Somebody waits to get it, which apmigd took by itself: what changes of it meanwhile is told of when he has his answer. */
+static gboolean
+is_being_adopted(const Sim *sim, const Lock *lock)
+{
+    for (guint i = 0; i < sim->callers->len; i++) {
+        const Caller *caller = g_ptr_array_index(sim->callers, i);
+
+        if (caller->kind == CALLER_TAKE && !caller->gone && !caller->lock->living &&
+            !caller->lock->by_itself && caller->lock->mask == lock->mask && lock->by_itself && !lock->adopted)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 /* Returns: (nullable): the record, as the engine has it. */
 static const ApmigLockRecord *
 record_of(const Sim *sim, const char *id)
@@ -501,7 +515,7 @@ note_locks(Sim *sim)
         const ApmigLockRecord *record = lock->living ? record_of(sim, lock->id) : NULL;
         const guint sign = record && is_held(lock) && !is_awaited(sim, lock) ? sign_of(record) : 0;
 
-        if (sign == lock->stamp_sign)
+        if (sign == lock->stamp_sign || (sign && lock->stamp_sign && is_being_adopted(sim, lock)))
             continue;
         lock->stamp_sign = sign;
         for (guint j = 0; j < sim->n_guests; j++)
@@ -557,7 +571,8 @@ find_fault(Sim *sim, const Guest *guest)
     if (*stamp->lock && (!named || !(named->mask & guest->mask)))
         return "tells of a lock that is not over it";
     if (named)
-        return stamp->sign != named->stamp_sign && !(named->living && named->removing)
+        return stamp->sign != named->stamp_sign &&
+                       !(named->living && (named->removing || is_being_adopted(sim, named)))
                    ? "tells of a lock as it was"
                    : NULL;
     for (guint i = 0; i < sim->locks->len; i++) {

@@ -290,6 +290,31 @@ test_dry_run(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(find(fixture, "guest", "not-affected"));
 }
 
+/* The engine has heard nothing since: the question has its own time. */
+static void
+test_permit_that_has_just_expired(Fixture *fixture, gconstpointer data)
+{
+    ApmigEvent event = arrive(fixture);
+    ApmigArrivalCheck *found;
+
+    take(fixture, "aaaaaaaa", "all");
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
+                                       .caller = 8,
+                                       .permit = {.id = "aaaaaaaa",
+                                                  .uuid = G1,
+                                                  .name = "",
+                                                  .reason = "host dies",
+                                                  .user = "dora",
+                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
+    written(&fixture->story, APMIG_ACTION_PERSIST_PERMIT, NULL);
+    for (guint i = 0; i < 2; i++) {
+        event.now = fixture->story.now + (i == 0 ? 59 : 60) * G_USEC_PER_SEC;
+        found = apmig_engine_check_arrival(fixture->story.engine, &event);
+        g_assert_cmpint(found->refusal != NULL, ==, i == 1);
+        apmig_arrival_check_free(found);
+    }
+}
+
 static void
 test_before_the_locks_are_read(void)
 {
@@ -332,6 +357,7 @@ main(int argc, char **argv)
     ADD("locks", test_locks);
     ADD("hardware", test_hardware);
     ADD("dry-run", test_dry_run);
+    ADD("permit-that-has-just-expired", test_permit_that_has_just_expired);
     ADD("plan-of-a-stamp", test_plan_of_a_stamp);
 #undef ADD
     g_test_add_func("/arrival-check/before-the-locks-are-read", test_before_the_locks_are_read);
