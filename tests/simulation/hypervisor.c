@@ -200,6 +200,9 @@ note_list(Sim *sim, const Question *question)
         if (question->present & (1u << i))
             continue;
         sim->guests[i].told.lasts = FALSE;
+        if (question->token > sim->guests[i].sent_token)
+            truth_forget_sent(
+                &sim->guests[i]); /* it is named as gone, and what starts next is another life */
         if (sim->guests[i].told.heard_at < question->asked_at)
             forget(&sim->guests[i]);
     }
