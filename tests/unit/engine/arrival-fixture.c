@@ -61,3 +61,16 @@ arrival_tear_down(Fixture *fixture, gconstpointer data)
     apmig_ap_host_free(fixture->host);
     apmig_scope_unref(fixture->scope);
 }
+
+void
+permit(Fixture *fixture)
+{
+    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
+                                       .caller = 8,
+                                       .permit = {.id = "aaaaaaaa",
+                                                  .uuid = G1,
+                                                  .name = "",
+                                                  .reason = "host dies",
+                                                  .user = "dora",
+                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
+}

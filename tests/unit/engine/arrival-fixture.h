@@ -44,3 +44,5 @@ void know(ApmigEvidence *evidence, const char *text);
 void restamp(Fixture *fixture, gint64 written_at, ApmigStampLock *lock);
 /* The engine hears of what was changed in the policy. */
 void set_policy(Fixture *fixture);
+/* Dora asks for a permit for the guest, aaaaaaaa, for a minute; it is not written yet. */
+void permit(Fixture *fixture);

@@ -515,14 +515,7 @@ test_permit(Fixture *fixture, gconstpointer data)
 
     restamp(fixture, REALTIME, make_lock());
     assert_denied(fixture, "locked at the source");
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                                       .caller = 8,
-                                       .permit = {.id = "aaaaaaaa",
-                                                  .uuid = G1,
-                                                  .name = "",
-                                                  .reason = "host dies",
-                                                  .user = "dora",
-                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
+    permit(fixture);
     write = find(fixture, APMIG_ACTION_PERSIST_PERMIT, 0);
     g_assert_nonnull(write);
     tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT_WRITTEN, .persisted = {write->op, NULL}});

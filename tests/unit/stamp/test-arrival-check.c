@@ -298,14 +298,7 @@ test_permit_that_has_just_expired(Fixture *fixture, gconstpointer data)
     ApmigArrivalCheck *found;
 
     take(fixture, "aaaaaaaa", "all");
-    tell(&fixture->story, (ApmigEvent){.type = APMIG_EVENT_PERMIT,
-                                       .caller = 8,
-                                       .permit = {.id = "aaaaaaaa",
-                                                  .uuid = G1,
-                                                  .name = "",
-                                                  .reason = "host dies",
-                                                  .user = "dora",
-                                                  .duration_usec = 60 * G_USEC_PER_SEC}});
+    permit(fixture);
     written(&fixture->story, APMIG_ACTION_PERSIST_PERMIT, NULL);
     for (guint i = 0; i < 2; i++) {
         event.now = fixture->story.now + (i == 0 ? 59 : 60) * G_USEC_PER_SEC;
